@@ -1,0 +1,44 @@
+# `make help` lists the targets. Needs Python 3.11 or newer and nothing else; everything goes into .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN = $(abspath $(VENV))/bin
+STAMP = $(VENV)/.bincodec-installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint types format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv with the exact versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=$(abspath constraints.txt) $(BIN)/python -m pip install --quiet -e '.[test,dev]'
+	touch $@
+
+demo: $(STAMP) ## compress and decode the bundled photo; leaves demo.bld and demo.png
+	$(BIN)/python examples/demo.py
+
+test: lint types ## lint, check the types, run all tests
+	$(BIN)/python -m pytest
+
+check: test ## another name for test
+
+lint: $(STAMP) ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy sees the tree as it installs: the flat folders mean nothing to it.
+types: $(STAMP) ## mypy --strict on the installed layout
+	rm -rf build
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/typecheck .
+	cd build/typecheck && $(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p bincodec
+
+format: $(STAMP) ## rewrite the sources with ruff
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove what the other targets made
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo.bld demo.png
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

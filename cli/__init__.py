@@ -1,0 +1,1 @@
+"""The command line. Standard output carries data, standard error carries talk."""
