@@ -1,0 +1,15 @@
+"""The `.bld` file, read and written without a model: `docs/FORMAT.md` in code.
+
+errors       what can be wrong with a file
+limits       how much a reader is willing to spend on one
+header       the first 36 bytes
+container    header, chunks, checksums
+probability  the frozen integer tables that price a decision
+levels       levels as binary decisions: the one loop that encodes, decodes and prices
+coder        the range coder
+raw          levels without a coder, for what cannot be compressed
+stream       layers in, file out, and back
+
+This package knows no network, no image library and no model; `header` and `container` need nothing but the
+standard library.
+"""

@@ -1,0 +1,139 @@
+"""The first 36 bytes of a file (FORMAT, "Header")."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from bincodec.bitstream.errors import Corrupt, NotBld, TooLarge, Truncated, Unsupported
+from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+
+MAGIC = b"\x93BLD\r\n\x1a\n"
+VERSION = (0, 1)
+FINGERPRINT_BYTES = 8
+BEST_QUALITY = 100
+MOST_LAYERS = 255
+
+_FIELDS = struct.Struct("<8sBBHIIBBH8s")
+_CRC = struct.Struct("<I")
+HEADER_BYTES = _FIELDS.size + _CRC.size
+
+_GREY = 0x0001
+_SIDE_END = 2**32
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about itself before the first chunk.
+
+    Args:
+        width: of the image in pixels, 1 to 2^32 - 1.
+        height: of the image in pixels, 1 to 2^32 - 1.
+        quality: 0 to 100.
+        layers: how many layers of levels the file carries, 1 to 255.
+        fingerprint: the 8 bytes that name the model.
+        grey: the image has no colour.
+        tile_size: edge of a tile in pixels; 0 means one tile, the only value so far.
+        version: (major, minor) of the format.
+
+    Raises:
+        ValueError: for a field outside its range.
+    """
+
+    width: int
+    height: int
+    quality: int
+    layers: int
+    fingerprint: bytes
+    grey: bool = False
+    tile_size: int = 0
+    version: tuple[int, int] = VERSION
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "width": (self.width, 1, _SIDE_END - 1),
+            "height": (self.height, 1, _SIDE_END - 1),
+            "quality": (self.quality, 0, BEST_QUALITY),
+            "layers": (self.layers, 1, MOST_LAYERS),
+            "fingerprint length": (len(self.fingerprint), FINGERPRINT_BYTES, FINGERPRINT_BYTES),
+            "tile size": (self.tile_size, 0, 0),
+        }
+        for name, (value, low, high) in ranges.items():
+            if not low <= value <= high:
+                msg = f"{name} is {value}, not within {low}..{high}"
+                raise ValueError(msg)
+        if self.version != VERSION:
+            msg = f"format version is {self.version}, not {VERSION}"
+            raise ValueError(msg)
+
+    def pack(self) -> bytes:
+        """Return the header as its 36 bytes."""
+        flags = _GREY if self.grey else 0
+        fields = _FIELDS.pack(
+            MAGIC,
+            *self.version,
+            flags,
+            self.width,
+            self.height,
+            self.quality,
+            self.layers,
+            self.tile_size,
+            self.fingerprint,
+        )
+        return fields + _CRC.pack(zlib.crc32(fields))
+
+    @classmethod
+    def parse(cls, data: bytes, limits: Limits = DEFAULT_LIMITS) -> "Header":
+        """Read the header at the start of `data`; anything may follow it.
+
+        Raises:
+            NotBld: the magic bytes are not there.
+            Truncated: `data` is a proper prefix of a header.
+            Unsupported: unknown version, flag or tile size.
+            Corrupt: wrong checksum or a field out of range.
+            TooLarge: the image exceeds `limits`.
+        """
+        _check_start(data)
+        fields, crc = data[: _FIELDS.size], data[_FIELDS.size : HEADER_BYTES]
+        if _CRC.pack(zlib.crc32(fields)) != crc:
+            msg = "header checksum does not match"
+            raise Corrupt(msg)
+        _, _, _, flags, width, height, quality, layers, tile_size, fingerprint = _FIELDS.unpack(fields)
+        if flags & ~_GREY:
+            msg = f"header flags are {flags:#06x}; only {_GREY:#06x} is known"
+            raise Unsupported(msg)
+        if tile_size:
+            msg = f"tile size is {tile_size}; only 0, one tile, is known"
+            raise Unsupported(msg)
+        try:
+            header = cls(width, height, quality, layers, fingerprint, grey=bool(flags & _GREY))
+        except ValueError as error:
+            msg = f"header: {error}"
+            raise Corrupt(msg) from error
+        _check_size(header, limits)
+        return header
+
+
+def _check_start(data: bytes) -> None:
+    """Magic, length and version: what must hold before any other byte means something."""
+    start = data[: len(MAGIC)]
+    if not start or not MAGIC.startswith(start):
+        msg = "not a .bld file: the magic bytes are missing"
+        raise NotBld(msg)
+    if len(data) < HEADER_BYTES:
+        msg = f"file ends after {len(data)} of the header's {HEADER_BYTES} bytes"
+        raise Truncated(msg)
+    version = (data[len(MAGIC)], data[len(MAGIC) + 1])
+    if version != VERSION:
+        msg = "format version is {}.{}; this reader knows {}.{}".format(*version, *VERSION)
+        raise Unsupported(msg)
+
+
+def _check_size(header: Header, limits: Limits) -> None:
+    pixels = header.width * header.height
+    for name, value, limit in (
+        ("side", max(header.width, header.height), limits.side),
+        ("pixels", pixels, limits.pixels),
+    ):
+        if value > limit:
+            msg = f"image is {header.width}x{header.height}: {value} is over the limit {name}={limit}"
+            raise TooLarge(msg)

@@ -1,0 +1,125 @@
+"""Levels as binary decisions (FORMAT, "Order of decisions").
+
+A level L in 0..J is told by bits z_j = [L >= j]. The middle one comes first; then the levels above it are
+asked for the next higher j, those below for the next lower one, round by round, until each has given the
+answer that ends it. `decide` is the one loop over rounds. Who answers is up to the caller: known levels
+(encoding, pricing), a decoder, or a random generator (sampling).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from bincodec.bitstream import probability
+from bincodec.bitstream.coder import BitDecoder, BitEncoder
+from bincodec.bitstream.probability import ONE, SCALES, Integers, Numerators, threshold
+
+Levels = npt.NDArray[np.uint8]
+Positions = npt.NDArray[np.intp]
+Answers = npt.NDArray[np.bool_]
+Ask = Callable[[Positions, Integers, Numerators], Answers]
+"""(where in the flat pass, j of each, P(z_j = 1) of each in 1/65536) -> z_j of each."""
+
+MOST_LEVELS = 255
+"""The largest J: a level is stored in a byte."""
+
+
+def decide(mu: Integers, scale: Integers, maximum: int, ask: Ask) -> Levels:
+    """Ask for the bits of a pass and return its levels.
+
+    Args:
+        mu: locations in 1/64 level, 0 is the middle of 0..J; shape (units, sites) or any other.
+        scale: indices 0..63, the same shape.
+        maximum: J, 1..255.
+        ask: gets what is undecided, in order, once a round.
+
+    Raises:
+        ValueError: for arguments out of range.
+    """
+    _check_pass(mu, scale, maximum)
+    shape, mu, scale = mu.shape, mu.ravel().astype(np.int64), scale.ravel().astype(np.intp)
+    middle = (maximum + 1) // 2
+    active = np.arange(mu.size)
+    rising = ask(active, np.full(mu.size, middle), probability.first(mu, scale, threshold(middle, maximum)))
+    levels = np.where(rising, middle, middle - 1).astype(np.uint8)
+    for distance in range(1, middle + 1):
+        above, below = middle + distance, middle - distance
+        unfinished = np.where(rising, above <= maximum, below >= 1)
+        active, rising = active[unfinished], rising[unfinished]
+        if not active.size:
+            break
+        passed = threshold(above - 1, maximum), threshold(below + 1, maximum)
+        numerators = _next_numerators(mu[active], scale[active], rising, *passed)
+        onward = ask(active, np.where(rising, above, below), numerators) == rising
+        active, rising = active[onward], rising[onward]
+        levels[active] = np.where(rising, above, below - 1)
+    return levels.reshape(shape)
+
+
+def encode_levels(encoder: BitEncoder, levels: Levels, mu: Integers, scale: Integers, maximum: int) -> None:
+    """Code the levels of a pass; all arrays (units, sites), the rest as in `decide`."""
+    flat = _check_levels(levels, mu, maximum)
+
+    def ask(where: Positions, j: Integers, numerators: Numerators) -> Answers:
+        bits = flat[where] >= j
+        encoder.put(bits, numerators)
+        return bits
+
+    decide(mu, scale, maximum, ask)
+
+
+def decode_levels(decoder: BitDecoder, mu: Integers, scale: Integers, maximum: int) -> Levels:
+    """Decode the levels of a pass, shape (units, sites); arguments as in `decide`."""
+
+    def ask(where: Positions, j: Integers, numerators: Numerators) -> Answers:
+        return decoder.get(numerators).astype(np.bool_)
+
+    return decide(mu, scale, maximum, ask)
+
+
+def cost_levels(levels: Levels, mu: Integers, scale: Integers, maximum: int) -> npt.NDArray[np.float64]:
+    """Return the bits each level takes: the sum of -log2 of its integer probabilities; (units, sites)."""
+    flat = _check_levels(levels, mu, maximum)
+    cost = np.zeros(flat.size)
+
+    def ask(where: Positions, j: Integers, numerators: Numerators) -> Answers:
+        bits = flat[where] >= j
+        cost[where] -= np.log2(np.where(bits, numerators, ONE - numerators) / ONE)
+        return bits
+
+    decide(mu, scale, maximum, ask)
+    return cost.reshape(levels.shape)
+
+
+def _next_numerators(
+    mu: Integers, scale: Integers, rising: Answers, passed_above: int, passed_below: int
+) -> Numerators:
+    """P(z_j = 1) where z_{j-1} = 1 was the last answer (rising) or z_{j+1} = 0 was, given its threshold."""
+    falling = ~rising
+    numerators = np.empty(mu.size, np.int32)
+    numerators[rising] = probability.up(mu[rising], scale[rising], passed_above)
+    numerators[falling] = ONE - probability.down(mu[falling], scale[falling], passed_below)
+    return numerators
+
+
+def _check_pass(mu: Integers, scale: Integers, maximum: int) -> None:
+    if not 1 <= maximum <= MOST_LEVELS:
+        msg = f"maximum level is {maximum}, not within 1..{MOST_LEVELS}"
+        raise ValueError(msg)
+    if mu.shape != scale.shape:
+        msg = f"locations {mu.shape} and scales {scale.shape} differ in shape"
+        raise ValueError(msg)
+    if scale.size and not 0 <= scale.min() <= scale.max() < SCALES:
+        msg = f"scales reach from {scale.min()} to {scale.max()}, not within 0..{SCALES - 1}"
+        raise ValueError(msg)
+
+
+def _check_levels(levels: Levels, mu: Integers, maximum: int) -> Levels:
+    if levels.dtype != np.uint8 or levels.shape != mu.shape:
+        msg = f"levels are {levels.dtype} {levels.shape}, not uint8 {mu.shape}"
+        raise ValueError(msg)
+    if levels.size and levels.max() > maximum:
+        msg = f"level {levels.max()} is over the maximum of {maximum}"
+        raise ValueError(msg)
+    return levels.ravel()

@@ -1,0 +1,35 @@
+"""Every cap that bounds the work and memory a file can ask for (FORMAT, "Limits")."""
+
+from dataclasses import dataclass
+
+PIXELS = 64 * 2**20
+"""64 Mpx: larger than the sensors of today's cameras; a reader then stays within a few gigabytes."""
+
+SIDE = 65535
+"""The longest edge that JPEG can express, hence what other software expects an image to fit in."""
+
+CHUNKS = 512
+"""At most 255 chunks carry levels (one a layer); as many again may be ancillary."""
+
+ANCILLARY_BYTES = 2**20
+"""1 MiB of colour profile, Exif and the like, all ancillary payloads together."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a reader accepts; a file beyond it raises `TooLarge`, which names the field to raise.
+
+    Args:
+        pixels: width times height.
+        side: width and height, each.
+        chunks: chunks of any type.
+        ancillary_bytes: bytes of all ancillary payloads together.
+    """
+
+    pixels: int = PIXELS
+    side: int = SIDE
+    chunks: int = CHUNKS
+    ancillary_bytes: int = ANCILLARY_BYTES
+
+
+DEFAULT_LIMITS = Limits()

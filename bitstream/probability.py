@@ -1,0 +1,93 @@
+"""The frozen integer tables that give a decision its probability (FORMAT, "Probabilities").
+
+A level L follows a logistic distribution around `mu`. With d = mu - theta_j in levels and s the scale:
+
+    F[s][d] = sigmoid(d / s)                           = P(L >= j)
+    U[s][d] = sigmoid((d - 1) / s) / sigmoid(d / s)    = P(L >= j + 1 | L >= j)
+
+and, by symmetry, U[s][theta_{j+1} - mu] = P(L < j | L < j + 1). Locations and thresholds are integers in
+1/64 level, a scale is an index i that means e^((i - 32) / 8) levels, a probability an integer n that means
+n / 65536, 1 <= n <= 65535. Nothing here computes with floats: `make_tables` made the tables once, in exact
+arithmetic.
+"""
+
+import functools
+import hashlib
+import threading
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bincodec.bitstream.errors import Corrupt
+
+ONE = 65536
+"""The numerator that would mean certainty."""
+
+STEPS = 64
+"""Steps of a location in one level."""
+
+SCALES = 64
+"""Number of scales."""
+
+REACH = 64 * STEPS
+"""Distances beyond +-REACH steps are taken as +-REACH."""
+
+SPAN = 2 * REACH + 1
+TABLES_PATH = Path(__file__).with_name("probability_tables.zlib")
+TABLES_SHA256 = "d3889427c24bdf49032e460fe9867e4954f92e41eac652da043dff09703ba1a5"
+"""Of F, then U, row by row as little-endian 16-bit integers: part of every model's fingerprint."""
+
+Integers = npt.NDArray[np.integer[Any]]
+Numerators = npt.NDArray[np.int32]
+
+_LOADING = threading.Lock()
+
+
+def threshold(j: int, maximum: int) -> int:
+    """Return theta_j = j - (J + 1) / 2 in 1/64 level, where J is `maximum` and j counts from 1."""
+    return STEPS * j - STEPS // 2 * (maximum + 1)
+
+
+def first(mu: Integers, scale: Integers, theta: int) -> Numerators:
+    """Return P(L >= j) in 1/65536: `mu` and the threshold `theta` of j in 1/64 level, `scale` in 0..63."""
+    return _look_up(0, mu - theta, scale)
+
+
+def up(mu: Integers, scale: Integers, theta: int) -> Numerators:
+    """Return P(L >= j + 1 | L >= j), given the threshold `theta` of j; otherwise as `first`."""
+    return _look_up(1, mu - theta, scale)
+
+
+def down(mu: Integers, scale: Integers, theta: int) -> Numerators:
+    """Return P(L < j | L < j + 1), given the threshold `theta` of j + 1; otherwise as `first`."""
+    return _look_up(1, theta - mu, scale)
+
+
+def tables() -> npt.NDArray[np.uint16]:
+    """Return F and U, shape (2, SCALES, SPAN), indexed by table, scale and distance + REACH.
+
+    Raises:
+        Corrupt: the file of the tables was damaged.
+    """
+    with _LOADING:
+        return _load()
+
+
+@functools.cache
+def _load() -> npt.NDArray[np.uint16]:
+    """Undo the two rounds of differences along the distance that made the file small."""
+    differences = np.frombuffer(zlib.decompress(TABLES_PATH.read_bytes()), "<u2").reshape(2, SCALES, SPAN)
+    values = differences.cumsum(axis=-1, dtype=np.uint16).cumsum(axis=-1, dtype=np.uint16)
+    if hashlib.sha256(values.astype("<u2").tobytes()).hexdigest() != TABLES_SHA256:
+        msg = f"{TABLES_PATH.name} is damaged: its checksum does not match; reinstall bincodec"
+        raise Corrupt(msg)
+    values.setflags(write=False)
+    return values
+
+
+def _look_up(table: int, distance: Integers, scale: Integers) -> Numerators:
+    index = scale.astype(np.intp, copy=False) * SPAN + REACH + np.clip(distance, -REACH, REACH)
+    return np.take(tables()[table].ravel(), index).astype(np.int32)

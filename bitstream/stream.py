@@ -1,0 +1,128 @@
+"""Layers in, file out, and back (FORMAT, "Chunks" and "Strictness").
+
+The reader writes the file again as it reads, with the writer's own code, and requires every chunk to come out
+as it was. So whatever the writer's rules are, a file that breaks one is refused, and for every file that is
+accepted packing what was unpacked gives the same bytes.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from bincodec.bitstream.coder import BitDecoder, BitEncoder
+from bincodec.bitstream.container import CODED, MOST_GROUPED, RAW, Ancillary, Chunk, Container, write
+from bincodec.bitstream.errors import BitsMismatch, Corrupt, Truncated
+from bincodec.bitstream.header import Header
+from bincodec.bitstream.levels import Levels, decode_levels, encode_levels
+from bincodec.bitstream.probability import Integers
+from bincodec.bitstream.raw import Pass, RawDecoder, pack_raw, raw_size
+
+CHUNK_BYTES = 2048
+"""A layer ends its chunk from this coded size on; what surrounds a payload then stays below 0.7 % of it."""
+
+
+class LayerWriter:
+    """Takes the passes of each layer in coding order and makes the file."""
+
+    def __init__(self, header: Header) -> None:
+        self.header = header
+        self.chunks: list[Chunk] = []
+        self.bits_crc = 0
+        self._layers = 0
+        self._open()
+
+    def put(self, levels: Levels, mu: Integers, scale: Integers, maximum: int) -> None:
+        """Code one pass; all arrays (units, sites), `levels` uint8, the rest as in `levels.decide`."""
+        encode_levels(self._encoder, levels, mu, scale, maximum)
+        self._passes.append((levels.copy(), maximum))
+
+    def end_layer(self, levels: Levels) -> None:
+        """Note that a layer's passes are complete; `levels` holds them all, uint8 (units, rows, columns)."""
+        if levels.dtype != np.uint8:
+            msg = f"levels are {levels.dtype}, not uint8"
+            raise ValueError(msg)
+        self.bits_crc = zlib.crc32(levels.tobytes(), self.bits_crc)
+        self._layers += 1
+        self._grouped += 1
+        last = self._layers == self.header.layers
+        if last or self._grouped == MOST_GROUPED or self._encoder.size >= CHUNK_BYTES:
+            self.chunks.append(self._chunk())
+            self._open()
+
+    def finish(self, ancillary: Sequence[Ancillary] = ()) -> bytes:
+        """Return the file.
+
+        Raises:
+            ValueError: if the header promises another number of layers than were ended.
+            TooLarge: if a chunk outgrew the format.
+        """
+        return write(self.header, self.chunks, ancillary)
+
+    def _open(self) -> None:
+        self._encoder = BitEncoder()
+        self._passes: list[Pass] = []
+        self._grouped = 0
+
+    def _chunk(self) -> Chunk:
+        coded = self._encoder.finish()
+        if len(coded) < raw_size(self._passes):
+            return Chunk(CODED + self._grouped, coded, self.bits_crc)
+        return Chunk(RAW + self._grouped, pack_raw(self._passes), self.bits_crc)
+
+
+class LayerReader:
+    """Gives back the passes of each layer, in coding order."""
+
+    def __init__(self, container: Container) -> None:
+        self.layers_available = sum(chunk.layers for chunk in container.chunks)
+        self._chunks = iter(container.chunks)
+        self._layers_left = 0
+        self._again = LayerWriter(container.header)
+
+    def get(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
+        """Decode one pass, shape (units, sites) like `mu` and `scale`; arguments as in `levels.decide`.
+
+        Raises:
+            Truncated: after the last of `layers_available`.
+            Corrupt: for a payload that no writer makes.
+        """
+        if not self._layers_left:
+            self._open()
+        if self._chunk.raw:
+            levels = self._raw.get(mu.shape, maximum)
+        else:
+            levels = decode_levels(self._decoder, mu, scale, maximum)
+        self._again.put(levels, mu, scale, maximum)
+        return levels
+
+    def end_layer(self, levels: Levels) -> None:
+        """Check, at the end of a chunk, all that was decoded from it; `levels` as in `LayerWriter.end_layer`.
+
+        Raises:
+            BitsMismatch: if the levels are not those that were written.
+            Corrupt: if they are, but a writer would have stored them differently.
+        """
+        self._again.end_layer(levels)
+        self._layers_left -= 1
+        if self._layers_left:
+            return
+        if self._again.bits_crc != self._chunk.bits_crc:
+            msg = f"decoded levels have CRC {self._again.bits_crc:#010x}, not {self._chunk.bits_crc:#010x}"
+            raise BitsMismatch(msg)
+        if self._again.chunks[self._checked :] != [self._chunk]:
+            msg = f"chunk of {len(self._chunk.payload)} bytes is not the one that its levels make"
+            raise Corrupt(msg)
+
+    def _open(self) -> None:
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            msg = f"file carries only {self.layers_available} intact layers"
+            raise Truncated(msg)
+        self._chunk = chunk
+        self._layers_left = chunk.layers
+        self._checked = len(self._again.chunks)
+        if chunk.raw:
+            self._raw = RawDecoder(chunk.payload)
+        else:
+            self._decoder = BitDecoder(chunk.payload)

@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bincodec.bitstream.coder import BitDecoder, BitEncoder
+from bincodec.bitstream.levels import cost_levels, decide, decode_levels, encode_levels
+from bincodec.bitstream.probability import ONE, SCALES, down, first, threshold, up
+
+maxima = st.sampled_from([1, 2, 3, 5, 6, 14, 30, 62, 63, 254, 255])
+
+
+@st.composite
+def passes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Any levels at all with any prediction at all."""
+    maximum = draw(maxima)
+    shape = draw(st.integers(0, 5)), draw(st.integers(0, 7))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    spread = draw(st.sampled_from([1, 100, 10000, 2**20]))
+    levels = random.integers(0, maximum + 1, shape).astype(np.uint8)
+    return levels, random.integers(-spread, spread, shape), random.integers(0, SCALES, shape), maximum
+
+
+def reference_decisions(
+    levels: np.ndarray, mu: np.ndarray, scale: np.ndarray, maximum: int
+) -> list[tuple[int, int, int, int]]:
+    """(round, position, j, numerator), level by level as FORMAT.md tells it, then sorted."""
+    table = []
+    rows = zip(*(x.ravel().tolist() for x in (levels, mu, scale)), strict=True)
+    for position, (level, m, s) in enumerate(rows):
+        middle = maximum // 2 if maximum % 2 == 0 else (maximum + 1) // 2
+        m, s = np.array([m]), np.array([s])
+        table.append((0, position, middle, int(first(m, s, threshold(middle, maximum))[0])))
+        if level >= middle:
+            asked = range(middle + 1, min(level + 1, maximum) + 1)
+            prices = [int(up(m, s, threshold(j - 1, maximum))[0]) for j in asked]
+        else:
+            asked = range(middle - 1, max(level, 1) - 1, -1)
+            prices = [ONE - int(down(m, s, threshold(j + 1, maximum))[0]) for j in asked]
+        table += [(r, position, j, n) for r, (j, n) in enumerate(zip(asked, prices, strict=True), 1)]
+    return sorted(table)
+
+
+@given(passes())
+def test_order_and_probabilities_are_the_documented_ones(given_pass: tuple) -> None:
+    levels, mu, scale, maximum = given_pass
+    asked: list[tuple[int, int, int, int]] = []
+    rounds = iter(range(1000))
+
+    def ask(where: np.ndarray, j: np.ndarray, numerators: np.ndarray) -> np.ndarray:
+        turn = next(rounds)
+        asked.extend(
+            (turn, *row) for row in zip(*map(np.ndarray.tolist, (where, j, numerators)), strict=True)
+        )
+        return levels.flat[where] >= j
+
+    found = decide(mu, scale, maximum, ask)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, levels)
+    assert asked == reference_decisions(levels, mu, scale, maximum)
+
+
+@given(st.lists(passes(), max_size=4))
+def test_round_trip(several: list[tuple]) -> None:
+    encoder = BitEncoder()
+    for levels, mu, scale, maximum in several:
+        encode_levels(encoder, levels, mu, scale, maximum)
+    decoder = BitDecoder(encoder.finish())
+    for levels, mu, scale, maximum in several:
+        decoded = decode_levels(decoder, mu, scale, maximum)
+        assert np.array_equal(decoded, levels)
+        assert decoded.shape == levels.shape
+
+
+@given(passes())
+def test_cost_is_the_coded_size(given_pass: tuple) -> None:
+    levels, mu, scale, maximum = given_pass
+    encoder = BitEncoder()
+    encode_levels(encoder, *given_pass)
+    cost = cost_levels(levels, mu, scale, maximum)
+    assert cost.shape == levels.shape
+    assert (cost > 0).all()
+    # No lower bound: bits that happen to name a round number take fewer bytes, down to none at all.
+    assert encoder.size <= 2 + cost.sum() / 8 * 1.001
+
+
+@given(maxima, st.integers(-(2**13), 2**13), st.integers(0, SCALES - 1))
+def test_level_probabilities_sum_to_one(maximum: int, mu: int, scale: int) -> None:
+    levels = np.arange(maximum + 1, dtype=np.uint8)
+    cost = cost_levels(levels, np.full(levels.shape, mu), np.full(levels.shape, scale), maximum)
+    assert np.exp2(-cost).sum() == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("maximum", [1, 2, 7, 14])
+def test_level_probabilities_are_logistic(maximum: int) -> None:
+    levels = np.arange(maximum + 1, dtype=np.uint8)
+    for mu, scale in [(0, 32), (100, 24), (-170, 40), (33, 48)]:
+        cost = cost_levels(levels, np.full(levels.shape, mu), np.full(levels.shape, scale), maximum)
+        theta = np.array([threshold(j, maximum) for j in range(1, maximum + 1)])
+        above = 1 / (1 + np.exp(-(mu - theta) / 64 / np.exp((scale - 32) / 8)))
+        expected = -np.diff(above, prepend=1, append=0)
+        assert np.exp2(-cost) == pytest.approx(expected, abs=4 / ONE)
+
+
+def test_the_middle_is_cheap_where_it_is_expected() -> None:
+    for maximum in (2, 6, 14, 62):
+        middle = np.full((1, 1), maximum // 2, np.uint8)
+        assert cost_levels(middle, np.zeros((1, 1), int), np.zeros((1, 1), int), maximum).item() < 1e-4
+
+
+def test_drawing_follows_the_probabilities() -> None:
+    random = np.random.default_rng(0)
+    mu, scale = np.full(20000, 40), np.full(20000, 36)
+
+    def draw(where: np.ndarray, j: np.ndarray, numerators: np.ndarray) -> np.ndarray:
+        return random.integers(0, ONE, where.size) < numerators
+
+    drawn = np.bincount(decide(mu, scale, 6, draw), minlength=7) / 20000
+    levels = np.arange(7, dtype=np.uint8)
+    assert drawn == pytest.approx(np.exp2(-cost_levels(levels, mu[:7], scale[:7], 6)), abs=0.015)
+
+
+def test_narrow_integer_types_do_not_overflow() -> None:
+    mu, scale = np.array([[-32768, 32767, 0]]), np.array([[0, 63, 32]])
+    levels = np.array([[0, 255, 7]], np.uint8)
+    wide = cost_levels(levels, mu, scale, 255)
+    assert np.array_equal(cost_levels(levels, mu.astype(np.int16), scale.astype(np.uint8), 255), wide)
+
+
+ZEROS = np.zeros((2, 3), int)
+
+
+@pytest.mark.parametrize(
+    ("levels", "mu", "scale", "maximum", "says"),
+    [
+        (ZEROS.astype(np.uint8), ZEROS, ZEROS, 0, "maximum level is 0"),
+        (ZEROS.astype(np.uint8), ZEROS, ZEROS, 256, "maximum level is 256"),
+        (ZEROS.astype(np.uint8), ZEROS, ZEROS[:1], 6, "differ in shape"),
+        (ZEROS.astype(np.uint8), ZEROS, ZEROS + 64, 6, "scales reach from 64"),
+        (ZEROS.astype(np.uint8), ZEROS, ZEROS - 1, 6, "scales reach from -1"),
+        (ZEROS.astype(np.uint8) + 7, ZEROS, ZEROS, 6, "level 7 is over the maximum of 6"),
+        (ZEROS, ZEROS, ZEROS, 6, "levels are int64"),
+        (ZEROS[:1].astype(np.uint8), ZEROS, ZEROS, 6, r"uint8 \(1, 3\), not"),
+    ],
+)
+def test_arguments_out_of_range(
+    levels: np.ndarray, mu: np.ndarray, scale: np.ndarray, maximum: int, says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        encode_levels(BitEncoder(), levels, mu, scale, maximum)
+    with pytest.raises(ValueError, match=says):
+        cost_levels(levels, mu, scale, maximum)
