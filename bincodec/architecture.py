@@ -1,0 +1,94 @@
+"""The shape of a model: every number that the networks, the coding order and the file format share.
+
+An `Architecture` is flat data. It is written into the weights file as JSON and read back from it, so a model
+never depends on defaults that may change later.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any, Self
+
+STRIDE = 16
+"""Pixels per site along each axis: images are padded to multiples of this (DESIGN §3)."""
+
+QUALITIES = 101
+"""Quality is an integer from 0 to 100."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """Units, layers, phases and network widths of one model.
+
+    `layer_units[i]` units form layer i; each has `maximum_level[i]` thresholds (J), so levels 0..J, and the
+    layer is revealed in `layer_phases[i]` passes. Widths and block counts are those of the stride-8 and
+    stride-16 stages of encoder and decoder, and of the prior. `binariser` names the noise of DESIGN §3:
+    "uniform" (a dithered quantiser) or "logistic" (the paper's Bernoulli bits; J = 1 only).
+    """
+
+    layer_units: tuple[int, ...] = (8, 16, 32, 72)
+    maximum_level: tuple[int, ...] = (62, 30, 30, 30)
+    layer_phases: tuple[int, ...] = (4, 2, 2, 2)
+    binariser: str = "uniform"
+    width_8: int = 160
+    width_16: int = 192
+    blocks_8: int = 3
+    blocks_16: int = 3
+    prior_width: int = 160
+    prior_blocks: int = 5
+
+    def __post_init__(self) -> None:
+        if not len(self.layer_units) == len(self.maximum_level) == len(self.layer_phases) > 0:
+            msg = "layer_units, maximum_level and layer_phases must have one entry for each layer"
+            raise ValueError(msg)
+        if any(level < 1 or level > 62 for level in self.maximum_level):
+            msg = f"maximum_level {self.maximum_level} must lie in 1..62"
+            raise ValueError(msg)
+        if self.binariser not in ("uniform", "logistic"):
+            msg = f"binariser {self.binariser!r} is neither 'uniform' nor 'logistic'"
+            raise ValueError(msg)
+        if self.binariser == "logistic" and set(self.maximum_level) != {1}:
+            msg = f"the logistic binariser needs J = 1 in every layer, not {self.maximum_level}"
+            raise ValueError(msg)
+
+    @property
+    def units(self) -> int:
+        """Units of all layers together."""
+        return sum(self.layer_units)
+
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+        return len(self.layer_units)
+
+    @property
+    def raw_bits_per_pixel(self) -> float:
+        """The ceiling: bits per pixel of levels that are packed without a prior."""
+        bits = sum(n * math.log2(j + 1) for n, j in zip(self.layer_units, self.maximum_level, strict=True))
+        return bits / STRIDE**2
+
+    def layer_slice(self, layer: int) -> slice:
+        """The units of `layer` among all units."""
+        start = sum(self.layer_units[:layer])
+        return slice(start, start + self.layer_units[layer])
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_mapping(cls, fields: dict[str, Any]) -> Self:
+        """From JSON or TOML values; lists become tuples, unknown names are an error."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(fields) - known):
+            msg = f"unknown architecture fields: {', '.join(unknown)}"
+            raise ValueError(msg)
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+        return cls(**values)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`."""
+        return cls.from_mapping(json.loads(text))
