@@ -1,0 +1,336 @@
+"""The prior in exact integers: the network that codes (DESIGN §5).
+
+Weights lie in -127..127, activations in -511..511, the residual stream in -2^20..2^20; between layers a sum
+is divided by a power of two and rounded, floor((a + 2^(r-1)) / 2^r). All of it is carried in float32, which
+is exact in any order of summation while every partial sum stays below 2^24; `check_bounds` proves that from
+the weights. So any BLAS, thread count or instruction set gives the same integers, and with them the same
+probabilities.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bincodec.architecture import QUALITIES, Architecture
+from bincodec.bitstream.errors import Unsupported
+
+Kernel = Literal["auto", "conv", "matmul", "float64", "int64"]
+
+WEIGHT_LIMIT = 127
+ACTIVATION_LIMIT = 511
+STREAM_LIMIT = 2**20
+EXACT_LIMIT = 2**24
+"""Float32 carries every integer up to here."""
+
+EVIDENCE_STEPS = 16
+"""Evidence is in 1/16 level; keep = 1 is 64 (it is shown to the network as 4.0, so both share one scale)."""
+KEEP_KNOWN = 64
+MU_BITS = 6
+"""mu leaves the network in 1/64 level."""
+SCALE_BITS = 3
+SCALE_OFFSET = 32
+SCALE_COUNT = 64
+"""Scale index i means exp((i - 32) / 8) levels."""
+
+Floor = Callable[[Tensor], Tensor]
+Limit = int | Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One linear map: integers carried in a float type. `shift` is r by output channel; `bias` may be by
+    quality.
+
+    weight: pointwise (out, in), depthwise (out, 1, 5, 5), stem (out, in, 3, 3); bias (out,) or (101, out).
+    """
+
+    weight: Tensor
+    bias: Tensor
+    shift: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """`enter` is the shift from the residual stream to the activations of the depthwise layer."""
+
+    enter: int
+    depthwise: Layer
+    expand: Layer
+    contract: Layer
+
+
+@dataclasses.dataclass(frozen=True)
+class IntegerNetwork:
+    """All integers of a prior. `head_enter` is the shift from the stream to the head's activations."""
+
+    stem: Layer
+    blocks: tuple[Block, ...]
+    head_enter: int
+    head: Layer
+
+    def named_layers(self) -> Iterator[tuple[str, Layer]]:
+        """Every linear map under its canonical name, in network order."""
+        yield "stem", self.stem
+        for index, block in enumerate(self.blocks):
+            yield f"blocks.{index}.depthwise", block.depthwise
+            yield f"blocks.{index}.expand", block.expand
+            yield f"blocks.{index}.contract", block.contract
+        yield "head", self.head
+
+    def to(self, dtype: torch.dtype, device: torch.device) -> IntegerNetwork:
+        """The same integers in another carrier."""
+
+        def move(layer: Layer) -> Layer:
+            moved = {f.name: getattr(layer, f.name).to(device, dtype) for f in dataclasses.fields(layer)}
+            return Layer(**moved)
+
+        blocks = tuple(
+            Block(b.enter, move(b.depthwise), move(b.expand), move(b.contract)) for b in self.blocks
+        )
+        return IntegerNetwork(move(self.stem), blocks, self.head_enter, move(self.head))
+
+
+def requantise(
+    total: Tensor, shift: Tensor | int, low: Limit, high: Limit, floor: Floor = torch.floor_
+) -> Tensor:
+    """floor((a + 2^(r-1)) / 2^r), clamped to low..high; r <= 0 multiplies by 2^-r. Channels come last.
+
+    In a float type this is a 2^-r + 1/2: `check_bounds` keeps both the product and the sum exact.
+    """
+    shift = torch.as_tensor(shift, device=total.device)
+    if not total.is_floating_point():
+        positive = shift.clamp(min=0).long()
+        half = (1 << positive) >> 1
+        rounded = ((total + half) >> positive) << (-shift).clamp(min=0).long()
+    else:
+        factor = torch.exp2(-shift.to(total.dtype))
+        rounded = floor(torch.addcmul(0.5 * (shift > 0).to(total.dtype), total, factor))
+    return rounded.clamp_(torch.as_tensor(low).to(rounded), torch.as_tensor(high).to(rounded))
+
+
+def _shifted(x: Tensor, size: int) -> Iterator[Tensor]:
+    """The size*size neighbours of every site of (B, h, w, c), zero outside, in the order of a kernel's
+    weights."""
+    height, width = x.shape[1:3]
+    padded = functional.pad(x, (0, 0, size // 2, size // 2, size // 2, size // 2))
+    for row in range(size):
+        for column in range(size):
+            yield padded[:, row : row + height, column : column + width]
+
+
+def _pointwise(x: Tensor, layer: Layer) -> Tensor:
+    return functional.linear(x, layer.weight, layer.bias)
+
+
+def _stem(x: Tensor, layer: Layer, quality: Tensor, *, direct: bool) -> Tensor:
+    bias = layer.bias[quality][:, None, None]
+    if direct:
+        total = functional.conv2d(x.permute(0, 3, 1, 2), layer.weight, padding=1).permute(0, 2, 3, 1)
+    else:
+        kernels = layer.weight.flatten(2).unbind(2)
+        parts = [part @ kernel.T for part, kernel in zip(_shifted(x, 3), kernels, strict=True)]
+        total = torch.stack(parts).sum(0)
+    return total + bias
+
+
+def _depthwise(x: Tensor, layer: Layer, *, direct: bool) -> Tensor:
+    if direct:
+        channels = len(layer.weight)
+        convolved = functional.conv2d(
+            x.permute(0, 3, 1, 2), layer.weight, layer.bias, padding=2, groups=channels
+        )
+        return convolved.permute(0, 2, 3, 1)
+    total = layer.bias
+    for part, kernel in zip(_shifted(x, 5), layer.weight.flatten(1).unbind(1), strict=True):
+        total = total + part * kernel
+    return total
+
+
+def stream(
+    network: IntegerNetwork, evidence: Tensor, quality: Tensor, *, direct: bool, floor: Floor = torch.floor_
+) -> Tensor:
+    """The head's input (B, h, w, width) from evidence (B, h, w, units + layers) at integer qualities (B,)."""
+    rail, top = STREAM_LIMIT, ACTIVATION_LIMIT
+    x = requantise(
+        _stem(evidence, network.stem, quality, direct=direct), network.stem.shift, -rail, rail, floor
+    )
+    for block in network.blocks:
+        y = requantise(x, block.enter, -top, top, floor)
+        y = _depthwise(y, block.depthwise, direct=direct)
+        y = requantise(y, block.depthwise.shift, -top, top, floor)
+        y = requantise(_pointwise(y, block.expand), block.expand.shift, 0, top, floor)  # ReLU by the clamp
+        y = requantise(_pointwise(y, block.contract), block.contract.shift, -rail, rail, floor)
+        x = (x + y).clamp_(-rail, rail)
+    return requantise(x, network.head_enter, -top, top, floor)
+
+
+def head(
+    layer: Layer, x: Tensor, bias: Tensor, limit: int | Tensor, floor: Floor = torch.floor_
+) -> tuple[Tensor, Tensor]:
+    """mu in 1/64 level, within +-limit, and the scale index 0..63, each (..., units of `layer` / 2)."""
+    total = x @ layer.weight.T + bias
+    units = total.shape[-1] // 2
+    mu = requantise(total[..., :units], layer.shift[:units], -limit, limit, floor)
+    lowest, highest = -SCALE_OFFSET, SCALE_COUNT - 1 - SCALE_OFFSET
+    scale = requantise(total[..., units:], layer.shift[units:], lowest, highest, floor)
+    return mu, scale + SCALE_OFFSET
+
+
+def mu_limit(maximum: int) -> int:
+    """The farthest mu in 1/64 level: one level beyond the outermost."""
+    return (maximum + 2) << (MU_BITS - 1)
+
+
+class IntegerPrior:
+    """A checked network on a device, with the kernel that its self-test chose. Immutable; threads may share
+    it."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        network: IntegerNetwork,
+        device: str = "cpu",
+        kernel: Kernel = "auto",
+    ) -> None:
+        check_bounds(architecture, network)
+        self.architecture = architecture
+        self.device = torch.device(device)
+        self._canonical = network.to(torch.int64, torch.device("cpu"))
+        self.kernel: Kernel = self._choose() if kernel == "auto" else kernel
+        self._network = self._carried(self.kernel)
+
+    def with_kernel(self, kernel: Kernel) -> IntegerPrior:
+        """The same prior through another kernel."""
+        return IntegerPrior(self.architecture, self._canonical, str(self.device), kernel)
+
+    @property
+    def network(self) -> IntegerNetwork:
+        """The canonical integers, as int64 on the CPU."""
+        return self._canonical
+
+    @torch.inference_mode()
+    def predict(self, evidence: Tensor, quality: int, layer: int, sites: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and scale index, int32 (units of `layer`, sites), at the flat site indices `sites`.
+
+        `evidence` is (h, w, units + layers) from `evidence_from`, in any dtype that holds the integers.
+        """
+        network, direct = self._network, self.kernel == "conv"
+        carried = evidence.to(self.device, network.stem.weight.dtype)[None]
+        at = torch.tensor([quality], device=self.device)
+        with exact_arithmetic(self.device):
+            x = stream(network, carried, at, direct=direct)
+            rows = x.reshape(-1, x.shape[-1])[sites.to(self.device)]
+            part = self._head_part(layer)
+            limit = mu_limit(self.architecture.maximum_level[layer])
+            mu, scale = head(part, rows, part.bias[quality], limit)
+        return mu.T.to("cpu", torch.int32), scale.T.to("cpu", torch.int32)
+
+    def _head_part(self, layer: int) -> Layer:
+        """The rows of the head that give mu and scale of one layer's units."""
+        part, units = self.architecture.layer_slice(layer), self.architecture.units
+        index = torch.cat([torch.arange(units)[part], units + torch.arange(units)[part]]).to(self.device)
+        full = self._network.head
+        return Layer(full.weight[index], full.bias[:, index], full.shift[index])
+
+    def _carried(self, kernel: Kernel) -> IntegerNetwork:
+        dtype = {"float64": torch.float64, "int64": torch.int64}.get(kernel, torch.float32)
+        return self._canonical.to(dtype, self.device)
+
+    def _choose(self) -> Kernel:
+        """The fastest kernel whose answer to saturated inputs equals int64's."""
+        candidates: tuple[Kernel, ...] = ("conv", "matmul", "float64")
+        for kernel in candidates:
+            if self.self_test(kernel):
+                return kernel
+        msg = f"no kernel computes exact integers on device {str(self.device)!r}"
+        raise Unsupported(msg)
+
+    @torch.inference_mode()
+    def self_test(self, kernel: Kernel, height: int = 9, width: int = 11) -> bool:
+        """Whether `kernel` gives int64's integers on saturated inputs of a grid of this shape."""
+        evidence = _saturated_evidence(self.architecture, height, width)
+        at = torch.tensor([QUALITIES - 1])
+        expected = stream(self._canonical, evidence[None], at, direct=False)
+        network = self._carried(kernel)
+        carried = evidence[None].to(self.device, network.stem.weight.dtype)
+        with exact_arithmetic(self.device):
+            found = stream(network, carried, at.to(self.device), direct=kernel == "conv")
+        return torch.equal(found.to("cpu", torch.int64), expected)
+
+
+@contextlib.contextmanager
+def exact_arithmetic(device: torch.device) -> Iterator[None]:
+    """No autocast; on CUDA no cuDNN (it may pick Winograd) and no TF32 while this network runs."""
+    with torch.autocast(device.type, enabled=False):
+        if device.type != "cuda":
+            yield
+            return
+        before = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = False
+        try:
+            with torch.backends.cudnn.flags(enabled=False, allow_tf32=False):
+                yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def evidence_from(twice_centred: Tensor, keep: Tensor) -> Tensor:
+    """keep * centred level in 1/16, rounded: floor((keep * (2L - J) + 4) / 8), for keep in 0..64. int64."""
+    return (keep.long() * twice_centred.long() + 4) >> 3
+
+
+def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:
+    """Raise `Unsupported` unless every partial sum of every output channel stays below 2^24."""
+    levels = torch.repeat_interleave(
+        torch.tensor(architecture.maximum_level) * EVIDENCE_STEPS // 2, torch.tensor(architecture.layer_units)
+    )
+    stem_inputs = torch.cat([levels, torch.full((architecture.layers,), KEEP_KNOWN)]).double()
+    for name, layer in network.named_layers():
+        weight = layer.weight.double().abs()
+        if weight.max() > WEIGHT_LIMIT:
+            msg = f"{name}: a weight of {int(weight.max())} is beyond {WEIGHT_LIMIT}"
+            raise Unsupported(msg)
+        largest = stem_inputs[:, None] if name == "stem" else torch.tensor(float(ACTIVATION_LIMIT))
+        total = (weight.flatten(2) if name == "stem" else weight.flatten(1)) * largest
+        shift = layer.shift.double()
+        bound = total.flatten(1).sum(1) + layer.bias.double().abs().reshape(-1, len(weight)).amax(0)
+        bound = bound + torch.exp2(shift.clamp(min=1) - 1) + (STREAM_LIMIT if "contract" in name else 0)
+        worst = float((bound * torch.exp2((-shift).clamp(min=0))).max())
+        if worst >= EXACT_LIMIT:
+            msg = f"{name}: sums may reach {worst:.0f}, beyond the exact {EXACT_LIMIT}"
+            raise Unsupported(msg)
+
+
+def fingerprint(architecture: Architecture, network: IntegerNetwork, tables_digest: bytes) -> bytes:
+    """First 8 bytes of the SHA-256 of everything a probability depends on: order, integers, tables."""
+    digest = hashlib.sha256(b"bincodec integer prior 1\n")
+    order = (architecture.layer_units, architecture.maximum_level, architecture.layer_phases)
+    digest.update(repr(order).encode())
+    digest.update(repr((tuple(b.enter for b in network.blocks), network.head_enter)).encode())
+    for name, layer in network.named_layers():
+        for part in ("weight", "bias", "shift"):
+            values = getattr(layer, part).to("cpu", torch.int32).contiguous()
+            digest.update(f"{name}.{part}{tuple(values.shape)}".encode())
+            digest.update(values.numpy().astype("<i4").tobytes())
+    digest.update(tables_digest)
+    return digest.digest()[:8]
+
+
+def _saturated_evidence(architecture: Architecture, height: int, width: int) -> Tensor:
+    """Extreme levels of both signs in a fixed pattern, everything known: (h, w, units + layers) int64."""
+    channels = architecture.units + architecture.layers
+    index = torch.arange(height * width * channels).reshape(height, width, channels)
+    sign = torch.where((index * 2654435761 >> 7) % 3 == 0, -1, 1)
+    levels = torch.repeat_interleave(
+        torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_units)
+    )
+    known = torch.full((height, width, architecture.layers), KEEP_KNOWN)
+    return torch.cat([evidence_from(sign[..., : architecture.units] * levels, torch.tensor(64)), known], -1)

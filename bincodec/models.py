@@ -1,0 +1,197 @@
+"""Model files: one safetensors file holds the networks, the integers of the prior, and the card.
+
+Models are named `photo-1`, `photo-2` and so on; `photo` means the newest. They are looked for in the
+package's `weights` folder and, if the environment variable BINCODEC_MODELS names a folder, there too.
+Nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from bincodec.architecture import Architecture
+from bincodec.bitstream.errors import Unsupported, WrongModel
+
+if TYPE_CHECKING:
+    from bincodec.autoencoder import Autoencoder
+    from bincodec.integer import IntegerPrior, Kernel
+
+FORMAT = "bincodec model 1"
+WEIGHTS = Path(__file__).parent / "weights"
+FOLDER_VARIABLE = "BINCODEC_MODELS"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+    """What a model file says of itself, read without loading a weight."""
+
+    name: str
+    fingerprint: bytes
+    path: Path
+    architecture: Architecture
+    card: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A loaded model: float networks for pixels, integer prior for probabilities."""
+
+    card: ModelCard
+    autoencoder: Autoencoder
+    prior: IntegerPrior
+
+
+def available() -> tuple[ModelCard, ...]:
+    """All models at hand, by name and number."""
+    folders = [WEIGHTS, *(Path(f) for f in [os.environ.get(FOLDER_VARIABLE, "")] if f)]
+    cards = [read_card(path) for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+    return tuple(sorted(cards, key=lambda card: _family_and_number(card.name)))
+
+
+def find(name: str) -> ModelCard:
+    """The model called `name`, the newest of that family, or the one in that .safetensors file.
+
+    Raises:
+        WrongModel: if there is none.
+    """
+    if name.endswith(".safetensors"):
+        return read_card(Path(name))
+    cards = available()
+    matches = [c for c in cards if c.name == name] or [
+        c for c in cards if _family_and_number(c.name)[0] == name
+    ]
+    if not matches:
+        known = ", ".join(card.name for card in cards) or "none"
+        msg = f"no model is called {name!r}; at hand: {known}"
+        raise WrongModel(msg)
+    return matches[-1]
+
+
+def find_fingerprint(fingerprint: bytes) -> ModelCard:
+    """The model that wrote a file.
+
+    Raises:
+        WrongModel: if it is not at hand.
+    """
+    cards = available()
+    for card in cards:
+        if card.fingerprint == fingerprint:
+            return card
+    known = ", ".join(f"{card.name} ({card.fingerprint.hex()})" for card in cards) or "none"
+    msg = f"the file needs the model with fingerprint {fingerprint.hex()}; at hand: {known}"
+    raise WrongModel(msg)
+
+
+def read_card(path: Path) -> ModelCard:
+    """The metadata of a model file.
+
+    Raises:
+        Unsupported: if it is not one.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+        if metadata.get("format") != FORMAT:
+            msg = f"{path} is not a model file of format {FORMAT!r}"
+            raise Unsupported(msg)
+        return ModelCard(
+            metadata["name"],
+            bytes.fromhex(metadata["fingerprint"]),
+            path,
+            Architecture.from_json(metadata["architecture"]),
+            json.loads(metadata["card"]),
+        )
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        msg = f"{path} is not a readable model file: {error}"
+        raise Unsupported(msg) from error
+
+
+def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model:
+    """Load a model onto `device`.
+
+    Raises:
+        Unsupported: if its integers are not those its fingerprint names, or the device cannot compute them.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    from bincodec.autoencoder import Autoencoder
+    from bincodec.bitstream.probability import TABLES_SHA256
+    from bincodec.integer import IntegerPrior, fingerprint
+
+    tensors = load_file(card.path)
+    network = _network(card.architecture, tensors)
+    if fingerprint(card.architecture, network, bytes.fromhex(TABLES_SHA256)) != card.fingerprint:
+        msg = f"{card.path}: the prior is not the one that its fingerprint {card.fingerprint.hex()} names"
+        raise Unsupported(msg)
+    autoencoder = Autoencoder(card.architecture)
+    prefix = "autoencoder."
+    state = {key.removeprefix(prefix): v.float() for key, v in tensors.items() if key.startswith(prefix)}
+    autoencoder.load_state_dict(state)
+    autoencoder.requires_grad_(False).eval()
+    autoencoder.to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Model(card, autoencoder, IntegerPrior(card.architecture, network, device, kernel))
+
+
+def _network(architecture: Architecture, tensors: dict[str, Any]) -> Any:
+    from bincodec.integer import Block, IntegerNetwork, Layer
+
+    def layer(name: str) -> Layer:
+        return Layer(*(tensors[f"prior.{name}.{part}"].long() for part in ("weight", "bias", "shift")))
+
+    enter = [int(value) for value in tensors["prior.enter"]]
+    blocks = tuple(
+        Block(
+            enter[i],
+            layer(f"blocks.{i}.depthwise"),
+            layer(f"blocks.{i}.expand"),
+            layer(f"blocks.{i}.contract"),
+        )
+        for i in range(architecture.prior_blocks)
+    )
+    return IntegerNetwork(layer("stem"), blocks, enter[-1], layer("head"))
+
+
+def save(
+    path: Path,
+    name: str,
+    architecture: Architecture,
+    autoencoder: dict[str, Any],
+    network: Any,
+    card: dict[str, Any],
+) -> ModelCard:
+    """Write a model file: `autoencoder` is a state dict (stored in fp16), `network` an `IntegerNetwork`."""
+    import torch
+    from safetensors.torch import save_file
+
+    from bincodec.bitstream.probability import TABLES_SHA256
+    from bincodec.integer import fingerprint
+
+    tensors = {f"autoencoder.{key}": value.half().contiguous() for key, value in autoencoder.items()}
+    for layer_name, layer in network.named_layers():
+        tensors[f"prior.{layer_name}.weight"] = layer.weight.to(torch.int8).contiguous()
+        tensors[f"prior.{layer_name}.bias"] = layer.bias.to(torch.int32).contiguous()
+        tensors[f"prior.{layer_name}.shift"] = layer.shift.to(torch.int8).contiguous()
+    enter = [*(block.enter for block in network.blocks), network.head_enter]
+    tensors["prior.enter"] = torch.tensor(enter, dtype=torch.int8)
+    mark = fingerprint(architecture, network, bytes.fromhex(TABLES_SHA256))
+    metadata = {
+        "format": FORMAT,
+        "name": name,
+        "fingerprint": mark.hex(),
+        "architecture": architecture.to_json(),
+        "card": json.dumps(card, sort_keys=True),
+    }
+    save_file(tensors, path, metadata)
+    return ModelCard(name, mark, path, architecture, card)
+
+
+def _family_and_number(name: str) -> tuple[str, int]:
+    family, dash, number = name.rpartition("-")
+    return (family, int(number)) if dash and number.isdigit() else (name, 0)
