@@ -1,0 +1,1 @@
+"""Training: data, losses, the loop, and export. Never imported by `bincodec.codec`."""

@@ -1,0 +1,94 @@
+"""Training crops: photos decoded once into memory, then random crops, flips and downscales."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+Photo = npt.NDArray[np.uint8]
+
+_SUFFIXES = {".png", ".webp", ".avif", ".jpg", ".jpeg"}
+_DOWNSCALE_SHARE = 0.25
+_SMALLEST_SCALE = 0.6
+_PLAIN_SHARE = 0.03
+"""Share of crops that are flats and gradients: photos hold few, and a codec is judged by them at once."""
+
+
+def read_photos(source: Path) -> list[Photo]:
+    """All photos of a tar archive or a folder as (H, W, 3) uint8, in name order."""
+    if source.is_dir():
+        names = sorted(path for path in source.iterdir() if path.suffix.lower() in _SUFFIXES)
+        photos = [_to_array(path.read_bytes()) for path in names]
+    else:
+        with tarfile.open(source) as archive:
+            members = sorted((m for m in archive.getmembers() if m.isfile()), key=lambda m: m.name)
+            files = [archive.extractfile(member) for member in members]
+            photos = [_to_array(file.read()) for file in files if file is not None]
+    if not photos:
+        msg = f"no photos in {source}"
+        raise ValueError(msg)
+    return photos
+
+
+def _to_array(data: bytes) -> Photo:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.array(image.convert("RGB"))
+
+
+class CropSampler:
+    """Draws batches of square crops; larger photos are drawn more often, in proportion to their area."""
+
+    def __init__(self, photos: list[Photo], size: int) -> None:
+        self._photos = [photo for photo in photos if min(photo.shape[:2]) >= size]
+        if not self._photos:
+            msg = f"no photo is at least {size} pixels on its shorter side"
+            raise ValueError(msg)
+        areas = np.array([photo.shape[0] * photo.shape[1] for photo in self._photos], dtype=np.float64)
+        self._shares = areas / areas.sum()
+        self._size = size
+
+    def batch(self, count: int, rng: np.random.Generator) -> Tensor:
+        """(count, 3, size, size) uint8."""
+        chosen = rng.choice(len(self._photos), count, p=self._shares)
+        plain = rng.random(count) < _PLAIN_SHARE
+        crops = np.stack(
+            [
+                _plain_crop(self._size, rng) if is_plain else self._crop(self._photos[index], rng)
+                for index, is_plain in zip(chosen, plain, strict=True)
+            ]
+        )
+        return torch.from_numpy(crops).permute(0, 3, 1, 2)
+
+    def _crop(self, photo: Photo, rng: np.random.Generator) -> Photo:
+        size = self._size
+        source = size
+        if rng.random() < _DOWNSCALE_SHARE:
+            source = min(int(size / rng.uniform(_SMALLEST_SCALE, 1.0)), *photo.shape[:2])
+        top = rng.integers(0, photo.shape[0] - source + 1)
+        left = rng.integers(0, photo.shape[1] - source + 1)
+        crop = photo[top : top + source, left : left + source]
+        if source != size:
+            # A downscaled crop is sharper than a decoded photo: it stands for originals without coding loss.
+            crop = np.array(Image.fromarray(crop).resize((size, size), Image.Resampling.LANCZOS))
+        return crop[:, ::-1] if rng.random() < 0.5 else crop
+
+
+def _plain_crop(size: int, rng: np.random.Generator) -> Photo:
+    """One colour, or a straight run from one colour to another; black, white and greys more often."""
+    ends = rng.integers(0, 256, (2, 3)).astype(np.float64)
+    if rng.random() < 0.5:
+        ends[:] = rng.choice(np.array([0, 255, int(rng.integers(0, 256))]))
+    if rng.random() < 0.6:
+        ends[1] = ends[0]
+    angle = rng.uniform(0, 2 * np.pi)
+    rows, columns = np.mgrid[0:size, 0:size] / max(1, size - 1) - 0.5
+    place = np.clip(0.5 + rows * np.sin(angle) + columns * np.cos(angle), 0, 1)[..., None]
+    crop: Photo = np.round(ends[0] + (ends[1] - ends[0]) * place).astype(np.uint8)
+    return crop

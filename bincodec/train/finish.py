@@ -1,0 +1,137 @@
+"""Finishing a model: integers for the prior, hard levels for the decoder, one file with a card (DESIGN §7).
+
+The encoder is frozen, so the levels no longer move. The decoder then learns on exactly the levels that
+files hold, and the prior learns through its own rounding. What comes out is a model file and the float
+weights from which a later stretch may start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from bincodec import integer, models
+from bincodec.prior import Prior
+from bincodec.train.data import CropSampler, read_photos
+from bincodec.train.loop import VALIDATION_QUALITIES, Stretch, Trainer, train_stretch
+from bincodec.train.objective import Objective
+from bincodec.train.quantise import QuantisedPrior, RangeRecorder
+from bincodec.train.settings import RunSettings
+from bincodec.train.validate import Point, validate
+
+RATE_SHARE = 0.1
+"""Of the first stretch's learning rates: finishing corrects, it does not explore."""
+_CALIBRATION_BATCHES = 8
+
+
+def finish(
+    settings: RunSettings,
+    weights: Path,
+    folder: Path,
+    name: str,
+    stretch: Stretch,
+    *,
+    device: str = "cpu",
+    card: dict[str, Any] | None = None,
+    validation_photos: int | None = None,
+) -> models.ModelCard:
+    """Turn averaged float `weights` into the model file `folder`/`name`.safetensors.
+
+    `card` adds what a machine cannot know (data, licences); steps, hardware and the validation curve are
+    put in.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    where = torch.device(device)
+    sampler = CropSampler(read_photos(settings.data.photos), settings.data.crop)
+    objective = Objective(settings.architecture, settings.objective).to(where)
+    objective.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
+    objective.hard_levels = True
+    objective.autoencoder.encoder.requires_grad_(False)
+    objective.autoencoder.gains.requires_grad_(False)
+    ranges = _calibrate(settings, objective, sampler)
+    objective.prior = QuantisedPrior(_float_prior(objective), settings.architecture, ranges)
+    trainer = Trainer(_gentle(settings), folder, where, objective)
+    trainer.history = _history(weights)
+    train_stretch(trainer, sampler, stretch)
+    photos = read_photos(settings.data.valid)[:validation_photos]
+    with trainer.averaged() as finished:
+        points = validate(finished, photos, VALIDATION_QUALITIES)
+        _save_float(trainer, folder / f"{name}-float.safetensors")
+        return _save_model(trainer, folder / f"{name}.safetensors", name, points, card or {})
+
+
+@torch.no_grad()
+def _calibrate(settings: RunSettings, objective: Objective, sampler: CropSampler) -> dict[str, float]:
+    """How large the float prior's activations get, over all kinds of states and all qualities."""
+    recorder = RangeRecorder(_float_prior(objective))
+    rng = np.random.default_rng(settings.data.seed)
+    device = objective.unit_layer.device
+    for _ in range(_CALIBRATION_BATCHES):
+        image = sampler.batch(settings.data.batch, rng).to(device).float() / 255
+        objective(image, torch.linspace(0, 1, len(image), device=device), 1.0, rng)
+    recorder.close()
+    return recorder.ranges
+
+
+def _float_prior(objective: Objective) -> Prior:
+    prior = objective.prior
+    if isinstance(prior, QuantisedPrior):
+        prior = prior.prior
+    assert isinstance(prior, Prior)
+    return prior
+
+
+def _gentle(settings: RunSettings) -> RunSettings:
+    rates = settings.optimiser
+    gentle = dataclasses.replace(
+        rates,
+        adam_rate=RATE_SHARE * rates.adam_rate,
+        muon_rate=RATE_SHARE * rates.muon_rate,
+        decay_share=1.0,
+    )
+    return dataclasses.replace(settings, optimiser=gentle)
+
+
+def _history(weights: Path) -> list[dict[str, Any]]:
+    with safe_open(weights, framework="numpy") as file:
+        history: list[dict[str, Any]] = json.loads((file.metadata() or {}).get("history", "[]"))
+    return history
+
+
+def _save_float(trainer: Trainer, path: Path) -> None:
+    """The float weights behind the model, under the names that a later stretch loads."""
+    state = {
+        key.replace("prior.prior.", "prior."): value.half().contiguous()
+        for key, value in trainer.objective.state_dict().items()
+    }
+    history = json.dumps([*trainer.history, {"finish": True, **trainer.summary()}])
+    save_file(state, path, {"architecture": trainer.settings.architecture.to_json(), "history": history})
+
+
+def _save_model(
+    trainer: Trainer, path: Path, name: str, points: list[Point], card: dict[str, Any]
+) -> models.ModelCard:
+    prior = trainer.objective.prior
+    assert isinstance(prior, QuantisedPrior)
+    network = prior.export()
+    integer.check_bounds(trainer.settings.architecture, network)
+    measured = {
+        "training": [*trainer.history, {"finish": True, **trainer.summary()}],
+        "validation": [
+            {"quality": p.quality, "bits_per_pixel": round(p.bits_per_pixel, 4), "psnr": round(p.psnr, 3)}
+            for p in points
+        ],
+    }
+    temporary = path.with_suffix(".tmp")
+    state = trainer.objective.autoencoder.state_dict()
+    saved = models.save(temporary, name, trainer.settings.architecture, state, network, {**card, **measured})
+    os.replace(temporary, path)
+    return dataclasses.replace(saved, path=path)

@@ -1,0 +1,160 @@
+"""The loss: lambda(q) 255^2 MSE + bits per pixel, with the prior's other states beside it (DESIGN §3-4)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bincodec import bernoulli
+from bincodec.architecture import STRIDE, Architecture
+from bincodec.autoencoder import Autoencoder
+from bincodec.prior import Prior
+from bincodec.train import states
+from bincodec.units import centred_levels, leaky_clamp, logistic_noise, straight_through
+
+_LOSS_SCALE = 0.05
+"""Brings the loss near 1, where the gradient clip of 1.0 is meant to act only on outliers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveSettings:
+    """Lagrange multipliers at quality 0 and 100 (log-spaced between), share of crops with dropped layers."""
+
+    lambda_lowest: float = 0.0003
+    lambda_highest: float = 0.15
+    truncated_share: float = 0.125
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """Means over the batch: the loss, and what it is made of in readable units."""
+
+    loss: Tensor
+    bits_per_pixel: Tensor
+    mse: Tensor
+    other_bits_per_pixel: Tensor
+
+
+class Objective(nn.Module):
+    """Autoencoder and prior under one loss. `forward` is what DistributedDataParallel wraps.
+
+    With `hard_levels` set, distortion and rate see the levels that a file would hold, and the encoder learns
+    nothing: that is how a model is finished.
+    """
+
+    unit_layer: Tensor
+
+    def __init__(self, architecture: Architecture, settings: ObjectiveSettings) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.settings = settings
+        self.hard_levels = False
+        self.autoencoder = Autoencoder(architecture)
+        self.prior: nn.Module = Prior(architecture)
+        counts = torch.tensor(architecture.layer_units)
+        self.register_buffer(
+            "unit_layer", torch.repeat_interleave(torch.arange(architecture.layers), counts), persistent=False
+        )
+
+    def lagrangian(self, quality: Tensor) -> Tensor:
+        """lambda(q) for qualities in 0..1."""
+        s = self.settings
+        return s.lambda_lowest * (s.lambda_highest / s.lambda_lowest) ** quality
+
+    def forward(self, image: Tensor, quality: Tensor, rate_weight: float, rng: np.random.Generator) -> Terms:
+        """The loss of a batch of crops (B, 3, H, W) in 0..1 at qualities (B,) in 0..1."""
+        value = self.autoencoder.analyse(image, quality)
+        hard, centred, priced = self._binarise(value)
+        rate = self._rate(value, centred, priced, quality, rng)
+        other = self._other_states(hard.detach(), quality, rng)
+        shown = self._truncate(centred, quality, rng)
+        mse = ((self.autoencoder.synthesise(shown, quality) - image) ** 2).mean((1, 2, 3))
+        weight = self.lagrangian(quality)
+        per_crop = (weight * 255**2 * mse + rate_weight * rate) / weight.sqrt()
+        loss = _LOSS_SCALE * (per_crop.mean() + (other / weight[: len(other)].sqrt()).mean())
+        return Terms(loss, rate.detach().mean(), mse.detach().mean(), other.detach().mean())
+
+    def _binarise(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Hard centred levels, the same with a gradient, and the noisy value that the rate prices."""
+        maximum = self.autoencoder.maximum
+        if self.hard_levels:
+            hard = centred_levels(value.detach(), maximum)
+            return hard, hard, hard
+        if self.architecture.binariser == "logistic":
+            noise = logistic_noise(value) if self.training else torch.zeros_like(value)
+            hard = centred_levels((value + noise).detach(), maximum)
+            return hard, straight_through(hard, torch.sigmoid(value) - 0.5), value
+        hard = centred_levels(value.detach(), maximum)
+        soft = leaky_clamp(value, maximum)
+        return hard, straight_through(hard, soft), soft + (torch.rand_like(soft) - 0.5)
+
+    def _rate(
+        self, value: Tensor, centred: Tensor, priced_level: Tensor, quality: Tensor, rng: np.random.Generator
+    ) -> Tensor:
+        """Bits per pixel of each crop, from one pass drawn at random and divided by its probability."""
+        height, width = value.shape[2:]
+        drawn = states.coding_states(self.architecture, len(value), height, width, rng)
+        keep, priced = drawn.keep.to(value.device), drawn.priced.to(value.device)
+        mu, log_scale = self.prior(keep[:, self.unit_layer] * centred, keep, quality)
+        maximum = self.autoencoder.maximum
+        if self.hard_levels:
+            cost = bernoulli.level_cost(priced_level, mu, log_scale, maximum)
+        elif self.architecture.binariser == "logistic":
+            one, half = torch.sigmoid(value), torch.full_like(value, 0.5)
+            cost = one * bernoulli.level_cost(half, mu, log_scale, maximum)
+            cost = cost + (1 - one) * bernoulli.level_cost(-half, mu, log_scale, maximum)
+        else:
+            cost = bernoulli.level_cost(priced_level, mu, log_scale, maximum, tails=False)
+        bits = (cost * priced[:, self.unit_layer]).sum((1, 2, 3)) * drawn.weight.to(value.device)
+        return bits / (height * width * STRIDE**2)
+
+    def _other_states(self, hard: Tensor, quality: Tensor, rng: np.random.Generator) -> Tensor:
+        """Cross-entropy in bits per pixel of hidden and noisy units, on levels that carry no gradient."""
+        kinds = states.other_kinds(len(hard))[: len(hard)]
+        height, width = hard.shape[2:]
+        keep = torch.stack(
+            [states.other_state(kind, self.architecture.layers, height, width, rng) for kind in kinds]
+        ).to(hard.device)
+        maximum = self.autoencoder.maximum
+        clean, unit_keep = hard[: len(kinds)], keep[:, self.unit_layer]
+        noisy = bernoulli.add_noise(clean + maximum / 2, unit_keep, maximum) - maximum / 2
+        mu, log_scale = self.prior(unit_keep * noisy, keep, quality[: len(kinds)])
+        cost = bernoulli.level_cost(clean, mu, log_scale, maximum)
+        observed = bernoulli.level_cost(noisy, mu, log_scale, maximum)
+        with_own = bernoulli.cost_with_own_evidence(cost, observed, clean == noisy, unit_keep, maximum)
+        # Known units carry no loss; for hidden ones (keep = 0) the two costs agree.
+        bits = (with_own * (unit_keep < 1)).sum((1, 2, 3))
+        return bits / (height * width * STRIDE**2)
+
+    def _truncate(self, centred: Tensor, quality: Tensor, rng: np.random.Generator) -> Tensor:
+        """Replace the layers above a random one by the prior's expectation, in the batch's last crops."""
+        count = round(self.settings.truncated_share * len(centred))
+        if count == 0 or self.architecture.layers == 1:
+            return centred
+        height, width = centred.shape[2:]
+        cuts = rng.integers(1, self.architecture.layers, count)
+        keep = torch.stack([states.layer_start(self.architecture, int(c), height, width) for c in cuts])
+        keep = keep.to(centred.device)
+        known = keep[:, self.unit_layer]
+        with torch.no_grad():
+            expected = self.expectation(known * centred[-count:], keep, quality[-count:])
+        last = torch.where(known > 0, centred[-count:], expected)
+        return torch.cat([centred[:-count], last])
+
+    def expectation(self, evidence: Tensor, keep: Tensor, quality: Tensor) -> Tensor:
+        """The prior's expected centred level of every unit, given what is known."""
+        mu, log_scale = self.prior(evidence, keep, quality)
+        parts = [self.architecture.layer_slice(layer) for layer in range(self.architecture.layers)]
+        expected = [
+            bernoulli.expected_centred(mu[:, part], log_scale[:, part], top)
+            for part, top in zip(parts, self.architecture.maximum_level, strict=True)
+        ]
+        return torch.cat(expected, 1)
+
+
+def psnr(mse: float) -> float:
+    """Decibels from a mean squared error on 0..1."""
+    return float(-10 * np.log10(max(mse, 1e-12)))

@@ -1,0 +1,198 @@
+"""From the float prior to integers: choosing exponents, training through the rounding, exporting (DESIGN §5).
+
+Every scale is a power of two. `QuantisedPrior` runs the very functions of `bincodec.integer` on rounded
+weights, with gradients passed straight through the rounding, so the network that is trained here is the
+network that codes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from bincodec import integer
+from bincodec.architecture import QUALITIES, Architecture
+from bincodec.autoencoder import Pointwise, quality_features
+from bincodec.integer import (
+    ACTIVATION_LIMIT,
+    EVIDENCE_STEPS,
+    EXACT_LIMIT,
+    KEEP_KNOWN,
+    MU_BITS,
+    SCALE_BITS,
+    SCALE_OFFSET,
+    STREAM_LIMIT,
+    WEIGHT_LIMIT,
+    Block,
+    IntegerNetwork,
+    Layer,
+)
+from bincodec.prior import Prior, PriorBlock
+from bincodec.units import straight_through
+
+_EVIDENCE_BITS = int(math.log2(EVIDENCE_STEPS))
+_HIGHEST_EXPONENT = 14
+_QUANTILE = 0.9999
+"""Activations beyond this share are clipped: one outlier must not cost everything else a bit."""
+_STREAM_HEADROOM = 4
+
+
+class QuantisedPrior(nn.Module):
+    """A float prior seen through its integers; the interface is `Prior`'s."""
+
+    limits: Tensor
+
+    def __init__(self, prior: Prior, architecture: Architecture, ranges: dict[str, float]) -> None:
+        super().__init__()
+        self.prior = prior
+        levels = torch.tensor(architecture.maximum_level)
+        per_unit = torch.repeat_interleave(levels, torch.tensor(architecture.layer_units))
+        self.register_buffer("limits", (per_unit + 2) << (MU_BITS - 1), persistent=False)
+        stem_inputs = torch.cat(
+            [per_unit * EVIDENCE_STEPS // 2, torch.full((architecture.layers,), KEEP_KNOWN)]
+        )
+        self._exponents = self._choose_exponents(ranges, stem_inputs)
+
+    def _choose_exponents(self, ranges: dict[str, float], stem_inputs: Tensor) -> dict[str, Tensor | int]:
+        """Powers of two for the stream, for each activation tensor and for each output channel's weights."""
+        exponents: dict[str, Tensor | int] = {
+            "stream": _exponent(STREAM_LIMIT / _STREAM_HEADROOM, ranges["stream"])
+        }
+        for name, value in ranges.items():
+            if name != "stream":
+                exponents[name] = _exponent(ACTIVATION_LIMIT, value)
+        for name, weight in self._weights():
+            largest = stem_inputs[:, None, None] if name == "stem" else torch.tensor(ACTIVATION_LIMIT)
+            exponents[f"{name}.weight"] = _weight_exponents(weight, largest)
+        return exponents
+
+    def _weights(self) -> list[tuple[str, Tensor]]:
+        pairs: list[tuple[str, Tensor]] = [("stem", self.prior.stem.weight)]
+        for i, block in enumerate(self._blocks()):
+            pairs += [
+                (f"blocks.{i}.{part}", getattr(block, part).weight)
+                for part in ("depthwise", "expand", "contract")
+            ]
+        return [*pairs, ("head", self.prior.head.weight)]
+
+    def _blocks(self) -> list[PriorBlock]:
+        return list(self.prior.blocks)  # type: ignore[arg-type]
+
+    def forward(self, evidence: Tensor, keep: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Prior.forward`, with every rounding and clamp of the integer network."""
+        with torch.autocast(evidence.device.type, enabled=False):
+            network = self.integers(quality.float())
+            shown = torch.cat([EVIDENCE_STEPS * evidence.float(), KEEP_KNOWN * keep.float()], 1)
+            shown = straight_through(torch.floor(shown + 0.5), shown).permute(0, 2, 3, 1)
+            rows = torch.arange(len(quality), device=quality.device)
+            x = integer.stream(network, shown, rows, direct=True, floor=_floor)
+            bias = network.head.bias[:, None, None]
+            mu, scale = integer.head(network.head, x, bias, self.limits, _floor)
+        log_scale = (scale - SCALE_OFFSET) / 2**SCALE_BITS
+        return (mu / 2**MU_BITS).permute(0, 3, 1, 2), log_scale.permute(0, 3, 1, 2)
+
+    def integers(self, quality: Tensor) -> IntegerNetwork:
+        """The integer network, with biases for the qualities (B,) in 0..1; rounded, but in float32."""
+        features = quality_features(quality)
+        e, prior = self._exponents, self.prior
+        stem_bias = _bias(prior.stem) + prior.stem_quality(features)
+        stem = self._layer("stem", prior.stem.weight, stem_bias, _EVIDENCE_BITS, e["stream"])
+        blocks = []
+        for i, block in enumerate(self._blocks()):
+            entered, mixed, expanded = (e[f"blocks.{i}.{part}"] for part in ("enter", "mixed", "expanded"))
+            parts = (
+                ("depthwise", block.depthwise, entered, mixed),
+                ("expand", block.expand, mixed, expanded),
+                ("contract", block.contract, expanded, e["stream"]),
+            )
+            layers = [self._layer(f"blocks.{i}.{n}", m.weight, _bias(m), a, b) for n, m, a, b in parts]
+            blocks.append(Block(int(e["stream"]) - int(entered), *layers))
+        outputs = torch.cat([torch.full_like(self.limits, MU_BITS), torch.full_like(self.limits, SCALE_BITS)])
+        head_bias = prior.head.bias + prior.head_quality(features)
+        head = self._layer("head", prior.head.weight, head_bias, e["head"], outputs)
+        return IntegerNetwork(stem, tuple(blocks), int(e["stream"]) - int(e["head"]), head)
+
+    def _layer(
+        self, name: str, weight: Tensor, bias: Tensor, entering: Tensor | int, leaving: Tensor | int
+    ) -> Layer:
+        """Round one map whose inputs carry 2^entering and whose outputs shall carry 2^leaving."""
+        exponent = torch.as_tensor(self._exponents[f"{name}.weight"], device=weight.device)
+        scaled = weight * torch.exp2(exponent.float()).view(-1, *[1] * (weight.ndim - 1))
+        rounded = straight_through(torch.floor(scaled + 0.5), scaled).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+        total = bias * torch.exp2((exponent + entering).float())
+        return Layer(
+            rounded, straight_through(torch.floor(total + 0.5), total), exponent + entering - leaving
+        )
+
+    @torch.no_grad()
+    def export(self) -> IntegerNetwork:
+        """The finished integers (int64, CPU), with one row of biases for each of the 101 qualities."""
+        qualities = torch.arange(QUALITIES, device=self.limits.device) / (QUALITIES - 1)
+        return self.integers(qualities).to(torch.int64, torch.device("cpu"))
+
+
+class RangeRecorder:
+    """Watches a float prior while it runs and remembers how large its activations get."""
+
+    def __init__(self, prior: Prior) -> None:
+        self.ranges: dict[str, float] = {"stream": 0.0}
+        self._handles: list[RemovableHandle] = []
+        for i, block in enumerate(prior.blocks):
+            assert isinstance(block, PriorBlock)
+            self._watch_input(block, f"blocks.{i}.enter")
+            self._watch_input(block.expand, f"blocks.{i}.mixed")
+            self._watch_input(block.contract, f"blocks.{i}.expanded")
+        self._watch_input(prior.head, "head")
+
+    def _watch_input(self, module: nn.Module, name: str) -> None:
+        def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            values = inputs[0].detach().float().abs().flatten()
+            if name.endswith("enter") or name == "head":
+                self.ranges["stream"] = max(self.ranges["stream"], values.max().item())
+            rank = max(1, int(_QUANTILE * len(values)))
+            bulk = torch.kthvalue(values, rank).values.item()
+            self.ranges[name] = max(self.ranges.get(name, 0.0), bulk)
+
+        self._handles.append(module.register_forward_pre_hook(record))
+
+    def close(self) -> None:
+        """Stop watching."""
+        for handle in self._handles:
+            handle.remove()
+
+
+def _bias(module: nn.Conv2d | Pointwise) -> Tensor:
+    assert module.bias is not None
+    return module.bias
+
+
+def _floor(x: Tensor) -> Tensor:
+    return straight_through(torch.floor(x), x)
+
+
+def _exponent(limit: float, value: float) -> int:
+    """The largest power of two that keeps `value` within `limit`."""
+    return min(_HIGHEST_EXPONENT, math.floor(math.log2(limit / max(value, 1e-9))))
+
+
+@torch.no_grad()
+def _weight_exponents(weight: Tensor, largest_input: Tensor) -> Tensor:
+    """By output channel: the finest exponent that fits, or one finer with clipping where that errs less."""
+    rows = weight.flatten(1)
+    top = rows.abs().amax(1).clamp(min=1e-9)
+    fitting = torch.floor(torch.log2(WEIGHT_LIMIT / top)).clamp(max=_HIGHEST_EXPONENT)
+    errors = [_rounding_error(rows, exponent) for exponent in (fitting, fitting + 1)]
+    exponent = torch.where(errors[1] < errors[0], fitting + 1, fitting)
+    reach = (weight.abs() * largest_input.to(weight.device)).flatten(1).sum(1)
+    # An eighth of the exact range is left for the bias and for what fine-tuning still moves.
+    safe = torch.floor(torch.log2(0.875 * EXACT_LIMIT / reach.clamp(min=1e-9)))
+    return torch.minimum(exponent, safe).to(torch.int64)
+
+
+def _rounding_error(rows: Tensor, exponent: Tensor) -> Tensor:
+    step = torch.exp2(-exponent)[:, None]
+    rounded = torch.round(rows / step).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT) * step
+    return ((rounded - rows) ** 2).sum(1)

@@ -1,0 +1,83 @@
+"""What a training run is told: a TOML file of four tables, read into flat frozen data."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from bincodec.architecture import Architecture
+from bincodec.train.objective import ObjectiveSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimiserSettings:
+    """Learning rates at the top of the schedule; Muon takes the matrices, Adam the rest."""
+
+    adam_rate: float = 2e-3
+    muon_rate: float = 0.01
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    warmup_steps: int = 200
+    decay_share: float = 0.5
+    """Share of a stretch, at its end, over which the rate falls linearly to `final_rate` of its top."""
+    final_rate: float = 0.01
+    rate_ramp_share: float = 0.35
+    """Share of a first stretch over which the weight of the rate rises from 0.1 to 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """Crops in a batch (of each process), their side in pixels, where photos lie, and the seed."""
+
+    photos: Path
+    valid: Path
+    batch: int = 16
+    crop: int = 128
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """One whole configuration."""
+
+    architecture: Architecture
+    objective: ObjectiveSettings
+    optimiser: OptimiserSettings
+    data: DataSettings
+
+
+def read_settings(path: Path) -> RunSettings:
+    """Read a TOML configuration; unknown tables or names are an error. Relative paths start at the file."""
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    known = {"architecture", "objective", "optimiser", "data"}
+    if unknown := sorted(set(tables) - known):
+        msg = f"{path}: unknown tables: {', '.join(unknown)}"
+        raise ValueError(msg)
+    data = dict(tables.get("data", {}))
+    for name in ("photos", "valid"):
+        if name not in data:
+            msg = f"{path}: [data] needs {name!r}"
+            raise ValueError(msg)
+        data[name] = path.parent / Path(data[name]).expanduser()
+    return RunSettings(
+        Architecture.from_mapping(tables.get("architecture", {})),
+        _build(ObjectiveSettings, tables.get("objective", {}), path),
+        _build(OptimiserSettings, tables.get("optimiser", {}), path),
+        _build(DataSettings, data, path),
+    )
+
+
+def _build(kind: Any, fields: dict[str, Any], path: Path) -> Any:
+    known = {field.name for field in dataclasses.fields(kind)}
+    if unknown := sorted(set(fields) - known):
+        msg = f"{path}: {kind.__name__} knows no {', '.join(unknown)}"
+        raise ValueError(msg)
+    return kind(**fields)
+
+
+def with_data(settings: RunSettings, **changes: Any) -> RunSettings:
+    """The same run with some of `DataSettings` replaced; None leaves a setting as it is."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return dataclasses.replace(settings, data=dataclasses.replace(settings.data, **given))

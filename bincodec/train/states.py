@@ -1,0 +1,90 @@
+"""The states that the prior is trained on: which units it is shown, and how much of each (DESIGN §4).
+
+A state is a keep map (B, layers, h, w). The coding order's states price one pass and estimate the rate; the
+others (random reveal, flip noise, known beside noisy) teach the same network to sample and to inpaint. The
+mix is 60 % coding order, 15 % reveal, 15 % noise, 10 % inpainting: for each 12 crops, 12 coding states and
+3, 3, 2 others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bincodec.architecture import Architecture
+from bincodec.order import Pass, known_map, passes, phase_map
+
+KINDS = ("reveal", "noise", "inpaint")
+_KIND_SHARES = (3, 3, 2)
+_CODING_SHARE = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class CodingStates:
+    """One pass a crop: its keep map, the units it prices, and 1 / the probability of having drawn it."""
+
+    keep: Tensor
+    priced: Tensor
+    weight: Tensor
+
+
+def pass_probabilities(architecture: Architecture) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """How often each pass is drawn: half evenly, half by the number of its units."""
+    steps = passes(architecture.layer_phases)
+    share = np.array([architecture.layer_units[s.layer] / architecture.layer_phases[s.layer] for s in steps])
+    result: np.ndarray[tuple[int], np.dtype[np.float64]] = 0.5 * share / share.sum() + 0.5 / len(steps)
+    return result
+
+
+def coding_states(
+    architecture: Architecture, crops: int, height: int, width: int, rng: np.random.Generator
+) -> CodingStates:
+    """A random pass of the coding order for each crop."""
+    steps = passes(architecture.layer_phases)
+    probabilities = pass_probabilities(architecture)
+    drawn = rng.choice(len(steps), size=crops, p=probabilities)
+    keep = np.stack([known_map(steps[i], architecture.layer_phases, height, width) for i in drawn])
+    priced = np.stack([_priced_map(steps[i], architecture, height, width) for i in drawn])
+    return CodingStates(
+        torch.from_numpy(keep).float(),
+        torch.from_numpy(priced).float(),
+        torch.from_numpy(1.0 / probabilities[drawn]).float(),
+    )
+
+
+def layer_start(architecture: Architecture, layer: int, height: int, width: int) -> Tensor:
+    """The keep map (layers, h, w) of a file cut before `layer`."""
+    return torch.from_numpy(known_map(Pass(layer, 0), architecture.layer_phases, height, width)).float()
+
+
+def other_kinds(crops: int) -> list[str]:
+    """The kinds of the non-coding states that go with `crops` coding states, in the mix's proportions."""
+    counts = [max(1, round(crops * share / _CODING_SHARE)) for share in _KIND_SHARES]
+    return [kind for kind, count in zip(KINDS, counts, strict=True) for _ in range(count)]
+
+
+def other_state(kind: str, layers: int, height: int, width: int, rng: np.random.Generator) -> Tensor:
+    """One keep map (layers, h, w) of `kind`."""
+    if kind == "reveal":
+        return torch.from_numpy((rng.random((layers, height, width)) < rng.random()).astype(np.float32))
+    keep = np.full((layers, height, width), rng.uniform(0.0, 0.98), dtype=np.float32)
+    if kind == "inpaint":
+        known = np.ones((height, width), dtype=np.bool_)
+        rows, columns = (np.sort(rng.integers(0, side + 1, 2)) for side in (height, width))
+        known[rows[0] : rows[1], columns[0] : columns[1]] = False
+        keep[:, known] = 1.0
+    elif kind != "noise":
+        msg = f"unknown kind of state {kind!r}"
+        raise ValueError(msg)
+    return torch.from_numpy(keep)
+
+
+def _priced_map(
+    step: Pass, architecture: Architecture, height: int, width: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    priced = np.zeros((architecture.layers, height, width), dtype=np.bool_)
+    priced[step.layer] = phase_map(height, width, architecture.layer_phases[step.layer]) == step.phase
+    return priced

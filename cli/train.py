@@ -1,0 +1,79 @@
+"""`bincodec train`: one stretch of training, or the finishing of a model, from a TOML configuration."""
+
+import json
+from pathlib import Path
+
+import click
+
+from bincodec.cli import output
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("config", type=_file)
+@click.argument("run", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--steps", type=click.IntRange(min=1), help="Length of the stretch in steps.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Length of the stretch in minutes."
+)
+@click.option("--start", type=_file, help="Begin from these averaged weights (a run's weights.safetensors).")
+@click.option("--finish", metavar="NAME", help="Finish the weights of --start into the model file RUN/NAME.")
+@click.option(
+    "--card", type=_file, help="JSON with data, licences and credits for the finished model's card."
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda; torchrun starts several.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads; more than free cores is far slower."
+)
+@click.option("--compile", "compiled", is_flag=True, help="Compile the networks (CUDA).")
+@click.option(
+    "--crop", type=click.IntRange(min=32), help="Side of the crops, instead of the configuration's."
+)
+@click.option("--batch", type=click.IntRange(min=1), help="Crops in a batch, instead of the configuration's.")
+def command(
+    config: Path,
+    run: Path,
+    steps: int | None,
+    minutes: float | None,
+    start: Path | None,
+    finish: str | None,
+    card: Path | None,
+    device: str,
+    threads: int | None,
+    compiled: bool,
+    crop: int | None,
+    batch: int | None,
+) -> None:
+    """Train one stretch in the folder RUN, from scratch or from --start, and validate it.
+
+    A stretch warms up, stays, and decays; it leaves RUN/weights.safetensors and RUN/log.jsonl. One that was
+    interrupted goes on when the same command is given again.
+    """
+    if (steps is None) == (minutes is None):
+        msg = "give either --steps or --minutes"
+        raise click.UsageError(msg)
+    if finish is not None and start is None:
+        msg = "--finish needs the weights to finish: --start"
+        raise click.UsageError(msg)
+
+    import torch
+
+    from bincodec.train import loop
+    from bincodec.train.finish import finish as finish_model
+    from bincodec.train.settings import read_settings, with_data
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        settings = with_data(read_settings(config), crop=crop, batch=batch)
+    except (ValueError, TypeError) as error:
+        raise click.ClickException(str(error)) from error
+    stretch = loop.Stretch(steps, minutes)
+    if finish is None:
+        loop.run(settings, run, stretch, start=start, device=device, compiled=compiled)
+        return
+    assert start is not None
+    facts = json.loads(card.read_text(encoding="utf-8")) if card else None
+    model = finish_model(settings, start, run, finish, stretch, device=device, card=facts)
+    output.note(f"{model.path}: model {model.name}, fingerprint {model.fingerprint.hex()}")
