@@ -24,14 +24,18 @@ class Architecture:
 
     `layer_units[i]` units form layer i; each has `maximum_level[i]` thresholds (J), so levels 0..J, and the
     layer is revealed in `layer_phases[i]` passes. Widths and block counts are those of the stride-8 and
-    stride-16 stages of encoder and decoder, and of the prior. `binariser` names the noise of DESIGN §3:
-    "uniform" (a dithered quantiser) or "logistic" (the paper's Bernoulli bits; J = 1 only).
+    stride-16 stages of encoder and decoder, and of the prior.
+
+    `binariser` names the noise of DESIGN §3: "uniform" (a dithered quantiser) or "logistic" (the paper's
+    Bernoulli bits; J = 1 only). `target` says what the prior's output means for a noisy bit: its "value", or
+    a "flip" of what is observed (the paper's; J = 1 only).
     """
 
     layer_units: tuple[int, ...] = (8, 16, 32, 72)
     maximum_level: tuple[int, ...] = (62, 30, 30, 30)
     layer_phases: tuple[int, ...] = (4, 2, 2, 2)
     binariser: str = "uniform"
+    target: str = "value"
     width_8: int = 160
     width_16: int = 192
     blocks_8: int = 3
@@ -49,8 +53,12 @@ class Architecture:
         if self.binariser not in ("uniform", "logistic"):
             msg = f"binariser {self.binariser!r} is neither 'uniform' nor 'logistic'"
             raise ValueError(msg)
-        if self.binariser == "logistic" and set(self.maximum_level) != {1}:
-            msg = f"the logistic binariser needs J = 1 in every layer, not {self.maximum_level}"
+        if self.target not in ("value", "flip"):
+            msg = f"target {self.target!r} is neither 'value' nor 'flip'"
+            raise ValueError(msg)
+        bits_only = self.binariser == "logistic" or self.target == "flip"
+        if bits_only and set(self.maximum_level) != {1}:
+            msg = f"logistic binariser and flip target need J = 1 in every layer, not {self.maximum_level}"
             raise ValueError(msg)
 
     @property

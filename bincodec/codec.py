@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bincodec import coding, files, images, models
+from bincodec import coding, files, images, models, offset
 from bincodec.architecture import QUALITIES, STRIDE
 from bincodec.bitstream import container
 from bincodec.bitstream.errors import BincodecError, Corrupt, Truncated, WrongModel
@@ -76,10 +76,9 @@ class Codec:
             maximum = self.model.autoencoder.maximum
             levels = (self.model.autoencoder.quantise(value) + maximum / 2).round()
             flat = levels[0].to("cpu", torch.uint8).numpy()
-        architecture = self.model.card.architecture
-        parts = tuple(flat[architecture.layer_slice(layer)] for layer in range(architecture.layers))
-        card = self.model.card
-        return BinaryCode(
+        architecture, card = self.model.card.architecture, self.model.card
+        parts = (flat[architecture.layer_slice(layer)] for layer in range(architecture.layers))
+        code = BinaryCode(
             tuple(np.ascontiguousarray(part) for part in parts),
             architecture.maximum_level,
             width,
@@ -89,6 +88,8 @@ class Codec:
             card.fingerprint,
             picture.grey,
         )
+        correction = offset.measure(picture.pixels, self._render(code, code.layers))
+        return dataclasses.replace(code, ancillary=correction)
 
     def pack(self, code: BinaryCode, *, verify: bool = False) -> bytes:
         """The bytes of a `.bld` file. With `verify` they are unpacked again before they are returned.
@@ -103,10 +104,19 @@ class Codec:
         source = coding.Known(code.levels, writer)
         coding.run(self.model.prior, code.quality, code.grid, code.layers, source)
         data = writer.finish(code.ancillary)
-        if verify and self.unpack(data).digest() != code.digest():
-            msg = f"the finished file of {len(data)} bytes does not decode to the code it was made from"
-            raise VerificationFailed(msg)
+        if verify:
+            self._verify(data, code)
         return data
+
+    def _verify(self, data: bytes, code: BinaryCode) -> None:
+        try:
+            if self.unpack(data).digest() == code.digest():
+                return
+            reason = "other levels came out"
+        except BincodecError as error:
+            reason = str(error)
+        msg = f"the finished file does not decode to the code it was made from: {reason}"
+        raise VerificationFailed(msg)
 
     def unpack(self, data: bytes, *, partial: bool = False, limits: Limits = DEFAULT_LIMITS) -> BinaryCode:
         """The code in the bytes of a `.bld` file; `pack` turns it into the same bytes again.
@@ -138,6 +148,7 @@ class Codec:
             msg = "no layer of the file arrived intact: there is no picture to show"
             raise Truncated(msg)
         grid = (-(-header.height // STRIDE), -(-header.width // STRIDE))
+        offset.read(read.ancillary)  # a malformed correction makes the file corrupt, wanted or not
         levels = coding.run(prior, header.quality, grid, reader.layers_available, coding.Coded(reader))
         return BinaryCode(
             levels,
@@ -164,15 +175,13 @@ class Codec:
         if not 1 <= shown <= code.layers:
             msg = f"layers {shown} does not lie in 1..{code.layers}, what the file holds"
             raise InvalidSetting(msg)
-        with torch.inference_mode():
-            centred = self._centred(code, shown).to(self.device)[None]
-            centred = centred.contiguous(memory_format=torch.channels_last)
-            pixels = self.model.autoencoder.synthesise(centred, self._at(code.quality))[0]
-            pixels = pixels[:, : code.height, : code.width]
-            if code.grey:
-                pixels = pixels.mean(0, keepdim=True)
-            array = (pixels.clamp(0, 1) * 255).round().to("cpu", torch.uint8).permute(1, 2, 0).numpy()
-        image = Image.fromarray(array[..., 0] if code.grey else np.ascontiguousarray(array))
+        pixels = self._render(code, shown)
+        if shown == code.layers:
+            pixels += offset.read(code.ancillary)
+        if code.grey:
+            pixels = pixels.mean(2, keepdims=True)
+        levels = np.round(255 * pixels.clip(0, 1)).astype(np.uint8)
+        image = images.to_image(levels, grey=code.grey)
         image.info["bld"] = {
             "model": code.model,
             "quality": code.quality,
@@ -180,6 +189,15 @@ class Codec:
             "complete": code.complete,
         }
         return image
+
+    def _render(self, code: BinaryCode, layers: int) -> npt.NDArray[np.float32]:
+        """Pixels (H, W, 3), nominally in 0..1, of the first `layers` layers."""
+        with torch.inference_mode():
+            centred = self._centred(code, layers).to(self.device)[None]
+            centred = centred.contiguous(memory_format=torch.channels_last)
+            image = self.model.autoencoder.synthesise(centred, self._at(code.quality))
+            cropped = image[0, :, : code.height, : code.width].permute(1, 2, 0)
+            return cropped.cpu().contiguous().numpy()
 
     def _centred(self, code: BinaryCode, layers: int) -> Tensor:
         """Centred levels (units, h, w) of the first `layers` layers, expectations of the others."""

@@ -213,12 +213,15 @@ def _refuse_several_pictures(image: Image.Image, notes: list[str]) -> None:
 
 def _reduced_from_16_bits(image: Image.Image) -> bool:
     """Whether Pillow will cut 16-bit samples while it decodes: only the tile descriptors still tell."""
+    if image.mode.startswith("I"):
+        return False
     for _, _, _, arguments, *_ in getattr(image, "tile", ()):
         values = arguments if isinstance(arguments, tuple) else (arguments,)
-        raw_mode, depth = str(values[0]), values[-1]
-        if image.mode in ("RGB", "RGBA", "CMYK", "LA") and ";16" in raw_mode:
+        raw_mode, maximum = str(values[0]), values[-1]
+        # Elsewhere, as in BMP, ";16" is the bits of a whole pixel.
+        if image.format in ("PNG", "TIFF") and ";16" in raw_mode:
             return True
-        if image.format == "PPM" and isinstance(depth, int) and depth > 255:
+        if image.format == "PPM" and isinstance(maximum, int) and maximum > 255:
             return True
     return False
 
