@@ -28,6 +28,9 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--compile", "compiled", is_flag=True, help="Compile the networks (CUDA).")
 @click.option(
+    "--workers", type=click.IntRange(min=0), default=0, help="Threads that prepare crops (GPU: 12)."
+)
+@click.option(
     "--crop", type=click.IntRange(min=32), help="Side of the crops, instead of the configuration's."
 )
 @click.option("--batch", type=click.IntRange(min=1), help="Crops in a batch, instead of the configuration's.")
@@ -42,6 +45,7 @@ def command(
     device: str,
     threads: int | None,
     compiled: bool,
+    workers: int,
     crop: int | None,
     batch: int | None,
 ) -> None:
@@ -71,7 +75,7 @@ def command(
         raise click.ClickException(str(error)) from error
     stretch = loop.Stretch(steps, minutes)
     if finish is None:
-        loop.run(settings, run, stretch, start=start, device=device, compiled=compiled)
+        loop.run(settings, run, stretch, start=start, device=device, compiled=compiled, workers=workers)
         return
     assert start is not None
     facts = json.loads(card.read_text(encoding="utf-8")) if card else None

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import tarfile
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +82,29 @@ class CropSampler:
             # A downscaled crop is sharper than a decoded photo: it stands for originals without coding loss.
             crop = np.array(Image.fromarray(crop).resize((size, size), Image.Resampling.LANCZOS))
         return crop[:, ::-1] if rng.random() < 0.5 else crop
+
+
+def batches(
+    sampler: CropSampler, count: int, seed: tuple[int, ...], first: int, workers: int
+) -> Iterator[Tensor]:
+    """Batch `first`, `first` + 1 and so on, each from a generator seeded with `seed` and its own number.
+
+    So what a step sees depends neither on the threads that prepare it nor on where a run was interrupted.
+    With `workers` threads batches are made ahead, as a GPU needs them; with 0 they are made when asked for.
+    """
+    numbers = itertools.count(first)
+    if workers == 0:
+        for number in numbers:
+            yield sampler.batch(count, np.random.default_rng((*seed, number)))
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[Tensor]] = deque()
+        try:
+            for number in numbers:
+                ahead.append(pool.submit(sampler.batch, count, np.random.default_rng((*seed, number))))
+                if len(ahead) > 2 * workers:
+                    yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _plain_crop(size: int, rng: np.random.Generator) -> Photo:

@@ -21,10 +21,11 @@ from safetensors.torch import load_file, save_file
 from bincodec import integer, models
 from bincodec.prior import Prior
 from bincodec.train.data import CropSampler, read_photos
-from bincodec.train.loop import VALIDATION_QUALITIES, Stretch, Trainer, train_stretch
+from bincodec.train.loop import VALIDATION_QUALITIES, Stretch, train_stretch
 from bincodec.train.objective import Objective
 from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 from bincodec.train.settings import RunSettings
+from bincodec.train.trainer import Trainer
 from bincodec.train.validate import Point, validate
 
 RATE_SHARE = 0.1

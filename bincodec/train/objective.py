@@ -122,6 +122,9 @@ class Objective(nn.Module):
         clean, unit_keep = hard[: len(kinds)], keep[:, self.unit_layer]
         noisy = bernoulli.add_noise(clean + maximum / 2, unit_keep, maximum) - maximum / 2
         mu, log_scale = self.prior(unit_keep * noisy, keep, quality[: len(kinds)])
+        if self.architecture.target == "flip":
+            flips = bernoulli.flip_to_value(mu, noisy + 0.5)
+            mu = torch.where((unit_keep > 0) & (unit_keep < 1), flips, mu)
         cost = bernoulli.level_cost(clean, mu, log_scale, maximum)
         observed = bernoulli.level_cost(noisy, mu, log_scale, maximum)
         with_own = bernoulli.cost_with_own_evidence(cost, observed, clean == noisy, unit_keep, maximum)

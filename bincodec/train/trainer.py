@@ -1,0 +1,156 @@
+"""One run's networks, optimisers and average, and their going to and from the run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from bincodec.train.objective import Objective, Terms
+from bincodec.train.settings import RunSettings
+
+
+class Trainer:
+    """Networks, optimisers and average of one run, and their going to and from the run folder."""
+
+    def __init__(
+        self, settings: RunSettings, folder: Path, device: torch.device, objective: Objective | None = None
+    ) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.device = device
+        torch.manual_seed(settings.data.seed + rank())
+        objective = objective or Objective(settings.architecture, settings.objective)
+        self.objective = objective.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = {name: p.detach().clone() for name, p in self.objective.named_parameters()}
+        self.optimisers = self._make_optimisers()
+        self.history: list[dict[str, Any]] = []
+        """The stretches behind the weights that this run started from."""
+        self.step = 0
+        self.seconds = 0.0
+
+    def _make_optimisers(self) -> list[torch.optim.Optimizer]:
+        rates = self.settings.optimiser
+        named = [(name, p) for name, p in self.objective.named_parameters() if p.requires_grad]
+        # Modulations and quality tables are nn.Linear on 8 cosines: small, and better off with Adam.
+        matrices = [p for name, p in named if p.ndim == 2 and _is_pointwise(name)]
+        chosen = {id(p) for p in matrices}
+        others = [p for _, p in named if id(p) not in chosen]
+        return [
+            torch.optim.Adam(others, rates.adam_rate, betas=(0.9, 0.99), fused=self.device.type == "cuda"),
+            torch.optim.Muon(matrices, rates.muon_rate, weight_decay=0.0, momentum=0.95),
+        ]
+
+    def update(self, terms: Terms, factor: float) -> None:
+        """One optimiser step at `factor` of the top learning rates, and the average's."""
+        rates = (self.settings.optimiser.adam_rate, self.settings.optimiser.muon_rate)
+        for optimiser, rate in zip(self.optimisers, rates, strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
+            optimiser.zero_grad(set_to_none=True)
+        terms.loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.objective.parameters(), self.settings.optimiser.clip_norm)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.step += 1
+        decay = min(self.settings.optimiser.ema_decay, (1 + self.step) / (10 + self.step))
+        live = [p.detach() for p in self.objective.parameters()]
+        torch._foreach_lerp_(list(self.average.values()), live, 1 - decay)
+
+    def save_state(self) -> None:
+        """Everything an interrupted stretch needs, written whole or not at all."""
+        state = {
+            "model": self.objective.state_dict(),
+            "average": self.average,
+            "optimisers": [o.state_dict() for o in self.optimisers],
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+            "torch_rng": torch.get_rng_state(),
+        }
+        temporary = self.folder / "state.pt.tmp"
+        torch.save(state, temporary)
+        os.replace(temporary, self.folder / "state.pt")
+
+    def load_state(self) -> None:
+        """Go on with an interrupted stretch."""
+        state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
+        self.objective.load_state_dict(state["model"])
+        for name, value in state["average"].items():
+            self.average[name].copy_(value)
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
+        torch.set_rng_state(state["torch_rng"].cpu())
+
+    def start_from(self, weights: Path) -> None:
+        """Begin a stretch from averaged weights."""
+        loaded = load_file(weights)
+        with safe_open(weights, framework="numpy") as file:
+            self.history = json.loads((file.metadata() or {}).get("history", "[]"))
+        self.objective.load_state_dict({name: value.float() for name, value in loaded.items()}, strict=True)
+        for name, parameter in self.objective.named_parameters():
+            self.average[name].copy_(parameter.detach())
+
+    def save_weights(self, name: str = "weights.safetensors") -> None:
+        """The averaged weights in fp16."""
+        tensors = {key: value.detach().half().cpu().contiguous() for key, value in self.average.items()}
+        metadata = {
+            "architecture": self.settings.architecture.to_json(),
+            "history": json.dumps([*self.history, self.summary()]),
+        }
+        temporary = self.folder / f"{name}.tmp"
+        save_file(tensors, temporary, metadata)
+        os.replace(temporary, self.folder / name)
+
+    def summary(self) -> dict[str, Any]:
+        """This stretch in a line: what it cost, and on what."""
+        crops = self.step * self.settings.data.batch * int(os.environ.get("WORLD_SIZE", "1"))
+        return {
+            "steps": self.step,
+            "crops": crops,
+            "crop": self.settings.data.crop,
+            "seconds": round(self.seconds, 1),
+            "crops_per_second": round(crops / max(self.seconds, 1e-9), 1),
+            "hardware": _hardware(self.device),
+        }
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[Objective]:
+        """The networks with their averaged weights put in for a while."""
+        live = {name: p.detach().clone() for name, p in self.objective.named_parameters()}
+        self._copy_in(self.average)
+        try:
+            yield self.objective
+        finally:
+            self._copy_in(live)
+
+    def _copy_in(self, values: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.objective.named_parameters():
+                parameter.copy_(values[name])
+
+
+def rank() -> int:
+    """This process among those that `torchrun` started, or 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def _is_pointwise(name: str) -> bool:
+    small = ("modulation", "stem_quality", "head_quality", "gain", "encoder.stem", "encoder.head", "head.")
+    return not any(part in name for part in small)
+
+
+def _hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()}), {torch.get_num_threads()} thread(s)"
