@@ -154,9 +154,11 @@ def test_16_bit_grey_is_rounded_with_a_note(file_format: str) -> None:
     assert picture.notes == ("16-bit samples reduced to 8 bits",)
 
 
-def test_16_bit_grey_ppm_is_rounded_with_one_note() -> None:
-    picture = images.load(b"P5 2 1 65535\n" + struct.pack(">2H", 65535, 257))
-    assert picture.pixels[0, :, 0].tolist() == [255, 1]
+@pytest.mark.parametrize("maximum", [65535, 1000])
+def test_deep_grey_ppm_is_rounded_with_one_note(maximum: int) -> None:
+    samples = struct.pack(">2H", maximum, maximum // 2)
+    picture = images.load(f"P5 2 1 {maximum}\n".encode() + samples)
+    assert picture.pixels[0, :, 0].tolist() == [255, 127 if maximum % 2 else 128]
     assert picture.notes == ("16-bit samples reduced to 8 bits",)
 
 
@@ -168,6 +170,15 @@ def test_16_bit_colour_has_a_note() -> None:
     ppm = images.load(b"P6 1 1 65535\n" + struct.pack(">3H", 65535, 0, 32896))
     assert ppm.pixels.tolist() == [[[255, 0, 128]]]
     assert ppm.notes == ("16-bit samples reduced to 8 bits",)
+
+
+def test_16_bits_for_a_whole_pixel_are_no_16_bit_samples() -> None:
+    header = struct.pack("<2sIHHI", b"BM", 58, 0, 0, 54) + struct.pack(
+        "<IiiHHIIiiII", 40, 1, 1, 1, 16, 0, 4, 0, 0, 0, 0
+    )
+    picture = images.load(header + struct.pack("<HH", 0x7C00, 0))
+    assert picture.pixels.tolist() == [[[255, 0, 0]]]
+    assert picture.notes == ()
 
 
 def test_samples_beyond_16_bits_are_refused() -> None:

@@ -1,0 +1,95 @@
+"""`bincodec compress`: an image to a .bld file."""
+
+import time
+from pathlib import Path
+
+import click
+
+from bincodec.cli import options, output, places
+
+EXTENSION = ".bld"
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("destination", metavar="[OUT]", required=False)
+@click.option(
+    "-q",
+    "--quality",
+    type=click.IntRange(0, 100),
+    default=50,
+    show_default=True,
+    help="0 is smallest, 100 is best.",
+)
+@click.option("--model", default="photo", show_default=True, help="A name that `bincodec models` lists.")
+@click.option("--no-verify", is_flag=True, help="Skip decoding the finished file before it is written.")
+@options.force
+@options.device
+@options.as_json
+@options.quiet
+def command(
+    source: str,
+    destination: str | None,
+    quality: int,
+    model: str,
+    no_verify: bool,
+    force: bool,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Compress an image to a .bld file.
+
+    OUT is IN with the extension .bld unless it is given; - is standard input or output.
+    """
+    _check_extension(destination)
+    ends = places.choose(source, destination, extension=EXTENSION, force=force, as_json=as_json)
+
+    from bincodec import images
+
+    picture = images.load(places.read(source) if source == places.STANDARD else source)
+    for sentence in picture.notes:
+        output.note(sentence, quiet=quiet)
+
+    from bincodec import Codec
+
+    start = time.perf_counter()
+    codec = Codec.load(model, device)
+    loaded = time.perf_counter()
+    code = codec.encode(images.to_image(picture.pixels, grey=picture.grey), quality)
+    data = codec.pack(code, verify=not no_verify)
+    finished = time.perf_counter()
+    ends.write(data)
+
+    height, width, _ = picture.pixels.shape
+    facts = {
+        "command": "compress",
+        "input": source,
+        "output": ends.destination,
+        "width": width,
+        "height": height,
+        "grey": picture.grey,
+        "quality": quality,
+        "model": code.model,
+        "bytes": len(data),
+        "bits_per_pixel": 8 * len(data) / (width * height),
+        "verified": not no_verify,
+        "notes": list(picture.notes),
+        "seconds_load": loaded - start,
+        "seconds_code": finished - loaded,
+    }
+    line = (
+        f"{places.shown(ends.destination, 'standard output')}: {len(data)} bytes, "
+        f"{facts['bits_per_pixel']:.3f} bits per pixel, quality {quality}, model {code.model}, "
+        f"{finished - loaded:.2f} s + {loaded - start:.2f} s loading"
+    )
+    output.summary(line, facts, as_json=as_json, quiet=quiet)
+
+
+def _check_extension(destination: str | None) -> None:
+    """A .bld under the name of an image would only confuse; `compress *.png` must not hit the second name."""
+    if destination is None or destination == places.STANDARD or places.is_device(destination):
+        return
+    if Path(destination).suffix.lower() != EXTENSION:
+        msg = f"{destination}: compressed files end in {EXTENSION}"
+        raise click.UsageError(msg)

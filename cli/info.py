@@ -1,0 +1,65 @@
+"""`bincodec info`: what a .bld file says about itself, without decoding it."""
+
+from typing import Any
+
+import click
+
+from bincodec.cli import options, output, places
+
+
+@click.command()
+@click.argument("source", metavar="FILE")
+@options.as_json
+def command(source: str, as_json: bool) -> None:
+    """Show size, quality, model and layers of a .bld file.
+
+    Checks the checksums of header and chunks, not the bits: that is what verify does.
+    """
+    from bincodec import BincodecError
+    from bincodec.bitstream import container
+
+    data = places.read(source)
+    with places.named(source):
+        header = container.read_header(data)
+    damage = None
+    chunks: list[dict[str, Any]] = []
+    try:
+        whole = container.read(data)
+        chunks += [{"layers": c.layers, "bytes": len(c.payload), "raw": c.raw} for c in whole.chunks]
+        chunks += [{"ancillary": extra.kind, "bytes": len(extra.payload)} for extra in whole.ancillary]
+    except BincodecError as error:
+        damage = str(error)
+    facts: dict[str, Any] = {
+        "command": "info",
+        "input": source,
+        "format": ".".join(map(str, header.version)),
+        "width": header.width,
+        "height": header.height,
+        "grey": header.grey,
+        "quality": header.quality,
+        "model": _model_name(header.fingerprint),
+        "fingerprint": header.fingerprint.hex(),
+        "layers": header.layers,
+        "chunks": chunks,
+        "bytes": len(data),
+        "bits_per_pixel": 8 * len(data) / (header.width * header.height),
+        "damage": damage,
+    }
+    text = (
+        f"{places.shown(source, 'standard input')}: {header.width} x {header.height} pixels, "
+        f"{'grey' if header.grey else 'colour'}, quality {header.quality}, "
+        f"model {facts['model'] or 'not at hand, ' + facts['fingerprint']}, {header.layers} layers, "
+        f"{len(data)} bytes, {facts['bits_per_pixel']:.3f} bits per pixel"
+    )
+    output.result(text, facts, as_json=as_json)
+    if damage is not None:
+        output.note(f"the file is damaged: {damage}")
+
+
+def _model_name(fingerprint: bytes) -> str | None:
+    from bincodec import WrongModel, models
+
+    try:
+        return models.find_fingerprint(fingerprint).name
+    except WrongModel:
+        return None

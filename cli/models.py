@@ -1,0 +1,31 @@
+"""`bincodec models`: the models at hand."""
+
+import click
+
+from bincodec.cli import options, output
+
+
+@click.command()
+@options.as_json
+def command(as_json: bool) -> None:
+    """List the models at hand.
+
+    They are those of the package and those in the folder that the environment variable BINCODEC_MODELS names.
+    """
+    from bincodec import models
+
+    cards = models.available()
+    facts = {
+        "command": "models",
+        "models": [
+            {
+                "name": card.name,
+                "fingerprint": card.fingerprint.hex(),
+                "path": str(card.path),
+                "card": card.card,
+            }
+            for card in cards
+        ],
+    }
+    lines = [f"{card.name}  {card.fingerprint.hex()}  {card.path}" for card in cards]
+    output.result("\n".join(lines) or "no models", facts, as_json=as_json)

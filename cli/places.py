@@ -1,0 +1,137 @@
+"""Where a command reads from and writes to: `-`, default names, and what is never overwritten."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+STANDARD = "-"
+
+
+class Occupied(click.ClickException):
+    """The output cannot be placed: it exists and `--force` was not given, or it has no folder."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Checked input and output; either may be `-`, standard input and standard output."""
+
+    source: str
+    destination: str
+    force: bool
+
+    @property
+    def to_standard_output(self) -> bool:
+        """Whether standard output carries the data."""
+        return self.destination == STANDARD
+
+    def write(self, data: bytes) -> None:
+        """Write the finished output, whole or not at all.
+
+        Raises:
+            Occupied: if a file of that name has appeared since `choose` looked.
+            OSError: as the system reports it.
+        """
+        from bincodec import files
+
+        if self.to_standard_output:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            return
+        _refuse_occupied(self.destination, self.force)
+        files.write(self.destination, data)
+
+
+def choose(source: str, destination: str | None, *, extension: str, force: bool, as_json: bool) -> Places:
+    """Settle both ends before any work is done.
+
+    Without OUT the output stands beside the input, with its extension exchanged; standard input goes to
+    standard output.
+
+    Raises:
+        click.UsageError: if both ends are the same file, or standard output is needed twice.
+        Occupied: if the output exists and `force` is not set, or has no folder to stand in.
+    """
+    if destination is None:
+        destination = STANDARD if source == STANDARD else _beside(source, extension)
+    if destination == STANDARD:
+        if as_json:
+            msg = "--json needs standard output for itself: name an output file"
+            raise click.UsageError(msg)
+        if sys.stdout.isatty():
+            msg = "refusing to write binary data to a terminal: name an output file"
+            raise click.UsageError(msg)
+    elif source != STANDARD and _same_file(source, destination):
+        msg = f"{source} and {destination} are the same file"
+        raise click.UsageError(msg)
+    _refuse_occupied(destination, force)
+    return Places(source, destination, force)
+
+
+def read(source: str) -> bytes:
+    """All of a file, or of standard input.
+
+    Raises:
+        bincodec.Unreadable: for a path that cannot be read.
+    """
+    from bincodec import files
+
+    return files.read(sys.stdin.buffer if source == STANDARD else source)
+
+
+@contextmanager
+def named(source: str) -> Iterator[None]:
+    """Put the file's name before the message of an error that is about its content."""
+    from bincodec import BincodecError
+
+    try:
+        yield
+    except BincodecError as error:
+        msg = f"{shown(source, 'standard input')}: {error}"
+        # Errors about a value that the caller chose, such as a number of layers, are ValueErrors as well.
+        kind = click.UsageError if isinstance(error, ValueError) else click.ClickException
+        raise kind(msg) from error
+
+
+def shown(place: str, standard: str) -> str:
+    """How messages and JSON call an end: `standard` where it is `-`."""
+    return standard if place == STANDARD else place
+
+
+def is_device(path: str) -> bool:
+    """Whether a path exists and is neither a file nor a folder: /dev/null, a named pipe."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def _beside(source: str, extension: str) -> str:
+    try:
+        return str(Path(source).with_suffix(extension))
+    except ValueError as error:
+        msg = f"{source!r} is not the name of a file"
+        raise click.UsageError(msg) from error
+
+
+def _same_file(first: str, second: str) -> bool:
+    """Also through hard links, symbolic links and different spellings of a path."""
+    try:
+        return os.path.samefile(first, second)
+    except (OSError, ValueError):
+        return os.path.abspath(first) == os.path.abspath(second)
+
+
+def _refuse_occupied(destination: str, force: bool) -> None:
+    if destination == STANDARD or is_device(destination):
+        return
+    if os.path.isdir(destination):
+        msg = f"{destination}: is a directory"
+        raise Occupied(msg)
+    if not os.path.isdir(os.path.dirname(destination) or "."):
+        msg = f"{destination}: there is no such folder"
+        raise Occupied(msg)
+    if os.path.lexists(destination) and not force:
+        msg = f"{destination}: exists; --force overwrites it"
+        raise Occupied(msg)

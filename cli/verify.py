@@ -1,0 +1,41 @@
+"""`bincodec verify`: decode every bit of a .bld file and check every checksum."""
+
+import time
+
+import click
+
+from bincodec.cli import options, output, places
+
+
+@click.command()
+@click.argument("source", metavar="FILE")
+@options.device
+@options.as_json
+@options.quiet
+def command(source: str, device: str, as_json: bool, quiet: bool) -> None:
+    """Decode the bits of a .bld file and check all its checksums.
+
+    Exit code 0 means that the file is whole and decodes here to the bits that were written.
+    """
+    data = places.read(source)
+
+    from bincodec import Codec, files, models
+
+    start = time.perf_counter()
+    with places.named(source):
+        card = models.find_fingerprint(files.read_header(data).fingerprint)
+        code = Codec.load(str(card.path), device).unpack(data)
+    seconds = time.perf_counter() - start
+    facts = {
+        "command": "verify",
+        "input": source,
+        "ok": True,
+        "model": card.name,
+        "layers": code.layers,
+        "bytes": len(data),
+        "levels_sha256": code.digest(),
+        "seconds": seconds,
+    }
+    if as_json or not quiet:
+        text = f"{places.shown(source, 'standard input')}: ok, {code.layers} layers, {len(data)} bytes"
+        output.result(text, facts, as_json=as_json)

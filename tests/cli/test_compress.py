@@ -1,0 +1,261 @@
+"""`bincodec compress`: names, refusals, streams, notes, JSON."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bincodec
+from bincodec import images, models
+
+KEYS = {
+    "schema": int,
+    "command": str,
+    "input": str,
+    "output": str,
+    "width": int,
+    "height": int,
+    "grey": bool,
+    "quality": int,
+    "model": str,
+    "bytes": int,
+    "bits_per_pixel": float,
+    "verified": bool,
+    "notes": list,
+    "seconds_load": float,
+    "seconds_code": float,
+}
+
+
+def assert_fails(result, folder: Path, words: str, code: int = 1) -> None:
+    """One line, an exit code, nothing on standard output and nothing new in the folder."""
+    assert result.exit_code == code, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("bincodec: error: ")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not [path for path in folder.iterdir() if path.suffix in (".bld", ".tmp")]
+
+
+def test_the_output_stands_beside_the_input(run, photo: Path) -> None:
+    result = run("compress", photo)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    data = photo.with_suffix(".bld").read_bytes()
+    header = bincodec.read_header(data)
+    assert (header.width, header.height, header.quality, header.grey) == (73, 50, 50, False)
+    assert result.stderr.startswith(f"{photo.with_suffix('.bld')}: {len(data)} bytes, ")
+    assert data == bincodec.compress(photo)
+
+
+def test_a_named_output_and_a_quality(run, photo: Path, tmp_path: Path) -> None:
+    result = run("compress", photo, tmp_path / "out.bld", "-q", 0, "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+    assert bincodec.read_header(tmp_path / "out.bld").quality == 0
+    assert run("compress", photo, tmp_path / "best.BLD", "--quality", 100).exit_code == 0
+    assert (tmp_path / "best.BLD").stat().st_size > (tmp_path / "out.bld").stat().st_size
+
+
+def test_json_is_one_object_with_stable_keys(run, photo: Path) -> None:
+    result = run("compress", photo, "--json", "-q", 20)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    facts = json.loads(result.stdout)
+    assert {key: type(value) for key, value in facts.items()} == KEYS
+    path = photo.with_suffix(".bld")
+    assert (facts["schema"], facts["command"]) == (1, "compress")
+    assert (facts["input"], facts["output"]) == (str(photo), str(path))
+    assert (facts["width"], facts["height"], facts["quality"], facts["grey"]) == (73, 50, 20, False)
+    assert facts["bytes"] == path.stat().st_size
+    assert facts["bits_per_pixel"] == pytest.approx(8 * facts["bytes"] / (73 * 50))
+    assert facts["model"] == models.find("photo").name
+    assert facts["verified"]
+    assert facts["notes"] == []
+
+
+def test_verification_can_be_skipped(run, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    pack = bincodec.Codec.pack
+
+    def spy(self, code, *, verify: bool = False) -> bytes:
+        asked.append(verify)
+        return pack(self, code, verify=verify)
+
+    monkeypatch.setattr(bincodec.Codec, "pack", spy)
+    assert run("compress", photo).exit_code == 0
+    facts = json.loads(run("compress", photo, "--no-verify", "--json", "--force").stdout)
+    assert asked == [True, False]
+    assert not facts["verified"]
+
+
+def test_a_file_that_fails_verification_is_not_written(
+    run, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self, code, *, verify: bool = False) -> bytes:
+        msg = "the finished file does not decode"
+        raise bincodec.VerificationFailed(msg)
+
+    monkeypatch.setattr(bincodec.Codec, "pack", fail)
+    assert_fails(run("compress", photo), photo.parent, "does not decode")
+
+
+def test_standard_input_and_output(run, photo: Path, tmp_path: Path) -> None:
+    expected = bincodec.compress(photo)
+    piped = run("compress", "-", stdin=photo.read_bytes())
+    assert piped.exit_code == 0
+    assert piped.stdout_bytes == expected
+    assert piped.stderr.startswith("standard output: ")
+    assert run("compress", photo, "-", "--quiet").stdout_bytes == expected
+    assert run("compress", "-", tmp_path / "out.bld", stdin=photo.read_bytes()).exit_code == 0
+    assert (tmp_path / "out.bld").read_bytes() == expected
+
+
+def test_an_existing_output_needs_force(run, photo: Path) -> None:
+    path = photo.with_suffix(".bld")
+    path.write_bytes(b"precious")
+    result = run("compress", photo)
+    assert result.exit_code == 1
+    assert result.stderr == f"bincodec: error: {path}: exists; --force overwrites it\n"
+    assert path.read_bytes() == b"precious"
+    assert run("compress", photo, "--force").exit_code == 0
+    assert bincodec.read_header(path).width == 73
+    path.write_bytes(b"precious")
+    assert run("compress", photo, "-f").exit_code == 0
+    assert bincodec.read_header(path).width == 73
+
+
+def test_an_output_that_appears_meanwhile_is_not_overwritten(
+    run, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = photo.with_suffix(".bld")
+    pack = bincodec.Codec.pack
+
+    def slow(self, code, *, verify: bool = False) -> bytes:
+        path.write_bytes(b"precious")
+        return pack(self, code, verify=verify)
+
+    monkeypatch.setattr(bincodec.Codec, "pack", slow)
+    assert run("compress", photo).exit_code == 1
+    assert path.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("link", ["same", "spelling", "hard", "symbolic"])
+def test_input_and_output_must_differ(run, photo: Path, link: str) -> None:
+    source, target = photo.with_suffix(".bld"), photo.parent / "link.bld"
+    photo.rename(source)
+    before = source.read_bytes()
+    if link == "same":
+        target = source
+    elif link == "spelling":
+        target = source.parent / ".." / source.parent.name / source.name
+    elif link == "hard":
+        os.link(source, target)
+    else:
+        target.symlink_to(source)
+    result = run("compress", source, target, "--force")
+    assert result.exit_code == 2
+    assert "are the same file" in result.stderr
+    assert source.read_bytes() == before
+
+
+def test_a_bld_is_not_compressed_onto_itself(run, bld: Path, compressed: bytes) -> None:
+    result = run("compress", bld, "--force")
+    assert result.exit_code == 2
+    assert "are the same file" in result.stderr
+    assert bld.read_bytes() == compressed
+
+
+def test_a_failed_replacement_leaves_the_old_file(run, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = photo.with_suffix(".bld")
+    path.write_bytes(b"precious")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    result = run("compress", photo, "--force")
+    assert (result.exit_code, result.stderr) == (1, "bincodec: error: No space left on device\n")
+    assert path.read_bytes() == b"precious"
+    assert sorted(photo.parent.iterdir()) == [path, photo]
+
+
+def test_bad_input_is_one_line_and_writes_nothing(run, photo: Path, tmp_path: Path) -> None:
+    data = photo.read_bytes()
+    transparent = Image.new("RGBA", (20, 20), (1, 2, 3, 4))
+    transparent.save(tmp_path / "transparent.png")
+    frames = [Image.new("L", (9, 9), level) for level in (0, 255)]
+    frames[0].save(tmp_path / "animation.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("not an image at all")
+    (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
+    (tmp_path / "folder.png").mkdir()
+    for name, words in (
+        ("missing.png", "missing.png: cannot be read: No such file or directory"),
+        ("folder.png", "folder.png: cannot be read: Is a directory"),
+        ("empty.png", "empty.png: empty"),
+        ("text.png", "text.png: not an image"),
+        ("cut.png", "cut.png: damaged or cut short"),
+        ("transparent.png", "transparent.png: has transparent pixels"),
+        ("animation.gif", "animation.gif: holds an animation"),
+    ):
+        assert_fails(run("compress", tmp_path / name), tmp_path, words)
+    assert_fails(run("compress", "-", tmp_path / "out.bld", stdin=b""), tmp_path, "empty")
+
+
+def test_an_image_too_large_is_refused(run, tmp_path: Path) -> None:
+    wide = Image.new("1", (66000, 1))
+    wide.save(tmp_path / "wide.png")
+    assert_fails(run("compress", tmp_path / "wide.png"), tmp_path, "over the limit side=65535")
+    # 225 million pixels in 30 kB: Pillow calls it a decompression bomb.
+    Image.new("1", (15000, 15000)).save(tmp_path / "bomb.png")
+    assert_fails(run("compress", tmp_path / "bomb.png"), tmp_path, "decompression bomb")
+
+
+def test_an_output_without_a_place(run, photo: Path, tmp_path: Path) -> None:
+    assert_fails(run("compress", photo, tmp_path / "no" / "out.bld"), tmp_path, "there is no such folder")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "dir.bld").mkdir()
+    result = run("compress", photo, tmp_path / "folder" / "dir.bld", "--force")
+    assert_fails(result, tmp_path, "is a directory")
+
+
+def test_unknown_models_and_devices(run, photo: Path, tmp_path: Path) -> None:
+    assert_fails(run("compress", photo, "--model", "nosuch"), tmp_path, "'nosuch'")
+    assert_fails(run("compress", photo, "--device", "abacus"), tmp_path, "'abacus'", code=2)
+
+
+def test_notes_go_to_standard_error(run, crop: Image.Image, tmp_path: Path) -> None:
+    path = tmp_path / "press.jpg"
+    crop.convert("CMYK").save(path)
+    result = run("compress", path)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[0] == "bincodec: note: CMYK converted to RGB"
+    silent = run("compress", path, "--quiet", "--force")
+    assert (silent.exit_code, silent.output) == (0, "")
+    facts = json.loads(run("compress", path, "--json", "--force").stdout)
+    assert facts["notes"] == ["CMYK converted to RGB"]
+
+
+def test_grey_stays_grey(run, crop: Image.Image, tmp_path: Path) -> None:
+    crop.convert("L").save(tmp_path / "grey.png")
+    assert json.loads(run("compress", tmp_path / "grey.png", "--json").stdout)["grey"]
+    assert bincodec.read_header(tmp_path / "grey.bld").grey
+    assert run("decompress", tmp_path / "grey.bld", tmp_path / "back.png").exit_code == 0
+    with Image.open(tmp_path / "back.png") as image:
+        assert image.mode == "L"
+
+
+def test_the_orientation_is_applied(run, crop: Image.Image, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    crop.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    assert run("compress", tmp_path / "turned.jpg", "-q", 90).exit_code == 0
+    assert run("decompress", tmp_path / "turned.bld").exit_code == 0
+    decoded = images.load(tmp_path / "turned.png").pixels
+    expected = images.load(tmp_path / "turned.jpg").pixels
+    assert decoded.shape == expected.shape == (73, 50, 3)
+    upright = np.abs(decoded.astype(int) - expected).mean()
+    assert upright < np.abs(decoded.astype(int) - expected[::-1, ::-1]).mean()

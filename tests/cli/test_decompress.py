@@ -1,0 +1,162 @@
+"""`bincodec decompress`: formats, layers, partial files, streams, bad files."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bincodec
+
+PHOTO = Path(__file__).resolve().parents[2] / "examples" / "chelsea.png"
+KEYS = {
+    "schema": int,
+    "command": str,
+    "input": str,
+    "output": str,
+    "width": int,
+    "height": int,
+    "grey": bool,
+    "quality": int,
+    "model": str,
+    "layers": int,
+    "complete": bool,
+    "bytes": int,
+    "seconds": float,
+}
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def assert_fails(result, folder: Path, words: str, code: int = 1) -> None:
+    assert result.exit_code == code, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("bincodec: error: ")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not [path for path in folder.iterdir() if path.suffix in (".png", ".tmp")]
+
+
+def last_levels(data: bytes) -> int:
+    """Where the last chunk of levels of a whole file starts; ancillary chunks follow."""
+    position, found = 36, 36
+    while position < len(data):
+        if data[position] < 0x80:
+            found = position
+        position += 4 + int.from_bytes(data[position + 1 : position + 4], "little") + 8
+    return found
+
+
+def test_the_output_stands_beside_the_input(run, bld: Path, compressed: bytes) -> None:
+    result = run("decompress", bld)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"{bld.with_suffix('.png')}: 73 x 50 pixels, ")
+    expected = np.array(bincodec.decompress(compressed))
+    assert np.array_equal(pixels_of(bld.with_suffix(".png")), expected)
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.webp", "out.tif", "out.bmp", "out.ppm"])
+def test_the_extension_picks_the_format(run, bld: Path, compressed: bytes, name: str) -> None:
+    result = run("decompress", bld, bld.parent / name, "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+    assert np.array_equal(pixels_of(bld.parent / name), np.array(bincodec.decompress(compressed)))
+
+
+def test_json_is_one_object_with_stable_keys(run, bld: Path, compressed: bytes) -> None:
+    result = run("decompress", bld, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    facts = json.loads(result.stdout)
+    assert {key: type(value) for key, value in facts.items()} == KEYS
+    assert (facts["width"], facts["height"], facts["quality"], facts["grey"]) == (73, 50, 30, False)
+    assert (facts["bytes"], facts["complete"]) == (len(compressed), True)
+    assert facts["layers"] == bincodec.read_header(compressed).layers
+    assert facts["output"] == str(bld.with_suffix(".png"))
+
+
+def test_standard_input_and_output(run, bld: Path, compressed: bytes) -> None:
+    expected = np.array(bincodec.decompress(compressed))
+    for arguments in (["-"], ["-", "-"], [bld, "-"]):
+        result = run("decompress", *arguments, stdin=compressed)
+        assert result.exit_code == 0, result.stderr
+        assert np.array_equal(np.array(Image.open(io.BytesIO(result.stdout_bytes))), expected)
+    assert run("decompress", "-", bld.parent / "named.png", stdin=compressed).exit_code == 0
+    assert np.array_equal(pixels_of(bld.parent / "named.png"), expected)
+
+
+def test_an_existing_output_needs_force(run, bld: Path) -> None:
+    path = bld.with_suffix(".png")
+    path.write_bytes(b"precious")
+    result = run("decompress", bld)
+    assert (result.exit_code, path.read_bytes()) == (1, b"precious")
+    assert "--force" in result.stderr
+    assert run("decompress", bld, "--force").exit_code == 0
+    assert pixels_of(path).shape == (50, 73, 3)
+
+
+def test_input_and_output_must_differ(run, bld: Path, compressed: bytes) -> None:
+    image = bld.parent / "link.png"
+    image.symlink_to(bld)
+    for arguments in ([bld, bld], [bld, image], [image]):
+        result = run("decompress", *arguments, "--force")
+        assert result.exit_code == 2
+        assert "are the same file" in result.stderr
+    assert bld.read_bytes() == compressed
+
+
+def test_fewer_layers_are_a_coarser_picture(run, bld: Path, crop: Image.Image) -> None:
+    layers = bincodec.read_header(bld).layers
+    errors = []
+    for count in (1, layers):
+        path = bld.parent / f"{count}.png"
+        facts = json.loads(run("decompress", bld, path, "--layers", count, "--json").stdout)
+        assert facts["layers"] == count
+        errors.append(np.square(pixels_of(path).astype(float) - np.array(crop)).mean())
+        path.unlink()
+    assert errors[1] < errors[0]
+    result = run("decompress", bld, "--layers", layers + 1)
+    assert_fails(result, bld.parent, f"layers {layers + 1} ", code=2)
+
+
+def test_a_truncated_file_needs_partial(run, bld: Path) -> None:
+    # The whole photo: the layers of a small crop share one chunk.
+    compressed = bincodec.compress(PHOTO, quality=80)
+    assert last_levels(compressed) > 36
+    bld.write_bytes(compressed[: last_levels(compressed) + 9])
+    assert_fails(run("decompress", bld), bld.parent, f"{bld}: file ends at byte")
+    result = run("decompress", bld, "--partial")
+    assert result.exit_code == 0
+    assert "bincodec: note: the file is damaged: only its first" in result.stderr
+    assert pixels_of(bld.with_suffix(".png")).shape == (300, 451, 3)
+    facts = json.loads(run("decompress", bld, "--partial", "--force", "--json").stdout)
+    assert facts["complete"] is False
+    assert facts["layers"] < bincodec.read_header(compressed).layers
+
+
+def test_bad_files_are_one_line_and_write_nothing(run, bld: Path, compressed: bytes) -> None:
+    folder = bld.parent
+    (folder / "folder.bld").mkdir()
+    flipped = bytearray(compressed)
+    flipped[-20] ^= 1
+    foreign = bincodec.read_header(compressed)
+    stranger = type(foreign)(73, 50, 30, foreign.layers, b"stranger").pack() + compressed[36:]
+    for name, data, words in (
+        ("empty.bld", b"", "not a .bld file"),
+        ("text.bld", b"hello, hello, hello, hello, hello, hello", "not a .bld file"),
+        ("head.bld", compressed[:20], "ends after 20"),
+        ("flipped.bld", bytes(flipped), "does not match"),
+        ("trailing.bld", compressed + b"!", "1 bytes follow"),
+        ("stranger.bld", stranger, b"stranger".hex()),
+    ):
+        (folder / name).write_bytes(data)
+        result = run("decompress", folder / name)
+        assert_fails(result, folder, words)
+        assert f"{folder / name}: " in result.stderr
+    assert_fails(run("decompress", folder / "missing.bld"), folder, "No such file")
+    assert_fails(run("decompress", folder / "folder.bld"), folder, "Is a directory")
+    assert_fails(run("decompress", "-", folder / "out.png", stdin=b""), folder, "standard input: ")
