@@ -61,7 +61,7 @@ class Codec:
         """
         return cls(models.load(models.find(name), checked_device(device), kernel), device)
 
-    def encode(self, image: images.Source, quality: int = 50) -> BinaryCode:
+    def encode(self, image: images.Source, quality: int = 50, limits: Limits = DEFAULT_LIMITS) -> BinaryCode:
         """The bits of an image: a path, bytes, a file, a `PIL.Image` or (H, W, 3) or (H, W) uint8.
 
         Raises:
@@ -69,7 +69,7 @@ class Codec:
             InvalidSetting: if quality is not an integer in 0..100.
         """
         quality = checked_quality(quality)
-        picture = images.load(image)
+        picture = images.load(image, limits=limits)
         height, width = picture.pixels.shape[:2]
         with torch.inference_mode():
             value = self.model.autoencoder.analyse(self._padded(picture.pixels), self._at(quality))
@@ -110,7 +110,8 @@ class Codec:
 
     def _verify(self, data: bytes, code: BinaryCode) -> None:
         try:
-            if self.unpack(data).digest() == code.digest():
+            limits = Limits(pixels=max(DEFAULT_LIMITS.pixels, code.width * code.height))
+            if self.unpack(data, limits=limits).digest() == code.digest():
                 return
             reason = "other levels came out"
         except BincodecError as error:
@@ -241,6 +242,7 @@ def compress(
     model: str = "photo",
     device: str = "cpu",
     verify: bool = True,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
     """The bytes of a `.bld` file of `image`. By default they are decoded again before they are returned.
 
@@ -248,7 +250,7 @@ def compress(
         BincodecError: if the image, the quality, the model or the device will not do.
     """
     codec = _shared_codec(models.find(model).path, device)
-    return codec.pack(codec.encode(image, quality), verify=verify)
+    return codec.pack(codec.encode(image, quality, limits), verify=verify)
 
 
 def decompress(

@@ -23,6 +23,7 @@ EXTENSION = ".bld"
 )
 @click.option("--model", default="photo", show_default=True, help="A name that `bincodec models` lists.")
 @click.option("--no-verify", is_flag=True, help="Skip decoding the finished file before it is written.")
+@options.max_pixels
 @options.force
 @options.device
 @options.as_json
@@ -33,6 +34,7 @@ def command(
     quality: int,
     model: str,
     no_verify: bool,
+    max_pixels: int | None,
     force: bool,
     device: str,
     as_json: bool,
@@ -47,7 +49,8 @@ def command(
 
     from bincodec import images
 
-    picture = images.load(places.read(source) if source == places.STANDARD else source)
+    limits = places.limits(max_pixels)
+    picture = images.load(places.read(source) if source == places.STANDARD else source, limits=limits)
     for sentence in picture.notes:
         output.note(sentence, quiet=quiet)
 
@@ -56,7 +59,7 @@ def command(
     start = time.perf_counter()
     codec = Codec.load(model, device)
     loaded = time.perf_counter()
-    code = codec.encode(images.to_image(picture.pixels, grey=picture.grey), quality)
+    code = codec.encode(images.to_image(picture.pixels, grey=picture.grey), quality, limits)
     data = codec.pack(code, verify=not no_verify)
     finished = time.perf_counter()
     ends.write(data)

@@ -17,6 +17,7 @@ EXTENSION = ".png"
     "--layers", type=click.IntRange(min=1), help="Decode the first N layers only, a coarser picture."
 )
 @click.option("--partial", is_flag=True, help="Show what is intact of a truncated or damaged file.")
+@options.max_pixels
 @options.force
 @options.device
 @options.as_json
@@ -26,6 +27,7 @@ def command(
     destination: str | None,
     layers: int | None,
     partial: bool,
+    max_pixels: int | None,
     force: bool,
     device: str,
     as_json: bool,
@@ -50,9 +52,10 @@ def command(
 
     import bincodec
 
+    limits = places.limits(max_pixels)
     start = time.perf_counter()
     with places.named(source):
-        image = bincodec.decompress(data, layers=layers, partial=partial, device=device)
+        image = bincodec.decompress(data, layers=layers, partial=partial, device=device, limits=limits)
     seconds = time.perf_counter() - start
     ends.write(images.encode(image, extension))
 

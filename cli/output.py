@@ -13,8 +13,9 @@ SCHEMA = 1
 
 
 def error(message: str) -> None:
-    """The one line that explains a failure."""
-    click.echo(f"bincodec: error: {_one_line(message)}", err=True)
+    """The one line that explains a failure, and the option that helps where the library can only name a field."""
+    hint = " (--max-pixels raises it)" if "limit pixels=" in message else ""
+    click.echo(f"bincodec: error: {_one_line(message)}{hint}", err=True)
 
 
 def note(message: str, *, quiet: bool = False) -> None:

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from bincodec.bitstream.limits import Limits
 
 STANDARD = "-"
 
@@ -70,6 +74,13 @@ def choose(source: str, destination: str | None, *, extension: str, force: bool,
         raise click.UsageError(msg)
     _refuse_occupied(destination, force)
     return Places(source, destination, force)
+
+
+def limits(max_pixels: int | None) -> "Limits":
+    """The default limits, or with another number of pixels."""
+    from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+
+    return DEFAULT_LIMITS if max_pixels is None else Limits(pixels=max_pixels)
 
 
 def read(source: str) -> bytes:
