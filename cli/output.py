@@ -13,7 +13,7 @@ SCHEMA = 1
 
 
 def error(message: str) -> None:
-    """The one line that explains a failure, and the option that helps where the library can only name a field."""
+    """The one line that explains a failure, with the option that helps where the library names a field."""
     hint = " (--max-pixels raises it)" if "limit pixels=" in message else ""
     click.echo(f"bincodec: error: {_one_line(message)}{hint}", err=True)
 
