@@ -30,7 +30,8 @@ class Chunk:
     Args:
         kind: CODED or RAW plus the number of layers; the file's type byte without LAST.
         payload: the coded or raw levels.
-        bits_crc: CRC-32 of the levels of all layers up to here.
+        bits_crc: CRC-32 of the header and the levels of all layers up to here; of an ancillary chunk's own
+            payload as well.
     """
 
     kind: int
@@ -118,7 +119,7 @@ def write(header: Header, chunks: Sequence[Chunk], ancillary: Sequence[Ancillary
         if extra.kind & ~(LAST - 1) != ANCILLARY:
             msg = f"ancillary type is {extra.kind:#04x}, not within 0x80..0xbf"
             raise ValueError(msg)
-        everything.append(Chunk(extra.kind, extra.payload, chunks[-1].bits_crc))
+        everything.append(Chunk(extra.kind, extra.payload, zlib.crc32(extra.payload, chunks[-1].bits_crc)))
     flags = [0] * (len(everything) - 1) + [LAST]
     return header.pack() + b"".join(map(_pack_chunk, everything, flags))
 
@@ -166,7 +167,7 @@ def _check_ancillary(chunk: Chunk, chunks: Sequence[Chunk], header: Header) -> N
     if sum(before.layers for before in chunks) != header.layers:
         msg = f"ancillary chunk {chunk.kind:#04x} stands before the last layer"
         raise Corrupt(msg)
-    if chunk.bits_crc != chunks[-1].bits_crc:
+    if chunk.bits_crc != zlib.crc32(chunk.payload, chunks[-1].bits_crc):
         msg = f"ancillary chunk {chunk.kind:#04x} belongs to another picture"
         raise Corrupt(msg)
 

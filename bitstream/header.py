@@ -15,7 +15,8 @@ MOST_LAYERS = 255
 
 _FIELDS = struct.Struct("<8sBBHIIBBH8s")
 _CRC = struct.Struct("<I")
-HEADER_BYTES = _FIELDS.size + _CRC.size
+FIELD_BYTES = _FIELDS.size
+HEADER_BYTES = FIELD_BYTES + _CRC.size
 
 _GREY = 0x0001
 _SIDE_END = 2**32

@@ -13,7 +13,7 @@ import numpy as np
 from bincodec.bitstream.coder import BitDecoder, BitEncoder
 from bincodec.bitstream.container import CODED, MOST_GROUPED, RAW, Ancillary, Chunk, Container, write
 from bincodec.bitstream.errors import BitsMismatch, Corrupt, Truncated
-from bincodec.bitstream.header import Header
+from bincodec.bitstream.header import FIELD_BYTES, Header
 from bincodec.bitstream.levels import Levels, decode_levels, encode_levels
 from bincodec.bitstream.probability import Integers
 from bincodec.bitstream.raw import Pass, RawDecoder, pack_raw, raw_size
@@ -28,7 +28,9 @@ class LayerWriter:
     def __init__(self, header: Header) -> None:
         self.header = header
         self.chunks: list[Chunk] = []
-        self.bits_crc = 0
+        # It goes on from the header's own CRC, so a forged header is noticed with the first levels. (A CRC
+        # over a header and its CRC would not do: that is the same number for every header.)
+        self.bits_crc = zlib.crc32(header.pack()[:FIELD_BYTES])
         self._layers = 0
         self._open()
 

@@ -36,7 +36,7 @@ def test_layout_is_the_documented_one() -> None:
     by_hand = HEADER.pack() + packed(0x12, b"abcdef", 0x01020304) + packed(0x61)
     assert write(HEADER, CHUNKS) == by_hand
     with_extra = HEADER.pack() + packed(0x12, b"abcdef", 0x01020304) + packed(0x21)
-    with_extra += packed(0x80, b"profile") + packed(0xFF)
+    with_extra += packed(0x80, b"profile", zlib.crc32(b"profile", 0xFFFFFFFF)) + packed(0xFF)
     assert write(HEADER, CHUNKS, EXTRA) == with_extra
     assert CHUNK_OVERHEAD == len(packed(0x61)) == 12
 
