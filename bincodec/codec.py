@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bincodec.integer import Kernel
 
 SAFEST_KERNEL: Kernel = "float64"
+DEVICES = ("cpu", "cuda")
 
 
 class InvalidSetting(BincodecError, ValueError):
@@ -173,11 +174,11 @@ class Codec:
         """
         self._check_model(code.fingerprint)
         shown = code.layers if layers is None else layers
-        if not 1 <= shown <= code.layers:
-            msg = f"layers {shown} does not lie in 1..{code.layers}, what the file holds"
+        if not _is_integer(shown) or not 1 <= shown <= code.layers:
+            msg = f"layers {shown!r} is not an integer in 1..{code.layers}, what the file holds"
             raise InvalidSetting(msg)
         pixels = self._render(code, shown)
-        if shown == code.layers:
+        if shown == self.model.card.architecture.layers:
             pixels += offset.read(code.ancillary)
         if code.grey:
             pixels = pixels.mean(2, keepdims=True)
@@ -232,7 +233,7 @@ class Codec:
         return (padded.permute(2, 0, 1)[None].float() / 255).contiguous(memory_format=torch.channels_last)
 
     def _at(self, quality: int) -> Tensor:
-        return torch.full((1,), quality / (QUALITIES - 1), device=self.device)
+        return torch.full((1,), quality / (QUALITIES - 1), dtype=torch.float32, device=self.device)
 
 
 def compress(
@@ -277,20 +278,27 @@ def decompress(
 
 def checked_quality(quality: int) -> int:
     """`quality`, if it is an integer in 0..100."""
-    if not isinstance(quality, int | np.integer) or isinstance(quality, bool) or not 0 <= quality < QUALITIES:
+    if not _is_integer(quality) or not 0 <= quality < QUALITIES:
         msg = f"quality {quality!r} is not an integer in 0..{QUALITIES - 1}"
         raise InvalidSetting(msg)
     return int(quality)
 
 
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def checked_device(device: str) -> str:
     """`device`, if this machine has it."""
     try:
-        torch.empty(0, device=device)
+        kind = torch.empty(0, device=device).device.type
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         msg = f"device {device!r} cannot be used: {reason}"
         raise InvalidSetting(msg) from error
+    if kind not in DEVICES:
+        msg = f"device {device!r} cannot be used: only {' and '.join(DEVICES)} are supported"
+        raise InvalidSetting(msg)
     return device
 
 

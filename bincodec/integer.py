@@ -9,11 +9,10 @@ probabilities.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -190,8 +189,12 @@ def mu_limit(maximum: int) -> int:
 
 
 class IntegerPrior:
-    """A checked network on a device, with the kernel that its self-test chose. Immutable; threads may share
-    it."""
+    """A checked network on a device, with the kernel that its self-test chose. Threads may share it.
+
+    The kernels: "conv" is the library's direct convolution, "matmul" shifts and multiplies (no convolution
+    that could turn into Winograd or FFT), "float64" and "int64" the same in wider carriers. "auto" takes the
+    first that is exact on this device. On a CUDA device that is never "conv": cuDNN picks algorithms itself.
+    """
 
     def __init__(
         self,
@@ -204,8 +207,10 @@ class IntegerPrior:
         self.architecture = architecture
         self.device = torch.device(device)
         self._canonical = network.to(torch.int64, torch.device("cpu"))
+        self._carriers: dict[torch.dtype, IntegerNetwork] = {}
+        self._direct_is_exact: dict[tuple[int, int], bool] = {}
         self.kernel: Kernel = self._choose() if kernel == "auto" else kernel
-        self._network = self._carried(self.kernel)
+        self._automatic = kernel == "auto"
 
     def with_kernel(self, kernel: Kernel) -> IntegerPrior:
         """The same prior through another kernel."""
@@ -222,64 +227,80 @@ class IntegerPrior:
 
         `evidence` is (h, w, units + layers) from `evidence_from`, in any dtype that holds the integers.
         """
-        network, direct = self._network, self.kernel == "conv"
+        kernel = self._kernel_for(evidence.shape[0], evidence.shape[1])
+        network = self._carried(kernel)
         carried = evidence.to(self.device, network.stem.weight.dtype)[None]
         at = torch.tensor([quality], device=self.device)
-        with exact_arithmetic(self.device):
-            x = stream(network, carried, at, direct=direct)
+        with torch.autocast(self.device.type, enabled=False):
+            x = stream(network, carried, at, direct=kernel == "conv")
             rows = x.reshape(-1, x.shape[-1])[sites.to(self.device)]
-            part = self._head_part(layer)
+            part = self._head_part(network.head, layer)
             limit = mu_limit(self.architecture.maximum_level[layer])
             mu, scale = head(part, rows, part.bias[quality], limit)
         return mu.T.to("cpu", torch.int32), scale.T.to("cpu", torch.int32)
 
-    def _head_part(self, layer: int) -> Layer:
+    def _kernel_for(self, height: int, width: int) -> Kernel:
+        """The kernel for a grid of this shape: the chosen one, unless it would not be exact here and now."""
+        if self.kernel in ("conv", "matmul") and not float32_is_faithful(self.device):
+            return "float64"
+        if self.kernel == "conv" and self._automatic:
+            # Libraries choose their algorithms by shape: try each shape once, against shift and multiply.
+            shape = (height, width)
+            if shape not in self._direct_is_exact:
+                self._direct_is_exact[shape] = self.self_test("conv", height, width, reference="matmul")
+            return "conv" if self._direct_is_exact[shape] else "matmul"
+        return self.kernel
+
+    def _head_part(self, full: Layer, layer: int) -> Layer:
         """The rows of the head that give mu and scale of one layer's units."""
         part, units = self.architecture.layer_slice(layer), self.architecture.units
         index = torch.cat([torch.arange(units)[part], units + torch.arange(units)[part]]).to(self.device)
-        full = self._network.head
         return Layer(full.weight[index], full.bias[:, index], full.shift[index])
 
     def _carried(self, kernel: Kernel) -> IntegerNetwork:
         dtype = {"float64": torch.float64, "int64": torch.int64}.get(kernel, torch.float32)
-        return self._canonical.to(dtype, self.device)
+        if dtype not in self._carriers:
+            self._carriers[dtype] = self._canonical.to(dtype, self.device)
+        return self._carriers[dtype]
 
     def _choose(self) -> Kernel:
         """The fastest kernel whose answer to saturated inputs equals int64's."""
         candidates: tuple[Kernel, ...] = ("conv", "matmul", "float64")
-        for kernel in candidates:
+        for kernel in candidates[self.device.type == "cuda" :]:
             if self.self_test(kernel):
                 return kernel
         msg = f"no kernel computes exact integers on device {str(self.device)!r}"
         raise Unsupported(msg)
 
     @torch.inference_mode()
-    def self_test(self, kernel: Kernel, height: int = 9, width: int = 11) -> bool:
-        """Whether `kernel` gives int64's integers on saturated inputs of a grid of this shape."""
-        evidence = _saturated_evidence(self.architecture, height, width)
-        at = torch.tensor([QUALITIES - 1])
-        expected = stream(self._canonical, evidence[None], at, direct=False)
+    def self_test(
+        self, kernel: Kernel, height: int = 9, width: int = 11, *, reference: Kernel = "int64"
+    ) -> bool:
+        """Whether `kernel` gives the integers of `reference` on saturated inputs of a grid of this shape."""
+        evidence = _saturated_evidence(self.architecture, height, width)[None]
+        expected = self._stream(reference, evidence)
+        return torch.equal(self._stream(kernel, evidence), expected)
+
+    def _stream(self, kernel: Kernel, evidence: Tensor) -> Tensor:
+        """The head's input through `kernel`, at the highest quality, as int64 on the CPU."""
         network = self._carried(kernel)
-        carried = evidence[None].to(self.device, network.stem.weight.dtype)
-        with exact_arithmetic(self.device):
-            found = stream(network, carried, at.to(self.device), direct=kernel == "conv")
-        return torch.equal(found.to("cpu", torch.int64), expected)
+        at = torch.tensor([QUALITIES - 1], device=self.device)
+        with torch.autocast(self.device.type, enabled=False):
+            carried = evidence.to(self.device, network.stem.weight.dtype)
+            return stream(network, carried, at, direct=kernel == "conv").to("cpu", torch.int64)
 
 
-@contextlib.contextmanager
-def exact_arithmetic(device: torch.device) -> Iterator[None]:
-    """No autocast; on CUDA no cuDNN (it may pick Winograd) and no TF32 while this network runs."""
-    with torch.autocast(device.type, enabled=False):
-        if device.type != "cuda":
-            yield
-            return
-        before = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = False
-        try:
-            with torch.backends.cudnn.flags(enabled=False, allow_tf32=False):
-                yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = before
+def float32_is_faithful(device: torch.device) -> bool:
+    """Whether this program lets float32 products be float32: the settings for TF32 and bfloat16 are global.
+
+    They are read before each use, and never changed here: other threads rely on them.
+    """
+    backends: Any = torch.backends
+    if device.type == "cuda":
+        places = (backends, backends.cuda.matmul, backends.cudnn, backends.cudnn.conv)
+    else:
+        places = (backends, backends.mkldnn, backends.mkldnn.matmul, backends.mkldnn.conv)
+    return all(getattr(place, "fp32_precision", "none") in ("none", "ieee") for place in places)
 
 
 def evidence_from(twice_centred: Tensor, keep: Tensor) -> Tensor:
