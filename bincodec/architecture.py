@@ -14,6 +14,9 @@ from typing import Any, Self
 STRIDE = 16
 """Pixels per site along each axis: images are padded to multiples of this (DESIGN §3)."""
 
+MOST_LEVELS = 126
+"""The largest J: beyond it the distance of a location from a threshold leaves the probability tables."""
+
 QUALITIES = 101
 """Quality is an integer from 0 to 100."""
 
@@ -32,7 +35,7 @@ class Architecture:
     """
 
     layer_units: tuple[int, ...] = (8, 16, 32, 72)
-    maximum_level: tuple[int, ...] = (62, 30, 30, 30)
+    maximum_level: tuple[int, ...] = (126, 62, 30, 30)
     layer_phases: tuple[int, ...] = (4, 2, 2, 2)
     binariser: str = "uniform"
     target: str = "value"
@@ -47,8 +50,8 @@ class Architecture:
         if not len(self.layer_units) == len(self.maximum_level) == len(self.layer_phases) > 0:
             msg = "layer_units, maximum_level and layer_phases must have one entry for each layer"
             raise ValueError(msg)
-        if any(level < 1 or level > 62 for level in self.maximum_level):
-            msg = f"maximum_level {self.maximum_level} must lie in 1..62"
+        if any(level < 1 or level > MOST_LEVELS for level in self.maximum_level):
+            msg = f"maximum_level {self.maximum_level} must lie in 1..{MOST_LEVELS}"
             raise ValueError(msg)
         if self.binariser not in ("uniform", "logistic"):
             msg = f"binariser {self.binariser!r} is neither 'uniform' nor 'logistic'"

@@ -61,7 +61,7 @@ def finish(
     objective.prior = QuantisedPrior(_float_prior(objective), settings.architecture, ranges)
     trainer = Trainer(_gentle(settings), folder, where, objective)
     trainer.history = _history(weights)
-    train_stretch(trainer, sampler, stretch)
+    train_stretch(trainer, sampler, stretch, resumable=False)
     photos = read_photos(settings.data.valid)[:validation_photos]
     with trainer.averaged() as finished:
         points = validate(finished, photos, VALIDATION_QUALITIES)

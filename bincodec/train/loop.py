@@ -41,6 +41,9 @@ class Stretch:
         if (self.steps is None) == (self.minutes is None):
             msg = "a stretch is measured either in steps or in minutes"
             raise ValueError(msg)
+        if (self.steps or self.minutes or 0) <= 0:
+            msg = f"a stretch of {self.steps} steps or {self.minutes} minutes has no length"
+            raise ValueError(msg)
 
     def progress(self, step: int, seconds: float) -> float:
         """How much of the stretch is over, 0..1."""
@@ -80,7 +83,7 @@ def run(
     elif start is not None:
         trainer.start_from(start)
     sampler = CropSampler(read_photos(settings.data.photos), settings.data.crop)
-    first = start is None
+    first = start is None and not trainer.history
     train_stretch(trainer, sampler, stretch, world=world, first=first, compiled=compiled, workers=workers)
     if rank() == 0:
         _finish(trainer, validation_photos)
@@ -98,8 +101,12 @@ def train_stretch(
     first: bool = False,
     compiled: bool = False,
     workers: int = 0,
+    resumable: bool = True,
 ) -> None:
-    """Train until the stretch is over. In a `first` one the rate's weight rises slowly."""
+    """Train until the stretch is over. In a `first` one the rate's weight rises slowly.
+
+    If it is `resumable`, its state is saved every few minutes, so that it can go on after an interruption.
+    """
     module: Any = trainer.objective
     if compiled:
         module.autoencoder.compile()
@@ -109,7 +116,7 @@ def train_stretch(
     began, last_save = time.monotonic() - trainer.seconds, time.monotonic()
     bar = tqdm(initial=trainer.step, total=stretch.steps, unit="step", disable=None if rank() == 0 else True)
     data = trainer.settings.data
-    for crops in batches(sampler, data.batch, (data.seed, rank()), trainer.step, workers):
+    for crops in batches(sampler, data.batch, _seed(trainer), trainer.step, workers):
         trainer.seconds = time.monotonic() - began
         progress = _agreed(stretch.progress(trainer.step, trainer.seconds), trainer.device, world)
         if progress >= 1.0:
@@ -119,7 +126,7 @@ def train_stretch(
         bar.update()
         if trainer.step % _LOG_EVERY == 0 and rank() == 0:
             bar.set_postfix(_log(trainer, terms))
-        if rank() == 0 and time.monotonic() - last_save > _SAVE_EVERY_SECONDS:
+        if resumable and rank() == 0 and time.monotonic() - last_save > _SAVE_EVERY_SECONDS:
             trainer.save_state()
             last_save = time.monotonic()
     bar.close()
@@ -127,7 +134,8 @@ def train_stretch(
 
 def _forward(trainer: Trainer, module: Any, crops: Tensor, progress: float) -> Terms:
     settings, device = trainer.settings, trainer.device
-    rng = np.random.default_rng((settings.data.seed, rank(), trainer.step, 1))
+    rng = np.random.default_rng((*_seed(trainer), trainer.step, 1))
+    torch.manual_seed(int(rng.integers(2**62)))
     image = (crops.to(device, non_blocking=True).float() / 255).contiguous(memory_format=torch.channels_last)
     # Qualities are spread evenly over the batch: less noise than independent draws.
     places = (np.arange(len(crops)) + rng.random(len(crops))) / len(crops)
@@ -137,6 +145,11 @@ def _forward(trainer: Trainer, module: Any, crops: Tensor, progress: float) -> T
     with torch.autocast(device.type, torch.bfloat16):
         terms: Terms = module(image, quality, rate_weight, rng)
     return terms
+
+
+def _seed(trainer: Trainer) -> tuple[int, ...]:
+    """What all of a stretch's random numbers come from; a later stretch sees other crops than the first."""
+    return (trainer.settings.data.seed, len(trainer.history), rank())
 
 
 def _log(trainer: Trainer, terms: Terms) -> dict[str, str]:

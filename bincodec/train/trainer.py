@@ -15,8 +15,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from bincodec.architecture import Architecture
 from bincodec.train.objective import Objective, Terms
 from bincodec.train.settings import RunSettings
+from bincodec.train.widen import widen
 
 
 class Trainer:
@@ -75,7 +77,6 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
-            "torch_rng": torch.get_rng_state(),
         }
         temporary = self.folder / "state.pt.tmp"
         torch.save(state, temporary)
@@ -90,14 +91,19 @@ class Trainer:
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
-        torch.set_rng_state(state["torch_rng"].cpu())
 
     def start_from(self, weights: Path) -> None:
-        """Begin a stretch from averaged weights."""
-        loaded = load_file(weights)
+        """Begin a stretch from averaged weights; layers that they lack are added."""
+        loaded = {name: value.float() for name, value in load_file(weights).items()}
         with safe_open(weights, framework="numpy") as file:
-            self.history = json.loads((file.metadata() or {}).get("history", "[]"))
-        self.objective.load_state_dict({name: value.float() for name, value in loaded.items()}, strict=True)
+            metadata = file.metadata() or {}
+        self.history = json.loads(metadata.get("history", "[]"))
+        old, new = Architecture.from_json(metadata.get("architecture", "{}")), self.settings.architecture
+        if old.layers < new.layers:
+            state = self.objective.state_dict()
+            widen(loaded, state, old, new)
+            loaded = state
+        self.objective.load_state_dict(loaded)
         for name, parameter in self.objective.named_parameters():
             self.average[name].copy_(parameter.detach())
 

@@ -1,0 +1,47 @@
+"""More units for trained weights: layers added at the end, everything learned kept (see docs/decisions/0005).
+
+The new units begin unseen: the decoder's and the prior's weights on them are zero, so the picture and the
+prices of the old units stay as they were, and the new ones are learned from what is still missing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bincodec.architecture import Architecture
+
+
+def widen(trained: dict[str, Tensor], fresh: dict[str, Tensor], old: Architecture, new: Architecture) -> None:
+    """Write the weights `trained` for `old` into the state `fresh` of a model of `new`, in place.
+
+    Raises:
+        ValueError: if `new` is not `old` with layers added at the end.
+    """
+    if new.layer_units[: old.layers] != old.layer_units or new.layers <= old.layers:
+        msg = f"layers {new.layer_units} do not continue {old.layer_units}"
+        raise ValueError(msg)
+    units = torch.arange(old.units)
+    evidence = torch.cat([units, new.units + torch.arange(old.layers)])
+    predicted = torch.cat([units, new.units + units])
+    # Parameter -> (axis that counts units, places of the old ones in it, whether the new ones begin at zero).
+    places: dict[str, tuple[int, Tensor, bool]] = {
+        "autoencoder.encoder.head.weight": (0, units, False),
+        "autoencoder.encoder.head.bias": (0, units, True),
+        "autoencoder.decoder.stem.weight": (1, units, True),
+        "autoencoder.gains.log_gain": (1, units, False),
+        "autoencoder.inverse_gains.log_gain": (1, units, False),
+        "prior.stem.weight": (1, evidence, True),
+        "prior.head.weight": (0, predicted, False),
+        "prior.head.bias": (0, predicted, True),
+        "prior.head_quality.weight": (0, predicted, True),
+        "prior.head_quality.bias": (0, predicted, True),
+    }
+    for name, value in trained.items():
+        if name not in places:
+            fresh[name].copy_(value)
+            continue
+        axis, index, zero = places[name]
+        if zero:
+            fresh[name].zero_()
+        fresh[name].index_copy_(axis, index, value.to(fresh[name].dtype))

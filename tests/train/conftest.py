@@ -1,0 +1,83 @@
+"""A network so small that a step takes milliseconds, and a folder of small photos."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from skimage import data as photos
+
+from bincodec.architecture import Architecture
+from bincodec.train.objective import ObjectiveSettings
+from bincodec.train.settings import DataSettings, OptimiserSettings, RunSettings
+
+SMALL = Architecture(
+    layer_units=(2, 3, 3),
+    maximum_level=(6, 3, 2),
+    layer_phases=(4, 2, 1),
+    width_8=8,
+    width_16=12,
+    blocks_8=1,
+    blocks_16=1,
+    prior_width=16,
+    prior_blocks=1,
+)
+BITS = dataclasses.replace(SMALL, maximum_level=(1, 1, 1), binariser="logistic")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The networks of the tests are so small that a second thread only costs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def small() -> Architecture:
+    return SMALL
+
+
+@pytest.fixture
+def bits() -> Architecture:
+    """The paper's: one threshold a unit, logistic noise."""
+    return BITS
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three photos, the smallest 48 pixels high."""
+    folder = tmp_path_factory.mktemp("photos")
+    for name, box in (
+        ("astronaut", (100, 0, 196, 80)),
+        ("chelsea", (120, 60, 184, 124)),
+        ("coffee", (200, 80, 280, 128)),
+    ):
+        Image.fromarray(getattr(photos, name)()).crop(box).save(folder / f"{name}.png")
+    (folder / "notes.txt").write_text("not a photo", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def make_settings(photo_folder: Path) -> Callable[..., RunSettings]:
+    """Settings of a run of a few steps; keywords change the data's."""
+
+    def make(architecture: Architecture = SMALL, **data: Any) -> RunSettings:
+        values: dict[str, Any] = {
+            "photos": photo_folder,
+            "valid": photo_folder,
+            "batch": 4,
+            "crop": 32,
+        } | data
+        return RunSettings(
+            architecture,
+            ObjectiveSettings(truncated_share=0.25),
+            OptimiserSettings(warmup_steps=2),
+            DataSettings(**values),
+        )
+
+    return make

@@ -1,0 +1,142 @@
+"""Crops: where they come from, and that nothing but seed and number decides what is in a batch."""
+
+import io
+import itertools
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bincodec.train import data
+from bincodec.train.data import CropSampler, batches, read_photos
+
+
+def coordinates(height: int, width: int) -> np.ndarray:
+    """A photo whose red is the row and whose green is the column."""
+    photo = np.zeros((height, width, 3), np.uint8)
+    photo[..., 0], photo[..., 1] = np.mgrid[0:height, 0:width]
+    return photo
+
+
+@pytest.fixture
+def plain_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither downscaled nor invented crops."""
+    monkeypatch.setattr(data, "_DOWNSCALE_SHARE", 0.0)
+    monkeypatch.setattr(data, "_PLAIN_SHARE", 0.0)
+
+
+def drawn(sampler: CropSampler, count: int, seed: int = 0) -> np.ndarray:
+    """(count, rows, columns, 3), signed."""
+    return sampler.batch(count, np.random.default_rng(seed)).permute(0, 2, 3, 1).numpy().astype(int)
+
+
+def test_reads_a_folder_in_name_order(photo_folder: Path) -> None:
+    found = read_photos(photo_folder)
+    assert [photo.shape for photo in found] == [(80, 96, 3), (64, 64, 3), (48, 80, 3)]
+    assert all(photo.dtype == np.uint8 for photo in found)
+
+
+def test_reads_a_tar_like_the_folder(photo_folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "photos.tar"
+    with tarfile.open(archive, "w") as tar:
+        for path in sorted(photo_folder.glob("*.png"), reverse=True):
+            tar.add(path, path.name)
+    pairs = zip(read_photos(archive), read_photos(photo_folder), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_other_modes_become_rgb(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (5, 4), 9).save(buffer, "png")
+    (tmp_path / "grey.PNG").write_bytes(buffer.getvalue())
+    (photo,) = read_photos(tmp_path)
+    assert photo.shape == (4, 5, 3)
+
+
+def test_no_photos_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no photos in"):
+        read_photos(tmp_path)
+
+
+@pytest.mark.usefixtures("plain_windows")
+def test_crops_are_windows_and_half_of_them_mirrored() -> None:
+    found = drawn(CropSampler([coordinates(50, 70)], 16), 200)
+    rows, columns = np.diff(found[..., 0], axis=1), np.diff(found[..., 1], axis=2)
+    assert (rows == 1).all()
+    assert (np.abs(columns) == 1).all()
+    mirrored = (columns == -1).all((1, 2))
+    assert ((columns == 1).all((1, 2)) | mirrored).all()
+    assert 60 < mirrored.sum() < 140
+    # Every place is reached, the outermost included.
+    assert found[:, 0, 0, 0].min() == 0
+    assert found[:, -1, 0, 0].max() == 49
+    assert found[..., 1].min() == 0
+    assert found[..., 1].max() == 69
+
+
+@pytest.mark.usefixtures("plain_windows")
+def test_downscaled_crops_show_more_of_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "_DOWNSCALE_SHARE", 1.0)
+    found = drawn(CropSampler([coordinates(100, 100)], 32), 60)
+    slopes = (found[:, -4, 0, 0] - found[:, 4, 0, 0]) / (32 - 8)
+    assert slopes.min() > 0.95
+    assert 1.45 < slopes.max() < 1.75
+    assert found.shape == (60, 32, 32, 3)
+
+
+@pytest.mark.usefixtures("plain_windows")
+def test_a_photo_that_just_fits_is_not_enlarged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "_DOWNSCALE_SHARE", 1.0)
+    photo = coordinates(32, 32)
+    for crop in drawn(CropSampler([photo], 32), 8):
+        assert np.array_equal(crop, photo) or np.array_equal(crop, photo[:, ::-1])
+
+
+@pytest.mark.usefixtures("plain_windows")
+def test_photos_are_drawn_by_their_area_and_small_ones_not_at_all() -> None:
+    large, medium, tiny = (
+        np.full((*size, 3), value, np.uint8) for value, size in ((1, (60, 60)), (2, (60, 20)), (3, (60, 15)))
+    )
+    found = drawn(CropSampler([large, medium, tiny], 16), 2000)[:, 0, 0, 0]
+    assert set(found) == {1, 2}
+    assert (found == 1).mean() == pytest.approx(0.75, abs=0.05)
+
+
+def test_photos_must_be_large_enough() -> None:
+    with pytest.raises(ValueError, match="no photo is at least 64 pixels"):
+        CropSampler([coordinates(63, 200)], 64)
+
+
+def test_some_crops_are_flats_and_straight_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "_PLAIN_SHARE", 1.0)
+    found = drawn(CropSampler([coordinates(40, 40)], 24), 200)
+    flat = (found == found[:, :1, :1]).all((1, 2, 3))
+    assert 60 < flat.sum() < 180
+    black, white = (found == 0).all((1, 2, 3)), (found == 255).all((1, 2, 3))
+    assert black.sum() > 5
+    assert white.sum() > 5
+    # A gradient has no second difference but rounding, until it ends.
+    steps = np.diff(found[~flat], 2, axis=1)
+    assert np.median(np.abs(steps)) <= 1
+
+
+def test_batches_are_tensors_of_bytes(photo_folder: Path) -> None:
+    found = CropSampler(read_photos(photo_folder), 32).batch(5, np.random.default_rng(0))
+    assert found.shape == (5, 3, 32, 32)
+    assert found.dtype == torch.uint8
+
+
+def test_a_batch_depends_on_seed_and_number_only(photo_folder: Path) -> None:
+    sampler = CropSampler(read_photos(photo_folder), 32)
+
+    def some(count: int, seed: tuple[int, ...], first: int, workers: int) -> list[torch.Tensor]:
+        return list(itertools.islice(batches(sampler, 3, seed, first, workers), count))
+
+    expected = some(6, (5, 0), 0, 0)
+    for other in (some(6, (5, 0), 0, 2), [*some(2, (5, 0), 0, 0), *some(4, (5, 0), 2, 1)]):
+        assert all(torch.equal(a, b) for a, b in zip(expected, other, strict=True))
+    assert not torch.equal(expected[0], expected[1])
+    assert not torch.equal(expected[0], some(1, (5, 1), 0, 0)[0])

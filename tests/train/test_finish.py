@@ -1,0 +1,112 @@
+"""Finishing: from float weights to a model file that codes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from skimage import data as photos
+
+from bincodec import Codec
+from bincodec.models import ModelCard
+from bincodec.train import loop
+from bincodec.train.finish import finish
+from bincodec.train.loop import Stretch, run
+from bincodec.train.settings import RunSettings
+
+Make = Callable[..., RunSettings]
+Finished = tuple[RunSettings, Path, ModelCard]
+
+
+@pytest.fixture
+def finished(tmp_path: Path, make_settings: Make) -> Finished:
+    settings = make_settings()
+    run(settings, tmp_path / "run", Stretch(steps=3), validation_photos=1)
+    start = tmp_path / "run" / "weights.safetensors"
+    card = finish(
+        settings,
+        start,
+        tmp_path / "model",
+        "test-1",
+        Stretch(steps=3),
+        card={"licence": "none"},
+        validation_photos=1,
+    )
+    return settings, start, card
+
+
+def test_the_model_codes(finished: Finished) -> None:
+    _, _, card = finished
+    codec = Codec.load(str(card.path))
+    assert codec.model.card == card
+    picture = photos.astronaut()[30:91, 200:277]
+    for quality in (0, 50, 100):
+        code = codec.encode(picture, quality)
+        data = codec.pack(code, verify=True)
+        assert codec.pack(codec.unpack(data)) == data
+        image = np.asarray(codec.decode(code))
+        assert image.shape == picture.shape
+
+
+def test_the_card_says_how_it_was_made(finished: Finished) -> None:
+    settings, _, card = finished
+    assert (card.name, card.architecture) == ("test-1", settings.architecture)
+    assert card.path.name == "test-1.safetensors"
+    assert card.card["licence"] == "none"
+    assert [stretch["steps"] for stretch in card.card["training"]] == [3, 3]
+    assert card.card["training"][1]["finish"] is True
+    assert card.card["training"][0]["hardware"].startswith("CPU")
+    assert [point["quality"] for point in card.card["validation"]] == [0, 17, 33, 50, 67, 83, 100]
+
+
+def test_the_encoder_stays_and_the_rest_learns(finished: Finished) -> None:
+    _, start, card = finished
+    before = load_file(start)
+    after = load_file(card.path.with_name("test-1-float.safetensors"))
+    assert after.keys() == before.keys()
+    frozen = ("autoencoder.encoder.", "autoencoder.gains.")
+    for name in before:
+        if name.startswith(frozen):
+            assert torch.equal(after[name], before[name]), name
+    for part in ("autoencoder.decoder.", "autoencoder.inverse_gains.", "prior."):
+        assert any(not torch.equal(after[n], before[n]) for n in before if n.startswith(part)), part
+
+
+def test_a_later_stretch_starts_from_the_finished_float_weights(finished: Finished, tmp_path: Path) -> None:
+    settings, _, card = finished
+    start = card.path.with_name("test-1-float.safetensors")
+    run(settings, tmp_path / "next", Stretch(steps=1), start=start, validation_photos=1)
+    assert (tmp_path / "next" / "weights.safetensors").exists()
+
+
+def test_the_same_run_gives_the_same_model(finished: Finished, tmp_path: Path) -> None:
+    settings, start, card = finished
+    again = finish(settings, start, tmp_path / "again", "other-1", Stretch(steps=3), validation_photos=1)
+    assert again.fingerprint == card.fingerprint
+    longer = finish(settings, start, tmp_path / "longer", "other-2", Stretch(steps=5), validation_photos=1)
+    assert longer.fingerprint != card.fingerprint
+
+
+def test_bits_can_be_finished_too(tmp_path: Path, make_settings: Make, bits: object) -> None:
+    settings = make_settings(bits)
+    run(settings, tmp_path / "run", Stretch(steps=2), validation_photos=1)
+    start = tmp_path / "run" / "weights.safetensors"
+    card = finish(settings, start, tmp_path / "model", "bits-1", Stretch(steps=1), validation_photos=1)
+    codec = Codec.load(str(card.path))
+    code = codec.encode(photos.coffee()[100:140, 100:150])
+    assert codec.unpack(codec.pack(code)).digest() == code.digest()
+
+
+def test_nothing_of_an_unfinished_stretch_is_left(
+    tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next run in this folder would take up the finishing's state, which is of other networks."""
+    monkeypatch.setattr(loop, "_SAVE_EVERY_SECONDS", -1.0)
+    settings = make_settings()
+    run(settings, tmp_path, Stretch(steps=2), validation_photos=1)
+    weights = tmp_path / "weights.safetensors"
+    finish(settings, weights, tmp_path, "test-1", Stretch(steps=2), validation_photos=1)
+    assert not (tmp_path / "state.pt").exists()
+    run(settings, tmp_path, Stretch(steps=1), start=weights, validation_photos=1)

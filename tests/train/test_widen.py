@@ -1,0 +1,51 @@
+"""Adding layers of units to trained weights."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from bincodec.architecture import Architecture
+from bincodec.train.objective import Objective, ObjectiveSettings
+from bincodec.train.widen import widen
+
+OLD = Architecture(
+    layer_units=(2, 3),
+    maximum_level=(6, 4),
+    layer_phases=(4, 2),
+    width_8=8,
+    width_16=8,
+    blocks_8=1,
+    blocks_16=1,
+    prior_width=8,
+    prior_blocks=1,
+)
+NEW = dataclasses.replace(OLD, layer_units=(2, 3, 4), maximum_level=(6, 4, 2), layer_phases=(4, 2, 2))
+
+
+def test_the_old_units_and_the_picture_stay() -> None:
+    torch.manual_seed(0)
+    old, new = (Objective(shape, ObjectiveSettings()).eval() for shape in (OLD, NEW))
+    state = new.state_dict()
+    widen(old.state_dict(), state, OLD, NEW)
+    new.load_state_dict(state)
+    image, quality = torch.rand(1, 3, 48, 32), torch.tensor([0.7])
+    with torch.no_grad():
+        before, after = (model.autoencoder.analyse(image, quality) for model in (old, new))
+        assert torch.allclose(after[:, :5], before, atol=1e-5)
+        pictures = [
+            model.autoencoder.synthesise(value, quality) for model, value in ((old, before), (new, after))
+        ]
+        assert torch.allclose(*pictures, atol=1e-4)
+        keep = torch.ones(1, 3, 3, 2)
+        predicted = new.prior(after, keep * torch.tensor([1.0, 1.0, 0.0])[:, None, None], quality)
+        expected = old.prior(before, keep[:, :2], quality)
+    for found, wanted in zip(predicted, expected, strict=True):
+        assert torch.allclose(found[:, :5], wanted, atol=1e-4)
+
+
+def test_layers_may_only_be_added_at_the_end() -> None:
+    other = dataclasses.replace(NEW, layer_units=(2, 2, 4))
+    state = Objective(other, ObjectiveSettings()).state_dict()
+    with pytest.raises(ValueError, match="do not continue"):
+        widen(Objective(OLD, ObjectiveSettings()).state_dict(), state, OLD, other)
