@@ -1,0 +1,245 @@
+"""Whether files are the same everywhere: one set of levels, written and read in many environments.
+
+    python benchmarks/determinism.py [--model NAME] [--qualities 0 50 100] IMAGE...
+
+The images are encoded once (the encoder is a float network: its levels may differ between machines). Their
+levels are then written and read by one process for each environment: 1 and 2 threads, three instruction sets
+of PyTorch's own kernels, three of oneDNN's, CUDA where there is one; and in each by every kernel of the
+integer prior. All must write the same bytes, read the levels from them, and write them again. A table says
+who did; the exit status is 1 if anybody did not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+KERNELS = ("conv", "matmul", "float64")
+THREADS = (1, 2)
+INSTRUCTION_SETS = (("default", "SSE41"), ("avx2", "AVX2"), ("avx512", "AVX512_CORE"))
+"""Names for ATEN_CPU_CAPABILITY, a command, and for ONEDNN_MAX_CPU_ISA, an upper bound."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """What a process is started with."""
+
+    threads: int = 1
+    aten: str = "default"
+    onednn: str = "AVX512_CORE"
+    device: str = "cpu"
+
+    def variables(self) -> dict[str, str]:
+        """The environment variables that make it so; libraries read them when they are loaded."""
+        return {
+            "OMP_NUM_THREADS": str(self.threads),
+            "MKL_NUM_THREADS": str(self.threads),
+            "ATEN_CPU_CAPABILITY": self.aten,
+            "ONEDNN_MAX_CPU_ISA": self.onednn,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.device}, {self.threads} threads, ATen {self.aten}, oneDNN {self.onednn}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What one kernel did in one environment: a digest by file written and by file read, and its time.
+
+    `capability` is what PyTorch says it uses; `repacked` says whether each file, read and written again, was
+    the same.
+    """
+
+    environment: str
+    capability: str
+    kernel: str
+    written: tuple[str, ...]
+    read: tuple[str, ...]
+    repacked: bool
+    seconds: float
+
+
+def supported_aten() -> tuple[str, ...]:
+    """The instruction sets that this machine has; PyTorch would use the others without looking, and crash."""
+    import torch
+
+    names = tuple(aten for aten, _ in INSTRUCTION_SETS)
+    best = torch.backends.cpu.get_cpu_capability().lower()
+    return names[: names.index(best) + 1] if best in names else names[:1]
+
+
+def cpu_environments(*, every_pair: bool) -> list[Environment]:
+    """All combinations, or those in which each setting appears with each number of threads."""
+    atens = supported_aten()
+    if every_pair:
+        pairs = list(itertools.product(atens, (onednn for _, onednn in INSTRUCTION_SETS)))
+    else:
+        pairs = [(aten if aten in atens else atens[-1], onednn) for aten, onednn in INSTRUCTION_SETS]
+    return [Environment(threads, *pair) for threads in THREADS for pair in pairs]
+
+
+def prepare(folder: Path, model: str, images: Sequence[Path], qualities: Sequence[int]) -> tuple[str, ...]:
+    """Encode each image at each quality into `folder`: levels, and a file to compare with. Their digests."""
+    import numpy as np
+
+    from bincodec import Codec
+
+    codec = Codec.load(model)
+    digests = []
+    for index, (image, quality) in enumerate(itertools.product(images, qualities)):
+        code = codec.encode(image, quality)
+        layers = {f"layer{i}": levels for i, levels in enumerate(code.levels)}
+        size = np.array([code.width, code.height, code.quality, code.grey])
+        np.savez(folder / f"{index}.npz", size=size, **layers)
+        (folder / f"{index}.bld").write_bytes(codec.pack(dataclasses.replace(code, ancillary=())))
+        digests.append(code.digest())
+    return tuple(digests)
+
+
+def work(folder: Path, model: str, environment: Environment) -> list[Report]:
+    """Write and read all files of `folder` here and now, with every kernel."""
+    import torch
+
+    from bincodec import Codec
+
+    torch.set_num_threads(environment.threads)
+    capability = torch.backends.cpu.get_cpu_capability()
+    if environment.device == "cuda":
+        capability = torch.cuda.get_device_name()
+    reports = []
+    for kernel in KERNELS:
+        codec = Codec.load(model, environment.device, kernel)
+        began = time.perf_counter()
+        written, read, repacked = [], [], True
+        for index in range(len(list(folder.glob("*.npz")))):
+            data = codec.pack(load_code(folder / f"{index}.npz", codec))
+            written.append(hashlib.sha256(data).hexdigest())
+            reference = (folder / f"{index}.bld").read_bytes()
+            found = codec.unpack(reference)
+            read.append(found.digest())
+            repacked &= codec.pack(found) == reference
+        seconds = round(time.perf_counter() - began, 2)
+        reports.append(
+            Report(str(environment), capability, kernel, tuple(written), tuple(read), repacked, seconds)
+        )
+    return reports
+
+
+def load_code(path: Path, codec: Any) -> Any:
+    """The code that `prepare` saved."""
+    import numpy as np
+
+    from bincodec import BinaryCode
+
+    card = codec.model.card
+    with np.load(path) as arrays:
+        width, height, quality, grey = arrays["size"].tolist()
+        levels = tuple(arrays[f"layer{i}"] for i in range(card.architecture.layers))
+    maximum = card.architecture.maximum_level
+    return BinaryCode(levels, maximum, width, height, quality, card.name, card.fingerprint, bool(grey))
+
+
+def start(folder: Path, model: str, environment: Environment) -> list[Report]:
+    """`work` in a process of its own."""
+    settings = json.dumps(dataclasses.asdict(environment))
+    command = [sys.executable, str(Path(__file__).resolve()), "--work", str(folder), model, settings]
+    done = subprocess.run(
+        command, env=os.environ | environment.variables(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        msg = f"{environment}: the process failed:\n{done.stderr}"
+        raise RuntimeError(msg)
+    fields = json.loads(done.stdout)
+    return [
+        Report(**{name: tuple(v) if isinstance(v, list) else v for name, v in one.items()}) for one in fields
+    ]
+
+
+def differences(folder: Path, digests: tuple[str, ...], reports: Sequence[Report]) -> list[str]:
+    """What is not the same everywhere, one line each.
+
+    That each environment reads every other's files follows: all of them write the file that all of them read.
+    """
+    files = tuple(
+        hashlib.sha256((folder / f"{index}.bld").read_bytes()).hexdigest() for index in range(len(digests))
+    )
+    found = []
+    for report in reports:
+        where = f"{report.environment}, kernel {report.kernel}"
+        found += [f"{where}: writes file {i} differently" for i in _unequal(report.written, files)]
+        found += [f"{where}: reads other levels from file {i}" for i in _unequal(report.read, digests)]
+        if not report.repacked:
+            found.append(f"{where}: a file that was read is not written the same again")
+    return found
+
+
+def _unequal(found: tuple[str, ...], expected: tuple[str, ...]) -> list[int]:
+    pairs = itertools.zip_longest(found, expected)
+    return [index for index, (a, b) in enumerate(pairs) if a != b]
+
+
+def run(
+    model: str, images: Sequence[Path], qualities: Sequence[int], environments: Sequence[Environment]
+) -> tuple[list[Report], list[str]]:
+    """Do it all; what everybody did, and what was not the same."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        digests = prepare(folder, model, images, qualities)
+        reports = [report for one in environments for report in start(folder, model, one)]
+        return reports, differences(folder, digests, reports)
+
+
+def table(reports: Sequence[Report]) -> str:
+    """One line for each environment and kernel."""
+    widths = [max(len(getattr(r, field)) for r in reports) for field in ("environment", "capability")]
+    rows = [
+        f"{r.environment:{widths[0]}}  {r.capability:{widths[1]}}  {r.kernel:8} {_short(r.written)}  "
+        f"{_short(r.read)}  {r.seconds:7.2f}"
+        for r in reports
+    ]
+    titles = f"{'environment':{widths[0]}}  {'in use':{widths[1]}}"
+    head = f"{titles}  kernel   files         levels        seconds"
+    return "\n".join([head, *rows])
+
+
+def _short(digests: tuple[str, ...]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--model", default="photo", help="name of a model, or its .safetensors file")
+    parser.add_argument("--qualities", type=int, nargs="+", default=[0, 50, 100])
+    parser.add_argument("images", type=Path, nargs="+")
+    options = parser.parse_args(arguments)
+
+    import torch
+
+    environments = cpu_environments(every_pair=True)
+    if torch.cuda.is_available():
+        environments.append(Environment(device="cuda"))
+    reports, found = run(options.model, options.images, options.qualities, environments)
+    print(table(reports))
+    print("\n".join(found) or f"{len(reports)} times the same")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--work"]:
+        shared, chosen, described = sys.argv[2:]
+        done = work(Path(shared), chosen, Environment(**json.loads(described)))
+        print(json.dumps([dataclasses.asdict(report) for report in done]))
+        sys.exit(0)
+    sys.exit(main())
