@@ -5,7 +5,7 @@ BIN = $(abspath $(VENV))/bin
 STAMP = $(VENV)/.bincodec-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types format clean
+.PHONY: help setup demo test check lint types benchmark format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ types: $(STAMP) ## mypy --strict on the installed layout
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/typecheck .
 	cd build/typecheck && $(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p bincodec
+
+benchmark: $(STAMP) ## seconds and memory for the bundled photo, on two threads
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/speed.py examples/chelsea.png
 
 format: $(STAMP) ## rewrite the sources with ruff
 	$(BIN)/ruff check --fix .

@@ -109,8 +109,8 @@ def train_stretch(
     """
     module: Any = trainer.objective
     if compiled:
-        module.autoencoder.compile()
-        module.prior.compile()
+        for network in (module.autoencoder.encoder, module.autoencoder.decoder, module.prior):
+            network.compile()
     if world > 1:
         module = nn.parallel.DistributedDataParallel(module)
     began, last_save = time.monotonic() - trainer.seconds, time.monotonic()

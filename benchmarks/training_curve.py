@@ -1,0 +1,69 @@
+"""Draw the log of a training run and keep its numbers: python benchmarks/training_curve.py OUT LOG...
+
+LOG are the `log.jsonl` files of a model's stretches, in order. Writes OUT.csv (every second row) and OUT.png.
+Needs the `eval` extra.
+"""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+COLUMNS = ("stretch", "step", "seconds", "loss", "bits_per_pixel", "other_bits_per_pixel", "psnr")
+WINDOW = 10
+
+
+def read(logs: list[Path]) -> list[dict[str, float]]:
+    """All progress rows of the stretches, numbered."""
+    rows = []
+    for stretch, log in enumerate(logs, 1):
+        for line in log.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            if "loss" in row:
+                rows.append({"stretch": stretch, **row})
+    return rows
+
+
+def smoothed(values: list[float]) -> np.ndarray:
+    """The running mean over WINDOW rows: crops and qualities differ from step to step."""
+    kernel = np.ones(WINDOW) / WINDOW
+    return np.convolve(np.pad(values, (WINDOW // 2, WINDOW - 1 - WINDOW // 2), mode="edge"), kernel, "valid")
+
+
+def draw(rows: list[dict[str, float]], path: Path) -> None:
+    """Loss, rate and PSNR of the training batches over hours of training."""
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
+    passed = 0.0
+    for stretch in sorted({row["stretch"] for row in rows}):
+        part = [row for row in rows if row["stretch"] == stretch]
+        hours = (passed + np.array([row["seconds"] for row in part])) / 3600
+        passed += part[-1]["seconds"]
+        for axis, name in zip(axes, ("loss", "bits_per_pixel", "psnr"), strict=True):
+            axis.plot(hours, smoothed([row[name] for row in part]), label=f"stretch {int(stretch)}")
+    for axis, title in zip(axes, ("loss", "bits per pixel", "PSNR, dB"), strict=True):
+        axis.set(title=f"{title} (training batches)", xlabel="hours")
+        axis.grid(alpha=0.3)
+    axes[0].set_yscale("log")
+    axes[0].legend()
+    figure.savefig(path, dpi=110)
+
+
+def main(out: Path, logs: list[Path]) -> None:
+    """Write both files."""
+    rows = read(logs)
+    draw(rows, out.with_suffix(".png"))
+    with out.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for row in rows[::2]:
+            writer.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
