@@ -17,6 +17,25 @@ STRIDE = 16
 MOST_LEVELS = 126
 """The largest J: beyond it the distance of a location from a threshold leaves the probability tables."""
 
+MOST_LAYERS = 15
+"""As many as one chunk of a file can carry."""
+
+PHASES = (1, 2, 4)
+"""All sites at once, a checkerboard, a quadtree."""
+
+_WIDTH, _DEPTH = (1, 4096), (1, 64)
+_RANGES = {
+    "layer_units": _WIDTH,
+    "maximum_level": (1, MOST_LEVELS),
+    "layer_phases": (1, max(PHASES)),
+    "width_8": _WIDTH,
+    "width_16": _WIDTH,
+    "blocks_8": _DEPTH,
+    "blocks_16": _DEPTH,
+    "prior_width": _WIDTH,
+    "prior_blocks": _DEPTH,
+}
+
 QUALITIES = 101
 """Quality is an integer from 0 to 100."""
 
@@ -47,11 +66,19 @@ class Architecture:
     prior_blocks: int = 5
 
     def __post_init__(self) -> None:
-        if not len(self.layer_units) == len(self.maximum_level) == len(self.layer_phases) > 0:
-            msg = "layer_units, maximum_level and layer_phases must have one entry for each layer"
+        by_layer = (self.layer_units, self.maximum_level, self.layer_phases)
+        if not 1 <= len(self.layer_units) <= MOST_LAYERS or len({len(values) for values in by_layer}) != 1:
+            msg = f"layer_units, maximum_level and layer_phases need one entry a layer, 1..{MOST_LAYERS}"
             raise ValueError(msg)
-        if any(level < 1 or level > MOST_LEVELS for level in self.maximum_level):
-            msg = f"maximum_level {self.maximum_level} must lie in 1..{MOST_LEVELS}"
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            low, high = _RANGES.get(field.name, (0, 0))
+            if high and not all(type(number) is int and low <= number <= high for number in numbers):
+                msg = f"{field.name} {value} must lie in {low}..{high}"
+                raise ValueError(msg)
+        if not set(self.layer_phases) <= set(PHASES):
+            msg = f"layer_phases {self.layer_phases} must be of {PHASES}"
             raise ValueError(msg)
         if self.binariser not in ("uniform", "logistic"):
             msg = f"binariser {self.binariser!r} is neither 'uniform' nor 'logistic'"

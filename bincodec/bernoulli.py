@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 LOWEST_PROBABILITY = 1e-9
-"""Costs stop here: low enough that a badly predicted unit still has a gradient, high enough for float32."""
+"""Costs stop here, at 30 bits: lower than any unit of a trained model gets, high enough for float32."""
 
 
 def add_noise(

@@ -8,6 +8,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
+from bincodec.architecture import STRIDE
 from bincodec.bitstream.container import Ancillary
 
 Levels = npt.NDArray[np.uint8]
@@ -15,8 +16,7 @@ Levels = npt.NDArray[np.uint8]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BinaryCode:
-    """Levels by layer, each uint8 (units, h, w) with values 0..`maximum[layer]`, and what decoding needs
-    beside.
+    """Levels by layer, each uint8 (units, h, w) with values 0..`maximum[layer]`, and what decoding needs.
 
     `width` and `height` are the image's, in pixels; the grid is (ceil(height / 16), ceil(width / 16)).
     There may be fewer layers than the model has: a prefix of a file is a picture too. `complete` is False
@@ -33,6 +33,13 @@ class BinaryCode:
     grey: bool = False
     complete: bool = True
     ancillary: tuple[Ancillary, ...] = ()
+
+    def __post_init__(self) -> None:
+        grid = (-(-self.height // STRIDE), -(-self.width // STRIDE))
+        if not self.levels or any(levels.shape[1:] != grid for levels in self.levels):
+            shapes = [levels.shape for levels in self.levels]
+            msg = f"levels {shapes} do not lie on the grid {grid} of {self.width} x {self.height} pixels"
+            raise ValueError(msg)
 
     @property
     def grid(self) -> tuple[int, int]:

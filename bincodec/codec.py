@@ -23,7 +23,7 @@ from torch import Tensor
 from bincodec import coding, files, images, models, offset
 from bincodec.architecture import QUALITIES, STRIDE
 from bincodec.bitstream import container
-from bincodec.bitstream.errors import BincodecError, Corrupt, Truncated, WrongModel
+from bincodec.bitstream.errors import BincodecError, BitsMismatch, Corrupt, Truncated, WrongModel
 from bincodec.bitstream.header import Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.bitstream.stream import LayerReader, LayerWriter
@@ -99,7 +99,12 @@ class Codec:
             WrongModel: if the code is another model's.
             VerificationFailed: if the bytes did not give the code back.
         """
-        self._check_model(code.fingerprint)
+        self._check(code)
+        if not code.complete:
+            msg = (
+                "the code is what was left of a damaged file; it packs only when marked complete=True by hand"
+            )
+            raise InvalidSetting(msg)
         header = Header(code.width, code.height, code.quality, code.layers, code.fingerprint, code.grey)
         writer = LayerWriter(header)
         source = coding.Known(code.levels, writer)
@@ -111,7 +116,7 @@ class Codec:
 
     def _verify(self, data: bytes, code: BinaryCode) -> None:
         try:
-            limits = Limits(pixels=max(DEFAULT_LIMITS.pixels, code.width * code.height))
+            limits = Limits(pixels=code.width * code.height, side=max(code.width, code.height))
             if self.unpack(data, limits=limits).digest() == code.digest():
                 return
             reason = "other levels came out"
@@ -138,7 +143,7 @@ class Codec:
             raise Corrupt(msg)
         try:
             return self._unpack(self.model.prior, read)
-        except Corrupt:
+        except BitsMismatch:
             # Every payload arrived as it was written. Should a library have broken the exact arithmetic
             # in a shape that the self-test did not see, the slowest carrier still gets it right.
             return self._unpack(self.model.prior.with_kernel(SAFEST_KERNEL), read)
@@ -172,7 +177,7 @@ class Codec:
             WrongModel: if the code is another model's.
             InvalidSetting: if `layers` is not between 1 and the code's.
         """
-        self._check_model(code.fingerprint)
+        self._check(code)
         shown = code.layers if layers is None else layers
         if not _is_integer(shown) or not 1 <= shown <= code.layers:
             msg = f"layers {shown!r} is not an integer in 1..{code.layers}, what the file holds"
@@ -214,10 +219,21 @@ class Codec:
 
     def cost(self, code: BinaryCode) -> npt.NDArray[np.float64]:
         """-log2 of the coded probabilities in bits, by layer and site: (layers, h, w)."""
-        self._check_model(code.fingerprint)
+        self._check(code)
         priced = coding.Priced(code.levels)
         coding.run(self.model.prior, code.quality, code.grid, code.layers, priced)
         return priced.bits
+
+    def _check(self, code: BinaryCode) -> None:
+        self._check_model(code.fingerprint)
+        architecture = self.model.card.architecture
+        units = tuple(len(levels) for levels in code.levels)
+        if (units, code.maximum) != (
+            architecture.layer_units[: code.layers],
+            architecture.maximum_level[: code.layers],
+        ):
+            msg = f"the code's layers {units} with levels up to {code.maximum} are not {code.model}'s"
+            raise WrongModel(msg)
 
     def _check_model(self, fingerprint: bytes) -> None:
         card = self.model.card
@@ -259,10 +275,13 @@ def decompress(
     *,
     layers: int | None = None,
     partial: bool = False,
+    model: str | None = None,
     device: str = "cpu",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Image.Image:
-    """The picture in a `.bld` file, by the model that wrote it. `image.info["bld"]` says what was decoded.
+    """The picture in a `.bld` file, by the model that wrote it: found by its fingerprint, or named.
+
+    `image.info["bld"]` says what was decoded.
 
     `layers` shows only the first few; `partial` accepts a truncated or damaged file and shows what is intact
     (then `image.info["bld"]["complete"]` is False).
@@ -272,7 +291,8 @@ def decompress(
     """
     content = files.read(data)
     header = container.read_header(content, limits)
-    codec = _shared_codec(models.find_fingerprint(header.fingerprint).path, device)
+    card = models.find_fingerprint(header.fingerprint) if model is None else models.find(model)
+    codec = _shared_codec(card.path, device)
     return codec.decode(codec.unpack(content, partial=partial, limits=limits), layers)
 
 

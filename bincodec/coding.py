@@ -43,7 +43,7 @@ class Evidence:
     def __init__(self, architecture: Architecture, height: int, width: int) -> None:
         self._architecture = architecture
         self.values = torch.zeros(
-            (height, width, architecture.units + architecture.layers), dtype=torch.int64
+            (height, width, architecture.units + architecture.layers), dtype=torch.int16
         )
 
     def reveal(self, layer: int, sites: Sites, levels: Levels) -> None:
@@ -54,8 +54,8 @@ class Evidence:
         keep = torch.tensor(KEEP_KNOWN)
         part = self._architecture.layer_slice(layer)
         units = torch.arange(part.start, part.stop)
-        rows[where[:, None], units] = evidence_from(torch.from_numpy(twice_centred).T, keep)
-        rows[where, self._architecture.units + layer] = keep
+        rows[where[:, None], units] = evidence_from(torch.from_numpy(twice_centred).T, keep).short()
+        rows[where, self._architecture.units + layer] = KEEP_KNOWN
 
 
 def run(

@@ -6,11 +6,15 @@ import shutil
 from pathlib import Path
 from typing import IO
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec.bitstream.errors import BincodecError, TooLarge
 from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
+
+
+MOST_BYTES = 2**30
+"""1 GiB: more than 64 Mpx take in any format, and an end to endless input."""
 
 
 class Unreadable(BincodecError):
@@ -22,10 +26,19 @@ def read(source: Source, size: int = -1) -> bytes:
 
     Raises:
         Unreadable: as the system reports it.
+        TooLarge: beyond MOST_BYTES.
         TypeError: for a source of another type.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source if size < 0 else source[:size])
+    data = _read(source, MOST_BYTES + 1 if size < 0 else size)
+    if len(data) > MOST_BYTES:
+        msg = f"{source}: more than {MOST_BYTES} bytes, the most that is read"
+        raise TooLarge(msg)
+    return data
+
+
+def _read(source: str | os.PathLike[str] | IO[bytes], size: int) -> bytes:
     if isinstance(source, str | os.PathLike):
         try:
             with open(source, "rb") as file:

@@ -149,7 +149,7 @@ def _open(name: str, data: bytes, limits: Limits) -> Image.Image:
         msg = f"{name}: not an image in a known format ({', '.join(READABLE)})"
         raise ImageError(msg) from error
     except Image.DecompressionBombError as error:
-        msg = f"{name}: {_one_line(error)}; over any limit pixels={limits.pixels}"
+        msg = f"{name}: {_one_line(error)} (Pillow's own cap; no option raises it)"
         raise TooLarge(msg) from error
     except MemoryError:
         raise

@@ -135,8 +135,10 @@ def _stem(x: Tensor, layer: Layer, quality: Tensor, *, direct: bool) -> Tensor:
         total = functional.conv2d(x.permute(0, 3, 1, 2), layer.weight, padding=1).permute(0, 2, 3, 1)
     else:
         kernels = layer.weight.flatten(2).unbind(2)
-        parts = [part @ kernel.T for part, kernel in zip(_shifted(x, 3), kernels, strict=True)]
-        total = torch.stack(parts).sum(0)
+        total = bias
+        for part, kernel in zip(_shifted(x, 3), kernels, strict=True):
+            total = total + part @ kernel.T
+        return total
     return total + bias
 
 
@@ -241,7 +243,7 @@ class IntegerPrior:
 
     def _kernel_for(self, height: int, width: int) -> Kernel:
         """The kernel for a grid of this shape: the chosen one, unless it would not be exact here and now."""
-        if self.kernel in ("conv", "matmul") and not float32_is_faithful(self.device):
+        if self.kernel in ("conv", "matmul") and not float32_is_faithful(self.device, self.kernel):
             return "float64"
         if self.kernel == "conv" and self._automatic:
             # Libraries choose their algorithms by shape: try each shape once, against shift and multiply.
@@ -290,16 +292,18 @@ class IntegerPrior:
             return stream(network, carried, at, direct=kernel == "conv").to("cpu", torch.int64)
 
 
-def float32_is_faithful(device: torch.device) -> bool:
+def float32_is_faithful(device: torch.device, kernel: Kernel) -> bool:
     """Whether this program lets float32 products be float32: the settings for TF32 and bfloat16 are global.
 
     They are read before each use, and never changed here: other threads rely on them.
     """
     backends: Any = torch.backends
     if device.type == "cuda":
-        places = (backends, backends.cuda.matmul, backends.cudnn, backends.cudnn.conv)
+        places, convolution = [backends, backends.cuda.matmul], [backends.cudnn, backends.cudnn.conv]
     else:
-        places = (backends, backends.mkldnn, backends.mkldnn.matmul, backends.mkldnn.conv)
+        places, convolution = [backends, backends.mkldnn, backends.mkldnn.matmul], [backends.mkldnn.conv]
+    if kernel == "conv":
+        places += convolution
     return all(getattr(place, "fp32_precision", "none") in ("none", "ieee") for place in places)
 
 

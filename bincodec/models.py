@@ -7,7 +7,9 @@ Nothing is ever downloaded.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -26,6 +28,8 @@ FORMAT = "bincodec model 1"
 WEIGHTS = Path(__file__).parent / "weights"
 FOLDER_VARIABLE = "BINCODEC_MODELS"
 
+_PIXELS = "autoencoder."
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelCard:
@@ -36,6 +40,8 @@ class ModelCard:
     path: Path
     architecture: Architecture
     card: dict[str, Any]
+    pixel_digest: str
+    """SHA-256 of the autoencoder's tensors, which the fingerprint does not cover."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +54,12 @@ class Model:
 
 
 def available() -> tuple[ModelCard, ...]:
-    """All models at hand, by name and number."""
+    """All models at hand, by name and number; other files in the folders are passed over."""
     folders = [WEIGHTS, *(Path(f) for f in [os.environ.get(FOLDER_VARIABLE, "")] if f)]
-    cards = [read_card(path) for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+    cards = []
+    for path in (path for folder in folders for path in sorted(folder.glob("*.safetensors"))):
+        with contextlib.suppress(Unsupported):
+            cards.append(read_card(path))
     return tuple(sorted(cards, key=lambda card: _family_and_number(card.name)))
 
 
@@ -106,8 +115,17 @@ def read_card(path: Path) -> ModelCard:
             path,
             Architecture.from_json(metadata["architecture"]),
             json.loads(metadata["card"]),
+            metadata["pixel_digest"],
         )
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (
+        OSError,
+        SafetensorError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         msg = f"{path} is not a readable model file: {error}"
         raise Unsupported(msg) from error
 
@@ -125,22 +143,34 @@ def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model
     from bincodec.bitstream.probability import TABLES_SHA256
     from bincodec.integer import IntegerPrior, fingerprint
 
-    tensors = load_file(card.path)
-    network = _network(card.architecture, tensors)
-    if fingerprint(card.architecture, network, bytes.fromhex(TABLES_SHA256)) != card.fingerprint:
-        msg = f"{card.path}: the prior is not the one that its fingerprint {card.fingerprint.hex()} names"
-        raise Unsupported(msg)
-    autoencoder = Autoencoder(card.architecture)
-    prefix = "autoencoder."
-    state = {key.removeprefix(prefix): v.float() for key, v in tensors.items() if key.startswith(prefix)}
-    autoencoder.load_state_dict(state)
+    try:
+        tensors = load_file(card.path)
+        network = _network(card.architecture, tensors)
+        if fingerprint(card.architecture, network, bytes.fromhex(TABLES_SHA256)) != card.fingerprint:
+            msg = f"{card.path}: the prior is not the one that its fingerprint {card.fingerprint.hex()} names"
+            raise Unsupported(msg)
+        if _pixel_digest(tensors) != card.pixel_digest:
+            msg = f"{card.path}: the autoencoder's weights are damaged"
+            raise Unsupported(msg)
+        autoencoder = Autoencoder(card.architecture)
+        autoencoder.load_state_dict(
+            {key.removeprefix(_PIXELS): value.float() for key, value in _pixel_tensors(tensors)}
+        )
+        prior = IntegerPrior(card.architecture, network, device, kernel)
+    except (SafetensorError, KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
+        msg = f"{card.path}: not the weights of its own architecture: {str(error).splitlines()[0]}"
+        raise Unsupported(msg) from error
     autoencoder.requires_grad_(False).eval()
     autoencoder.to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Model(card, autoencoder, IntegerPrior(card.architecture, network, device, kernel))
+    return Model(card, autoencoder, prior)
 
 
 def _network(architecture: Architecture, tensors: dict[str, Any]) -> Any:
     from bincodec.integer import Block, IntegerNetwork, Layer
+
+    if any(value.is_floating_point() for name, value in tensors.items() if name.startswith("prior.")):
+        msg = "the prior is not in integers"
+        raise ValueError(msg)
 
     def layer(name: str) -> Layer:
         return Layer(*(tensors[f"prior.{name}.{part}"].long() for part in ("weight", "bias", "shift")))
@@ -185,11 +215,24 @@ def save(
         "format": FORMAT,
         "name": name,
         "fingerprint": mark.hex(),
+        "pixel_digest": _pixel_digest(tensors),
         "architecture": architecture.to_json(),
         "card": json.dumps(card, sort_keys=True),
     }
     save_file(tensors, path, metadata)
-    return ModelCard(name, mark, path, architecture, card)
+    return ModelCard(name, mark, path, architecture, card, metadata["pixel_digest"])
+
+
+def _pixel_tensors(tensors: dict[str, Any]) -> list[tuple[str, Any]]:
+    return sorted((key, value) for key, value in tensors.items() if key.startswith(_PIXELS))
+
+
+def _pixel_digest(tensors: dict[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for key, value in _pixel_tensors(tensors):
+        digest.update(f"{key}{tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _family_and_number(name: str) -> tuple[str, int]:

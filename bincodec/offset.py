@@ -8,6 +8,7 @@ the whole, and nothing is sent.
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ _ROUNDS = 8
 def measure(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) -> tuple[Ancillary, ...]:
     """The chunk that corrects `decoded` (H, W, 3) in 0..1 towards `original`, if it is worth sending."""
     target = original.astype(np.float32) / 255
-    error = target - decoded.clip(0, 1)
+    error: npt.NDArray[Any] = target - _shown(decoded)
     squared = (error**2).mean(dtype=np.float64)
     if (_mean(error) ** 2).mean() < WORTHWHILE_SHARE * squared:
         return ()
@@ -38,8 +39,8 @@ def measure(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) -
         # Near black and white the clamp takes part of each correction back: approach it in rounds.
         steps += np.round(255 * STEPS * _mean(error)).astype(np.int64)
         steps = steps.clip(-_LARGEST, _LARGEST)
-        error = target - (decoded + _as_pixels(steps)).clip(0, 1)
-    if (error**2).mean(dtype=np.float64) > (1 - WORTHWHILE_SHARE) * squared:
+        error = target - _shown(decoded + _as_pixels(steps))
+    if not steps.any() or (error**2).mean(dtype=np.float64) > (1 - WORTHWHILE_SHARE) * squared:
         return ()
     return (Ancillary(KIND, _LAYOUT.pack(*steps.tolist())),)
 
@@ -63,6 +64,11 @@ def _as_pixels(steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     return steps.astype(np.float32) / np.float32(255 * STEPS)
 
 
-def _mean(error: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _shown(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Pixels as an image file holds them: clamped, in steps of 1/255."""
+    return np.round(255 * pixels.clip(0, 1)).astype(np.float32) / np.float32(255)
+
+
+def _mean(error: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     mean: npt.NDArray[np.float64] = error.mean((0, 1), dtype=np.float64)
     return mean

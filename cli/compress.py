@@ -21,7 +21,12 @@ EXTENSION = ".bld"
     show_default=True,
     help="0 is smallest, 100 is best.",
 )
-@click.option("--model", default="photo", show_default=True, help="A name that `bincodec models` lists.")
+@click.option(
+    "--model",
+    default="photo",
+    show_default=True,
+    help="A name that `bincodec models` lists, or a .safetensors file.",
+)
 @click.option("--no-verify", is_flag=True, help="Skip decoding the finished file before it is written.")
 @options.max_pixels
 @options.force

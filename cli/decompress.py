@@ -17,6 +17,7 @@ EXTENSION = ".png"
     "--layers", type=click.IntRange(min=1), help="Decode the first N layers only, a coarser picture."
 )
 @click.option("--partial", is_flag=True, help="Show what is intact of a truncated or damaged file.")
+@click.option("--model", help="Decode with this model, a name or a .safetensors file.")
 @options.max_pixels
 @options.force
 @options.device
@@ -27,6 +28,7 @@ def command(
     destination: str | None,
     layers: int | None,
     partial: bool,
+    model: str | None,
     max_pixels: int | None,
     force: bool,
     device: str,
@@ -55,7 +57,9 @@ def command(
     limits = places.limits(max_pixels)
     start = time.perf_counter()
     with places.named(source):
-        image = bincodec.decompress(data, layers=layers, partial=partial, device=device, limits=limits)
+        image = bincodec.decompress(
+            data, layers=layers, partial=partial, model=model, device=device, limits=limits
+        )
     seconds = time.perf_counter() - start
     ends.write(images.encode(image, extension))
 

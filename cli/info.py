@@ -9,8 +9,9 @@ from bincodec.cli import options, output, places
 
 @click.command()
 @click.argument("source", metavar="FILE")
+@options.max_pixels
 @options.as_json
-def command(source: str, as_json: bool) -> None:
+def command(source: str, max_pixels: int | None, as_json: bool) -> None:
     """Show size, quality, model and layers of a .bld file.
 
     Checks the checksums of header and chunks, not the bits: that is what verify does.
@@ -18,13 +19,13 @@ def command(source: str, as_json: bool) -> None:
     from bincodec import BincodecError
     from bincodec.bitstream import container
 
-    data = places.read(source)
+    data, limits = places.read(source), places.limits(max_pixels)
     with places.named(source):
-        header = container.read_header(data)
+        header = container.read_header(data, limits)
     damage = None
     chunks: list[dict[str, Any]] = []
     try:
-        whole = container.read(data)
+        whole = container.read(data, limits)
         chunks += [{"layers": c.layers, "bytes": len(c.payload), "raw": c.raw} for c in whole.chunks]
         chunks += [{"ancillary": extra.kind, "bytes": len(extra.payload)} for extra in whole.ancillary]
     except BincodecError as error:

@@ -29,7 +29,7 @@ def summary(line: str, facts: dict[str, Any], *, as_json: bool, quiet: bool) -> 
     if as_json:
         _print_json(facts)
     elif not quiet:
-        click.echo(line, err=True)
+        click.echo(_one_line(line), err=True)
 
 
 def result(text: str, facts: dict[str, Any], *, as_json: bool) -> None:
@@ -49,7 +49,7 @@ def warnings_as_notes() -> Iterator[None]:
 
 
 def _print_json(facts: dict[str, Any]) -> None:
-    click.echo(json.dumps({"schema": SCHEMA, **facts}, ensure_ascii=False))
+    click.echo(json.dumps({"schema": SCHEMA, **facts}, ensure_ascii=True))
 
 
 def _one_line(message: str) -> str:

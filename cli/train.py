@@ -8,6 +8,7 @@ import click
 from bincodec.cli import output
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
+_path = click.Path(exists=True, path_type=Path)
 
 
 @click.command()
@@ -34,6 +35,10 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--crop", type=click.IntRange(min=32), help="Side of the crops, instead of the configuration's."
 )
 @click.option("--batch", type=click.IntRange(min=1), help="Crops in a batch, instead of the configuration's.")
+@click.option(
+    "--photos", type=_path, help="Folder or tar of training photos, instead of the configuration's."
+)
+@click.option("--valid", type=_path, help="Folder of validation photos, instead of the configuration's.")
 def command(
     config: Path,
     run: Path,
@@ -48,6 +53,8 @@ def command(
     workers: int,
     crop: int | None,
     batch: int | None,
+    photos: Path | None,
+    valid: Path | None,
 ) -> None:
     """Train one stretch in the folder RUN, from scratch or from --start, and validate it.
 
@@ -63,21 +70,25 @@ def command(
 
     import torch
 
+    from bincodec.codec import checked_device
     from bincodec.train import loop
     from bincodec.train.finish import finish as finish_model
     from bincodec.train.settings import read_settings, with_data
 
     if threads is not None:
         torch.set_num_threads(threads)
+    checked_device(device)
     try:
-        settings = with_data(read_settings(config), crop=crop, batch=batch)
-    except (ValueError, TypeError) as error:
+        settings = with_data(read_settings(config), crop=crop, batch=batch, photos=photos, valid=valid)
+        stretch = loop.Stretch(steps, minutes)
+        if finish is None:
+            loop.run(settings, run, stretch, start=start, device=device, compiled=compiled, workers=workers)
+            return
+        assert start is not None
+        facts = json.loads(card.read_text(encoding="utf-8")) if card else None
+        model = finish_model(
+            settings, start, run, finish, stretch, device=device, workers=workers, card=facts
+        )
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise click.ClickException(str(error)) from error
-    stretch = loop.Stretch(steps, minutes)
-    if finish is None:
-        loop.run(settings, run, stretch, start=start, device=device, compiled=compiled, workers=workers)
-        return
-    assert start is not None
-    facts = json.loads(card.read_text(encoding="utf-8")) if card else None
-    model = finish_model(settings, start, run, finish, stretch, device=device, card=facts)
     output.note(f"{model.path}: model {model.name}, fingerprint {model.fingerprint.hex()}")

@@ -9,10 +9,14 @@ from bincodec.cli import options, output, places
 
 @click.command()
 @click.argument("source", metavar="FILE")
+@click.option("--model", help="Decode with this model, a name or a .safetensors file.")
+@options.max_pixels
 @options.device
 @options.as_json
 @options.quiet
-def command(source: str, device: str, as_json: bool, quiet: bool) -> None:
+def command(
+    source: str, model: str | None, max_pixels: int | None, device: str, as_json: bool, quiet: bool
+) -> None:
     """Decode the bits of a .bld file and check all its checksums.
 
     Exit code 0 means that the file is whole and decodes here to the bits that were written.
@@ -23,8 +27,10 @@ def command(source: str, device: str, as_json: bool, quiet: bool) -> None:
 
     start = time.perf_counter()
     with places.named(source):
-        card = models.find_fingerprint(files.read_header(data).fingerprint)
-        code = Codec.load(str(card.path), device).unpack(data)
+        limits = places.limits(max_pixels)
+        header = files.read_header(data, limits)
+        card = models.find_fingerprint(header.fingerprint) if model is None else models.find(model)
+        code = Codec.load(str(card.path), device).unpack(data, limits=limits)
     seconds = time.perf_counter() - start
     facts = {
         "command": "verify",

@@ -41,6 +41,7 @@ def finish(
     stretch: Stretch,
     *,
     device: str = "cpu",
+    workers: int = 0,
     card: dict[str, Any] | None = None,
     validation_photos: int | None = None,
 ) -> models.ModelCard:
@@ -55,13 +56,15 @@ def finish(
     objective = Objective(settings.architecture, settings.objective).to(where)
     objective.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
     objective.hard_levels = True
+    objective.fresh[:] = False
     objective.autoencoder.encoder.requires_grad_(False)
     objective.autoencoder.gains.requires_grad_(False)
     ranges = _calibrate(settings, objective, sampler)
     objective.prior = QuantisedPrior(_float_prior(objective), settings.architecture, ranges)
+    integer.check_bounds(settings.architecture, objective.prior.export())
     trainer = Trainer(_gentle(settings), folder, where, objective)
     trainer.history = _history(weights)
-    train_stretch(trainer, sampler, stretch, resumable=False)
+    train_stretch(trainer, sampler, stretch, workers=workers, resumable=False)
     photos = read_photos(settings.data.valid)[:validation_photos]
     with trainer.averaged() as finished:
         points = validate(finished, photos, VALIDATION_QUALITIES)

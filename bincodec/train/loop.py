@@ -75,16 +75,23 @@ def run(
     there."""
     folder.mkdir(parents=True, exist_ok=True)
     world = _join_processes(device)
-    where = torch.device(f"cuda:{rank() % torch.cuda.device_count()}" if device == "cuda" else device)
+    where = torch.device(device)
+    if where.type == "cuda" and world > 1:
+        where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(where)
     trainer = Trainer(settings, folder, where)
     resumed = (folder / "state.pt").exists()
+    if not resumed and (folder / "weights.safetensors").exists():
+        msg = (
+            f"{folder} holds a finished stretch: name another folder, and start from its weights.safetensors"
+        )
+        raise ValueError(msg)
     if resumed:
         trainer.load_state()
     elif start is not None:
         trainer.start_from(start)
     sampler = CropSampler(read_photos(settings.data.photos), settings.data.crop)
-    first = start is None and not trainer.history
-    train_stretch(trainer, sampler, stretch, world=world, first=first, compiled=compiled, workers=workers)
+    train_stretch(trainer, sampler, stretch, world=world, compiled=compiled, workers=workers)
     if rank() == 0:
         _finish(trainer, validation_photos)
     if world > 1:
@@ -98,12 +105,11 @@ def train_stretch(
     stretch: Stretch,
     *,
     world: int = 1,
-    first: bool = False,
     compiled: bool = False,
     workers: int = 0,
     resumable: bool = True,
 ) -> None:
-    """Train until the stretch is over. In a `first` one the rate's weight rises slowly.
+    """Train until the stretch is over. The price of fresh units rises slowly.
 
     If it is `resumable`, its state is saved every few minutes, so that it can go on after an interruption.
     """
@@ -121,7 +127,7 @@ def train_stretch(
         progress = _agreed(stretch.progress(trainer.step, trainer.seconds), trainer.device, world)
         if progress >= 1.0:
             break
-        terms = _forward(trainer, module, crops, progress if first else 1.0)
+        terms = _forward(trainer, module, crops, progress)
         trainer.update(terms, rate_factor(trainer.settings.optimiser, trainer.step, progress))
         bar.update()
         if trainer.step % _LOG_EVERY == 0 and rank() == 0:
@@ -169,7 +175,6 @@ def _log(trainer: Trainer, terms: Terms) -> dict[str, str]:
 def _finish(trainer: Trainer, validation_photos: int | None) -> None:
     """Save the averaged weights, drop the interrupted state, and append the validation curve to the log."""
     trainer.save_weights()
-    (trainer.folder / "state.pt").unlink(missing_ok=True)
     photos = read_photos(trainer.settings.data.valid)[:validation_photos]
     with trainer.averaged() as objective:
         points = validate(objective, photos, VALIDATION_QUALITIES)
@@ -179,6 +184,7 @@ def _finish(trainer: Trainer, validation_photos: int | None) -> None:
     }
     with (trainer.folder / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps(row) + "\n")
+    (trainer.folder / "state.pt").unlink(missing_ok=True)
     for point in points:
         tqdm.write(f"quality {point.quality:3d}: {point.bits_per_pixel:.4f} bpp, {point.psnr:.3f} dB")
 

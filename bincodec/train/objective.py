@@ -46,6 +46,7 @@ class Objective(nn.Module):
     """
 
     unit_layer: Tensor
+    fresh: Tensor
 
     def __init__(self, architecture: Architecture, settings: ObjectiveSettings) -> None:
         super().__init__()
@@ -54,6 +55,8 @@ class Objective(nn.Module):
         self.hard_levels = False
         self.autoencoder = Autoencoder(architecture)
         self.prior: nn.Module = Prior(architecture)
+        # Units whose price starts low while they are learned; in a first stretch, all.
+        self.register_buffer("fresh", torch.ones(architecture.units, dtype=torch.bool), persistent=False)
         counts = torch.tensor(architecture.layer_units)
         self.register_buffer(
             "unit_layer", torch.repeat_interleave(torch.arange(architecture.layers), counts), persistent=False
@@ -68,13 +71,15 @@ class Objective(nn.Module):
         """The loss of a batch of crops (B, 3, H, W) in 0..1 at qualities (B,) in 0..1."""
         value = self.autoencoder.analyse(image, quality)
         hard, centred, priced = self._binarise(value)
-        rate = self._rate(value, centred, priced, quality, rng)
+        rate, charged = self._rate(value, centred, priced, rate_weight, quality, rng)
         other = self._other_states(hard.detach(), quality, rng)
         shown = self._truncate(centred, quality, rng)
         mse = ((self.autoencoder.synthesise(shown, quality) - image) ** 2).mean((1, 2, 3))
         weight = self.lagrangian(quality)
-        per_crop = (weight * 255**2 * mse + rate_weight * rate) / weight.sqrt()
-        loss = _LOSS_SCALE * (per_crop.mean() + (other / weight[: len(other)].sqrt()).mean())
+        per_crop = (weight * 255**2 * mse + charged) / weight.sqrt()
+        # Divided by all crops: each state weighs the same, so the mix of states is that of `states`.
+        others = (other / weight[: len(other)].sqrt()).sum() / len(image)
+        loss = _LOSS_SCALE * (per_crop.mean() + others)
         return Terms(loss, rate.detach().mean(), mse.detach().mean(), other.detach().mean())
 
     def _binarise(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,9 +97,18 @@ class Objective(nn.Module):
         return hard, straight_through(hard, soft), soft + (torch.rand_like(soft) - 0.5)
 
     def _rate(
-        self, value: Tensor, centred: Tensor, priced_level: Tensor, quality: Tensor, rng: np.random.Generator
-    ) -> Tensor:
-        """Bits per pixel of each crop, from one pass drawn at random and divided by its probability."""
+        self,
+        value: Tensor,
+        centred: Tensor,
+        priced_level: Tensor,
+        rate_weight: float,
+        quality: Tensor,
+        rng: np.random.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Bits per pixel of each crop, from one pass drawn at random and divided by its probability.
+
+        Twice: as they are, and as they are charged, with fresh units at `rate_weight` of their price.
+        """
         height, width = value.shape[2:]
         drawn = states.coding_states(self.architecture, len(value), height, width, rng)
         keep, priced = drawn.keep.to(value.device), drawn.priced.to(value.device)
@@ -108,8 +122,10 @@ class Objective(nn.Module):
             cost = cost + (1 - one) * bernoulli.level_cost(-half, mu, log_scale, maximum)
         else:
             cost = bernoulli.level_cost(priced_level, mu, log_scale, maximum, tails=False)
-        bits = (cost * priced[:, self.unit_layer]).sum((1, 2, 3)) * drawn.weight.to(value.device)
-        return bits / (height * width * STRIDE**2)
+        cost = cost * priced[:, self.unit_layer]
+        price = torch.where(self.fresh, rate_weight, 1.0)[:, None, None]
+        scale = drawn.weight.to(value.device) / (height * width * STRIDE**2)
+        return scale * cost.sum((1, 2, 3)), scale * (price * cost).sum((1, 2, 3))
 
     def _other_states(self, hard: Tensor, quality: Tensor, rng: np.random.Generator) -> Tensor:
         """Cross-entropy in bits per pixel of hidden and noisy units, on levels that carry no gradient."""

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from bincodec.architecture import Architecture
+from bincodec.architecture import STRIDE, Architecture
 from bincodec.train.objective import ObjectiveSettings
 
 
@@ -36,6 +36,11 @@ class DataSettings:
     batch: int = 16
     crop: int = 128
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.crop < STRIDE or self.crop % STRIDE or self.batch < 1:
+            msg = f"batch {self.batch}, crop {self.crop}: a crop must be a multiple of {STRIDE}"
+            raise ValueError(msg)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,8 @@ from bincodec.train.objective import Objective, Terms
 from bincodec.train.settings import RunSettings
 from bincodec.train.widen import widen
 
+_MOST_SKIPPED = 100
+
 
 class Trainer:
     """Networks, optimisers and average of one run, and their going to and from the run folder."""
@@ -38,6 +40,7 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         """The stretches behind the weights that this run started from."""
         self.step = 0
+        self.skipped = 0
         self.seconds = 0.0
 
     def _make_optimisers(self) -> list[torch.optim.Optimizer]:
@@ -60,7 +63,15 @@ class Trainer:
                 group["lr"] = rate * factor
             optimiser.zero_grad(set_to_none=True)
         terms.loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.objective.parameters(), self.settings.optimiser.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), self.settings.optimiser.clip_norm)
+        if not torch.isfinite(norm):
+            # One such step would poison weights and average for good; the next crops are likely fine.
+            self.skipped += 1
+            if self.skipped > _MOST_SKIPPED:
+                msg = f"the gradient was not finite in {self.skipped} steps: training has diverged"
+                raise FloatingPointError(msg)
+            self.step += 1
+            return
         for optimiser in self.optimisers:
             optimiser.step()
         self.step += 1
@@ -77,6 +88,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
+            "fresh": self.objective.fresh,
         }
         temporary = self.folder / "state.pt.tmp"
         torch.save(state, temporary)
@@ -90,6 +102,7 @@ class Trainer:
             self.average[name].copy_(value)
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
+        self.objective.fresh.copy_(state["fresh"])
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
 
     def start_from(self, weights: Path) -> None:
@@ -103,7 +116,12 @@ class Trainer:
             state = self.objective.state_dict()
             widen(loaded, state, old, new)
             loaded = state
-        self.objective.load_state_dict(loaded)
+        try:
+            self.objective.load_state_dict(loaded)
+        except RuntimeError as error:
+            msg = f"{weights} does not fit this architecture: {' '.join(str(error).split())[:200]}"
+            raise ValueError(msg) from error
+        self.objective.fresh[: old.units] = False
         for name, parameter in self.objective.named_parameters():
             self.average[name].copy_(parameter.detach())
 

@@ -367,9 +367,20 @@ def test_the_digest_is_of_levels_only_and_of_each_one(code: BinaryCode) -> None:
 
 def test_the_digest_knows_shapes_and_layers(code: BinaryCode) -> None:
     turned = tuple(part.reshape(len(part), *reversed(code.grid)) for part in code.levels)
-    joined = (np.concatenate(code.levels),)
-    found = {dataclasses.replace(code, levels=levels).digest() for levels in (code.levels, turned, joined)}
-    assert len(found) == 3
+    across = dataclasses.replace(code, levels=turned, width=code.height, height=code.width)
+    joined = dataclasses.replace(code, levels=(np.concatenate(code.levels),))
+    assert len({one.digest() for one in (code, across, joined)}) == 3
+
+
+def test_levels_must_lie_on_the_image_s_grid(code: BinaryCode) -> None:
+    with pytest.raises(ValueError, match="do not lie on the grid"):
+        dataclasses.replace(code, width=code.width + 16)
+
+
+def test_a_code_that_is_no_longer_whole_is_not_packed(codec: Codec, code: BinaryCode) -> None:
+    rest = dataclasses.replace(code, complete=False)
+    with pytest.raises(InvalidSetting, match="left of a damaged file"):
+        codec.pack(rest)
 
 
 # --- verification and fallback ----------------------------------------------------------------------------

@@ -109,4 +109,4 @@ def test_nothing_of_an_unfinished_stretch_is_left(
     weights = tmp_path / "weights.safetensors"
     finish(settings, weights, tmp_path, "test-1", Stretch(steps=2), validation_photos=1)
     assert not (tmp_path / "state.pt").exists()
-    run(settings, tmp_path, Stretch(steps=1), start=weights, validation_photos=1)
+    run(settings, tmp_path / "next", Stretch(steps=1), start=weights, validation_photos=1)

@@ -140,32 +140,38 @@ def test_weights_of_another_architecture_are_refused(
 ) -> None:
     run(make_settings(), tmp_path / "first", Stretch(steps=1), validation_photos=1)
     other = make_settings(dataclasses.replace(small, prior_width=24))
-    with pytest.raises(RuntimeError, match="size mismatch"):
+    with pytest.raises(ValueError, match="does not fit this architecture"):
         run(other, tmp_path / "second", FOUR, start=tmp_path / "first" / "weights.safetensors")
 
 
-def test_the_rate_s_weight_rises_in_a_first_stretch_only(
+def test_only_a_first_stretch_has_fresh_units(
     tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[float] = []
-    monkeypatch.setattr(loop, "_forward", recording(loop._forward, seen))
+    """Their price is what rises with the progress of a stretch."""
+    seen: list[tuple[float, bool]] = []
+    forward = loop._forward
+
+    def remember(trainer: Trainer, module: Any, crops: Tensor, progress: float) -> Any:
+        seen.append((progress, bool(trainer.objective.fresh.all())))
+        assert trainer.objective.fresh.all() == trainer.objective.fresh.any()
+        return forward(trainer, module, crops, progress)
+
+    monkeypatch.setattr(loop, "_forward", remember)
     settings = make_settings()
     run(settings, tmp_path / "first", FOUR, validation_photos=1)
-    assert seen == [0.0, 0.25, 0.5, 0.75]
+    assert seen == [(0.0, True), (0.25, True), (0.5, True), (0.75, True)]
     seen.clear()
     start = tmp_path / "first" / "weights.safetensors"
     run(settings, tmp_path / "second", FOUR, start=start, validation_photos=1)
-    assert seen == [1.0] * 4
+    assert seen == [(0.0, False), (0.25, False), (0.5, False), (0.75, False)]
 
 
-def recording(forward: Callable[..., Any], seen: list[float]) -> Callable[..., Any]:
-    """`forward`, noting the progress that it is told."""
-
-    def wrapper(trainer: Any, module: Any, crops: Any, progress: float) -> Any:
-        seen.append(progress)
-        return forward(trainer, module, crops, progress)
-
-    return wrapper
+def test_a_finished_stretch_is_not_trained_over(tmp_path: Path, make_settings: Make) -> None:
+    run(make_settings(), tmp_path, Stretch(steps=1), validation_photos=1)
+    before = weights(tmp_path)
+    with pytest.raises(ValueError, match="holds a finished stretch"):
+        run(make_settings(), tmp_path, FOUR, validation_photos=1)
+    assert same(weights(tmp_path), before)
 
 
 def test_progress_is_logged(tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:

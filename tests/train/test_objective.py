@@ -76,7 +76,7 @@ def test_the_rate_reaches_the_encoder_by_itself(small: Architecture) -> None:
     objective = make(small, truncated=0.0)
     value = torch.randn(3, small.units, 3, 3, requires_grad=True)
     _, centred, priced = objective._binarise(value)
-    rate = objective._rate(value, centred, priced, torch.rand(3), np.random.default_rng(0))
+    rate, _ = objective._rate(value, centred, priced, 1.0, torch.rand(3), np.random.default_rng(0))
     rate.sum().backward()
     assert value.grad is not None
     assert torch.isfinite(value.grad).all()
@@ -125,7 +125,7 @@ def test_the_logistic_rate_is_the_bits_cross_entropy(bits: Architecture) -> None
     _, centred, priced = objective._binarise(value)
     quality = torch.rand(2)
     with torch.no_grad():
-        rate = objective._rate(value, centred, priced, quality, np.random.default_rng(0))
+        rate, _ = objective._rate(value, centred, priced, 1.0, quality, np.random.default_rng(0))
         mu, log_scale = objective.prior(torch.zeros_like(value), torch.zeros(2, 1, 2, 2), quality)
     one = torch.sigmoid(mu / torch.exp(log_scale))
     share = torch.sigmoid(value)

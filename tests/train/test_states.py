@@ -89,7 +89,8 @@ def test_the_weighted_passes_add_up_to_the_whole_rate(small: Architecture) -> No
         hard, _, priced = objective._binarise(value)
         total: Any = torch.zeros(2)
         for index, probability in enumerate(states.pass_probabilities(small)):
-            rate = objective._rate(value, hard, priced, quality, Always(index))  # type: ignore[arg-type]
+            rng: Any = Always(index)
+            rate, _ = objective._rate(value, hard, priced, 1.0, quality, rng)
             total = total + probability * rate
         exact = [layer_bits(objective, hard[i : i + 1], quality[i : i + 1]).sum().item() for i in range(2)]
     assert total.tolist() == pytest.approx([bits / (5 * 6 * 256) for bits in exact], rel=1e-4)
