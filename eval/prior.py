@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from tqdm import tqdm
 
 from bincodec.architecture import QUALITIES, Architecture
@@ -18,6 +16,7 @@ from bincodec.bitstream.errors import Unsupported, WrongModel
 from bincodec.code import BinaryCode
 from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.validate import layer_bits
+from bincodec.train.weights import read_weights
 
 if TYPE_CHECKING:
     from bincodec.codec import Codec
@@ -71,19 +70,14 @@ class FloatPrior:
 
     @classmethod
     def load(cls, path: Path, architecture: Architecture) -> FloatPrior:
-        """Read a float weights file, whose keys are `autoencoder.*` and `prior.*`.
+        """Read float weights, a run's or those beside a model file.
 
         Raises:
             Unsupported: if it is not one.
             WrongModel: if its architecture is another.
         """
-        try:
-            with safe_open(path, framework="numpy") as file:
-                found = (file.metadata() or {}).get("architecture")
-            weights = {key: value.float() for key, value in load_file(path).items()}
-        except (OSError, SafetensorError) as error:
-            msg = f"{path} is not a readable weights file: {error}"
-            raise Unsupported(msg) from error
+        weights, metadata = read_weights(path)
+        found = metadata.get("architecture")
         if found is not None and Architecture.from_json(found) != architecture:
             msg = f"{path} holds a network of another architecture than the model"
             raise WrongModel(msg)

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from bincodec import integer, models
 from bincodec.prior import Prior
@@ -27,6 +26,7 @@ from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 from bincodec.train.settings import RunSettings
 from bincodec.train.trainer import Trainer
 from bincodec.train.validate import Point, validate
+from bincodec.train.weights import read_weights
 
 RATE_SHARE = 0.1
 """Of the first stretch's learning rates: finishing corrects, it does not explore."""
@@ -54,7 +54,8 @@ def finish(
     where = torch.device(device)
     sampler = CropSampler(read_photos(settings.data.photos), settings.data.crop)
     objective = Objective(settings.architecture, settings.objective).to(where)
-    objective.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
+    trained, metadata = read_weights(weights)
+    objective.load_state_dict(trained)
     objective.hard_levels = True
     objective.fresh[:] = False
     objective.autoencoder.encoder.requires_grad_(False)
@@ -63,12 +64,12 @@ def finish(
     objective.prior = QuantisedPrior(_float_prior(objective), settings.architecture, ranges)
     integer.check_bounds(settings.architecture, objective.prior.export())
     trainer = Trainer(_gentle(settings), folder, where, objective)
-    trainer.history = _history(weights)
+    trainer.history = metadata["history"]
     train_stretch(trainer, sampler, stretch, workers=workers, resumable=False)
     photos = read_photos(settings.data.valid)[:validation_photos]
     with trainer.averaged() as finished:
         points = validate(finished, photos, VALIDATION_QUALITIES)
-        _save_float(trainer, folder / f"{name}-float.safetensors")
+        _save_float(trainer, folder / f"{name}-float.safetensors", name)
         return _save_model(trainer, folder / f"{name}.safetensors", name, points, card or {})
 
 
@@ -104,20 +105,15 @@ def _gentle(settings: RunSettings) -> RunSettings:
     return dataclasses.replace(settings, optimiser=gentle)
 
 
-def _history(weights: Path) -> list[dict[str, Any]]:
-    with safe_open(weights, framework="numpy") as file:
-        history: list[dict[str, Any]] = json.loads((file.metadata() or {}).get("history", "[]"))
-    return history
-
-
-def _save_float(trainer: Trainer, path: Path) -> None:
-    """The float weights behind the model, under the names that a later stretch loads."""
-    state = {
-        key.replace("prior.prior.", "prior."): value.half().contiguous()
-        for key, value in trainer.objective.state_dict().items()
+def _save_float(trainer: Trainer, path: Path, name: str) -> None:
+    """The float prior behind the integers; the model file has the rest of what a stretch needs."""
+    tensors = {
+        f"prior.{key}": value.half().contiguous()
+        for key, value in _float_prior(trainer.objective).state_dict().items()
     }
     history = json.dumps([*trainer.history, {"finish": True, **trainer.summary()}])
-    save_file(state, path, {"architecture": trainer.settings.architecture.to_json(), "history": history})
+    architecture = trainer.settings.architecture.to_json()
+    save_file(tensors, path, {"model": name, "architecture": architecture, "history": history})
 
 
 def _save_model(

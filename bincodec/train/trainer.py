@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bincodec.architecture import Architecture
 from bincodec.train.objective import Objective, Terms
 from bincodec.train.settings import RunSettings
+from bincodec.train.weights import read_weights
 from bincodec.train.widen import widen
 
 _MOST_SKIPPED = 100
@@ -107,10 +107,8 @@ class Trainer:
 
     def start_from(self, weights: Path) -> None:
         """Begin a stretch from averaged weights; layers that they lack are added."""
-        loaded = {name: value.float() for name, value in load_file(weights).items()}
-        with safe_open(weights, framework="numpy") as file:
-            metadata = file.metadata() or {}
-        self.history = json.loads(metadata.get("history", "[]"))
+        loaded, metadata = read_weights(weights)
+        self.history = metadata["history"]
         old, new = Architecture.from_json(metadata.get("architecture", "{}")), self.settings.architecture
         if old.layers < new.layers:
             state = self.objective.state_dict()

@@ -1,0 +1,42 @@
+"""Float weights in fp16, from which a stretch starts: a run's, or the prior's beside a model file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from bincodec import models
+from bincodec.bitstream.errors import Unsupported
+
+_AUTOENCODER = "autoencoder."
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors in float32 by the names of `Objective`, and metadata ("architecture" as JSON, "history").
+
+    A file of the prior alone names the model that has the autoencoder; that is looked for beside it, then
+    among the models at hand.
+
+    Raises:
+        Unsupported: if it is no such file.
+        WrongModel: if the model that it names is not at hand.
+    """
+    try:
+        tensors = load_file(path)
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        msg = f"{path} is not a readable weights file: {error}"
+        raise Unsupported(msg) from error
+    if "model" in metadata:
+        beside = path.with_name(f"{metadata['model']}.safetensors")
+        model = beside if beside.exists() else models.find(metadata["model"]).path
+        pixels = load_file(model)
+        tensors |= {key: value for key, value in pixels.items() if key.startswith(_AUTOENCODER)}
+    history = json.loads(metadata.get("history", "[]"))
+    return {key: value.float() for key, value in tensors.items()}, {**metadata, "history": history}
