@@ -28,10 +28,10 @@ from bincodec.bitstream.header import Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.bitstream.stream import LayerReader, LayerWriter
 from bincodec.code import BinaryCode
-from bincodec.integer import IntegerPrior
+from bincodec.exact import IntegerPrior
 
 if TYPE_CHECKING:
-    from bincodec.integer import Kernel
+    from bincodec.exact import Kernel
 
 SAFEST_KERNEL: Kernel = "float64"
 DEVICES = ("cpu", "cuda")

@@ -19,7 +19,8 @@ from bincodec.architecture import Architecture
 from bincodec.bitstream.levels import cost_levels
 from bincodec.bitstream.stream import LayerReader, LayerWriter
 from bincodec.code import Levels
-from bincodec.integer import KEEP_KNOWN, MU_BITS, SCALE_OFFSET, IntegerPrior, evidence_from
+from bincodec.exact import IntegerPrior
+from bincodec.integer import KEEP_KNOWN, MU_BITS, SCALE_OFFSET, evidence_from
 from bincodec.order import Pass, passes, phase_map
 from bincodec.prior import LOG_SCALE_STEP
 

@@ -12,16 +12,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bincodec.architecture import QUALITIES, Architecture
+from bincodec.architecture import Architecture
 from bincodec.bitstream.errors import Unsupported
-
-Kernel = Literal["auto", "conv", "matmul", "float64", "int64"]
 
 WEIGHT_LIMIT = 127
 ACTIVATION_LIMIT = 511
@@ -190,123 +187,6 @@ def mu_limit(maximum: int) -> int:
     return (maximum + 2) << (MU_BITS - 1)
 
 
-class IntegerPrior:
-    """A checked network on a device, with the kernel that its self-test chose. Threads may share it.
-
-    The kernels: "conv" is the library's direct convolution, "matmul" shifts and multiplies (no convolution
-    that could turn into Winograd or FFT), "float64" and "int64" the same in wider carriers. "auto" takes the
-    first that is exact on this device. On a CUDA device that is never "conv": cuDNN picks algorithms itself.
-    """
-
-    def __init__(
-        self,
-        architecture: Architecture,
-        network: IntegerNetwork,
-        device: str = "cpu",
-        kernel: Kernel = "auto",
-    ) -> None:
-        check_bounds(architecture, network)
-        self.architecture = architecture
-        self.device = torch.device(device)
-        self._canonical = network.to(torch.int64, torch.device("cpu"))
-        self._carriers: dict[torch.dtype, IntegerNetwork] = {}
-        self._direct_is_exact: dict[tuple[int, int], bool] = {}
-        self.kernel: Kernel = self._choose() if kernel == "auto" else kernel
-        self._automatic = kernel == "auto"
-
-    def with_kernel(self, kernel: Kernel) -> IntegerPrior:
-        """The same prior through another kernel."""
-        return IntegerPrior(self.architecture, self._canonical, str(self.device), kernel)
-
-    @property
-    def network(self) -> IntegerNetwork:
-        """The canonical integers, as int64 on the CPU."""
-        return self._canonical
-
-    @torch.inference_mode()
-    def predict(self, evidence: Tensor, quality: int, layer: int, sites: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and scale index, int32 (units of `layer`, sites), at the flat site indices `sites`.
-
-        `evidence` is (h, w, units + layers) from `evidence_from`, in any dtype that holds the integers.
-        """
-        kernel = self._kernel_for(evidence.shape[0], evidence.shape[1])
-        network = self._carried(kernel)
-        carried = evidence.to(self.device, network.stem.weight.dtype)[None]
-        at = torch.tensor([quality], device=self.device)
-        with torch.autocast(self.device.type, enabled=False):
-            x = stream(network, carried, at, direct=kernel == "conv")
-            rows = x.reshape(-1, x.shape[-1])[sites.to(self.device)]
-            part = self._head_part(network.head, layer)
-            limit = mu_limit(self.architecture.maximum_level[layer])
-            mu, scale = head(part, rows, part.bias[quality], limit)
-        return mu.T.to("cpu", torch.int32), scale.T.to("cpu", torch.int32)
-
-    def _kernel_for(self, height: int, width: int) -> Kernel:
-        """The kernel for a grid of this shape: the chosen one, unless it would not be exact here and now."""
-        if self.kernel in ("conv", "matmul") and not float32_is_faithful(self.device, self.kernel):
-            return "float64"
-        if self.kernel == "conv" and self._automatic:
-            # Libraries choose their algorithms by shape: try each shape once, against shift and multiply.
-            shape = (height, width)
-            if shape not in self._direct_is_exact:
-                self._direct_is_exact[shape] = self.self_test("conv", height, width, reference="matmul")
-            return "conv" if self._direct_is_exact[shape] else "matmul"
-        return self.kernel
-
-    def _head_part(self, full: Layer, layer: int) -> Layer:
-        """The rows of the head that give mu and scale of one layer's units."""
-        part, units = self.architecture.layer_slice(layer), self.architecture.units
-        index = torch.cat([torch.arange(units)[part], units + torch.arange(units)[part]]).to(self.device)
-        return Layer(full.weight[index], full.bias[:, index], full.shift[index])
-
-    def _carried(self, kernel: Kernel) -> IntegerNetwork:
-        dtype = {"float64": torch.float64, "int64": torch.int64}.get(kernel, torch.float32)
-        if dtype not in self._carriers:
-            self._carriers[dtype] = self._canonical.to(dtype, self.device)
-        return self._carriers[dtype]
-
-    def _choose(self) -> Kernel:
-        """The fastest kernel whose answer to saturated inputs equals int64's."""
-        candidates: tuple[Kernel, ...] = ("conv", "matmul", "float64")
-        for kernel in candidates[self.device.type == "cuda" :]:
-            if self.self_test(kernel):
-                return kernel
-        msg = f"no kernel computes exact integers on device {str(self.device)!r}"
-        raise Unsupported(msg)
-
-    @torch.inference_mode()
-    def self_test(
-        self, kernel: Kernel, height: int = 9, width: int = 11, *, reference: Kernel = "int64"
-    ) -> bool:
-        """Whether `kernel` gives the integers of `reference` on saturated inputs of a grid of this shape."""
-        evidence = _saturated_evidence(self.architecture, height, width)[None]
-        expected = self._stream(reference, evidence)
-        return torch.equal(self._stream(kernel, evidence), expected)
-
-    def _stream(self, kernel: Kernel, evidence: Tensor) -> Tensor:
-        """The head's input through `kernel`, at the highest quality, as int64 on the CPU."""
-        network = self._carried(kernel)
-        at = torch.tensor([QUALITIES - 1], device=self.device)
-        with torch.autocast(self.device.type, enabled=False):
-            carried = evidence.to(self.device, network.stem.weight.dtype)
-            return stream(network, carried, at, direct=kernel == "conv").to("cpu", torch.int64)
-
-
-def float32_is_faithful(device: torch.device, kernel: Kernel) -> bool:
-    """Whether this program lets float32 products be float32: the settings for TF32 and bfloat16 are global.
-
-    They are read before each use, and never changed here: other threads rely on them.
-    """
-    backends: Any = torch.backends
-    if device.type == "cuda":
-        places, convolution = [backends, backends.cuda.matmul], [backends.cudnn, backends.cudnn.conv]
-    else:
-        places, convolution = [backends, backends.mkldnn, backends.mkldnn.matmul], [backends.mkldnn.conv]
-    if kernel == "conv":
-        places += convolution
-    return all(getattr(place, "fp32_precision", "none") in ("none", "ieee") for place in places)
-
-
 def evidence_from(twice_centred: Tensor, keep: Tensor) -> Tensor:
     """keep * centred level in 1/16, rounded: floor((keep * (2L - J) + 4) / 8), for keep in 0..64. int64."""
     return (keep.long() * twice_centred.long() + 4) >> 3
@@ -347,15 +227,3 @@ def fingerprint(architecture: Architecture, network: IntegerNetwork, tables_dige
             digest.update(values.numpy().astype("<i4").tobytes())
     digest.update(tables_digest)
     return digest.digest()[:8]
-
-
-def _saturated_evidence(architecture: Architecture, height: int, width: int) -> Tensor:
-    """Extreme levels of both signs in a fixed pattern, everything known: (h, w, units + layers) int64."""
-    channels = architecture.units + architecture.layers
-    index = torch.arange(height * width * channels).reshape(height, width, channels)
-    sign = torch.where((index * 2654435761 >> 7) % 3 == 0, -1, 1)
-    levels = torch.repeat_interleave(
-        torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_units)
-    )
-    known = torch.full((height, width, architecture.layers), KEEP_KNOWN)
-    return torch.cat([evidence_from(sign[..., : architecture.units] * levels, torch.tensor(64)), known], -1)

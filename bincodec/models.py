@@ -22,7 +22,7 @@ from bincodec.bitstream.errors import Unsupported, WrongModel
 
 if TYPE_CHECKING:
     from bincodec.autoencoder import Autoencoder
-    from bincodec.integer import IntegerPrior, Kernel
+    from bincodec.exact import IntegerPrior, Kernel
 
 FORMAT = "bincodec model 1"
 WEIGHTS = Path(__file__).parent / "weights"
@@ -141,7 +141,8 @@ def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model
 
     from bincodec.autoencoder import Autoencoder
     from bincodec.bitstream.probability import TABLES_SHA256
-    from bincodec.integer import IntegerPrior, fingerprint
+    from bincodec.exact import IntegerPrior
+    from bincodec.integer import fingerprint
 
     try:
         tensors = load_file(card.path)

@@ -17,13 +17,12 @@ from PIL import Image
 from skimage import data as photos
 
 import bincodec
-from bincodec import BinaryCode, BincodecError, Codec, InvalidSetting, VerificationFailed, WrongModel
-from bincodec import integer as integer_module
+from bincodec import BinaryCode, BincodecError, Codec, InvalidSetting, VerificationFailed, WrongModel, exact
 from bincodec.bitstream import container, stream
 from bincodec.bitstream.container import Ancillary
 from bincodec.bitstream.errors import BitsMismatch, TooLarge, Truncated
 from bincodec.bitstream.limits import Limits
-from bincodec.integer import IntegerPrior
+from bincodec.exact import IntegerPrior
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 PHOTOS = ("astronaut", "coffee", "chelsea", "rocket")
@@ -428,7 +427,7 @@ def test_without_verification_nothing_is_unpacked(
 
 def broken_stream(*kinds: torch.dtype) -> Callable[..., torch.Tensor]:
     """The prior's layers, with channels in the wrong place for some kinds of numbers."""
-    honest = integer_module.stream
+    honest = exact.stream
 
     def wrong(*arguments: Any, **options: Any) -> torch.Tensor:
         result = honest(*arguments, **options)
@@ -442,12 +441,12 @@ def test_a_kernel_that_is_wrong_at_this_size_is_replaced(
 ) -> None:
     """The self-test saw nothing; the checksum of the levels does, and the safest kernel reads the file."""
     data = codec.pack(code)
-    monkeypatch.setattr(integer_module, "stream", broken_stream(torch.float32))
+    monkeypatch.setattr(exact, "stream", broken_stream(torch.float32))
     with pytest.raises(BitsMismatch):
         codec._unpack(codec.model.prior, container.read(data))
     assert codec.model.prior.kernel in ("conv", "matmul")
     assert same_levels(codec.unpack(data), code)
-    monkeypatch.setattr(integer_module, "stream", broken_stream(torch.float32, torch.float64))
+    monkeypatch.setattr(exact, "stream", broken_stream(torch.float32, torch.float64))
     with pytest.raises(BitsMismatch):
         codec.unpack(data)
 

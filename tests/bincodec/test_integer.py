@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from bincodec import integer, models
+from bincodec import exact, models
 from bincodec.architecture import QUALITIES, Architecture
 from bincodec.bitstream.errors import Unsupported
 from bincodec.bitstream.probability import TABLES_SHA256
+from bincodec.exact import IntegerPrior, Kernel
 from bincodec.integer import (
     ACTIVATION_LIMIT,
     KEEP_KNOWN,
@@ -23,8 +24,6 @@ from bincodec.integer import (
     WEIGHT_LIMIT,
     Block,
     IntegerNetwork,
-    IntegerPrior,
-    Kernel,
     Layer,
     check_bounds,
     evidence_from,
@@ -171,14 +170,14 @@ def test_neither_batch_nor_threads_matter() -> None:
     try:
         for direct in (True, False):
             torch.set_num_threads(1)
-            together = integer.stream(network, batch, qualities, direct=direct)
+            together = exact.stream(network, batch, qualities, direct=direct)
             alone = [
-                integer.stream(network, batch[i : i + 1], qualities[i : i + 1], direct=direct)
+                exact.stream(network, batch[i : i + 1], qualities[i : i + 1], direct=direct)
                 for i in range(3)
             ]
             assert torch.equal(together, torch.cat(alone))
             torch.set_num_threads(2)
-            assert torch.equal(integer.stream(network, batch, qualities, direct=direct), together)
+            assert torch.equal(exact.stream(network, batch, qualities, direct=direct), together)
     finally:
         torch.set_num_threads(threads)
 
@@ -477,13 +476,13 @@ def test_a_broken_convolution_is_noticed_and_avoided(
 
 
 def test_broken_float32_falls_back_to_float64(tiny: models.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(integer, "stream", noisy(integer.stream, torch.float32))
+    monkeypatch.setattr(exact, "stream", noisy(exact.stream, torch.float32))
     assert IntegerPrior(tiny.card.architecture, tiny.prior.network).kernel == "float64"
 
 
 def test_a_device_without_exact_arithmetic_is_refused(
     tiny: models.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(integer, "stream", noisy(integer.stream, torch.float32, torch.float64))
+    monkeypatch.setattr(exact, "stream", noisy(exact.stream, torch.float32, torch.float64))
     with pytest.raises(Unsupported, match="no kernel computes exact integers on device 'cpu'"):
         IntegerPrior(tiny.card.architecture, tiny.prior.network)
