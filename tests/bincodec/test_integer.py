@@ -172,8 +172,7 @@ def test_neither_batch_nor_threads_matter() -> None:
             torch.set_num_threads(1)
             together = exact.stream(network, batch, qualities, direct=direct)
             alone = [
-                exact.stream(network, batch[i : i + 1], qualities[i : i + 1], direct=direct)
-                for i in range(3)
+                exact.stream(network, batch[i : i + 1], qualities[i : i + 1], direct=direct) for i in range(3)
             ]
             assert torch.equal(together, torch.cat(alone))
             torch.set_num_threads(2)
