@@ -76,7 +76,8 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS, *, partial: bool = False)
     """Take a whole file apart and check all that needs no model.
 
     With `partial`, a file that is cut short or damaged yields the chunks before the first one that is missing
-    or fails its checksum, and `complete` is false. The header must be whole in any case.
+    or fails its checksum, and `complete` is false; so does one with bytes after its last chunk. The header must
+    be whole in any case.
 
     Raises:
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
@@ -99,7 +100,12 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS, *, partial: bool = False)
         else:
             _check_layers(chunk, chunks, ancillary, header)
             chunks.append(chunk)
-    _check_end(position, len(data), chunks, header)
+    try:
+        _check_end(position, len(data), chunks, header)
+    except Corrupt:
+        if not partial:
+            raise
+        return Container(header, tuple(chunks), tuple(ancillary), complete=False)
     return Container(header, tuple(chunks), tuple(ancillary))
 
 

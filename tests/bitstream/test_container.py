@@ -144,3 +144,12 @@ def test_what_read_would_refuse_is_not_written() -> None:
     for kind in (0x7F, 0xC0, 0x11):
         with pytest.raises(ValueError, match="ancillary type"):
             write(HEADER, CHUNKS, [Ancillary(kind, b"")])
+
+
+def test_bytes_after_the_end_leave_all_layers_to_a_partial_reading() -> None:
+    data = write(HEADER, CHUNKS) + b"\n"
+    with pytest.raises(Corrupt, match="1 bytes follow the last chunk"):
+        read(data)
+    found = read(data, partial=True)
+    assert tuple(found.chunks) == tuple(CHUNKS)
+    assert not found.complete
