@@ -76,8 +76,8 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS, *, partial: bool = False)
     """Take a whole file apart and check all that needs no model.
 
     With `partial`, a file that is cut short or damaged yields the chunks before the first one that is missing
-    or fails its checksum, and `complete` is false; so does one with bytes after its last chunk. The header must
-    be whole in any case.
+    or fails its checksum, and `complete` is false; so it is for a whole file with bytes after its last chunk.
+    The header must be whole in any case.
 
     Raises:
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
