@@ -40,6 +40,11 @@ QUALITIES = 101
 """Quality is an integer from 0 to 100."""
 
 
+def grid_of(width: int, height: int) -> tuple[int, int]:
+    """Rows and columns of sites that cover an image."""
+    return -(-height // STRIDE), -(-width // STRIDE)
+
+
 @dataclasses.dataclass(frozen=True)
 class Architecture:
     """Units, layers, phases and network widths of one model.

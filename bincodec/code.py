@@ -8,7 +8,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-from bincodec.architecture import STRIDE
+from bincodec.architecture import grid_of
 from bincodec.bitstream.container import Ancillary
 
 Levels = npt.NDArray[np.uint8]
@@ -35,7 +35,7 @@ class BinaryCode:
     ancillary: tuple[Ancillary, ...] = ()
 
     def __post_init__(self) -> None:
-        grid = (-(-self.height // STRIDE), -(-self.width // STRIDE))
+        grid = grid_of(self.width, self.height)
         if not self.levels or any(levels.shape[1:] != grid for levels in self.levels):
             shapes = [levels.shape for levels in self.levels]
             msg = f"levels {shapes} do not lie on the grid {grid} of {self.width} x {self.height} pixels"

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from bincodec import coding, files, images, models, offset
-from bincodec.architecture import QUALITIES, STRIDE
+from bincodec.architecture import QUALITIES, STRIDE, grid_of
 from bincodec.bitstream import container
 from bincodec.bitstream.errors import BincodecError, BitsMismatch, Corrupt, Truncated, WrongModel
 from bincodec.bitstream.header import Header
@@ -97,6 +97,7 @@ class Codec:
 
         Raises:
             WrongModel: if the code is another model's.
+            InvalidSetting: if the code is what was left of a damaged file.
             VerificationFailed: if the bytes did not give the code back.
         """
         self._check(code)
@@ -154,7 +155,7 @@ class Codec:
         if not reader.layers_available:
             msg = "no layer of the file arrived intact: there is no picture to show"
             raise Truncated(msg)
-        grid = (-(-header.height // STRIDE), -(-header.width // STRIDE))
+        grid = grid_of(header.width, header.height)
         offset.read(read.ancillary)  # a malformed correction makes the file corrupt, wanted or not
         levels = coding.run(prior, header.quality, grid, reader.layers_available, coding.Coded(reader))
         return BinaryCode(

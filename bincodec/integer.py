@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ SCALE_COUNT = 64
 
 Floor = Callable[[Tensor], Tensor]
 Limit = int | Tensor
+IntOrTensor = TypeVar("IntOrTensor", int, Tensor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +184,7 @@ def head(
     return mu, scale + SCALE_OFFSET
 
 
-def mu_limit(maximum: int) -> int:
+def mu_limit(maximum: IntOrTensor) -> IntOrTensor:
     """The farthest mu in 1/64 level: one level beyond the outermost."""
     return (maximum + 2) << (MU_BITS - 1)
 
@@ -192,12 +194,18 @@ def evidence_from(twice_centred: Tensor, keep: Tensor) -> Tensor:
     return (keep.long() * twice_centred.long() + 4) >> 3
 
 
+def largest_evidence(architecture: Architecture) -> Tensor:
+    """How large each of the stem's inputs can be: (units + layers,) int64."""
+    levels = torch.repeat_interleave(
+        torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_units)
+    )
+    known = torch.full((architecture.layers,), KEEP_KNOWN)
+    return torch.cat([levels * EVIDENCE_STEPS // 2, known])
+
+
 def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:
     """Raise `Unsupported` unless every partial sum of every output channel stays below 2^24."""
-    levels = torch.repeat_interleave(
-        torch.tensor(architecture.maximum_level) * EVIDENCE_STEPS // 2, torch.tensor(architecture.layer_units)
-    )
-    stem_inputs = torch.cat([levels, torch.full((architecture.layers,), KEEP_KNOWN)]).double()
+    stem_inputs = largest_evidence(architecture).double()
     for name, layer in network.named_layers():
         weight = layer.weight.double().abs()
         if weight.max() > WEIGHT_LIMIT:

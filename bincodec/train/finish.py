@@ -26,7 +26,7 @@ from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 from bincodec.train.settings import RunSettings
 from bincodec.train.trainer import Trainer
 from bincodec.train.validate import Point, validate
-from bincodec.train.weights import read_weights
+from bincodec.train.weights import load_into, read_weights
 
 RATE_SHARE = 0.1
 """Of the first stretch's learning rates: finishing corrects, it does not explore."""
@@ -55,7 +55,7 @@ def finish(
     sampler = CropSampler(read_photos(settings.data.photos), settings.data.crop)
     objective = Objective(settings.architecture, settings.objective).to(where)
     trained, metadata = read_weights(weights)
-    objective.load_state_dict(trained)
+    load_into(objective, trained, weights)
     objective.hard_levels = True
     objective.fresh[:] = False
     objective.autoencoder.encoder.requires_grad_(False)

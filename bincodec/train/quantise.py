@@ -48,13 +48,10 @@ class QuantisedPrior(nn.Module):
     def __init__(self, prior: Prior, architecture: Architecture, ranges: dict[str, float]) -> None:
         super().__init__()
         self.prior = prior
-        levels = torch.tensor(architecture.maximum_level)
-        per_unit = torch.repeat_interleave(levels, torch.tensor(architecture.layer_units))
-        self.register_buffer("limits", (per_unit + 2) << (MU_BITS - 1), persistent=False)
-        stem_inputs = torch.cat(
-            [per_unit * EVIDENCE_STEPS // 2, torch.full((architecture.layers,), KEEP_KNOWN)]
-        )
-        self._exponents = self._choose_exponents(ranges, stem_inputs)
+        counts = torch.tensor(architecture.layer_units)
+        per_unit = torch.repeat_interleave(torch.tensor(architecture.maximum_level), counts)
+        self.register_buffer("limits", integer.mu_limit(per_unit), persistent=False)
+        self._exponents = self._choose_exponents(ranges, integer.largest_evidence(architecture))
 
     def _choose_exponents(self, ranges: dict[str, float], stem_inputs: Tensor) -> dict[str, Tensor | int]:
         """Powers of two for the stream, for each activation tensor and for each output channel's weights."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bincodec.architecture import Architecture
 from bincodec.train.objective import Objective, Terms
 from bincodec.train.settings import RunSettings
-from bincodec.train.weights import read_weights
+from bincodec.train.weights import load_into, read_weights
 from bincodec.train.widen import widen
 
 _MOST_SKIPPED = 100
@@ -114,11 +114,7 @@ class Trainer:
             state = self.objective.state_dict()
             widen(loaded, state, old, new)
             loaded = state
-        try:
-            self.objective.load_state_dict(loaded)
-        except RuntimeError as error:
-            msg = f"{weights} does not fit this architecture: {' '.join(str(error).split())[:200]}"
-            raise ValueError(msg) from error
+        load_into(self.objective, loaded, weights)
         self.objective.fresh[: old.units] = False
         for name, parameter in self.objective.named_parameters():
             self.average[name].copy_(parameter.detach())

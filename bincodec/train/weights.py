@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from bincodec import models
 from bincodec.bitstream.errors import Unsupported
@@ -40,3 +40,16 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors |= {key: value for key, value in pixels.items() if key.startswith(_AUTOENCODER)}
     history = json.loads(metadata.get("history", "[]"))
     return {key: value.float() for key, value in tensors.items()}, {**metadata, "history": history}
+
+
+def load_into(objective: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Put the tensors of `path` into the networks.
+
+    Raises:
+        ValueError: if they are of another architecture.
+    """
+    try:
+        objective.load_state_dict(tensors)
+    except RuntimeError as error:
+        msg = f"{path} does not fit this architecture: {' '.join(str(error).split())[:200]}"
+        raise ValueError(msg) from error

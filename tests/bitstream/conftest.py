@@ -1,6 +1,5 @@
 """A toy model for whole files: it predicts the same whatever was decoded before."""
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -109,20 +108,6 @@ def make_toy(*layers: Layer) -> Toy:
     return Toy(layers, Header(48, 32, 50, len(layers), bytes(range(8))))
 
 
-def repair(data: bytes) -> bytes:
-    """Recompute the checksums of the header and of every chunk, as far as the lengths lead."""
-    fixed = bytearray(data)
-    fixed[32:36] = zlib.crc32(fixed[:32]).to_bytes(4, "little")
-    start = 36
-    while start + 12 <= len(fixed):
-        stop = start + 4 + int.from_bytes(fixed[start + 1 : start + 4], "little") + 4
-        if stop + 4 > len(fixed):
-            break
-        fixed[stop : stop + 4] = zlib.crc32(fixed[start:stop]).to_bytes(4, "little")
-        start = stop + 4
-    return bytes(fixed)
-
-
 @pytest.fixture(scope="session")
 def small() -> Toy:
     """Two layers in one coded chunk of a few dozen bytes."""
@@ -148,8 +133,3 @@ def make_layer_fixture() -> Callable[..., Layer]:
 @pytest.fixture(name="make_toy", scope="session")
 def make_toy_fixture() -> Callable[..., Toy]:
     return make_toy
-
-
-@pytest.fixture(name="repair", scope="session")
-def repair_fixture() -> Callable[[bytes], bytes]:
-    return repair
