@@ -56,6 +56,8 @@ def finish(
     objective = Objective(settings.architecture, settings.objective).to(where)
     trained, metadata = read_weights(weights)
     load_into(objective, trained, weights)
+    # Rounded first: the decoder shall learn on the very levels that the stored encoder gives.
+    objective.autoencoder.load_state_dict(models.as_stored(objective.autoencoder.state_dict()))
     objective.hard_levels = True
     objective.fresh[:] = False
     objective.autoencoder.encoder.requires_grad_(False)
@@ -100,6 +102,7 @@ def _gentle(settings: RunSettings) -> RunSettings:
         rates,
         adam_rate=RATE_SHARE * rates.adam_rate,
         muon_rate=RATE_SHARE * rates.muon_rate,
+        path_rate=RATE_SHARE * rates.path_rate,
         decay_share=1.0,
     )
     return dataclasses.replace(settings, optimiser=gentle)
@@ -123,7 +126,9 @@ def _save_model(
     assert isinstance(prior, QuantisedPrior)
     network = prior.export()
     integer.check_bounds(trainer.settings.architecture, network)
+    objective = trainer.settings.objective
     measured = {
+        "lagrangian": [objective.lambda_lowest, objective.lambda_highest],
         "training": [*trainer.history, {"finish": True, **trainer.summary()}],
         "validation": [
             {"quality": p.quality, "bits_per_pixel": round(p.bits_per_pixel, 4), "psnr": round(p.psnr, 3)}

@@ -86,11 +86,13 @@ def run(
             f"{folder} holds a finished stretch: name another folder, and start from its weights.safetensors"
         )
         raise ValueError(msg)
+    sampler = CropSampler(read_photos(settings.data.photos), settings.data.crop)
     if resumed:
         trainer.load_state()
     elif start is not None:
         trainer.start_from(start)
-    sampler = CropSampler(read_photos(settings.data.photos), settings.data.crop)
+    elif settings.optimiser.start == "components":
+        trainer.start_from_components(sampler)
     train_stretch(trainer, sampler, stretch, world=world, compiled=compiled, workers=workers)
     if rank() == 0:
         _finish(trainer, validation_photos)

@@ -13,10 +13,14 @@ from bincodec.train.objective import ObjectiveSettings
 
 @dataclasses.dataclass(frozen=True)
 class OptimiserSettings:
-    """Learning rates at the top of the schedule; Muon takes the matrices, Adam the rest."""
+    """Learning rates at the top of the schedule; Muon takes the matrices of blocks, Adam the rest.
+
+    `path_rate` is Adam's for the autoencoder's linear path.
+    """
 
     adam_rate: float = 2e-3
     muon_rate: float = 0.01
+    path_rate: float = 3e-4
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     warmup_steps: int = 200
@@ -25,6 +29,13 @@ class OptimiserSettings:
     final_rate: float = 0.01
     rate_ramp_share: float = 0.35
     """Share of a first stretch over which the weight of the rate rises from 0.1 to 1."""
+    start: str = "components"
+    """Where a first stretch begins: principal "components" of the photos, or "random" weights."""
+
+    def __post_init__(self) -> None:
+        if self.start not in ("components", "random"):
+            msg = f"start {self.start!r} is neither 'components' nor 'random'"
+            raise ValueError(msg)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,17 +10,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bincodec.architecture import Architecture
+from bincodec.train.data import CropSampler
 from bincodec.train.objective import Objective, Terms
+from bincodec.train.principal import start_from_components
 from bincodec.train.settings import RunSettings
 from bincodec.train.weights import load_into, read_weights
 from bincodec.train.widen import widen
 
 _MOST_SKIPPED = 100
+
+_PATH = tuple(
+    f"autoencoder.{part}.weight"
+    for part in ("encoder.stem", "encoder.down", "encoder.head", "decoder.stem", "decoder.up", "decoder.head")
+)
+"""The linear path through the autoencoder. Orthogonal steps as Muon takes would spread brightness into every
+unit, however faint; Adam at a rate of its own leaves the components of the start in place."""
+
+_SMALL = ("modulation", "stem_quality", "head_quality", "gain", "prior.head")
+"""Matrices on 8 cosines of quality, tables and the last layer: better off with Adam than with Muon."""
 
 
 class Trainer:
@@ -46,21 +59,26 @@ class Trainer:
     def _make_optimisers(self) -> list[torch.optim.Optimizer]:
         rates = self.settings.optimiser
         named = [(name, p) for name, p in self.objective.named_parameters() if p.requires_grad]
-        # Modulations and quality tables are nn.Linear on 8 cosines: small, and better off with Adam.
-        matrices = [p for name, p in named if p.ndim == 2 and _is_pointwise(name)]
-        chosen = {id(p) for p in matrices}
-        others = [p for _, p in named if id(p) not in chosen]
+        groups: dict[float, list[nn.Parameter]] = {rates.adam_rate: [], rates.path_rate: []}
+        matrices = []
+        for name, parameter in named:
+            if name in _PATH:
+                groups[rates.path_rate].append(parameter)
+            elif parameter.ndim == 2 and not any(part in name for part in _SMALL):
+                matrices.append(parameter)
+            else:
+                groups[rates.adam_rate].append(parameter)
+        adam = [{"params": parameters, "lr": rate} for rate, parameters in groups.items() if parameters]
         return [
-            torch.optim.Adam(others, rates.adam_rate, betas=(0.9, 0.99), fused=self.device.type == "cuda"),
+            torch.optim.Adam(adam, betas=(0.9, 0.99), fused=self.device.type == "cuda"),
             torch.optim.Muon(matrices, rates.muon_rate, weight_decay=0.0, momentum=0.95),
         ]
 
     def update(self, terms: Terms, factor: float) -> None:
         """One optimiser step at `factor` of the top learning rates, and the average's."""
-        rates = (self.settings.optimiser.adam_rate, self.settings.optimiser.muon_rate)
-        for optimiser, rate in zip(self.optimisers, rates, strict=True):
+        for optimiser in self.optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = rate * factor
+                group["lr"] = group.setdefault("top", group["lr"]) * factor
             optimiser.zero_grad(set_to_none=True)
         terms.loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), self.settings.optimiser.clip_norm)
@@ -116,6 +134,16 @@ class Trainer:
             loaded = state
         load_into(self.objective, loaded, weights)
         self.objective.fresh[: old.units] = False
+        self._restart_average()
+
+    def start_from_components(self, sampler: CropSampler) -> None:
+        """Begin a first stretch with a transform that already codes."""
+        self.objective.to("cpu")
+        start_from_components(self.objective, sampler, np.random.default_rng(self.settings.data.seed))
+        self.objective.to(self.device)
+        self._restart_average()
+
+    def _restart_average(self) -> None:
         for name, parameter in self.objective.named_parameters():
             self.average[name].copy_(parameter.detach())
 
@@ -161,11 +189,6 @@ class Trainer:
 def rank() -> int:
     """This process among those that `torchrun` started, or 0."""
     return int(os.environ.get("RANK", "0"))
-
-
-def _is_pointwise(name: str) -> bool:
-    small = ("modulation", "stem_quality", "head_quality", "gain", "encoder.stem", "encoder.head", "head.")
-    return not any(part in name for part in small)
 
 
 def _hardware(device: torch.device) -> str:

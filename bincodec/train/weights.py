@@ -36,8 +36,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if "model" in metadata:
         beside = path.with_name(f"{metadata['model']}.safetensors")
         model = beside if beside.exists() else models.find(metadata["model"]).path
-        pixels = load_file(model)
-        tensors |= {key: value for key, value in pixels.items() if key.startswith(_AUTOENCODER)}
+        pixels = models.pixel_state(load_file(model))
+        tensors |= {f"{_AUTOENCODER}{key}": value for key, value in pixels.items()}
     history = json.loads(metadata.get("history", "[]"))
     return {key: value.float() for key, value in tensors.items()}, {**metadata, "history": history}
 

@@ -105,7 +105,8 @@ def test_a_later_stretch_starts_from_weights(tmp_path: Path, make_settings: Make
     run(settings, tmp_path / "first", FOUR, validation_photos=1)
     start = tmp_path / "first" / "weights.safetensors"
     still = dataclasses.replace(
-        settings, optimiser=dataclasses.replace(settings.optimiser, adam_rate=0.0, muon_rate=0.0)
+        settings,
+        optimiser=dataclasses.replace(settings.optimiser, adam_rate=0.0, muon_rate=0.0, path_rate=0.0),
     )
     run(still, tmp_path / "still", Stretch(steps=1), start=start, validation_photos=1)
     assert same(weights(tmp_path / "still"), weights(tmp_path / "first"))

@@ -1,0 +1,117 @@
+"""The start from principal components: a transform codec before the first step."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from skimage import data as photos
+
+from bincodec.architecture import Architecture
+from bincodec.autoencoder import Block
+from bincodec.train.data import CropSampler
+from bincodec.train.objective import Objective, ObjectiveSettings
+from bincodec.train.principal import components, start_from_components
+
+NARROW = Architecture(
+    layer_units=(6, 18),
+    maximum_level=(126, 62),
+    layer_phases=(2, 2),
+    width_8=96,
+    width_16=48,
+    blocks_8=1,
+    blocks_16=1,
+    prior_width=16,
+    prior_blocks=1,
+)
+
+
+@pytest.fixture(scope="module")
+def sampler() -> CropSampler:
+    return CropSampler([photos.coffee(), photos.chelsea()], 64)
+
+
+def started(architecture: Architecture, sampler: CropSampler, *, silent: bool) -> Objective:
+    torch.manual_seed(0)
+    objective = Objective(architecture, ObjectiveSettings())
+    start_from_components(objective, sampler, np.random.default_rng(0))
+    for block in objective.modules():
+        if silent and isinstance(block, Block):
+            torch.nn.init.zeros_(block.spatial_out.weight)
+            torch.nn.init.zeros_(block.contract.weight)
+    return objective.eval()
+
+
+def crops(sampler: CropSampler) -> torch.Tensor:
+    return sampler.batch(4, np.random.default_rng(5)).float() / 255
+
+
+def mean_square(objective: Objective, image: torch.Tensor, quality: float, *, rounded: bool) -> float:
+    at = torch.full((len(image),), quality)
+    with torch.no_grad():
+        value = objective.autoencoder.analyse(image, at)
+        shown = objective.autoencoder.quantise(value) if rounded else value
+        return float(((objective.autoencoder.synthesise(shown, at) - image) ** 2).mean())
+
+
+def test_components_are_the_axes_of_what_was_seen() -> None:
+    rng = np.random.default_rng(1)
+    axes = np.linalg.qr(rng.normal(size=(6, 6)))[0][:3]
+    sizes = np.array([5.0, 2.0, 0.5])
+    points = torch.from_numpy((rng.normal(size=(4000, 3)) * sizes) @ axes).float()
+    found, size = components(points.reshape(4000, 1, 1, 6).movedim(-1, 1), 3)
+    torch.testing.assert_close(found @ found.T, torch.eye(3), atol=1e-4, rtol=0)
+    assert np.abs((found.numpy() * axes).sum(1)).min() > 0.99
+    torch.testing.assert_close(size, torch.tensor(sizes).float(), rtol=0.1, atol=0)
+
+
+def test_with_every_component_and_silent_blocks_nothing_is_lost(sampler: CropSampler) -> None:
+    whole = dataclasses.replace(NARROW, layer_units=(6, 762), width_8=192, width_16=768)
+    objective = started(whole, sampler, silent=True)
+    assert mean_square(objective, crops(sampler), 0.5, rounded=False) < 1e-8
+
+
+def test_it_codes_before_the_first_step(sampler: CropSampler) -> None:
+    image = crops(sampler)
+    torch.manual_seed(0)
+    random = Objective(NARROW, ObjectiveSettings()).eval()
+    objective = started(NARROW, sampler, silent=False)
+    errors = [mean_square(objective, image, quality, rounded=True) for quality in (0.0, 0.5, 1.0)]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 0.1 * mean_square(random, image, 1.0, rounded=True)
+
+
+def test_every_unit_says_something_and_few_are_saturated(sampler: CropSampler) -> None:
+    objective = started(NARROW, sampler, silent=False)
+    image = sampler.batch(64, np.random.default_rng(6)).float() / 255
+    with torch.no_grad():
+        value = objective.autoencoder.analyse(image, torch.ones(len(image)))
+    levels = objective.autoencoder.quantise(value)
+    assert (levels.abs().amax((0, 2, 3)) > 0).all()
+    assert (levels.abs() == objective.autoencoder.maximum / 2).float().mean() < 0.01
+
+
+def test_the_prior_begins_near_the_units_own_spread(sampler: CropSampler) -> None:
+    objective = started(NARROW, sampler, silent=True)
+    image = sampler.batch(64, np.random.default_rng(6)).float() / 255
+    for quality in (0.2, 0.8):
+        at = torch.full((len(image),), quality)
+        with torch.no_grad():
+            value = objective.autoencoder.analyse(image, at)
+        bias = objective.prior.head.bias + objective.prior.head_quality(
+            torch.cos(torch.pi * torch.arange(8) * quality)
+        )
+        told = bias[NARROW.units :].exp().detach()
+        seen = value.movedim(1, 0).flatten(1).std(1) * 3**0.5 / np.pi
+        loud = seen > 0.5
+        assert loud.sum() > 3
+        assert (told[loud] / seen[loud]).log().abs().max() < 1.0
+
+
+@pytest.mark.parametrize("change", [{"width_8": 256}, {"width_16": 20}])
+def test_networks_that_cannot_carry_components_are_refused(
+    change: dict[str, int], sampler: CropSampler
+) -> None:
+    objective = Objective(dataclasses.replace(NARROW, **change), ObjectiveSettings())
+    with pytest.raises(ValueError, match=r"principal components need width_8 \d+"):
+        start_from_components(objective, sampler, np.random.default_rng(0))
