@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bincodec.api import compress, decompress
     from bincodec.bitstream.errors import (
         BincodecError,
         BitsMismatch,
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     )
     from bincodec.bitstream.header import VERSION as FORMAT_VERSION
     from bincodec.code import BinaryCode
-    from bincodec.codec import Codec, InvalidSetting, VerificationFailed, compress, decompress
+    from bincodec.codec import Codec, VerificationFailed
     from bincodec.files import Unreadable, read_header
     from bincodec.images import ImageError
+    from bincodec.settings import InvalidSetting
 
 __version__ = "0.1.0"
 
@@ -56,7 +58,7 @@ _HOMES = {
     "Codec": ("bincodec.codec", "Codec"),
     "Corrupt": ("bincodec.bitstream.errors", "Corrupt"),
     "ImageError": ("bincodec.images", "ImageError"),
-    "InvalidSetting": ("bincodec.codec", "InvalidSetting"),
+    "InvalidSetting": ("bincodec.settings", "InvalidSetting"),
     "NotBld": ("bincodec.bitstream.errors", "NotBld"),
     "TooLarge": ("bincodec.bitstream.errors", "TooLarge"),
     "Truncated": ("bincodec.bitstream.errors", "Truncated"),
@@ -64,8 +66,8 @@ _HOMES = {
     "Unsupported": ("bincodec.bitstream.errors", "Unsupported"),
     "VerificationFailed": ("bincodec.codec", "VerificationFailed"),
     "WrongModel": ("bincodec.bitstream.errors", "WrongModel"),
-    "compress": ("bincodec.codec", "compress"),
-    "decompress": ("bincodec.codec", "decompress"),
+    "compress": ("bincodec.api", "compress"),
+    "decompress": ("bincodec.api", "decompress"),
     "read_header": ("bincodec.files", "read_header"),
 }
 

@@ -9,10 +9,7 @@ are exact (bits never do).
 from __future__ import annotations
 
 import dataclasses
-import functools
-import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bincodec import coding, files, images, models, offset
+from bincodec import coding, images, models, offset
+from bincodec import effort as effort_search
 from bincodec.architecture import QUALITIES, STRIDE, grid_of
 from bincodec.bitstream import container
 from bincodec.bitstream.errors import BincodecError, BitsMismatch, Corrupt, Truncated, WrongModel
@@ -29,16 +27,19 @@ from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.bitstream.stream import LayerReader, LayerWriter
 from bincodec.code import BinaryCode
 from bincodec.exact import IntegerPrior
+from bincodec.settings import (
+    DEFAULT_EFFORT,
+    InvalidSetting,
+    checked_device,
+    checked_integer,
+    checked_quality,
+    search_rounds,
+)
 
 if TYPE_CHECKING:
     from bincodec.exact import Kernel
 
 SAFEST_KERNEL: Kernel = "float64"
-DEVICES = ("cpu", "cuda")
-
-
-class InvalidSetting(BincodecError, ValueError):
-    """A quality, a number of layers or a device that does not exist."""
 
 
 class VerificationFailed(BincodecError):
@@ -62,20 +63,37 @@ class Codec:
         """
         return cls(models.load(models.find(name), checked_device(device), kernel), device)
 
-    def encode(self, image: images.Source, quality: int = 50, limits: Limits = DEFAULT_LIMITS) -> BinaryCode:
+    def encode(
+        self,
+        image: images.Source,
+        quality: int = 50,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        effort: int = DEFAULT_EFFORT,
+    ) -> BinaryCode:
         """The bits of an image: a path, bytes, a file, a `PIL.Image` or (H, W, 3) or (H, W) uint8.
+
+        More `effort` takes longer and finds bits that are fewer for the same picture (`bincodec.effort`).
 
         Raises:
             ImageError: if it is not an image that can be coded.
-            InvalidSetting: if quality is not an integer in 0..100.
+            InvalidSetting: if quality is not an integer in 0..100, or effort not one in 0..9.
         """
-        quality = checked_quality(quality)
+        quality, rounds = checked_quality(quality), search_rounds(effort)
         picture = images.load(image, limits=limits)
         height, width = picture.pixels.shape[:2]
-        with torch.inference_mode():
-            value = self.model.autoencoder.analyse(self._padded(picture.pixels), self._at(quality))
-            maximum = self.model.autoencoder.maximum
-            levels = (self.model.autoencoder.quantise(value) + maximum / 2).round()
+        with torch.no_grad():
+            padded = self._padded(picture.pixels)
+            centred = self.model.autoencoder.quantise(
+                self.model.autoencoder.analyse(padded, self._at(quality))
+            )
+            if rounds:
+                weight = effort_search.error_weight(self._lagrangian(quality))
+                target = effort_search.Target(padded, height, width, quality, weight)
+                centred = effort_search.search(
+                    self.model.autoencoder, self.model.prior, centred, target, rounds
+                )
+            levels = (centred + self.model.autoencoder.maximum / 2).round()
             flat = levels[0].to("cpu", torch.uint8).numpy()
         architecture, card = self.model.card.architecture, self.model.card
         parts = (flat[architecture.layer_slice(layer)] for layer in range(architecture.layers))
@@ -180,9 +198,7 @@ class Codec:
         """
         self._check(code)
         shown = code.layers if layers is None else layers
-        if not _is_integer(shown) or not 1 <= shown <= code.layers:
-            msg = f"layers {shown!r} is not an integer in 1..{code.layers}, what the file holds"
-            raise InvalidSetting(msg)
+        shown = checked_integer("layers", shown, 1, code.layers)
         pixels = self._render(code, shown)
         if shown == self.model.card.architecture.layers:
             pixels += offset.read(code.ancillary)
@@ -242,6 +258,15 @@ class Codec:
             msg = f"the code is of model {fingerprint.hex()}, not of {card.name} ({card.fingerprint.hex()})"
             raise WrongModel(msg)
 
+    def _lagrangian(self, quality: int) -> float:
+        """lambda at `quality`, as the model was trained (DESIGN §3)."""
+        try:
+            lowest, highest = (float(value) for value in self.model.card.card["lagrangian"])
+        except (KeyError, TypeError, ValueError) as error:
+            msg = f"model {self.model.card.name} does not say its Lagrange multipliers: only effort 0"
+            raise InvalidSetting(msg) from error
+        return float(lowest * (highest / lowest) ** (quality / (QUALITIES - 1)))
+
     def _padded(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
         """Pixels as (1, 3, H, W) in 0..1, both sides continued to multiples of 16 by their last pixels."""
         height, width = pixels.shape[:2]
@@ -251,87 +276,3 @@ class Codec:
 
     def _at(self, quality: int) -> Tensor:
         return torch.full((1,), quality / (QUALITIES - 1), dtype=torch.float32, device=self.device)
-
-
-def compress(
-    image: images.Source,
-    *,
-    quality: int = 50,
-    model: str = "photo",
-    device: str = "cpu",
-    verify: bool = True,
-    limits: Limits = DEFAULT_LIMITS,
-) -> bytes:
-    """The bytes of a `.bld` file of `image`. By default they are decoded again before they are returned.
-
-    Raises:
-        BincodecError: if the image, the quality, the model or the device will not do.
-    """
-    codec = _shared_codec(models.find(model).path, device)
-    return codec.pack(codec.encode(image, quality, limits), verify=verify)
-
-
-def decompress(
-    data: bytes | str | Path | BinaryIO,
-    *,
-    layers: int | None = None,
-    partial: bool = False,
-    model: str | None = None,
-    device: str = "cpu",
-    limits: Limits = DEFAULT_LIMITS,
-) -> Image.Image:
-    """The picture in a `.bld` file, by the model that wrote it: found by its fingerprint, or named.
-
-    `image.info["bld"]` says what was decoded.
-
-    `layers` shows only the first few; `partial` accepts a truncated or damaged file and shows what is intact
-    (then `image.info["bld"]["complete"]` is False).
-
-    Raises:
-        BincodecError: of the kind that `bincodec.bitstream.errors` describes.
-    """
-    content = files.read(data)
-    header = container.read_header(content, limits)
-    card = models.find_fingerprint(header.fingerprint) if model is None else models.find(model)
-    codec = _shared_codec(card.path, device)
-    return codec.decode(codec.unpack(content, partial=partial, limits=limits), layers)
-
-
-def checked_quality(quality: int) -> int:
-    """`quality`, if it is an integer in 0..100."""
-    if not _is_integer(quality) or not 0 <= quality < QUALITIES:
-        msg = f"quality {quality!r} is not an integer in 0..{QUALITIES - 1}"
-        raise InvalidSetting(msg)
-    return int(quality)
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def checked_device(device: str) -> str:
-    """`device`, if this machine has it."""
-    try:
-        kind = torch.empty(0, device=device).device.type
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        msg = f"device {device!r} cannot be used: {reason}"
-        raise InvalidSetting(msg) from error
-    if kind not in DEVICES:
-        msg = f"device {device!r} cannot be used: only {' and '.join(DEVICES)} are supported"
-        raise InvalidSetting(msg)
-    return device
-
-
-_lock = threading.Lock()
-
-
-def _shared_codec(path: Path, device: str) -> Codec:
-    """The module-level functions share one codec a model and device."""
-    with _lock:
-        return _cached_codec(path, device)
-
-
-@functools.lru_cache(maxsize=4)
-def _cached_codec(path: Path, device: str) -> Codec:
-    return Codec.load(str(path), device)

@@ -21,11 +21,24 @@ from bincodec.bitstream.stream import LayerReader, LayerWriter
 from bincodec.code import Levels
 from bincodec.exact import IntegerPrior
 from bincodec.integer import KEEP_KNOWN, MU_BITS, SCALE_OFFSET, evidence_from
-from bincodec.order import Pass, passes, phase_map
+from bincodec.order import Pass, merged, passes, phase_map
 from bincodec.prior import LOG_SCALE_STEP
 
 Integers = npt.NDArray[np.int32]
 Sites = npt.NDArray[np.int64]
+
+
+class Predictor(Protocol):
+    """Who names the distributions: `IntegerPrior` wherever there is a file."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """Layers, units and phases."""
+
+    def predict(
+        self, evidence: Tensor, quality: int, layer: int | None, sites: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """mu and scale (units of `layer`, sites), as `IntegerPrior.predict`."""
 
 
 class Source(Protocol):
@@ -47,36 +60,53 @@ class Evidence:
             (height, width, architecture.units + architecture.layers), dtype=torch.int16
         )
 
-    def reveal(self, layer: int, sites: Sites, levels: Levels) -> None:
-        """Make `levels` (units, sites) of `layer` known."""
+    def reveal(self, layer: int, sites: Sites, levels: Levels, keep: Integers | None = None) -> None:
+        """Make `levels` (units, sites) of `layer` known, or noisy at `keep` (sites,) in 1/64."""
         rows = self.values.view(-1, self.values.shape[-1])
         where = torch.from_numpy(sites)
         twice_centred = 2 * levels.astype(np.int64) - self._architecture.maximum_level[layer]
-        keep = torch.tensor(KEEP_KNOWN)
+        kept = torch.full((len(sites),), KEEP_KNOWN) if keep is None else torch.from_numpy(keep)
         part = self._architecture.layer_slice(layer)
         units = torch.arange(part.start, part.stop)
-        rows[where[:, None], units] = evidence_from(torch.from_numpy(twice_centred).T, keep).short()
-        rows[where, self._architecture.units + layer] = KEEP_KNOWN
+        rows[where[:, None], units] = evidence_from(torch.from_numpy(twice_centred).T, kept[:, None]).short()
+        rows[where, self._architecture.units + layer] = kept.short()
 
 
 def run(
-    prior: IntegerPrior, quality: int, grid: tuple[int, int], layers: int, source: Source
+    prior: Predictor,
+    quality: int,
+    grid: tuple[int, int],
+    layers: int,
+    source: Source,
+    *,
+    groups: int | None = None,
+    evidence: Evidence | None = None,
 ) -> tuple[Levels, ...]:
     """Go through the passes of the first `layers` layers on a (height, width) grid; the levels of each
-    layer."""
+    layer.
+
+    With `groups`, the prior is shown what passes revealed only when their group of `order.merged` is over.
+    That prices a shorter order; files are coded without. `evidence` may hold what is known beforehand.
+    """
     architecture, (height, width) = prior.architecture, grid
-    evidence = Evidence(architecture, height, width)
+    phases = architecture.layer_phases[:layers]
+    ends = {group[-1] for group in merged(phases, sum(phases) if groups is None else groups)}
+    evidence = evidence or Evidence(architecture, height, width)
+    unseen: list[tuple[int, Sites, Levels]] = []
     result = []
     for layer in range(layers):
         units, maximum = architecture.layer_units[layer], architecture.maximum_level[layer]
         levels = np.zeros((units, height * width), dtype=np.uint8)
         for step in (s for s in passes(architecture.layer_phases) if s.layer == layer):
             sites = phase_sites(architecture, step, height, width)
-            if not sites.size:
-                continue
-            mu, scale = prior.predict(evidence.values, quality, layer, torch.from_numpy(sites))
-            levels[:, sites] = source.take(step, sites, mu.numpy(), scale.numpy(), maximum)
-            evidence.reveal(layer, sites, levels[:, sites])
+            if sites.size:
+                mu, scale = prior.predict(evidence.values, quality, layer, torch.from_numpy(sites))
+                levels[:, sites] = source.take(step, sites, mu.numpy(), scale.numpy(), maximum)
+                unseen.append((layer, sites, levels[:, sites]))
+            if step in ends:
+                for revealed in unseen:
+                    evidence.reveal(*revealed)
+                unseen.clear()
         result.append(levels.reshape(units, height, width))
         source.end_layer(layer, result[-1])
     return tuple(result)
@@ -97,7 +127,7 @@ class Known:
 
     def take(self, step: Pass, sites: Sites, mu: Integers, scale: Integers, maximum: int) -> Levels:
         """Write the pass."""
-        levels = _at(self._levels[step.layer], sites)
+        levels = at_sites(self._levels[step.layer], sites)
         self._writer.put(levels, mu, scale, maximum)
         return levels
 
@@ -130,7 +160,7 @@ class Priced:
 
     def take(self, step: Pass, sites: Sites, mu: Integers, scale: Integers, maximum: int) -> Levels:
         """Price the pass."""
-        levels = _at(self._levels[step.layer], sites)
+        levels = at_sites(self._levels[step.layer], sites)
         self.bits[step.layer].ravel()[sites] += cost_levels(levels, mu, scale, maximum).sum(0)
         return levels
 
@@ -145,7 +175,7 @@ def expected(prior: IntegerPrior, quality: int, levels: tuple[Levels, ...]) -> l
     evidence = Evidence(architecture, height, width)
     sites = np.arange(height * width)
     for layer, known in enumerate(levels):
-        evidence.reveal(layer, sites, _at(known, sites))
+        evidence.reveal(layer, sites, at_sites(known, sites))
     result = []
     for layer in range(len(levels), architecture.layers):
         mu, scale = prior.predict(evidence.values, quality, layer, torch.from_numpy(sites))
@@ -155,5 +185,6 @@ def expected(prior: IntegerPrior, quality: int, levels: tuple[Levels, ...]) -> l
     return result
 
 
-def _at(levels: Levels, sites: Sites) -> Levels:
+def at_sites(levels: Levels, sites: Sites) -> Levels:
+    """Levels (units, sites) at flat sites of (units, h, w)."""
     return levels.reshape(len(levels), -1)[:, sites]

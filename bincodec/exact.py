@@ -45,6 +45,8 @@ class IntegerPrior:
         check_bounds(architecture, network)
         self.architecture = architecture
         self.device = torch.device(device)
+        counts, tops = torch.tensor(architecture.layer_units), torch.tensor(architecture.maximum_level)
+        self._maximum = torch.repeat_interleave(tops, counts).to(self.device)
         self._canonical = network.to(torch.int64, torch.device("cpu"))
         self._carriers: dict[torch.dtype, IntegerNetwork] = {}
         self._direct_is_exact: dict[tuple[int, int], bool] = {}
@@ -61,8 +63,12 @@ class IntegerPrior:
         return self._canonical
 
     @torch.inference_mode()
-    def predict(self, evidence: Tensor, quality: int, layer: int, sites: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, evidence: Tensor, quality: int, layer: int | None, sites: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """mu and scale index, int32 (units of `layer`, sites), at the flat site indices `sites`.
+
+        With no layer, of all units.
 
         `evidence` is (h, w, units + layers) from `evidence_from`, in any dtype that holds the integers.
         """
@@ -74,7 +80,7 @@ class IntegerPrior:
             x = stream(network, carried, at, direct=kernel == "conv")
             rows = x.reshape(-1, x.shape[-1])[sites.to(self.device)]
             part = self._head_part(network.head, layer)
-            limit = mu_limit(self.architecture.maximum_level[layer])
+            limit = mu_limit(self._maximum if layer is None else self.architecture.maximum_level[layer])
             mu, scale = head(part, rows, part.bias[quality], limit)
         return mu.T.to("cpu", torch.int32), scale.T.to("cpu", torch.int32)
 
@@ -90,8 +96,10 @@ class IntegerPrior:
             return "conv" if self._direct_is_exact[shape] else "matmul"
         return self.kernel
 
-    def _head_part(self, full: Layer, layer: int) -> Layer:
+    def _head_part(self, full: Layer, layer: int | None) -> Layer:
         """The rows of the head that give mu and scale of one layer's units."""
+        if layer is None:
+            return full
         part, units = self.architecture.layer_slice(layer), self.architecture.units
         index = torch.cat([torch.arange(units)[part], units + torch.arange(units)[part]]).to(self.device)
         return Layer(full.weight[index], full.bias[:, index], full.shift[index])

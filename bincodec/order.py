@@ -8,6 +8,7 @@ checkerboard, four a quadtree: two diagonal quarters first, then the other two. 
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,23 @@ class Pass(NamedTuple):
 def passes(layer_phases: tuple[int, ...]) -> tuple[Pass, ...]:
     """All passes of a file in coding order."""
     return tuple(Pass(layer, phase) for layer, count in enumerate(layer_phases) for phase in range(count))
+
+
+def merged(layer_phases: tuple[int, ...], count: int) -> tuple[tuple[Pass, ...], ...]:
+    """All passes in coding order, in `count` groups of consecutive ones that differ by at most one pass.
+
+    Group i holds the passes floor(i P / count) to floor((i + 1) P / count) of P. Files know no groups: they
+    are for asking what fewer passes would cost.
+
+    Raises:
+        ValueError: if there are fewer passes than groups, or no group.
+    """
+    steps = passes(layer_phases)
+    if not 1 <= count <= len(steps):
+        msg = f"{len(steps)} passes cannot be merged into {count} groups"
+        raise ValueError(msg)
+    ends = [index * len(steps) // count for index in range(count + 1)]
+    return tuple(steps[start:end] for start, end in itertools.pairwise(ends))
 
 
 @functools.lru_cache(maxsize=64)

@@ -92,6 +92,23 @@ def cost_levels(levels: Levels, mu: Integers, scale: Integers, maximum: int) -> 
     return cost.reshape(levels.shape)
 
 
+def probability_of(levels: Levels, mu: Integers, scale: Integers, maximum: int) -> npt.NDArray[np.float64]:
+    """Return the probability of each level: the product of its decisions', multiplied in coding order.
+
+    A product of the same numbers in the same order is the same on every machine; a logarithm is not.
+    """
+    flat = _check_levels(levels, mu, maximum)
+    result = np.ones(flat.size)
+
+    def ask(where: Positions, j: Integers, numerators: Numerators) -> Answers:
+        bits = flat[where] >= j
+        result[where] *= np.where(bits, numerators, ONE - numerators) / ONE
+        return bits
+
+    decide(mu, scale, maximum, ask)
+    return result.reshape(levels.shape)
+
+
 def _next_numerators(
     mu: Integers, scale: Integers, rising: Answers, passed_above: int, passed_below: int
 ) -> Numerators:

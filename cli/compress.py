@@ -27,6 +27,13 @@ EXTENSION = ".bld"
     show_default=True,
     help="A name that `bincodec models` lists, or a .safetensors file.",
 )
+@click.option(
+    "--effort",
+    type=click.IntRange(0, 9),
+    default=0,
+    show_default=True,
+    help="How long to search for fewer bits; decoding is as fast either way.",
+)
 @click.option("--no-verify", is_flag=True, help="Skip decoding the finished file before it is written.")
 @options.max_pixels
 @options.force
@@ -38,6 +45,7 @@ def command(
     destination: str | None,
     quality: int,
     model: str,
+    effort: int,
     no_verify: bool,
     max_pixels: int | None,
     force: bool,
@@ -64,7 +72,7 @@ def command(
     start = time.perf_counter()
     codec = Codec.load(model, device)
     loaded = time.perf_counter()
-    code = codec.encode(images.to_image(picture.pixels, grey=picture.grey), quality, limits)
+    code = codec.encode(images.to_image(picture.pixels, grey=picture.grey), quality, limits, effort=effort)
     data = codec.pack(code, verify=not no_verify)
     finished = time.perf_counter()
     ends.write(data)
@@ -78,6 +86,7 @@ def command(
         "height": height,
         "grey": picture.grey,
         "quality": quality,
+        "effort": effort,
         "model": code.model,
         "bytes": len(data),
         "bits_per_pixel": 8 * len(data) / (width * height),

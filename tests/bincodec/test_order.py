@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bincodec.architecture import Architecture
-from bincodec.order import Pass, known_map, passes, phase_map
+from bincodec.order import Pass, known_map, merged, passes, phase_map
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=60)
 SIDES = st.integers(1, 33)
@@ -83,3 +83,26 @@ def test_a_layer_begins_when_all_before_it_are_known() -> None:
     known = known_map(Pass(2, 0), (4, 2, 1), 3, 5)
     assert known[:2].all()
     assert not known[2].any()
+
+
+@PROPERTY
+@given(st.lists(PHASES, min_size=1, max_size=4), st.integers(1, 16))
+def test_merging_keeps_the_order_in_groups_of_like_size(layer_phases: list[int], count: int) -> None:
+    phases = tuple(layer_phases)
+    steps = passes(phases)
+    if count > len(steps):
+        with pytest.raises(ValueError, match=f"{count} groups"):
+            merged(phases, count)
+        return
+    groups = merged(phases, count)
+    assert len(groups) == count
+    assert tuple(step for group in groups for step in group) == steps
+    sizes = {len(group) for group in groups}
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_two_groups_are_the_halves_and_no_group_is_refused() -> None:
+    first, second = merged((4, 2, 2, 2), 2)
+    assert (first[-1], second[0]) == (Pass(1, 0), Pass(1, 1))
+    with pytest.raises(ValueError, match="0 groups"):
+        merged((4,), 0)

@@ -1,0 +1,77 @@
+"""The two calls that most programs need: an image to bytes, bytes to an image."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from bincodec import files, images, models
+from bincodec.bitstream import container
+from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+from bincodec.codec import Codec
+from bincodec.settings import DEFAULT_EFFORT
+
+
+def compress(
+    image: images.Source,
+    *,
+    quality: int = 50,
+    model: str = "photo",
+    device: str = "cpu",
+    effort: int = DEFAULT_EFFORT,
+    verify: bool = True,
+    limits: Limits = DEFAULT_LIMITS,
+) -> bytes:
+    """The bytes of a `.bld` file of `image`. By default they are decoded again before they are returned.
+
+    `effort` 0..9 is how long to search for fewer bits; decoding takes the same time whatever it was.
+
+    Raises:
+        BincodecError: if the image, the quality, the model or the device will not do.
+    """
+    codec = _shared_codec(models.find(model).path, device)
+    return codec.pack(codec.encode(image, quality, limits, effort=effort), verify=verify)
+
+
+def decompress(
+    data: bytes | str | Path | BinaryIO,
+    *,
+    layers: int | None = None,
+    partial: bool = False,
+    model: str | None = None,
+    device: str = "cpu",
+    limits: Limits = DEFAULT_LIMITS,
+) -> Image.Image:
+    """The picture in a `.bld` file, by the model that wrote it: found by its fingerprint, or named.
+
+    `image.info["bld"]` says what was decoded.
+
+    `layers` shows only the first few; `partial` accepts a truncated or damaged file and shows what is intact
+    (then `image.info["bld"]["complete"]` is False).
+
+    Raises:
+        BincodecError: of the kind that `bincodec.bitstream.errors` describes.
+    """
+    content = files.read(data)
+    header = container.read_header(content, limits)
+    card = models.find_fingerprint(header.fingerprint) if model is None else models.find(model)
+    codec = _shared_codec(card.path, device)
+    return codec.decode(codec.unpack(content, partial=partial, limits=limits), layers)
+
+
+_lock = threading.Lock()
+
+
+def _shared_codec(path: Path, device: str) -> Codec:
+    """The module-level functions share one codec a model and device."""
+    with _lock:
+        return _cached_codec(path, device)
+
+
+@functools.lru_cache(maxsize=4)
+def _cached_codec(path: Path, device: str) -> Codec:
+    return Codec.load(str(path), device)

@@ -1,0 +1,52 @@
+"""What a caller may ask for: qualities, efforts, devices, each checked in one place."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bincodec.architecture import QUALITIES
+from bincodec.bitstream.errors import BincodecError
+
+DEVICES = ("cpu", "cuda")
+DEFAULT_EFFORT = 0
+
+SEARCH_ROUNDS = (0, 1, 2, 3, 4, 6, 9, 14, 22, 35)
+"""Rounds of the encoder's search by effort, 0..9 (`bincodec.effort`)."""
+
+
+class InvalidSetting(BincodecError, ValueError):
+    """A quality, an effort, a number of layers, a device and the like that does not exist."""
+
+
+def checked_integer(name: str, value: int, low: int, high: int) -> int:
+    """`value`, if it is an integer in low..high."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
+        msg = f"{name} {value!r} is not an integer in {low}..{high}"
+        raise InvalidSetting(msg)
+    return int(value)
+
+
+def checked_quality(quality: int) -> int:
+    """`quality`, if it is an integer in 0..100."""
+    return checked_integer("quality", quality, 0, QUALITIES - 1)
+
+
+def search_rounds(effort: int) -> int:
+    """Rounds of search at `effort`, if it is an integer in 0..9."""
+    return SEARCH_ROUNDS[checked_integer("effort", effort, 0, len(SEARCH_ROUNDS) - 1)]
+
+
+def checked_device(device: str) -> str:
+    """`device`, if this machine has it."""
+    import torch
+
+    try:
+        kind = torch.empty(0, device=device).device.type
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        msg = f"device {device!r} cannot be used: {reason}"
+        raise InvalidSetting(msg) from error
+    if kind not in DEVICES:
+        msg = f"device {device!r} cannot be used: only {' and '.join(DEVICES)} are supported"
+        raise InvalidSetting(msg)
+    return device

@@ -1,0 +1,91 @@
+"""The encoder's search: never worse, the same rounds whatever their number, files that any reader reads."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage import data as photos
+
+import bincodec
+from bincodec import Codec, InvalidSetting, effort, settings
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+LAGRANGIAN = (0.001, 0.05)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    """The tiny model, told what it was trained for."""
+    plain = Codec.load(str(MODELS / "tiny-1.safetensors"))
+    card = dataclasses.replace(
+        plain.model.card, card={**plain.model.card.card, "lagrangian": list(LAGRANGIAN)}
+    )
+    return dataclasses.replace(plain, model=dataclasses.replace(plain.model, card=card))
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return np.ascontiguousarray(photos.chelsea()[100:170, 120:225])
+
+
+def cost(codec: Codec, picture: np.ndarray, quality: int, level: int) -> float:
+    """lambda 255^2 MSE + bits per pixel, of what the networks decode before rounding to 8 bits."""
+    code = codec.encode(picture, quality, effort=level)
+    pixels = codec._render(code, code.layers)
+    error = float(((pixels - picture / 255) ** 2).sum())
+    lagrangian = LAGRANGIAN[0] * (LAGRANGIAN[1] / LAGRANGIAN[0]) ** (quality / 100)
+    return float(codec.cost(code).sum()) + effort.error_weight(lagrangian) * error
+
+
+@pytest.mark.parametrize("quality", [10, 50, 90])
+def test_more_effort_is_never_worse(codec: Codec, picture: np.ndarray, quality: int) -> None:
+    costs = [cost(codec, picture, quality, level) for level in (0, 1, 2, 4)]
+    assert all(later <= earlier * (1 + 1e-4) for earlier, later in itertools.pairwise(costs))
+    assert costs[-1] < 0.995 * costs[0]
+
+
+def test_no_effort_is_the_encoder_alone(codec: Codec, picture: np.ndarray) -> None:
+    plain = Codec.load(str(MODELS / "tiny-1.safetensors"))
+    assert codec.encode(picture, 50, effort=0).digest() == plain.encode(picture, 50).digest()
+
+
+def test_the_same_image_gives_the_same_file(codec: Codec, picture: np.ndarray) -> None:
+    first = codec.pack(codec.encode(picture, 60, effort=2), verify=True)
+    assert codec.pack(codec.encode(picture, 60, effort=2)) == first
+    assert codec.decode(codec.unpack(first)).size == (105, 70)
+
+
+def test_curvature_is_that_of_the_decoder(codec: Codec, picture: np.ndarray) -> None:
+    """Moving one unit at every other site by half a level adds h d^2, up to the decoder's bend."""
+    image = codec._padded(picture[:64, :96])
+    target = effort.Target(image, 64, 96, 50, 1.0)
+    autoencoder = codec.model.autoencoder
+    centred = autoencoder.quantise(autoencoder.analyse(image, target.at))
+    found = effort._curvature(autoencoder, centred, target, np.random.default_rng(0))
+    unit = int(found.argmax())
+    moved = centred.clone()
+    moved[:, unit, ::3, ::3] += 0.5
+    with torch.no_grad():
+        difference = autoencoder.synthesise(moved, target.at) - autoencoder.synthesise(centred, target.at)
+    count = moved[0, unit, ::3, ::3].numel()
+    expected = float(difference.square().sum()) / count / 0.25
+    assert 0.5 < float(found[unit]) / expected < 2
+
+
+def test_a_model_that_does_not_say_its_multipliers_is_refused(picture: np.ndarray) -> None:
+    plain = Codec.load(str(MODELS / "tiny-1.safetensors"))
+    with pytest.raises(InvalidSetting, match="Lagrange"):
+        plain.encode(picture, 50, effort=1)
+
+
+@pytest.mark.parametrize("level", [-1, 10, 1.5, True, "3"])
+def test_efforts_that_do_not_exist(level: object, picture: np.ndarray) -> None:
+    with pytest.raises(InvalidSetting, match=r"effort .* is not an integer in 0\.\.9"):
+        bincodec.compress(picture, effort=level)
+
+
+def test_rounds_rise_with_effort() -> None:
+    assert list(settings.SEARCH_ROUNDS) == sorted(set(settings.SEARCH_ROUNDS))

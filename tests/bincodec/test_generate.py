@@ -1,0 +1,200 @@
+"""Sampling: the reverse step against enumeration, seeds, holes, and the coder as a sampler."""
+
+import math
+from pathlib import Path
+
+import constriction
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bincodec import Codec, bernoulli, coding, generate
+from bincodec.bitstream import levels as levels_module
+from bincodec.bitstream.probability import ONE
+from bincodec.exact import IntegerPrior
+from bincodec.integer import KEEP_KNOWN
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+GRID = (5, 7)
+FROZEN = [0.8824668302545412, 0.3690383346754841, 0.5170696944527113]
+"""The first words of seed 7, image 1, on every machine and with every numpy."""
+
+
+@pytest.fixture(scope="module")
+def prior() -> IntegerPrior:
+    return Codec.load(str(MODELS / "tiny-1.safetensors")).model.prior
+
+
+def table_probabilities(mu: int, scale: int, maximum: int) -> np.ndarray:
+    """The cavity (J + 1,) as the frozen tables have it."""
+    everything = np.arange(maximum + 1, dtype=np.uint8)
+    return levels_module.probability_of(
+        everything, np.full(maximum + 1, mu), np.full(maximum + 1, scale), maximum
+    )
+
+
+def reverse_step(cavity: np.ndarray, observed: int, earlier: int, later: int) -> np.ndarray:
+    """p(L_s | L_t) by matrices over all levels, from the two formulas of `bernoulli`."""
+    keep_t, keep_s = earlier / KEEP_KNOWN, later / KEEP_KNOWN
+    seen = torch.tensor(observed)
+    calibrated = bernoulli.with_own_evidence(
+        torch.from_numpy(np.log(cavity)), seen, torch.tensor(keep_t, dtype=torch.float64)
+    )
+    return bernoulli.posterior(calibrated.exp(), seen, keep_s, keep_t).numpy()
+
+
+@settings(max_examples=25)
+@given(
+    mu=st.integers(-200, 200),
+    scale=st.integers(10, 50),
+    maximum=st.sampled_from([1, 2, 3, 6]),
+    keep=st.tuples(st.integers(0, 62), st.integers(1, 63)).filter(lambda pair: pair[0] < pair[1]),
+    data=st.data(),
+)
+def test_the_reverse_step_is_the_enumerated_posterior(
+    mu: int, scale: int, maximum: int, keep: tuple[int, int], data: st.DataObject
+) -> None:
+    observed = data.draw(st.integers(0, maximum))
+    expected = reverse_step(table_probabilities(mu, scale, maximum), observed, *keep)
+    count = 40_000
+    drawn = generate._less_noisy(
+        np.full((1, count), observed, np.uint8),
+        np.full((1, count), mu),
+        np.full((1, count), scale),
+        maximum,
+        *keep,
+        generate.Words(1, maximum),
+    )
+    found = np.bincount(drawn[0], minlength=maximum + 1) / count
+    assert np.abs(found - expected).max() < 5 * 0.5 / math.sqrt(count)
+
+
+def test_skipping_steps_composes_exactly_on_two_bits() -> None:
+    """Forward noise in one step or in two gives one law; and so does the perfect reverse of it."""
+    keep_s, keep_t = 0.7, 0.3
+    once = bernoulli.kernel(2, keep_t)
+    twice = bernoulli.kernel(2, keep_s) @ bernoulli.kernel(2, keep_t / keep_s)
+    torch.testing.assert_close(once, twice)
+    start = torch.tensor([[0.2, 0.5], [0.1, 0.2]], dtype=torch.float64)  # a law on two bits
+    kernel_s = torch.kron(bernoulli.kernel(2, keep_s), bernoulli.kernel(2, keep_s))
+    kernel_t = torch.kron(once, once)
+    between = torch.kron(*2 * (bernoulli.kernel(2, keep_t / keep_s),))
+    at_s, at_t = start.flatten() @ kernel_s, start.flatten() @ kernel_t
+    backwards = (between * at_s[:, None]) / at_t  # p(s | t), by Bayes
+    torch.testing.assert_close(backwards @ at_t, at_s)
+
+
+def test_tables_give_probabilities_that_sum_to_one() -> None:
+    for maximum in (1, 2, 30, 126):
+        for mu, scale in ((0, 32), (300, 20), (-900, 45)):
+            assert abs(table_probabilities(mu, scale, maximum).sum() - 1) < 1e-9
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "sigmoid"])
+@pytest.mark.parametrize("steps", [1, 3, 16, 64, 200])
+def test_keeps_rise_from_nothing_to_everything(schedule: str, steps: int) -> None:
+    keep = generate.keeps(schedule, steps)
+    assert (keep[0], keep[-1], len(keep)) == (0, KEEP_KNOWN, steps + 1)
+    assert keep == sorted(keep)
+
+
+def noise_sample(prior: IntegerPrior, seed: int, image: int = 0) -> tuple[np.ndarray, ...]:
+    words = generate.Words(seed, image)
+    start = generate.uniform_levels(prior, GRID, words)
+    return generate.denoise(prior, 50, start, generate.keeps("linear", 4), words)[-1]
+
+
+def same(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_seed_gives_one_code_whatever_computes_it(prior: IntegerPrior) -> None:
+    expected = noise_sample(prior, 3)
+    revealed = generate.reveal(prior, 50, GRID, generate.Words(3))
+    for kernel in ("matmul", "float64", "int64"):
+        assert same(noise_sample(prior.with_kernel(kernel), 3), expected)
+        assert same(generate.reveal(prior.with_kernel(kernel), 50, GRID, generate.Words(3)), revealed)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3 - threads if threads < 3 else 1)
+        assert same(noise_sample(prior, 3), expected)
+    finally:
+        torch.set_num_threads(threads)
+    assert not same(noise_sample(prior, 4), expected)
+    assert not same(noise_sample(prior, 3, 1), expected)
+
+
+def test_words_are_those_of_philox() -> None:
+    """Frozen: another numpy must not change what a seed means."""
+    assert generate.Words(7, 1).uniform((3,)).tolist() == FROZEN
+
+
+@pytest.mark.parametrize("sampler", ["noise", "reveal"])
+def test_known_sites_stay_and_the_rest_is_drawn(prior: IntegerPrior, sampler: str) -> None:
+    own = generate.reveal(prior, 50, GRID, generate.Words(0))
+    known = np.zeros(GRID, bool)
+    known[:, :4] = True
+    hole = generate.Hole(own, known)
+    words = generate.Words(5)
+    if sampler == "noise":
+        start = generate.uniform_levels(prior, GRID, words)
+        states = generate.denoise(prior, 50, start, generate.keeps("linear", 5), words, hole)
+        found = states[-1]
+    else:
+        found = generate.reveal(prior, 50, GRID, words, hole=hole)
+    for old, new in zip(own, found, strict=True):
+        assert np.array_equal(old[:, known], new[:, known])
+    assert any((old != new).any() for old, new in zip(own, found, strict=True))
+
+
+def test_given_layers_stay(prior: IntegerPrior) -> None:
+    own = generate.reveal(prior, 50, GRID, generate.Words(0))
+    found = generate.reveal(prior, 50, GRID, generate.Words(9), given=own[:1])
+    assert np.array_equal(found[0], own[0])
+    assert any((a != b).any() for a, b in zip(own[1:], found[1:], strict=True))
+
+
+class Unpacked:
+    """A source that decodes random words, as if they were a file, with a stack coder."""
+
+    def __init__(self, seed: int) -> None:
+        words = np.random.default_rng(seed).integers(0, 2**32, 20_000, dtype=np.uint32)
+        self._coder = constriction.stream.stack.AnsCoder(words)
+        self._model = constriction.stream.model.Bernoulli(perfect=False)
+
+    def take(
+        self, step: object, sites: np.ndarray, mu: np.ndarray, scale: np.ndarray, maximum: int
+    ) -> np.ndarray:
+        def ask(where: np.ndarray, j: np.ndarray, numerators: np.ndarray) -> np.ndarray:
+            return self._coder.decode(self._model, (numerators / ONE).astype(np.float32)).astype(bool)
+
+        return levels_module.decide(mu, scale, maximum, ask)
+
+    def end_layer(self, layer: int, levels: np.ndarray) -> None:
+        pass
+
+
+def test_decoding_random_words_is_sampling(prior: IntegerPrior) -> None:
+    """Means and variances of levels by layer agree between the coder's samples and ours."""
+    grid, count = (12, 12), 12
+    layers = prior.architecture.layers
+    ours = [generate.reveal(prior, 50, grid, generate.Words(seed)) for seed in range(count)]
+    theirs = [coding.run(prior, 50, grid, layers, Unpacked(seed)) for seed in range(count)]
+    for layer in range(layers):
+        one, other = (np.stack([s[layer] for s in samples]).astype(float) for samples in (ours, theirs))
+        by_image = [np.array([picture.mean() for picture in part]) for part in (one, other)]
+        error = math.sqrt(sum(means.var(ddof=1) / count for means in by_image)) + 1e-9
+        assert abs(by_image[0].mean() - by_image[1].mean()) < 5 * error
+        assert 0.7 < (one.std() + 1e-6) / (other.std() + 1e-6) < 1.4
+
+
+def test_temperature_narrows_and_widens(prior: IntegerPrior) -> None:
+    spread = []
+    for temperature in (0.0, 0.5, 1.0, 2.0):
+        tempered = generate.Tempered(prior, temperature)
+        draws = [generate.reveal(tempered, 50, GRID, generate.Words(s))[0] for s in range(6)]
+        spread.append(np.stack(draws).astype(float).std(0).mean())
+    assert spread[0] < spread[1] < spread[2] < spread[3]
+    assert spread[0] < 0.5 * spread[2]
