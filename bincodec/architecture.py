@@ -20,6 +20,8 @@ MOST_LEVELS = 126
 MOST_LAYERS = 15
 """As many as one chunk of a file can carry."""
 
+MOST_CLASSES = 1000
+
 PHASES = (1, 2, 4)
 """All sites at once, a checkerboard, a quadtree."""
 
@@ -34,6 +36,7 @@ _RANGES = {
     "blocks_16": _DEPTH,
     "prior_width": _WIDTH,
     "prior_blocks": _DEPTH,
+    "classes": (0, MOST_CLASSES),
 }
 
 QUALITIES = 101
@@ -55,7 +58,8 @@ class Architecture:
 
     `binariser` names the noise of DESIGN §3: "uniform" (a dithered quantiser) or "logistic" (the paper's
     Bernoulli bits; J = 1 only). `target` says what the prior's output means for a noisy bit: its "value", or
-    a "flip" of what is observed (the paper's; J = 1 only).
+    a "flip" of what is observed (the paper's; J = 1 only). The prior may be told one of `classes` classes
+    when it draws; files are coded without.
     """
 
     layer_units: tuple[int, ...] = (8, 16, 32, 72)
@@ -69,6 +73,7 @@ class Architecture:
     blocks_16: int = 3
     prior_width: int = 160
     prior_blocks: int = 5
+    classes: int = 0
 
     def __post_init__(self) -> None:
         by_layer = (self.layer_units, self.maximum_level, self.layer_phases)

@@ -64,11 +64,11 @@ class IntegerPrior:
 
     @torch.inference_mode()
     def predict(
-        self, evidence: Tensor, quality: int, layer: int | None, sites: Tensor
+        self, evidence: Tensor, quality: int, layer: int | None, sites: Tensor, label: int = 0
     ) -> tuple[Tensor, Tensor]:
         """mu and scale index, int32 (units of `layer`, sites), at the flat site indices `sites`.
 
-        With no layer, of all units.
+        With no layer, of all units. `label` is the number of a class from 1; files are coded with 0, none.
 
         `evidence` is (h, w, units + layers) from `evidence_from`, in any dtype that holds the integers.
         """
@@ -77,9 +77,10 @@ class IntegerPrior:
         carried = evidence.to(self.device, network.stem.weight.dtype)[None]
         at = torch.tensor([quality], device=self.device)
         with torch.autocast(self.device.type, enabled=False):
-            x = stream(network, carried, at, direct=kernel == "conv")
+            told = torch.tensor([label], device=self.device)
+            x = stream(network, carried, at, told, direct=kernel == "conv")
             rows = x.reshape(-1, x.shape[-1])[sites.to(self.device)]
-            part = self._head_part(network.head, layer)
+            part = self._head_part(network, layer, label)
             limit = mu_limit(self._maximum if layer is None else self.architecture.maximum_level[layer])
             mu, scale = head(part, rows, part.bias[quality], limit)
         return mu.T.to("cpu", torch.int32), scale.T.to("cpu", torch.int32)
@@ -96,8 +97,11 @@ class IntegerPrior:
             return "conv" if self._direct_is_exact[shape] else "matmul"
         return self.kernel
 
-    def _head_part(self, full: Layer, layer: int | None) -> Layer:
-        """The rows of the head that give mu and scale of one layer's units."""
+    def _head_part(self, network: IntegerNetwork, layer: int | None, label: int) -> Layer:
+        """The rows of the head that give mu and scale of one layer's units, for a class if there is one."""
+        full = network.head
+        if network.classes is not None:
+            full = Layer(full.weight, full.bias + network.classes[1][label], full.shift)
         if layer is None:
             return full
         part, units = self.architecture.layer_slice(layer), self.architecture.units

@@ -21,21 +21,15 @@ import numpy.typing as npt
 import torch
 
 from bincodec import coding
-from bincodec.architecture import Architecture
 from bincodec.bitstream.levels import decide, probability_of
-from bincodec.bitstream.probability import SCALES
 from bincodec.code import Levels
 from bincodec.coding import Evidence, Integers, Predictor, Sites
-from bincodec.exact import IntegerPrior
 from bincodec.integer import KEEP_KNOWN
 from bincodec.order import Pass
 from bincodec.schedule import SCHEDULES
 
 Sampler = Literal["noise", "reveal"]
 Mask = npt.NDArray[np.bool_]
-
-HOTTEST = 10.0
-_SCALES_PER_E = 8
 
 
 class Words:
@@ -60,36 +54,6 @@ class Words:
     def levels(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
         """Levels from the distributions that `mu` and `scale` name, through the tables that files use."""
         return decide(mu, scale, maximum, lambda where, j, numerators: self.below(numerators))
-
-
-@dataclasses.dataclass(frozen=True)
-class Tempered:
-    """A predictor with every scale multiplied by a temperature, rounded to a power of e^(1/8).
-
-    A logistic distribution whose scale is T times as large has log-odds divided by T: at J = 1 that is what
-    the word means in arXiv 2304.04820.
-    """
-
-    prior: IntegerPrior
-    temperature: float
-
-    @property
-    def architecture(self) -> Architecture:
-        """The prior's."""
-        return self.prior.architecture
-
-    def predict(
-        self, evidence: torch.Tensor, quality: int, layer: int | None, sites: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `IntegerPrior.predict`, with the scales moved."""
-        mu, scale = self.prior.predict(evidence, quality, layer, sites)
-        return mu, (scale + self._shift).clamp(0, SCALES - 1)
-
-    @property
-    def _shift(self) -> int:
-        if self.temperature <= 0:
-            return -SCALES
-        return round(_SCALES_PER_E * math.log(self.temperature))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -73,6 +73,11 @@ class IntegerNetwork:
     blocks: tuple[Block, ...]
     head_enter: int
     head: Layer
+    classes: tuple[Tensor, Tensor] | None = None
+    """What a label adds to the sums of stem and head: (classes + 1, width) and (classes + 1, 2 units).
+
+    Row 0, no class, is zero.
+    """
 
     def named_layers(self) -> Iterator[tuple[str, Layer]]:
         """Every linear map under its canonical name, in network order."""
@@ -93,7 +98,10 @@ class IntegerNetwork:
         blocks = tuple(
             Block(b.enter, move(b.depthwise), move(b.expand), move(b.contract)) for b in self.blocks
         )
-        return IntegerNetwork(move(self.stem), blocks, self.head_enter, move(self.head))
+        classes = None
+        if self.classes is not None:
+            classes = (self.classes[0].to(device, dtype), self.classes[1].to(device, dtype))
+        return IntegerNetwork(move(self.stem), blocks, self.head_enter, move(self.head), classes)
 
 
 def requantise(
@@ -128,8 +136,8 @@ def _pointwise(x: Tensor, layer: Layer) -> Tensor:
     return functional.linear(x, layer.weight, layer.bias)
 
 
-def _stem(x: Tensor, layer: Layer, quality: Tensor, *, direct: bool) -> Tensor:
-    bias = layer.bias[quality][:, None, None]
+def _stem(x: Tensor, layer: Layer, bias: Tensor, *, direct: bool) -> Tensor:
+    bias = bias[:, None, None]
     if direct:
         total = functional.conv2d(x.permute(0, 3, 1, 2), layer.weight, padding=1).permute(0, 2, 3, 1)
     else:
@@ -155,13 +163,24 @@ def _depthwise(x: Tensor, layer: Layer, *, direct: bool) -> Tensor:
 
 
 def stream(
-    network: IntegerNetwork, evidence: Tensor, quality: Tensor, *, direct: bool, floor: Floor = torch.floor_
+    network: IntegerNetwork,
+    evidence: Tensor,
+    quality: Tensor,
+    label: Tensor | None = None,
+    *,
+    direct: bool,
+    floor: Floor = torch.floor_,
 ) -> Tensor:
-    """The head's input (B, h, w, width) from evidence (B, h, w, units + layers) at integer qualities (B,)."""
+    """The head's input (B, h, w, width) from evidence (B, h, w, units + layers) at integer qualities (B,).
+
+    `label` (B,) is 0 for no class, else the number of a class from 1.
+    """
     rail, top = STREAM_LIMIT, ACTIVATION_LIMIT
-    x = requantise(
-        _stem(evidence, network.stem, quality, direct=direct), network.stem.shift, -rail, rail, floor
-    )
+    bias = network.stem.bias[quality]
+    if network.classes is not None and label is not None:
+        bias = bias + network.classes[0][label]
+    total = _stem(evidence, network.stem, bias, direct=direct)
+    x = requantise(total, network.stem.shift, -rail, rail, floor)
     for block in network.blocks:
         y = requantise(x, block.enter, -top, top, floor)
         y = _depthwise(y, block.depthwise, direct=direct)
@@ -215,6 +234,8 @@ def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:
         total = (weight.flatten(2) if name == "stem" else weight.flatten(1)) * largest
         shift = layer.shift.double()
         bound = total.flatten(1).sum(1) + layer.bias.double().abs().reshape(-1, len(weight)).amax(0)
+        if network.classes is not None and name in ("stem", "head"):
+            bound = bound + network.classes[name == "head"].double().abs().amax(0)
         bound = bound + torch.exp2(shift.clamp(min=1) - 1) + (STREAM_LIMIT if "contract" in name else 0)
         worst = float((bound * torch.exp2((-shift).clamp(min=0))).max())
         if worst >= EXACT_LIMIT:
@@ -233,5 +254,8 @@ def fingerprint(architecture: Architecture, network: IntegerNetwork, tables_dige
             values = getattr(layer, part).to("cpu", torch.int32).contiguous()
             digest.update(f"{name}.{part}{tuple(values.shape)}".encode())
             digest.update(values.numpy().astype("<i4").tobytes())
+    for part, table in zip(("stem", "head"), network.classes or (), strict=False):
+        digest.update(f"{part}.classes{tuple(table.shape)}".encode())
+        digest.update(table.to("cpu", torch.int32).numpy().astype("<i4").tobytes())
     digest.update(tables_digest)
     return digest.digest()[:8]

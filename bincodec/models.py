@@ -186,7 +186,10 @@ def _network(architecture: Architecture, tensors: dict[str, Any]) -> Any:
         )
         for i in range(architecture.prior_blocks)
     )
-    return IntegerNetwork(layer("stem"), blocks, enter[-1], layer("head"))
+    classes = None
+    if architecture.classes:
+        classes = (tensors["prior.stem.classes"].long(), tensors["prior.head.classes"].long())
+    return IntegerNetwork(layer("stem"), blocks, enter[-1], layer("head"), classes)
 
 
 def save(
@@ -213,6 +216,8 @@ def save(
         tensors[f"prior.{layer_name}.weight"] = layer.weight.to(torch.int8).contiguous()
         tensors[f"prior.{layer_name}.bias"] = layer.bias.to(torch.int32).contiguous()
         tensors[f"prior.{layer_name}.shift"] = layer.shift.to(torch.int8).contiguous()
+    for part, table in zip(("stem", "head"), network.classes or (), strict=False):
+        tensors[f"prior.{part}.classes"] = table.to(torch.int32).contiguous()
     enter = [*(block.enter for block in network.blocks), network.head_enter]
     tensors["prior.enter"] = torch.tensor(enter, dtype=torch.int8)
     mark = fingerprint(architecture, network, bytes.fromhex(TABLES_SHA256))

@@ -42,6 +42,13 @@ class PriorBlock(nn.Module):
         return result
 
 
+def with_nothing(table: Tensor | None, label: Tensor | None) -> Tensor | float:
+    """Rows of a table of classes by label (B,), with zeros for label 0."""
+    if table is None or label is None:
+        return 0.0
+    return functional.pad(table, (0, 0, 1, 0))[label]
+
+
 class Prior(nn.Module):
     """Levels with their keep, and the quality, to the cavity distribution of every unit."""
 
@@ -53,19 +60,26 @@ class Prior(nn.Module):
         self.blocks = nn.Sequential(*(PriorBlock(a.prior_width) for _ in range(a.prior_blocks)))
         self.head = Pointwise(a.prior_width, 2 * a.units, scale=0.1)
         self.head_quality = nn.Linear(QUALITY_FEATURES, 2 * a.units)
+        # Label 0 is "no class" and adds nothing.
+        self.stem_class = nn.Parameter(torch.zeros(a.classes, a.prior_width)) if a.classes else None
+        self.head_class = nn.Parameter(torch.zeros(a.classes, 2 * a.units)) if a.classes else None
         for linear in (self.stem_quality, self.head_quality):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def forward(self, evidence: Tensor, keep: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, evidence: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Location and log-scale, each float32 (B, units, h, w), in levels.
 
         `evidence` is keep times centred level, (B, units, h, w): a hidden unit is exactly zero. `keep` is in
         0..1, (B, layers, h, w): the bits of one layer at one site share it. `quality` is (B,) in 0..1.
+        `label` (B,) is 0 for no class, else the number of the class, from 1.
         """
         features = quality_features(quality)
         x = self.stem(torch.cat([evidence, KEEP_INPUT * keep], 1))
-        x = x + self.stem_quality(features)[:, :, None, None]
-        out = self.head(self.blocks(x)).float() + self.head_quality(features).float()[:, :, None, None]
+        x = x + (self.stem_quality(features) + with_nothing(self.stem_class, label))[:, :, None, None]
+        told = self.head_quality(features).float() + with_nothing(self.head_class, label)
+        out = self.head(self.blocks(x)).float() + told[:, :, None, None]
         mu, log_scale = out.chunk(2, 1)
         return mu, log_scale.clamp(LOG_SCALE_LOWEST, LOG_SCALE_HIGHEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 import tarfile
@@ -9,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,18 +27,49 @@ _PLAIN_SHARE = 0.03
 """Share of crops that are flats and gradients: photos hold few, and a codec is judged by them at once."""
 
 
-def read_photos(source: Path) -> list[Photo]:
-    """All photos of a tar archive or a folder as (H, W, 3) uint8, in name order."""
+def read_photos(source: Path, under: str = "") -> list[Photo]:
+    """All photos of a tar archive or a folder as (H, W, 3) uint8, in name order; or those under a path."""
+    return [photo for _, photo in _read(source, under)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """Photos and the class of each: a number from 1, whose name is `names[number - 1]`."""
+
+    photos: list[Photo]
+    labels: list[int]
+    names: tuple[str, ...]
+
+
+def read_labelled(source: Path, under: str = "") -> Labelled:
+    """Photos whose folder names their class.
+
+    Raises:
+        ValueError: if a photo lies in no folder.
+    """
+    found = [(name.removeprefix(under).strip("/").split("/"), photo) for name, photo in _read(source, under)]
+    if any(len(parts) < 2 for parts, _ in found):
+        msg = f"a photo of {source} lies in no folder that would name its class"
+        raise ValueError(msg)
+    names = tuple(sorted({parts[0] for parts, _ in found}))
+    labels = [names.index(parts[0]) + 1 for parts, _ in found]
+    return Labelled([photo for _, photo in found], labels, names)
+
+
+def _read(source: Path, under: str) -> list[tuple[str, Photo]]:
+    """Names relative to the source, and photos."""
     if source.is_dir():
-        names = sorted(path for path in source.iterdir() if path.suffix.lower() in _SUFFIXES)
-        photos = [_to_array(path.read_bytes()) for path in names]
+        names = sorted(path for path in source.rglob("*") if path.suffix.lower() in _SUFFIXES)
+        named = [(path.relative_to(source).as_posix(), path) for path in names]
+        photos = [(name, _to_array(path.read_bytes())) for name, path in named if name.startswith(under)]
     else:
         with tarfile.open(source) as archive:
-            members = sorted((m for m in archive.getmembers() if m.isfile()), key=lambda m: m.name)
-            files = [archive.extractfile(member) for member in members]
-            photos = [_to_array(file.read()) for file in files if file is not None]
+            members = [m for m in archive.getmembers() if m.isfile() and m.name.startswith(under)]
+            files = [(m.name, archive.extractfile(m)) for m in sorted(members, key=lambda m: m.name)]
+            photos = [(name, _to_array(file.read())) for name, file in files if file is not None]
     if not photos:
-        msg = f"no photos in {source}"
+        where = f"{source} under {under}" if under else str(source)
+        msg = f"no photos in {where}"
         raise ValueError(msg)
     return photos
 
@@ -46,11 +79,20 @@ def _to_array(data: bytes) -> Photo:
         return np.array(image.convert("RGB"))
 
 
+class Batch(NamedTuple):
+    """Crops (B, 3, size, size) uint8, and labels (B,): 0 for no class, else from 1."""
+
+    crops: Tensor
+    labels: Tensor
+
+
 class CropSampler:
     """Draws batches of square crops; larger photos are drawn more often, in proportion to their area."""
 
-    def __init__(self, photos: list[Photo], size: int) -> None:
-        self._photos = [photo for photo in photos if min(photo.shape[:2]) >= size]
+    def __init__(self, photos: list[Photo], size: int, labels: list[int] | None = None) -> None:
+        labels = labels or [0] * len(photos)
+        large = [i for i, photo in enumerate(photos) if min(photo.shape[:2]) >= size]
+        self._photos, self._labels = [photos[i] for i in large], np.array([labels[i] for i in large])
         if not self._photos:
             msg = f"no photo is at least {size} pixels on its shorter side"
             raise ValueError(msg)
@@ -58,8 +100,8 @@ class CropSampler:
         self._shares = areas / areas.sum()
         self._size = size
 
-    def batch(self, count: int, rng: np.random.Generator) -> Tensor:
-        """(count, 3, size, size) uint8."""
+    def batch(self, count: int, rng: np.random.Generator) -> Batch:
+        """`count` crops, and the class of each."""
         chosen = rng.choice(len(self._photos), count, p=self._shares)
         plain = rng.random(count) < _PLAIN_SHARE
         crops = np.stack(
@@ -68,7 +110,8 @@ class CropSampler:
                 for index, is_plain in zip(chosen, plain, strict=True)
             ]
         )
-        return torch.from_numpy(crops).permute(0, 3, 1, 2)
+        labels = torch.from_numpy(np.where(plain, 0, self._labels[chosen]))
+        return Batch(torch.from_numpy(crops).permute(0, 3, 1, 2), labels)
 
     def _crop(self, photo: Photo, rng: np.random.Generator) -> Photo:
         size = self._size
@@ -86,7 +129,7 @@ class CropSampler:
 
 def batches(
     sampler: CropSampler, count: int, seed: tuple[int, ...], first: int, workers: int
-) -> Iterator[Tensor]:
+) -> Iterator[Batch]:
     """Batch `first`, `first` + 1 and so on, each from a generator seeded with `seed` and its own number.
 
     So what a step sees depends neither on the threads that prepare it nor on where a run was interrupted.
@@ -97,7 +140,7 @@ def batches(
         for number in numbers:
             yield sampler.batch(count, np.random.default_rng((*seed, number)))
     with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[Tensor]] = deque()
+        ahead: deque[Future[Batch]] = deque()
         try:
             for number in numbers:
                 ahead.append(pool.submit(sampler.batch, count, np.random.default_rng((*seed, number))))

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from bincodec import integer, models
 from bincodec.prior import Prior
 from bincodec.train.data import CropSampler, read_photos
-from bincodec.train.loop import VALIDATION_QUALITIES, Stretch, train_stretch
+from bincodec.train.loop import VALIDATION_QUALITIES, Stretch, read_sampler, train_stretch
 from bincodec.train.objective import Objective
 from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 from bincodec.train.settings import RunSettings
@@ -52,7 +52,7 @@ def finish(
     """
     folder.mkdir(parents=True, exist_ok=True)
     where = torch.device(device)
-    sampler = CropSampler(read_photos(settings.data.photos), settings.data.crop)
+    sampler, classes = read_sampler(settings)
     objective = Objective(settings.architecture, settings.objective).to(where)
     trained, metadata = read_weights(weights)
     load_into(objective, trained, weights)
@@ -68,11 +68,11 @@ def finish(
     trainer = Trainer(_gentle(settings), folder, where, objective)
     trainer.history = metadata["history"]
     train_stretch(trainer, sampler, stretch, workers=workers, resumable=False)
-    photos = read_photos(settings.data.valid)[:validation_photos]
+    photos = read_photos(settings.data.valid, settings.data.valid_under)[:validation_photos]
     with trainer.averaged() as finished:
         points = validate(finished, photos, VALIDATION_QUALITIES)
         _save_float(trainer, folder / f"{name}-float.safetensors", name)
-        return _save_model(trainer, folder / f"{name}.safetensors", name, points, card or {})
+        return _save_model(trainer, folder / f"{name}.safetensors", name, points, {**classes, **(card or {})})
 
 
 @torch.no_grad()
@@ -82,7 +82,7 @@ def _calibrate(settings: RunSettings, objective: Objective, sampler: CropSampler
     rng = np.random.default_rng(settings.data.seed)
     device = objective.unit_layer.device
     for _ in range(_CALIBRATION_BATCHES):
-        image = sampler.batch(settings.data.batch, rng).to(device).float() / 255
+        image = sampler.batch(settings.data.batch, rng).crops.to(device).float() / 255
         objective(image, torch.linspace(0, 1, len(image), device=device), 1.0, rng)
     recorder.close()
     return recorder.ranges

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
-from bincodec.train.data import CropSampler, batches, read_photos
+from bincodec.train.data import Batch, CropSampler, batches, read_labelled, read_photos
 from bincodec.train.objective import Terms, psnr
 from bincodec.train.settings import OptimiserSettings, RunSettings
 from bincodec.train.trainer import Trainer, rank
@@ -86,7 +86,7 @@ def run(
             f"{folder} holds a finished stretch: name another folder, and start from its weights.safetensors"
         )
         raise ValueError(msg)
-    sampler = CropSampler(read_photos(settings.data.photos), settings.data.crop)
+    sampler, _ = read_sampler(settings)
     if resumed:
         trainer.load_state()
     elif start is not None:
@@ -99,6 +99,22 @@ def run(
     if world > 1:
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+
+
+def read_sampler(settings: RunSettings) -> tuple[CropSampler, dict[str, list[str]]]:
+    """The training crops; and, where the model has classes, their names, for its card.
+
+    Raises:
+        ValueError: if there are other classes than the architecture says.
+    """
+    data, classes = settings.data, settings.architecture.classes
+    if not classes:
+        return CropSampler(read_photos(data.photos, data.photos_under), data.crop), {}
+    found = read_labelled(data.photos, data.photos_under)
+    if len(found.names) != classes:
+        msg = f"{data.photos} holds {len(found.names)} classes, not {classes}: {', '.join(found.names)}"
+        raise ValueError(msg)
+    return CropSampler(found.photos, data.crop, found.labels), {"classes": list(found.names)}
 
 
 def train_stretch(
@@ -124,26 +140,30 @@ def train_stretch(
     began, last_save = time.monotonic() - trainer.seconds, time.monotonic()
     bar = tqdm(initial=trainer.step, total=stretch.steps, unit="step", disable=None if rank() == 0 else True)
     data = trainer.settings.data
-    for crops in batches(sampler, data.batch, _seed(trainer), trainer.step, workers):
+    recent: list[Terms] = []
+    for batch in batches(sampler, data.batch, _seed(trainer), trainer.step, workers):
         trainer.seconds = time.monotonic() - began
         progress = _agreed(stretch.progress(trainer.step, trainer.seconds), trainer.device, world)
         if progress >= 1.0:
             break
-        terms = _forward(trainer, module, crops, progress)
+        terms = _forward(trainer, module, batch, progress)
         trainer.update(terms, rate_factor(trainer.settings.optimiser, trainer.step, progress))
+        recent.append(terms.detached())
         bar.update()
         if trainer.step % _LOG_EVERY == 0 and rank() == 0:
-            bar.set_postfix(_log(trainer, terms))
+            bar.set_postfix(_log(trainer, Terms.mean(recent)))
+            recent.clear()
         if resumable and rank() == 0 and time.monotonic() - last_save > _SAVE_EVERY_SECONDS:
             trainer.save_state()
             last_save = time.monotonic()
     bar.close()
 
 
-def _forward(trainer: Trainer, module: Any, crops: Tensor, progress: float) -> Terms:
+def _forward(trainer: Trainer, module: Any, batch: Batch, progress: float) -> Terms:
     settings, device = trainer.settings, trainer.device
     rng = np.random.default_rng((*_seed(trainer), trainer.step, 1))
     torch.manual_seed(int(rng.integers(2**62)))
+    crops = batch.crops
     image = (crops.to(device, non_blocking=True).float() / 255).contiguous(memory_format=torch.channels_last)
     # Qualities are spread evenly over the batch: less noise than independent draws.
     places = (np.arange(len(crops)) + rng.random(len(crops))) / len(crops)
@@ -151,7 +171,7 @@ def _forward(trainer: Trainer, module: Any, crops: Tensor, progress: float) -> T
     ramp = settings.optimiser.rate_ramp_share
     rate_weight = min(1.0, 0.1 + 0.9 * progress / ramp) if ramp > 0 else 1.0
     with torch.autocast(device.type, torch.bfloat16):
-        terms: Terms = module(image, quality, rate_weight, rng)
+        terms: Terms = module(image, quality, rate_weight, rng, batch.labels.to(device))
     return terms
 
 
@@ -161,6 +181,7 @@ def _seed(trainer: Trainer) -> tuple[int, ...]:
 
 
 def _log(trainer: Trainer, terms: Terms) -> dict[str, str]:
+    """Append the means over the steps since the last row."""
     row = {
         "step": trainer.step,
         "seconds": round(trainer.seconds, 1),
@@ -177,7 +198,8 @@ def _log(trainer: Trainer, terms: Terms) -> dict[str, str]:
 def _finish(trainer: Trainer, validation_photos: int | None) -> None:
     """Save the averaged weights, drop the interrupted state, and append the validation curve to the log."""
     trainer.save_weights()
-    photos = read_photos(trainer.settings.data.valid)[:validation_photos]
+    data = trainer.settings.data
+    photos = read_photos(data.valid, data.valid_under)[:validation_photos]
     with trainer.averaged() as objective:
         points = validate(objective, photos, VALIDATION_QUALITIES)
     row = {

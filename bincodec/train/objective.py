@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,6 +18,11 @@ from bincodec.units import centred_levels, leaky_clamp, logistic_noise, straight
 
 _LOSS_SCALE = 0.05
 """Brings the loss near 1, where the gradient clip of 1.0 is meant to act only on outliers."""
+
+
+_TOLD = 0.85
+_TOLD_IN_ORDER = 0.5
+"""Shares of crops whose class is told: guidance needs both kinds, and files are coded without."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +42,16 @@ class Terms:
     bits_per_pixel: Tensor
     mse: Tensor
     other_bits_per_pixel: Tensor
+
+    def detached(self) -> Terms:
+        """The same numbers without what a gradient needs."""
+        return Terms(*(getattr(self, field.name).detach() for field in dataclasses.fields(self)))
+
+    @staticmethod
+    def mean(several: Sequence[Terms]) -> Terms:
+        """The means over several batches: crops and qualities differ from one to the next."""
+        names = [field.name for field in dataclasses.fields(Terms)]
+        return Terms(*(torch.stack([getattr(terms, name) for terms in several]).mean() for name in names))
 
 
 class Objective(nn.Module):
@@ -67,12 +83,20 @@ class Objective(nn.Module):
         s = self.settings
         return s.lambda_lowest * (s.lambda_highest / s.lambda_lowest) ** quality
 
-    def forward(self, image: Tensor, quality: Tensor, rate_weight: float, rng: np.random.Generator) -> Terms:
-        """The loss of a batch of crops (B, 3, H, W) in 0..1 at qualities (B,) in 0..1."""
+    def forward(
+        self,
+        image: Tensor,
+        quality: Tensor,
+        rate_weight: float,
+        rng: np.random.Generator,
+        label: Tensor | None = None,
+    ) -> Terms:
+        """The loss of a batch of crops (B, 3, H, W) in 0..1 at qualities (B,) in 0..1, of classes (B,)."""
         value = self.autoencoder.analyse(image, quality)
         hard, centred, priced = self._binarise(value)
-        rate, charged = self._rate(value, centred, priced, rate_weight, quality, rng)
-        other = self._other_states(hard.detach(), quality, rng)
+        told = self._tell(label, _TOLD_IN_ORDER, rng)
+        rate, charged = self._rate(value, centred, priced, rate_weight, quality, rng, told)
+        other = self._other_states(hard.detach(), quality, rng, self._tell(label, _TOLD, rng))
         shown = self._truncate(centred, quality, rng)
         mse = ((self.autoencoder.synthesise(shown, quality) - image) ** 2).mean((1, 2, 3))
         weight = self.lagrangian(quality)
@@ -81,6 +105,13 @@ class Objective(nn.Module):
         others = (other / weight[: len(other)].sqrt()).sum() / len(image)
         loss = _LOSS_SCALE * (per_crop.mean() + others)
         return Terms(loss, rate.detach().mean(), mse.detach().mean(), other.detach().mean())
+
+    def _tell(self, label: Tensor | None, share: float, rng: np.random.Generator) -> Tensor | None:
+        """Labels of a random share of crops; the others are shown no class. None for a classless model."""
+        if label is None or not self.architecture.classes:
+            return None
+        told = torch.from_numpy(rng.random(len(label)) < share).to(label.device)
+        return torch.where(told, label, 0)
 
     def _binarise(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Hard centred levels, the same with a gradient, and the noisy value that the rate prices."""
@@ -104,6 +135,7 @@ class Objective(nn.Module):
         rate_weight: float,
         quality: Tensor,
         rng: np.random.Generator,
+        label: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Bits per pixel of each crop, from one pass drawn at random and divided by its probability.
 
@@ -112,7 +144,7 @@ class Objective(nn.Module):
         height, width = value.shape[2:]
         drawn = states.coding_states(self.architecture, len(value), height, width, rng)
         keep, priced = drawn.keep.to(value.device), drawn.priced.to(value.device)
-        mu, log_scale = self.prior(keep[:, self.unit_layer] * centred, keep, quality)
+        mu, log_scale = self.prior(keep[:, self.unit_layer] * centred, keep, quality, label)
         maximum = self.autoencoder.maximum
         if self.hard_levels:
             cost = bernoulli.level_cost(priced_level, mu, log_scale, maximum)
@@ -127,7 +159,9 @@ class Objective(nn.Module):
         scale = drawn.weight.to(value.device) / (height * width * STRIDE**2)
         return scale * cost.sum((1, 2, 3)), scale * (price * cost).sum((1, 2, 3))
 
-    def _other_states(self, hard: Tensor, quality: Tensor, rng: np.random.Generator) -> Tensor:
+    def _other_states(
+        self, hard: Tensor, quality: Tensor, rng: np.random.Generator, label: Tensor | None = None
+    ) -> Tensor:
         """Cross-entropy in bits per pixel of hidden and noisy units, on levels that carry no gradient."""
         kinds = states.other_kinds(len(hard))[: len(hard)]
         height, width = hard.shape[2:]
@@ -137,7 +171,9 @@ class Objective(nn.Module):
         maximum = self.autoencoder.maximum
         clean, unit_keep = hard[: len(kinds)], keep[:, self.unit_layer]
         noisy = bernoulli.add_noise(clean + maximum / 2, unit_keep, maximum) - maximum / 2
-        mu, log_scale = self.prior(unit_keep * noisy, keep, quality[: len(kinds)])
+        mu, log_scale = self.prior(
+            unit_keep * noisy, keep, quality[: len(kinds)], None if label is None else label[: len(kinds)]
+        )
         if self.architecture.target == "flip":
             flips = bernoulli.flip_to_value(mu, noisy + 0.5)
             mu = torch.where((unit_keep > 0) & (unit_keep < 1), flips, mu)

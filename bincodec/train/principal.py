@@ -49,7 +49,7 @@ def start_from_components(objective: Objective, sampler: CropSampler, rng: np.ra
             f" and width_16 {architecture.width_16} of at least the {architecture.units} units"
         )
         raise ValueError(msg)
-    patches = functional.pixel_unshuffle(sampler.batch(_CROPS, rng).float() / 255 - 0.5, 8)
+    patches = functional.pixel_unshuffle(sampler.batch(_CROPS, rng).crops.float() / 255 - 0.5, 8)
     basis_8, size_8 = components(patches, architecture.width_8)
     fine = functional.conv2d(patches, basis_8[:, :, None, None])
     quads = functional.pixel_unshuffle(fine, 2)

@@ -30,7 +30,7 @@ from bincodec.integer import (
     IntegerNetwork,
     Layer,
 )
-from bincodec.prior import Prior, PriorBlock
+from bincodec.prior import Prior, PriorBlock, with_nothing
 from bincodec.units import straight_through
 
 _EVIDENCE_BITS = int(math.log2(EVIDENCE_STEPS))
@@ -78,15 +78,19 @@ class QuantisedPrior(nn.Module):
     def _blocks(self) -> list[PriorBlock]:
         return list(self.prior.blocks)  # type: ignore[arg-type]
 
-    def forward(self, evidence: Tensor, keep: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, evidence: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """As `Prior.forward`, with every rounding and clamp of the integer network."""
         with torch.autocast(evidence.device.type, enabled=False):
             network = self.integers(quality.float())
             shown = torch.cat([EVIDENCE_STEPS * evidence.float(), KEEP_KNOWN * keep.float()], 1)
             shown = straight_through(torch.floor(shown + 0.5), shown).permute(0, 2, 3, 1)
             rows = torch.arange(len(quality), device=quality.device)
-            x = integer.stream(network, shown, rows, direct=True, floor=_floor)
+            x = integer.stream(network, shown, rows, label, direct=True, floor=_floor)
             bias = network.head.bias[:, None, None]
+            if network.classes is not None and label is not None:
+                bias = bias + network.classes[1][label][:, None, None]
             mu, scale = integer.head(network.head, x, bias, self.limits, _floor)
         log_scale = (scale - SCALE_OFFSET) / 2**SCALE_BITS
         return (mu / 2**MU_BITS).permute(0, 3, 1, 2), log_scale.permute(0, 3, 1, 2)
@@ -110,7 +114,14 @@ class QuantisedPrior(nn.Module):
         outputs = torch.cat([torch.full_like(self.limits, MU_BITS), torch.full_like(self.limits, SCALE_BITS)])
         head_bias = prior.head.bias + prior.head_quality(features)
         head = self._layer("head", prior.head.weight, head_bias, e["head"], outputs)
-        return IntegerNetwork(stem, tuple(blocks), int(e["stream"]) - int(e["head"]), head)
+        classes = None
+        if prior.stem_class is not None and prior.head_class is not None:
+            rows = torch.arange(len(prior.stem_class) + 1, device=quality.device)
+            classes = (
+                self._sums("stem", torch.as_tensor(with_nothing(prior.stem_class, rows)), _EVIDENCE_BITS),
+                self._sums("head", torch.as_tensor(with_nothing(prior.head_class, rows)), e["head"]),
+            )
+        return IntegerNetwork(stem, tuple(blocks), int(e["stream"]) - int(e["head"]), head, classes)
 
     def _layer(
         self, name: str, weight: Tensor, bias: Tensor, entering: Tensor | int, leaving: Tensor | int
@@ -119,10 +130,13 @@ class QuantisedPrior(nn.Module):
         exponent = torch.as_tensor(self._exponents[f"{name}.weight"], device=weight.device)
         scaled = weight * torch.exp2(exponent.float()).view(-1, *[1] * (weight.ndim - 1))
         rounded = straight_through(torch.floor(scaled + 0.5), scaled).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+        return Layer(rounded, self._sums(name, bias, entering), exponent + entering - leaving)
+
+    def _sums(self, name: str, bias: Tensor, entering: Tensor | int) -> Tensor:
+        """Biases in the units of a map's sums, rounded."""
+        exponent = torch.as_tensor(self._exponents[f"{name}.weight"], device=bias.device)
         total = bias * torch.exp2((exponent + entering).float())
-        return Layer(
-            rounded, straight_through(torch.floor(total + 0.5), total), exponent + entering - leaving
-        )
+        return straight_through(torch.floor(total + 0.5), total)
 
     @torch.no_grad()
     def export(self) -> IntegerNetwork:

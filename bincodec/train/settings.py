@@ -47,6 +47,9 @@ class DataSettings:
     batch: int = 16
     crop: int = 128
     seed: int = 0
+    photos_under: str = ""
+    """Only what lies under this path in `photos`. Where there are classes, the next folder names them."""
+    valid_under: str = ""
 
     def __post_init__(self) -> None:
         if self.crop < STRIDE or self.crop % STRIDE or self.batch < 1:

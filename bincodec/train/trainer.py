@@ -32,7 +32,7 @@ _PATH = tuple(
 """The linear path through the autoencoder. Orthogonal steps as Muon takes would spread brightness into every
 unit, however faint; Adam at a rate of its own leaves the components of the start in place."""
 
-_SMALL = ("modulation", "stem_quality", "head_quality", "gain", "prior.head")
+_SMALL = ("modulation", "stem_quality", "head_quality", "_class", "gain", "prior.head")
 """Matrices on 8 cosines of quality, tables and the last layer: better off with Adam than with Muon."""
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bincodec import Codec, bernoulli, coding, generate
+from bincodec import guidance as steering
 from bincodec.bitstream import levels as levels_module
 from bincodec.bitstream.probability import ONE
 from bincodec.exact import IntegerPrior
@@ -193,8 +194,42 @@ def test_decoding_random_words_is_sampling(prior: IntegerPrior) -> None:
 def test_temperature_narrows_and_widens(prior: IntegerPrior) -> None:
     spread = []
     for temperature in (0.0, 0.5, 1.0, 2.0):
-        tempered = generate.Tempered(prior, temperature)
+        tempered = steering.Tempered(prior, temperature)
         draws = [generate.reveal(tempered, 50, GRID, generate.Words(s))[0] for s in range(6)]
         spread.append(np.stack(draws).astype(float).std(0).mean())
     assert spread[0] < spread[1] < spread[2] < spread[3]
     assert spread[0] < 0.5 * spread[2]
+
+
+@settings(max_examples=60)
+@given(
+    told=st.tuples(st.integers(-700, 700), st.integers(16, 48)),
+    none=st.tuples(st.integers(-700, 700), st.integers(16, 48)),
+    guidance=st.sampled_from([0.25, 1.0, 3.5]),
+)
+def test_guidance_mixes_log_odds(told: tuple[int, int], none: tuple[int, int], guidance: float) -> None:
+    def log_odds(mu: float, scale: float) -> float:
+        return mu / 64 / math.exp((scale - 32) / 8)
+
+    parts = [(np.array([[mu]]), np.array([[scale]])) for mu, scale in (told, none)]
+    weight = round(256 * guidance)
+    mu, scale = steering.mixed(parts, (256 + weight, -weight), np.array([[True]]))
+    expected = (1 + guidance) * log_odds(*told) - guidance * log_odds(*none)
+    inverse = (1 + guidance) * math.exp((32 - told[1]) / 8) - guidance * math.exp((32 - none[1]) / 8)
+    found = log_odds(int(mu[0, 0]), int(scale[0, 0]))
+    if inverse > math.exp(-31 / 8) and abs(mu[0, 0]) < 2**14:
+        step = log_odds(1, int(scale[0, 0]))
+        assert found == pytest.approx(expected, abs=1.01 * step, rel=1e-3)
+
+
+def test_a_mixture_of_one_is_itself() -> None:
+    mu, scale = np.arange(-64, 64)[None], (np.arange(128) % 64)[None]
+    for bits in (True, False):
+        found = steering.mixed([(mu, scale)], (256,), np.array([[bits]]))
+        assert np.array_equal(found[0], mu)
+        assert np.array_equal(found[1], scale)
+
+
+def test_the_table_of_inverse_scales_is_frozen() -> None:
+    assert (steering.INVERSE_SCALES[[0, 31, 32, 33, 63]] == [57250310, 1188192, 1048576, 925365, 21763]).all()
+    assert steering.INVERSE_SCALES.sum() == 487060389

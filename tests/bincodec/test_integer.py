@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from bincodec import exact, models
 from bincodec.architecture import QUALITIES, Architecture
+from bincodec.autoencoder import Autoencoder
 from bincodec.bitstream.errors import Unsupported
 from bincodec.bitstream.probability import TABLES_SHA256
 from bincodec.exact import IntegerPrior, Kernel
@@ -485,3 +486,89 @@ def test_a_device_without_exact_arithmetic_is_refused(
     monkeypatch.setattr(exact, "stream", noisy(exact.stream, torch.float32, torch.float64))
     with pytest.raises(Unsupported, match="no kernel computes exact integers on device 'cpu'"):
         IntegerPrior(tiny.card.architecture, tiny.prior.network)
+
+
+def with_classes(network: IntegerNetwork, architecture: Architecture, seed: int = 3) -> IntegerNetwork:
+    generator = torch.manual_seed(seed)
+    tables = [
+        torch.randint(-20_000, 20_001, (architecture.classes + 1, outputs), generator=generator)
+        for outputs in (architecture.prior_width, 2 * architecture.units)
+    ]
+    for table in tables:
+        table[0] = 0
+    return dataclasses.replace(network, classes=(tables[0], tables[1]))
+
+
+def test_classes_are_exact_and_no_class_is_none() -> None:
+    told = dataclasses.replace(WIDE, classes=3)
+    plain, network = random_network(WIDE), with_classes(random_network(told), told)
+    sites = torch.arange(5 * 6)
+    evidence = exact._saturated_evidence(WIDE, 5, 6)
+    expected = [
+        IntegerPrior(told, network, kernel="int64").predict(evidence, 40, None, sites, label)
+        for label in range(4)
+    ]
+    for kernel in FAST:
+        prior = IntegerPrior(told, network, kernel=kernel)
+        for label in range(4):
+            found = prior.predict(evidence, 40, None, sites, label)
+            assert all(torch.equal(a, b) for a, b in zip(found, expected[label], strict=True))
+    without = IntegerPrior(WIDE, plain).predict(evidence, 40, None, sites)
+    assert all(torch.equal(a, b) for a, b in zip(without, expected[0], strict=True))
+    assert not torch.equal(expected[1][0], expected[0][0])
+    assert not torch.equal(expected[1][0], expected[2][0])
+
+
+def test_all_units_at_once_are_the_layers_one_by_one(tiny: models.Model) -> None:
+    evidence = exact._saturated_evidence(tiny.prior.architecture, 4, 5)
+    sites = torch.tensor([3, 0, 17])
+    whole = tiny.prior.predict(evidence, 50, None, sites)
+    for layer in range(tiny.prior.architecture.layers):
+        units = tiny.prior.architecture.layer_slice(layer)
+        part = tiny.prior.predict(evidence, 50, layer, sites)
+        assert all(torch.equal(a[units], b) for a, b in zip(whole, part, strict=True))
+
+
+def test_class_tables_are_part_of_the_fingerprint_and_of_the_bounds() -> None:
+    told = dataclasses.replace(WIDE, classes=3)
+    network = with_classes(random_network(told), told)
+    other = with_classes(random_network(told), told, seed=4)
+    assert fingerprint(told, network, TABLES) != fingerprint(told, other, TABLES)
+    assert fingerprint(told, dataclasses.replace(network, classes=None), TABLES) == fingerprint(
+        WIDE, random_network(WIDE), TABLES
+    )
+    stem, head = network.classes or (torch.zeros(0), torch.zeros(0))
+    for heavy in ((stem + 2**24, head), (stem, head - 2**24)):
+        with pytest.raises(Unsupported, match="sums may reach"):
+            check_bounds(told, dataclasses.replace(network, classes=heavy))
+
+
+def test_a_model_with_classes_is_read_as_it_was_written(tmp_path: Path) -> None:
+    told = dataclasses.replace(WIDE, classes=2, width_8=8, width_16=8, blocks_8=1, blocks_16=1)
+    torch.manual_seed(1)
+    prior = Prior(told)
+    for table in (prior.stem_class, prior.head_class):
+        assert table is not None
+        torch.nn.init.normal_(table)
+    recorder = RangeRecorder(prior)
+    keep = torch.ones(4, told.layers, 6, 6)
+    with torch.no_grad():
+        prior(torch.randint(-2, 3, (4, told.units, 6, 6)).float(), keep, torch.rand(4), torch.arange(4) % 3)
+    recorder.close()
+    quantised = QuantisedPrior(prior, told, recorder.ranges)
+    path = tmp_path / "told-1.safetensors"
+    models.save(path, "told-1", told, Autoencoder(told).state_dict(), quantised.export(), {})
+    loaded = models.load(models.read_card(path)).prior
+    evidence = exact._saturated_evidence(told, 6, 6)
+    centred = evidence[..., : told.units].float() / 16
+    for label in range(3):
+        mu, scale = loaded.predict(evidence, 100, None, torch.arange(36), label)
+        with torch.no_grad():
+            float_mu, log_scale = quantised(
+                centred.permute(2, 0, 1)[None],
+                torch.ones(1, told.layers, 6, 6),
+                torch.ones(1),
+                torch.tensor([label]),
+            )
+        assert torch.equal(mu.float() / 64, float_mu[0].flatten(1))
+        assert torch.equal((scale.float() - 32) / 8, log_scale[0].flatten(1))

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from bincodec.train import data
-from bincodec.train.data import CropSampler, batches, read_photos
+from bincodec.train.data import CropSampler, batches, read_labelled, read_photos
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -30,7 +30,7 @@ def plain_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def drawn(sampler: CropSampler, count: int, seed: int = 0) -> np.ndarray:
     """(count, rows, columns, 3), signed."""
-    return sampler.batch(count, np.random.default_rng(seed)).permute(0, 2, 3, 1).numpy().astype(int)
+    return sampler.batch(count, np.random.default_rng(seed)).crops.permute(0, 2, 3, 1).numpy().astype(int)
 
 
 def test_reads_a_folder_in_name_order(photo_folder: Path) -> None:
@@ -105,6 +105,41 @@ def test_photos_are_drawn_by_their_area_and_small_ones_not_at_all() -> None:
     assert (found == 1).mean() == pytest.approx(0.75, abs=0.05)
 
 
+def labelled_folder(folder: Path) -> Path:
+    for label, value in (("shirts", 1), ("hats", 2), ("shoes", 3)):
+        for number in range(2):
+            path = folder / "train" / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((20, 20, 3), value, np.uint8)).save(path)
+    (folder / "held" / "hats").mkdir(parents=True)
+    Image.fromarray(np.full((20, 20, 3), 9, np.uint8)).save(folder / "held" / "hats" / "0.png")
+    return folder
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_folders_name_the_classes(tmp_path: Path, packed: bool) -> None:
+    source = labelled_folder(tmp_path / "all")
+    if packed:
+        with tarfile.open(tmp_path / "all.tar", "w") as archive:
+            for part in ("train", "held"):
+                archive.add(source / part, part)
+        source = tmp_path / "all.tar"
+    found = read_labelled(source, "train/")
+    assert found.names == ("hats", "shirts", "shoes")
+    value_of = {1: 2, 2: 1, 3: 3}
+    assert [photo[0, 0, 0] for photo in found.photos] == [value_of[label] for label in found.labels]
+    assert len(read_photos(source, "held/")) == 1
+    crops, labels = CropSampler(found.photos, 16, found.labels).batch(200, np.random.default_rng(0))
+    for crop, label in zip(crops, labels.tolist(), strict=True):
+        assert label == 0 or (crop == value_of[label]).all()
+    assert 0 < (labels == 0).sum() < 30
+
+
+def test_a_photo_in_no_folder_has_no_class(photo_folder: Path) -> None:
+    with pytest.raises(ValueError, match="lies in no folder"):
+        read_labelled(photo_folder)
+
+
 def test_photos_must_be_large_enough() -> None:
     with pytest.raises(ValueError, match="no photo is at least 64 pixels"):
         CropSampler([coordinates(63, 200)], 64)
@@ -125,15 +160,17 @@ def test_some_crops_are_flats_and_straight_gradients(monkeypatch: pytest.MonkeyP
 
 def test_batches_are_tensors_of_bytes(photo_folder: Path) -> None:
     found = CropSampler(read_photos(photo_folder), 32).batch(5, np.random.default_rng(0))
-    assert found.shape == (5, 3, 32, 32)
-    assert found.dtype == torch.uint8
+    assert found.crops.shape == (5, 3, 32, 32)
+    assert found.crops.dtype == torch.uint8
+    assert found.labels.tolist() == [0] * 5
 
 
 def test_a_batch_depends_on_seed_and_number_only(photo_folder: Path) -> None:
     sampler = CropSampler(read_photos(photo_folder), 32)
 
     def some(count: int, seed: tuple[int, ...], first: int, workers: int) -> list[torch.Tensor]:
-        return list(itertools.islice(batches(sampler, 3, seed, first, workers), count))
+        found = itertools.islice(batches(sampler, 3, seed, first, workers), count)
+        return [batch.crops for batch in found]
 
     expected = some(6, (5, 0), 0, 0)
     for other in (some(6, (5, 0), 0, 2), [*some(2, (5, 0), 0, 0), *some(4, (5, 0), 2, 1)]):

@@ -216,3 +216,26 @@ def test_the_lagrangian_is_log_spaced(small: Architecture) -> None:
 def test_psnr() -> None:
     assert psnr(0.01) == pytest.approx(20)
     assert psnr(0.0) == pytest.approx(120)
+
+
+def test_classes_teach_only_their_own_rows(small: Architecture) -> None:
+    told = dataclasses.replace(small, classes=3)
+    torch.manual_seed(0)
+    objective = Objective(told, ObjectiveSettings())
+    image, quality = torch.rand(12, 3, 32, 32), torch.linspace(0, 1, 12)
+    objective(image, quality, 1.0, np.random.default_rng(0), torch.full((12,), 2)).loss.backward()
+    for table in (objective.prior.stem_class, objective.prior.head_class):
+        assert table.grad[1].abs().sum() > 0
+        assert table.grad[[0, 2]].abs().sum() == 0
+
+
+def test_without_classes_labels_change_nothing(small: Architecture) -> None:
+    torch.manual_seed(0)
+    objective = Objective(small, ObjectiveSettings())
+    image, quality = torch.rand(4, 3, 32, 32), torch.linspace(0, 1, 4)
+
+    def loss(label: torch.Tensor | None) -> float:
+        torch.manual_seed(1)
+        return float(objective(image, quality, 1.0, np.random.default_rng(0), label).loss.detach())
+
+    assert loss(torch.zeros(4, dtype=torch.long)) == loss(None)

@@ -43,7 +43,7 @@ def started(architecture: Architecture, sampler: CropSampler, *, silent: bool) -
 
 
 def crops(sampler: CropSampler) -> torch.Tensor:
-    return sampler.batch(4, np.random.default_rng(5)).float() / 255
+    return sampler.batch(4, np.random.default_rng(5)).crops.float() / 255
 
 
 def mean_square(objective: Objective, image: torch.Tensor, quality: float, *, rounded: bool) -> float:
@@ -83,7 +83,7 @@ def test_it_codes_before_the_first_step(sampler: CropSampler) -> None:
 
 def test_every_unit_says_something_and_few_are_saturated(sampler: CropSampler) -> None:
     objective = started(NARROW, sampler, silent=False)
-    image = sampler.batch(64, np.random.default_rng(6)).float() / 255
+    image = sampler.batch(64, np.random.default_rng(6)).crops.float() / 255
     with torch.no_grad():
         value = objective.autoencoder.analyse(image, torch.ones(len(image)))
     levels = objective.autoencoder.quantise(value)
@@ -93,7 +93,7 @@ def test_every_unit_says_something_and_few_are_saturated(sampler: CropSampler) -
 
 def test_the_prior_begins_near_the_units_own_spread(sampler: CropSampler) -> None:
     objective = started(NARROW, sampler, silent=True)
-    image = sampler.batch(64, np.random.default_rng(6)).float() / 255
+    image = sampler.batch(64, np.random.default_rng(6)).crops.float() / 255
     for quality in (0.2, 0.8):
         at = torch.full((len(image),), quality)
         with torch.no_grad():
