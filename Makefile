@@ -35,8 +35,8 @@ types: $(STAMP) ## mypy --strict on the installed layout
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/typecheck .
 	cd build/typecheck && $(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p bincodec
 
-benchmark: $(STAMP) ## seconds and memory for the bundled photo, on two threads
-	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/speed.py examples/chelsea.png
+benchmark: $(STAMP) ## seconds and memory of ours and other codecs for the bundled photo, on two threads
+	$(BIN)/bincodec eval speed examples/chelsea.png --threads 2 -o build/speed
 
 format: $(STAMP) ## rewrite the sources with ruff
 	$(BIN)/ruff check --fix .

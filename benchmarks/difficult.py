@@ -106,7 +106,7 @@ CONTENT = {
 
 def lines(name: str, pixels: Pixels, codec: bincodec.Codec) -> Iterator[str]:
     """One row of the table for each quality."""
-    jpeg = peers.jpeg()
+    jpeg = peers.find("jpeg")
     for quality in QUALITIES:
         code = codec.encode(pixels, quality)
         data = codec.pack(code, verify=True)

@@ -13,3 +13,30 @@ max_pixels = click.option(
 device = click.option(
     "--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1."
 )
+
+model = click.option("--model", default="photo", show_default=True, help="A name, or a .safetensors file.")
+images = click.argument("images", metavar="IMAGES...", nargs=-1, required=True)
+
+
+def _parse_qualities(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+    """Integers in 0..100, separated by commas, to a rising tuple without repetitions."""
+    try:
+        found = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError as error:
+        msg = f"{text!r} is not a list of integers such as 0,50,100"
+        raise click.BadParameter(msg) from error
+    if found[0] < 0 or found[-1] > 100:
+        msg = f"{text!r}: qualities lie in 0..100"
+        raise click.BadParameter(msg)
+    return found
+
+
+qualities = click.option(
+    "--quality",
+    "qualities",
+    metavar="Q,Q,...",
+    callback=_parse_qualities,
+    default="0,17,33,50,67,83,100",
+    show_default=True,
+    help="Qualities of bincodec, separated by commas.",
+)

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,6 +38,19 @@ def result(text: str, facts: dict[str, Any], *, as_json: bool) -> None:
         _print_json(facts)
     else:
         click.echo(text)
+
+
+def failures(lines: Sequence[str], others: str = "the other results are complete") -> None:
+    """Name what failed, after everything that did not; `others` says what became of the rest.
+
+    Raises:
+        click.ClickException: if there is any.
+    """
+    for line in lines:
+        note(f"failed: {line}")
+    if lines:
+        msg = f"{len(lines)} failed; {others}"
+        raise click.ClickException(msg)
 
 
 @contextmanager

@@ -1,113 +1,177 @@
-"""Distortion of one image, and the distance between two rate-distortion curves."""
+"""How far a decoded picture is from its original: one number, by one of several measures."""
 
+from __future__ import annotations
+
+import importlib.metadata
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec.eval.errors import NotInstalled, UnknownMetric
 
-Curve = Sequence[tuple[float, float]]
-"""Points of (bits per pixel, PSNR in dB), in any order."""
+if TYPE_CHECKING:
+    from bincodec.eval.formats import Pixels
 
-SMALLEST_RATE_FACTOR = 3.0
-"""Over a narrower span a BD-rate says more about where two curves happen to overlap than about the codecs."""
-
-FEWEST_POINTS = 4
-"""As in Bjøntegaard's method (VCEG-M33); fewer leave the interpolation to guess."""
-
-
-class NotComparable(BincodecError):
-    """Two curves between which no BD-rate should be computed, or no means to compute it."""
+Measure = Callable[["Pixels", "Pixels"], float]
+"""Two uint8 (H, W, 3) pictures, original first, to the value of a metric."""
 
 
 @dataclass(frozen=True)
-class BdRate:
-    """Mean difference in rate at equal PSNR.
+class Scale:
+    """How a metric's values are to be read; `unit` is empty for pure numbers."""
+
+    label: str
+    unit: str
+    higher_is_better: bool
+
+
+SCALES = {
+    "psnr": Scale("PSNR", "dB", True),
+    "psnr_y": Scale("PSNR Y", "dB", True),
+    "ms_ssim": Scale("MS-SSIM", "", True),
+    "lpips": Scale("LPIPS (Alex)", "", False),
+    "ssimulacra2": Scale("SSIMULACRA2", "", True),
+    "butteraugli": Scale("Butteraugli 3-norm", "", False),
+}
+NAMES = tuple(SCALES)
+DEFAULT = ("psnr", "psnr_y", "ms_ssim")
+
+SMALLEST_MS_SSIM_SIDE = 161
+"""Five scales of an 11 x 11 window: of a smaller picture the last would be larger than the picture."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that can be measured here.
 
     Args:
-        percent: negative where the tested codec needs fewer bits than the anchor.
-        psnr: the lowest and highest PSNR in dB that both curves reach, over which the mean is taken.
-        bits_per_pixel: the tested codec's rates at these two.
+        name: one of `NAMES`.
+        label: what tables and axes call it.
+        unit: "dB", or empty for a pure number.
+        higher_is_better: whether equal pictures have the highest value.
+        about: its definition in short, and what computes it, with versions.
+        measure: gives nan for pictures too small for it; raises ValueError for other than two uint8 (H, W, 3)
+            of one shape.
     """
 
-    percent: float
-    psnr: tuple[float, float]
-    bits_per_pixel: tuple[float, float]
+    name: str
+    label: str
+    unit: str
+    higher_is_better: bool
+    about: str
+    measure: Measure
 
 
-def psnr(reference: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
-    """10 log10(255^2 / MSE) in dB over all samples of two (H, W, 3) images; inf where they are equal.
+def find(name: str, *, lpips_weights: Path | None = None) -> Metric:
+    """The metric called `name`. For LPIPS, see `lpips.load` about its weights.
 
     Raises:
-        ValueError: if they are not 8-bit images of one shape.
+        UnknownMetric: if there is none.
+        NotInstalled: if the package or program that computes it is missing.
+        Unsupported: if `lpips_weights` are not the weights of LPIPS with AlexNet.
     """
-    if reference.shape != decoded.shape or reference.dtype != np.uint8 or decoded.dtype != np.uint8:
+    measure: Measure
+    # Late imports: what needs torch is not always asked for.
+    if name == "psnr":
+        about, measure = "10 log10(255^2 / MSE), over all R, G and B samples", psnr
+    elif name == "psnr_y":
+        about, measure = "PSNR of the luma of ITU-R BT.601, full range, rounded to 8 bits", psnr_y
+    elif name == "ms_ssim":
+        _pytorch_msssim()
+        version = importlib.metadata.version("pytorch-msssim")
+        about, measure = f"of R, G and B, mean over channels; pytorch-msssim {version}", ms_ssim
+    elif name == "lpips":
+        from bincodec.eval import lpips
+
+        about, measure = lpips.load(lpips_weights)
+    elif name == "ssimulacra2":
+        from bincodec.eval import programs
+
+        about, measure = programs.ssimulacra2()
+    elif name == "butteraugli":
+        from bincodec.eval import programs
+
+        about, measure = programs.butteraugli()
+    else:
+        msg = f"no metric is called {name!r}; there are {', '.join(NAMES)}"
+        raise UnknownMetric(msg)
+    scale = SCALES[name]
+    return Metric(name, scale.label, scale.unit, scale.higher_is_better, about, measure)
+
+
+def require_alike(reference: Pixels, decoded: Pixels) -> None:
+    """Refuse what NumPy would broadcast or a metric would take on the wrong scale.
+
+    Raises:
+        ValueError: unless both are uint8 (H, W, 3), of one shape.
+    """
+    both = (reference, decoded)
+    right = all(image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 for image in both)
+    if not right or reference.shape != decoded.shape:
         msg = (
-            "PSNR is defined here for two 8-bit images of one shape, "
-            f"not for {reference.dtype} {reference.shape} and {decoded.dtype} {decoded.shape}"
+            "metrics compare two 8-bit images of one shape (H, W, 3), "
+            f"not {reference.dtype} {reference.shape} and {decoded.dtype} {decoded.shape}"
         )
         raise ValueError(msg)
+
+
+def psnr(reference: Pixels, decoded: Pixels) -> float:
+    """10 log10(255^2 / MSE) in dB over all samples of two uint8 (H, W, 3) pictures; inf where they are equal.
+
+    Raises:
+        ValueError: if they are not two such pictures of one shape.
+    """
+    require_alike(reference, decoded)
+    return _decibels(reference, decoded)
+
+
+def psnr_y(reference: Pixels, decoded: Pixels) -> float:
+    """PSNR in dB of luma alone, as Pillow's mode L has it: Y = (299 R + 587 G + 114 B) / 1000, 8-bit, 0..255.
+
+    That is ITU-R BT.601 in full range, the Y of JPEG; figures for video are of a range of 16..235 and differ.
+
+    Raises:
+        ValueError: as `psnr`.
+    """
+    require_alike(reference, decoded)
+    before, after = (np.asarray(Image.fromarray(image).convert("L")) for image in (reference, decoded))
+    return _decibels(before, after)
+
+
+def _decibels(reference: Pixels, decoded: Pixels) -> float:
     mse = float(np.mean((reference.astype(np.float64) - decoded) ** 2))
     return 10 * math.log10(255**2 / mse) if mse > 0 else math.inf
 
 
-def bd_rate(anchor: Curve, tested: Curve) -> BdRate:
-    """Bjøntegaard's mean difference in rate of `tested` against `anchor`: PCHIP over PSNR, on log rate.
+def ms_ssim(reference: Pixels, decoded: Pixels) -> float:
+    """Multi-scale structural similarity (Wang, Simoncelli and Bovik 2003), 0..1, mean over R, G and B.
+
+    With the paper's five scales and weights; nan where a side is under 161 pixels.
 
     Raises:
-        NotComparable: if a curve has fewer than 4 points or does not rise strictly, if the rates of the
-            common PSNR range span less than a factor of 3 on either curve, or without the package
-            `bjontegaard`.
+        ValueError: as `psnr`.
+        NotInstalled: without the package `pytorch-msssim`.
     """
-    rates_anchor, psnr_anchor = _rising(anchor, "the anchor")
-    rates_tested, psnr_tested = _rising(tested, "the tested curve")
-    lowest, highest = max(psnr_anchor[0], psnr_tested[0]), min(psnr_anchor[-1], psnr_tested[-1])
-    if lowest >= highest:
-        msg = (
-            f"no common PSNR: the anchor has {psnr_anchor[0]:.2f}-{psnr_anchor[-1]:.2f} dB, "
-            f"the tested curve {psnr_tested[0]:.2f}-{psnr_tested[-1]:.2f} dB"
-        )
-        raise NotComparable(msg)
+    require_alike(reference, decoded)
+    if min(reference.shape[:2]) < SMALLEST_MS_SSIM_SIDE:
+        return math.nan
+    import torch
+
+    tensors = [torch.tensor(image).permute(2, 0, 1)[None].float() for image in (reference, decoded)]
+    with torch.inference_mode():
+        return float(_pytorch_msssim().ms_ssim(*tensors, data_range=255))
+
+
+def _pytorch_msssim() -> Any:
     try:
-        # Late: the package imports Matplotlib.
-        import bjontegaard
+        # Late: it is not always there, and imports torch.
+        import pytorch_msssim
     except ImportError as error:
-        msg = "BD-rates need the package bjontegaard: pip install 'bincodec[eval]'"
-        raise NotComparable(msg) from error
-    percent, log_rate_anchor, log_rate_tested = bjontegaard.bd_rate(
-        rates_anchor,
-        psnr_anchor,
-        rates_tested,
-        psnr_tested,
-        method="pchip",
-        require_matching_points=False,
-        interpolators=True,
-        min_overlap=0,
-    )
-    ends = [10 ** curve(np.array([lowest, highest])) for curve in (log_rate_anchor, log_rate_tested)]
-    factor = min(float(last / first) for first, last in ends)
-    if factor < SMALLEST_RATE_FACTOR:
-        msg = (
-            f"the common range {lowest:.2f}-{highest:.2f} dB spans a factor of {factor:.2f} in rate, "
-            f"less than {SMALLEST_RATE_FACTOR:g}"
-        )
-        raise NotComparable(msg)
-    first, last = ends[1]
-    return BdRate(float(percent), (lowest, highest), (float(first), float(last)))
-
-
-def _rising(curve: Curve, name: str) -> tuple[list[float], list[float]]:
-    """Rates and PSNRs in order; interpolation is meaningless unless both rise strictly and are finite."""
-    points = sorted(curve)
-    if len(points) < FEWEST_POINTS:
-        msg = f"{name} has {len(points)} points, fewer than {FEWEST_POINTS}"
-        raise NotComparable(msg)
-    rates, values = [rate for rate, _ in points], [value for _, value in points]
-    rises = bool(np.all(np.diff(rates) > 0) and np.all(np.diff(values) > 0))
-    if not (rises and rates[0] > 0 and math.isfinite(values[0]) and math.isfinite(values[-1])):
-        msg = f"{name} does not rise strictly and finitely in rate and PSNR"
-        raise NotComparable(msg)
-    return rates, values
+        msg = "MS-SSIM needs the package pytorch-msssim: pip install 'bincodec[eval]'"
+        raise NotInstalled(msg) from error
+    return pytorch_msssim

@@ -5,33 +5,40 @@ A setting is an integer that rises with the rate. What it means is the codec's o
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
-from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import PIL
-from numpy.typing import NDArray
-from PIL import Image, features
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec import __version__
+from bincodec.eval.errors import UnknownCodec
+from bincodec.eval.formats import FORMATS, Format, Values
+from bincodec.eval.formats import Pixels as Pixels
+from bincodec.eval.spec import Option, Spec, numbers, parse
 
 if TYPE_CHECKING:
     from bincodec.codec import Codec
-
-Pixels = NDArray[np.uint8]
+    from bincodec.models import ModelCard
 
 QUALITIES = (0, 17, 33, 50, 67, 83, 100)
 """The seven steps in which bincodec's range of qualities is reported."""
 
+OPTIONS = (
+    Option("model", "photo"),
+    Option("device", "cpu"),
+    Option("layers", "all", ("all", *numbers(1, 16))),
+    Option("effort", "0", numbers(0, 9)),
+    Option("kernel", "auto", ("auto", "conv", "matmul", "float64", "int64")),
+)
+"""What a spec of bincodec may say."""
 
-class UnknownCodec(BincodecError, ValueError):
-    """No adapter has that name."""
-
-
-class NotInstalled(BincodecError):
-    """A codec that there is an adapter for, but that this Pillow was built without."""
+NAMES = ("bincodec", *FORMATS)
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,13 @@ class Peer:
     """A codec under measurement.
 
     Args:
-        name: what tables call it.
-        about: versions and fixed options, and what a setting is.
-        settings: the grid that a sweep takes by default.
+        name: what tables call it, the label of its spec.
+        about: versions and all options, and what a setting is: whatever may change a file or its picture.
+        settings: the grid that a sweep takes.
         limits: the lowest and highest setting there is.
         encode: uint8 (H, W, 3) and a setting to a complete file.
         decode: a complete file to uint8 (H, W, 3).
+        prepare: loads what the two need, so that the first of them is not timed with it.
     """
 
     name: str
@@ -61,6 +69,7 @@ class Peer:
     limits: tuple[int, int]
     encode: Callable[[Pixels, int], bytes]
     decode: Callable[[bytes], Pixels]
+    prepare: Callable[[], object] = lambda: None
 
     def __call__(self, pixels: Pixels, setting: int) -> Encoded:
         """Encode, then decode from nothing but the bytes."""
@@ -68,98 +77,113 @@ class Peer:
         return Encoded(data, self.decode(data))
 
 
-def find(name: str, *, model: str = "photo", device: str = "cpu") -> Peer:
-    """The codec called `name`; `model` and `device` are for bincodec.
+def find(text: str, *, model: str = "photo", device: str = "cpu") -> Peer:
+    """The codec that a spec names; bincodec takes `model` and `device` unless its spec says otherwise.
 
     Raises:
-        UnknownCodec: if there is no such adapter.
-        NotInstalled: if this Pillow cannot write the format.
-        WrongModel, Unsupported: as `Codec.load`.
+        UnknownCodec: if there is no such codec, option or setting.
+        NotInstalled: if its package is missing, or this Pillow cannot write the format.
+        WrongModel, Unsupported: as `bincodec.models.find`.
     """
-    if name == "bincodec":
-        from bincodec.codec import Codec
+    return build(read_spec(text, model=model, device=device))
 
-        return bincodec(Codec.load(model, device))
-    if name not in _PILLOW:
-        msg = f"no codec is called {name!r}; there are {', '.join(NAMES)}"
-        raise UnknownCodec(msg)
-    return _PILLOW[name]()
+
+def read_spec(text: str, *, model: str = "photo", device: str = "cpu") -> Spec:
+    """The spec of a codec, with `model` and `device` as bincodec's usual ones.
+
+    Raises:
+        UnknownCodec: if there is no such codec or option.
+    """
+    known = {"bincodec": OPTIONS, **{name: kind.options for name, kind in FORMATS.items()}}
+    return parse(text, known, {"bincodec": {"model": model, "device": device}})
+
+
+def build(spec: Spec) -> Peer:
+    """The adapter for a spec. Nothing large is loaded before it is used; raises as `find`."""
+    peer = _build_bincodec(spec) if spec.codec == "bincodec" else _through_pillow(spec, FORMATS[spec.codec])
+    low, high = peer.limits
+    for setting in spec.settings:
+        if not low <= setting <= high:
+            msg = f"{spec.label}: setting {setting} is not in {low}..{high}"
+            raise UnknownCodec(msg)
+    return replace(peer, settings=spec.settings) if spec.settings else peer
+
+
+def _through_pillow(spec: Spec, file_format: Format) -> Peer:
+    return Peer(
+        spec.label,
+        file_format.about(spec.codec, spec.values),
+        file_format.settings,
+        file_format.limits,
+        functools.partial(file_format.encode, spec.values),
+        file_format.decode,
+    )
 
 
 def bincodec(codec: Codec) -> Peer:
     """A loaded codec of this project; a setting is its quality."""
+    about = _about_bincodec(codec.model.card, {"device": codec.device})
+    return _bincodec("bincodec", about, lambda: codec)
+
+
+def _build_bincodec(spec: Spec) -> Peer:
+    from bincodec import models
+
+    values = spec.values
+    card = models.find(values["model"])
+    layers = None if values["layers"] == "all" else int(values["layers"])
+    if layers is not None and layers > card.architecture.layers:
+        msg = f"{spec.label}: {card.name} has {card.architecture.layers} layers"
+        raise UnknownCodec(msg)
+    if values["device"] != "cpu":
+        from bincodec.settings import checked_device
+
+        checked_device(values["device"])
+
+    @functools.cache
+    def load() -> Codec:
+        from bincodec.codec import Codec
+
+        return Codec.load(str(card.path), values["device"], values["kernel"])  # type: ignore[arg-type]
+
+    return _bincodec(spec.label, _about_bincodec(card, values), load, layers, int(values["effort"]))
+
+
+def _bincodec(
+    name: str, about: str, load: Callable[[], Codec], layers: int | None = None, effort: int = 0
+) -> Peer:
+    def encode(pixels: Pixels, quality: int) -> bytes:
+        codec = load()
+        code = codec.encode(pixels, quality, effort=effort)
+        if layers is not None and layers < code.layers:
+            # A mean correction was measured on the picture of all layers.
+            code = replace(code, levels=code.levels[:layers], maximum=code.maximum[:layers], ancillary=())
+        return codec.pack(code)
 
     def decode(data: bytes) -> Pixels:
+        codec = load()
         return np.asarray(codec.decode(codec.unpack(data)).convert("RGB"))
 
-    return Peer(
-        "bincodec",
-        f"model {codec.model.card.name} ({codec.model.card.fingerprint.hex()}) on {codec.device}; quality",
-        QUALITIES,
-        (0, 100),
-        lambda pixels, quality: codec.pack(codec.encode(pixels, quality)),
-        decode,
+    return Peer(name, about, QUALITIES, (0, 100), encode, decode, load)
+
+
+def _about_bincodec(card: ModelCard, values: Values) -> str:
+    """The fingerprint covers the prior alone, and a version number not what was edited since."""
+    options = ", ".join(f"{name}={value}" for name, value in values.items() if name != "model")
+    return (
+        f"bincodec {__version__} (code {_code_digest()}), torch {version('torch')}; "
+        f"model {card.name} ({card.fingerprint.hex()}, pixels {card.pixel_digest[:8]}); {options}; quality"
     )
 
 
-def jpeg() -> Peer:
-    """JPEG with optimised Huffman tables, progressive scans and 4:2:0 chroma: the anchor of BD-rates."""
-    grid = (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 95)
-    fixed = {"optimize": True, "progressive": True, "subsampling": "4:2:0"}
-    return _through_pillow("jpeg", "JPEG", "libjpeg_turbo", grid, (1, 95), lambda q: {"quality": q, **fixed})
+@functools.cache
+def _code_digest() -> str:
+    """Eight hexadecimal digits of what coding is programmed in."""
+    import bincodec as package
+    from bincodec import bitstream
 
-
-def webp() -> Peer:
-    """Lossy WebP with its slowest, best method."""
-    grid = (0, 5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95)
-    return _through_pillow("webp", "WEBP", "webp", grid, (0, 100), lambda q: {"quality": q, "method": 6})
-
-
-def avif() -> Peer:
-    """AVIF as Pillow writes it unless told otherwise: 4:2:0, speed 6, the encoder's default tuning."""
-    grid = (10, 20, 25, 30, 35, 40, 50, 60, 70, 80, 90)
-    return _through_pillow("avif", "AVIF", "avif", grid, (0, 100), lambda q: {"quality": q, "speed": 6})
-
-
-def jp2() -> Peer:
-    """JPEG 2000 with the 9/7 wavelet and a rate target; a setting is hundredths of a bit per pixel."""
-    grid = (6, 9, 12, 18, 25, 35, 50, 65, 80, 100, 140, 200)
-
-    def options(setting: int) -> dict[str, Any]:
-        # Pillow takes the ratio to 24 bits per pixel.
-        layers = [round(2400 / setting, 2)]
-        return {"quality_mode": "rates", "quality_layers": layers, "irreversible": True, "mct": 1}
-
-    return _through_pillow("jp2", "JPEG2000", "jpg_2000", grid, (1, 2400), options)
-
-
-_PILLOW = {"jpeg": jpeg, "webp": webp, "avif": avif, "jp2": jp2}
-NAMES = ("bincodec", *_PILLOW)
-
-
-def _through_pillow(
-    name: str,
-    file_format: str,
-    feature: str,
-    settings: tuple[int, ...],
-    limits: tuple[int, int],
-    options: Callable[[int], dict[str, Any]],
-) -> Peer:
-    Image.init()
-    if file_format not in Image.SAVE:
-        msg = f"{name}: this Pillow was built without {file_format}"
-        raise NotInstalled(msg)
-
-    def encode(pixels: Pixels, setting: int) -> bytes:
-        buffer = BytesIO()
-        Image.fromarray(pixels).save(buffer, format=file_format, **options(setting))
-        return buffer.getvalue()
-
-    def decode(data: bytes) -> Pixels:
-        with Image.open(BytesIO(data), formats=[file_format]) as image:
-            return np.asarray(image.convert("RGB"))
-
-    library = f"{feature} {features.version(feature)}"
-    shown = ", ".join(f"{key}={value}" for key, value in options(settings[0]).items() if key != "quality")
-    about = f"Pillow {PIL.__version__}, {library}; {shown}"
-    return Peer(name, about, settings, limits, encode, decode)
+    digest = hashlib.sha256()
+    for module in (package, bitstream):
+        for path in sorted(Path(inspect.getfile(module)).parent.glob("*.py")):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:8]

@@ -1,26 +1,37 @@
-"""What the prior's bits cost: as integers, as the float network they came from, raw, and in a file."""
+"""What the prior's bits cost: raw, under frequencies, in fewer passes, as integers, in float, and in a file.
+
+The same levels are priced each time. An order of n passes is the model's own with consecutive passes merged
+into n groups of as equal numbers as can be (`bincodec.order.merged`): every level of a group is priced from
+what the groups before it revealed, those of the first from nothing but the quality. The network is the same
+throughout, and it was trained for the whole order: one that was trained for few passes might need fewer bits
+in them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bincodec.architecture import QUALITIES, Architecture
-from bincodec.bitstream.errors import Unsupported, WrongModel
-from bincodec.code import BinaryCode
-from bincodec.train.objective import Objective, ObjectiveSettings
-from bincodec.train.validate import layer_bits
-from bincodec.train.weights import read_weights
+from bincodec import coding
+from bincodec.architecture import Architecture
+from bincodec.code import BinaryCode, Levels
 
 if TYPE_CHECKING:
     from bincodec.codec import Codec
-    from bincodec.eval.peers import Pixels
+    from bincodec.eval.float_prior import FloatPrior
+    from bincodec.eval.formats import Pixels
+
+SCHEMA = 2
+"""Raised when a key of prior.json is renamed, removed or given another meaning."""
+
+FEWER_PASSES = (1, 2, 4, 8)
+"""Orders that are priced beside the complete one, where it is longer."""
 
 OVERHEAD_BYTES = 96
 OVERHEAD_SHARE = 0.001
@@ -34,8 +45,10 @@ class PriorRow:
     Args:
         file_bytes: the complete file.
         raw_bits: the levels as plain binary numbers.
-        integer_bits: the sum of -log2 of the coded probabilities, which are the integer prior's.
-        float_bits: the same levels under the float prior, None where there is none at hand.
+        frequency_bits: the levels under `Frequencies`.
+        integer_by_passes: the sum of -log2 of the integer prior's probabilities, by number of passes; the
+            largest number is the coding order, and its sum is what files are coded with.
+        float_by_passes: the same under the float prior, empty where there is none at hand.
     """
 
     image: str
@@ -43,8 +56,19 @@ class PriorRow:
     pixels: int
     file_bytes: int
     raw_bits: int
-    integer_bits: float
-    float_bits: float | None
+    frequency_bits: float
+    integer_by_passes: Mapping[int, float]
+    float_by_passes: Mapping[int, float]
+
+    @property
+    def integer_bits(self) -> float:
+        """With all passes."""
+        return self.integer_by_passes[max(self.integer_by_passes)]
+
+    @property
+    def float_bits(self) -> float | None:
+        """With all passes."""
+        return self.float_by_passes[max(self.float_by_passes)] if self.float_by_passes else None
 
     @property
     def overhead_bytes(self) -> float:
@@ -63,54 +87,73 @@ class PriorRow:
 
 
 @dataclass(frozen=True)
-class FloatPrior:
-    """The float network behind a model's integers, from the weights that training leaves."""
+class Frequencies:
+    """Static frequencies of each unit's levels, by layer (units, J + 1): a prior that sees no context.
 
-    objective: Objective
+    Level frequencies are per-bit frequencies: those of each z_j among the levels that reach it, multiplied.
+    Measured on the very codes that they price, and not charged for, they flatter themselves; more so the
+    fewer the images.
+    """
+
+    counts: tuple[NDArray[np.int64], ...]
 
     @classmethod
-    def load(cls, path: Path, architecture: Architecture) -> FloatPrior:
-        """Read float weights, a run's or those beside a model file.
-
-        Raises:
-            Unsupported: if it is not one.
-            WrongModel: if its architecture is another.
-        """
-        weights, metadata = read_weights(path)
-        found = metadata.get("architecture")
-        if found is not None and Architecture.from_json(found) != architecture:
-            msg = f"{path} holds a network of another architecture than the model"
-            raise WrongModel(msg)
-        objective = Objective(architecture, ObjectiveSettings())
-        try:
-            objective.load_state_dict(weights)
-        except RuntimeError as error:
-            msg = f"{path} does not hold the float weights of this architecture"
-            raise Unsupported(msg) from error
-        return cls(objective.requires_grad_(False).eval())
+    def measure(cls, codes: Iterable[BinaryCode]) -> Frequencies:
+        """Counts over all sites of codes of one model."""
+        by_code = [
+            [_count(levels, top) for levels, top in zip(code.levels, code.maximum, strict=True)]
+            for code in codes
+        ]
+        return cls(tuple(np.sum(layer, axis=0) for layer in zip(*by_code, strict=True)))
 
     def bits(self, code: BinaryCode) -> float:
-        """The sum of -log2 of this prior's probabilities of a code's levels, in coding order."""
-        centred = np.concatenate(
-            [levels - np.float32(top / 2) for levels, top in zip(code.levels, code.maximum, strict=True)]
-        )
-        quality = torch.tensor([code.quality / (QUALITIES - 1)])
-        return float(layer_bits(self.objective, torch.from_numpy(centred)[None], quality).sum())
+        """The sum of -log2 of the frequencies of one of these codes' levels."""
+        total = 0.0
+        for counts, levels, top in zip(self.counts, code.levels, code.maximum, strict=True):
+            own = _count(levels, top)
+            frequency = counts / counts.sum(1, keepdims=True)
+            total -= float((own[own > 0] * np.log2(frequency[own > 0])).sum())
+        return total
 
 
-def measure(
-    codec: Codec, image: str, pixels: Pixels, quality: int, float_prior: FloatPrior | None = None
+def _count(levels: Levels, maximum: int) -> NDArray[np.int64]:
+    """How often each unit (rows) has each level (columns)."""
+    units = len(levels)
+    cells = levels.reshape(units, -1) + (maximum + 1) * np.arange(units)[:, None]
+    return np.bincount(cells.ravel(), minlength=units * (maximum + 1)).reshape(units, maximum + 1)
+
+
+def integer_bits(codec: Codec, code: BinaryCode, passes: int) -> float:
+    """The sum of -log2 of the integer prior's probabilities in an order of `passes` passes."""
+    priced = coding.Priced(code.levels)
+    coding.run(codec.model.prior, code.quality, code.grid, code.layers, priced, groups=passes)
+    return float(priced.bits.sum())
+
+
+def orders(architecture: Architecture) -> tuple[int, ...]:
+    """The numbers of passes that are priced; the last is all."""
+    every = sum(architecture.layer_phases)
+    return (*(count for count in FEWER_PASSES if count < every), every)
+
+
+def price(
+    codec: Codec,
+    image: str,
+    code: BinaryCode,
+    frequencies: Frequencies,
+    float_prior: FloatPrior | None = None,
 ) -> PriorRow:
-    """Code one picture, uint8 (H, W, 3), and price its levels."""
-    code = codec.encode(pixels, quality)
+    """Price the levels of one code of the model's every layer."""
+    counts = orders(codec.model.card.architecture)
     return PriorRow(
         image,
-        quality,
+        code.quality,
         code.width * code.height,
         len(codec.pack(code)),
         sum(levels.size * top.bit_length() for levels, top in zip(code.levels, code.maximum, strict=True)),
-        float(codec.cost(code).sum()),
-        None if float_prior is None else float_prior.bits(code),
+        frequencies.bits(code),
+        {count: integer_bits(codec, code, count) for count in counts},
+        {} if float_prior is None else {count: float_prior.bits(code, count) for count in counts},
     )
 
 
@@ -122,41 +165,116 @@ def measure_all(
     *,
     progress: bool = False,
 ) -> list[PriorRow]:
-    """Every picture at every quality."""
-    cells = [(image, quality) for image in pictures for quality in qualities]
-    return [
-        measure(codec, image, pictures[image], quality, float_prior)
-        for image, quality in tqdm(cells, desc="files", unit="file", disable=None if progress else True)
+    """Every picture, uint8 (H, W, 3), at every quality; frequencies are those of all pictures at one."""
+    rows = []
+    total = len(pictures) * len(qualities)
+    with tqdm(total=total, desc="files", unit="file", disable=None if progress else True) as bar:
+        for quality in qualities:
+            codes = {image: codec.encode(pixels, quality) for image, pixels in pictures.items()}
+            frequencies = Frequencies.measure(codes.values())
+            for image, code in codes.items():
+                rows.append(price(codec, image, code, frequencies, float_prior))
+                bar.update()
+    return rows
+
+
+def as_json(rows: Sequence[PriorRow], codec: Codec) -> dict[str, Any]:
+    """Content of prior.json: `rows` by image and quality, `orders` by image, quality, prior and passes."""
+    every = orders(codec.model.card.architecture)[-1]
+    flat = [
+        {
+            "image": row.image,
+            "quality": row.quality,
+            "pixels": row.pixels,
+            "file_bytes": row.file_bytes,
+            "raw_bits": row.raw_bits,
+            "frequency_bits": row.frequency_bits,
+            "integer_bits": row.integer_bits,
+            "float_bits": row.float_bits,
+        }
+        for row in rows
     ]
+    by_order = [
+        {"image": row.image, "quality": row.quality, "prior": prior, "passes": passes, "bits": bits}
+        for row in rows
+        for prior, found in (("integer", row.integer_by_passes), ("float", row.float_by_passes))
+        for passes, bits in found.items()
+    ]
+    return {
+        "schema": SCHEMA,
+        "model": codec.model.card.name,
+        "fingerprint": codec.model.card.fingerprint.hex(),
+        "passes": every,
+        "rows": flat,
+        "orders": by_order,
+    }
 
 
 def text(rows: Sequence[PriorRow]) -> str:
-    """Means by quality in bits per pixel, mean and worst loss to integers, mean and worst overhead."""
-    head = f"{'quality':>8}{'raw':>9}{'float':>9}{'integer':>9}{'file':>9}{'lost %':>9}{'worst':>8}"
-    lines = [
-        f"{len({row.image for row in rows})} images, bits per pixel; overhead in bytes over the sum of -log2",
-        head + f"{'overhead':>10}{'worst':>8}{'over budget':>13}",
-    ]
-    by_quality: dict[int, list[PriorRow]] = {}
+    """Means by quality: rates, what the prior and its passes save, what the file and integers cost."""
+    groups: dict[str, list[PriorRow]] = {}
     for row in rows:
-        by_quality.setdefault(row.quality, []).append(row)
-    lines += [_line(f"{quality}", found) for quality, found in by_quality.items()]
-    return "\n".join([*lines, _line("all", rows)])
+        groups.setdefault(str(row.quality), []).append(row)
+    if len(groups) > 1:
+        groups["all"] = list(rows)
+    images, passes = len({row.image for row in rows}), list(rows[0].integer_by_passes)
+    steps = ["raw to freq.", "freq. to 1", *(f"{few} to {more}" for few, more in itertools.pairwise(passes))]
+    tables = [
+        f"Bits per pixel of the same levels, means over {images} image{'s' * (images > 1)}; "
+        f"by number of passes of the integer prior, {passes[-1]} in the file",
+        _table(["quality", "raw", "frequencies", *map(str, passes), "file"], groups, _rates),
+        "Saved by each step, %, and by the prior with all passes over raw and frequencies",
+        _table(["quality", *steps, "over raw", "over freq."], groups, _savings),
+        "Bytes of the file over the sum of -log2; files over the budget",
+        _table(["quality", "mean", "worst", "over budget"], groups, _overhead),
+    ]
+    if all(row.float_by_passes for row in rows):
+        tables += [
+            "Bits per pixel by number of passes of the float prior; what integers add with all passes, %",
+            _table(["quality", *map(str, passes), "added", "worst"], groups, _float_rates),
+        ]
+    return "\n".join(tables)
 
 
-def _line(label: str, rows: Sequence[PriorRow]) -> str:
-    rates = (
-        [row.raw_bits / row.pixels for row in rows],
-        [row.float_bits / row.pixels for row in rows if row.float_bits is not None],
-        [row.integer_bits / row.pixels for row in rows],
-        [8 * row.file_bytes / row.pixels for row in rows],
+def _table(
+    head: Sequence[str],
+    groups: Mapping[str, Sequence[PriorRow]],
+    cells: Callable[[Sequence[PriorRow]], list[str]],
+) -> str:
+    lines = [head, *([label, *cells(rows)] for label, rows in groups.items())]
+    widths = [max(9, len(name) + 2) for name in head]
+    return "\n".join(
+        "".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines
     )
-    lost = [row.lost_percent for row in rows if row.lost_percent is not None]
+
+
+def _mean_rates(rows: Sequence[PriorRow]) -> list[float]:
+    """Means over rows, in bits per pixel: raw, frequencies, then by number of passes."""
+    rates = [
+        [bits / row.pixels for bits in (row.raw_bits, row.frequency_bits, *row.integer_by_passes.values())]
+        for row in rows
+    ]
+    return [float(rate) for rate in np.mean(rates, axis=0)]
+
+
+def _rates(rows: Sequence[PriorRow]) -> list[str]:
+    file = float(np.mean([8 * row.file_bytes / row.pixels for row in rows]))
+    return [f"{rate:.4f}" for rate in (*_mean_rates(rows), file)]
+
+
+def _savings(rows: Sequence[PriorRow]) -> list[str]:
+    rates = _mean_rates(rows)
+    pairs = [*itertools.pairwise(rates), (rates[0], rates[-1]), (rates[1], rates[-1])]
+    return [f"{100 * (1 - after / before):.1f}" for before, after in pairs]
+
+
+def _overhead(rows: Sequence[PriorRow]) -> list[str]:
     overhead = [row.overhead_bytes for row in rows]
     over = sum(row.overhead_bytes > row.budget_bytes for row in rows)
-    return (
-        f"{label:>8}"
-        + "".join(f"{np.mean(rate):>9.4f}" if rate else f"{'-':>9}" for rate in rates)
-        + (f"{np.mean(lost):>+9.3f}{max(lost):>+8.3f}" if lost else f"{'-':>9}{'-':>8}")
-        + f"{np.mean(overhead):>10.1f}{max(overhead):>8.1f}{over:>13}"
-    )
+    return [f"{np.mean(overhead):.1f}", f"{max(overhead):.1f}", f"{over}"]
+
+
+def _float_rates(rows: Sequence[PriorRow]) -> list[str]:
+    rates = np.mean([[bits / row.pixels for bits in row.float_by_passes.values()] for row in rows], axis=0)
+    lost = [row.lost_percent for row in rows if row.lost_percent is not None]
+    return [*(f"{rate:.4f}" for rate in rates), f"{np.mean(lost):+.3f}", f"{max(lost):+.3f}"]

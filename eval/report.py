@@ -1,78 +1,221 @@
-"""What a run says: tables for people, JSON for programs."""
+"""What a run says: tables for people, JSON and CSV for programs."""
 
+import csv
 import dataclasses
+import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from bincodec.eval.metrics import BdRate, NotComparable, bd_rate
+from bincodec.eval.curves import Curve, NotComparable, PublishedCurve, bd_psnr, bd_rate
+from bincodec.eval.metrics import Metric
 from bincodec.eval.peers import Peer
-from bincodec.eval.sweep import Failure, Point, Sweep, means
+from bincodec.eval.sweep import Failure, Point, Row, Sweep, means
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when a key of the JSON is renamed, removed or given another meaning."""
 
 ANCHOR = "jpeg"
 
+IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")
+"""Metrics whose mean difference at equal rate is a gain in dB."""
 
-def bd_rates(points: Sequence[Point], anchor: str = ANCHOR) -> dict[str, BdRate | str]:
-    """BD-rate by codec against `anchor`, or why there is none; empty without rows of the anchor."""
-    curves: dict[str, list[tuple[float, float]]] = {}
-    for point in points:
-        curves.setdefault(point.codec, []).append((point.bits_per_pixel, point.psnr))
-    result: dict[str, BdRate | str] = {}
-    for codec in curves.keys() - {anchor} if anchor in curves else ():
+_DIGITS = {"ms_ssim": 5, "lpips": 4}
+"""Decimals in tables, where they are not 3."""
+
+
+@dataclass(frozen=True)
+class Bd:
+    """One codec or published curve against the anchor, by one metric.
+
+    Args:
+        rate_percent: mean difference in rate at equal quality, None where there is a `reason`.
+        gain_db: mean difference in quality at equal rate, None too where it is not in dB or not comparable.
+        low: with `high`, the ends of the range of quality that the rate is a mean over.
+        high: see `low`.
+        bits_per_pixel: the codec's rates at the two.
+        reason: why there is no number.
+    """
+
+    codec: str
+    metric: str
+    anchor: str
+    rate_percent: float | None = None
+    gain_db: float | None = None
+    low: float | None = None
+    high: float | None = None
+    bits_per_pixel: tuple[float, float] | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run with what it is compared to.
+
+    Args:
+        anchor: the label of a codec or the name of a published curve; without its points there is no BD-rate.
+    """
+
+    sweep: Sweep
+    codecs: tuple[Peer, ...]
+    metrics: tuple[Metric, ...]
+    published: tuple[PublishedCurve, ...] = ()
+    anchor: str = ANCHOR
+
+    def points(self) -> list[Point]:
+        """Means over the images."""
+        return means(self.sweep.rows)
+
+    def bd(self) -> list[Bd]:
+        """Every codec and published curve against the anchor, by every metric that both have."""
+        curves = self._curves()
+        return [
+            _distance(codec, metric.name, self.anchor, curves)
+            for metric in self.metrics
+            if metric.name in curves.get(self.anchor, {})
+            for codec in curves
+            if codec != self.anchor and metric.name in curves[codec]
+        ]
+
+    def _curves(self) -> dict[str, dict[str, Curve]]:
+        curves: dict[str, dict[str, Curve]] = {}
+        for point in self.points():
+            for name, value in point.metrics.items():
+                values = curves.setdefault(point.codec, {})
+                values[name] = [*values.get(name, ()), (point.bits_per_pixel, value)]
+        curves |= {curve.name: dict(curve.metric_points) for curve in self.published}
+        return curves
+
+
+def _distance(codec: str, metric: str, anchor: str, curves: Mapping[str, Mapping[str, Curve]]) -> Bd:
+    reference, tested = curves[anchor][metric], curves[codec][metric]
+    try:
+        rate = bd_rate(reference, tested, metric)
+    except NotComparable as reason:
+        return Bd(codec, metric, anchor, reason=str(reason))
+    gain = None
+    if metric in IN_DECIBELS:
         try:
-            result[codec] = bd_rate(curves[anchor], curves[codec])
-        except NotComparable as reason:
-            result[codec] = str(reason)
-    return {codec: result[codec] for codec in curves if codec in result}
+            gain = bd_psnr(reference, tested, metric).gain
+        except NotComparable:
+            # Curves may overlap in quality and not in rate.
+            gain = None
+    return Bd(codec, metric, anchor, rate.percent, gain, rate.low, rate.high, rate.bits_per_pixel)
 
 
-def text(result: Sweep, anchor: str = ANCHOR) -> str:
-    """Rate and PSNR at each setting, then the BD-rates with the range that each was computed on."""
-    points = means(result.rows)
+def text(report: Report) -> str:
+    """Means at each setting, then what lies between the anchor and the others, with the range of each."""
+    points = report.points()
+    count = len({row.image for row in report.sweep.rows})
+    width = max([len("codec"), *(len(point.codec) for point in points)])
+    titles = [f"{metric.label} {metric.unit}".strip() for metric in report.metrics]
+    head = f"{'codec':<{width}}{'setting':>9}{'bits/pixel':>12}"
     lines = [
-        f"Means over {len({row.image for row in result.rows})} images",
-        f"{'codec':<10}{'setting':>8}{'bits/pixel':>12}{'PSNR dB':>10}",
-        *(f"{p.codec:<10}{p.setting:>8}{p.bits_per_pixel:>12.4f}{p.psnr:>10.3f}" for p in points),
+        f"Means over {count} {'image' if count == 1 else 'images'}",
+        head + "".join(f"  {t:>9}" for t in titles),
     ]
-    rates = bd_rates(points, anchor)
-    if rates:
-        lines += ["", f"BD-rate against {anchor} (PSNR, PCHIP)"]
-        lines += [f"{codec:<10}{_bd_line(rate)}" for codec, rate in rates.items()]
-    return "\n".join(lines)
+    for point in points:
+        cells = [
+            f"  {number(metric.name, point.metrics[metric.name]):>{max(9, len(title))}}"
+            for metric, title in zip(report.metrics, titles, strict=True)
+        ]
+        lines.append(
+            f"{point.codec:<{width}}{point.setting:>9}{point.bits_per_pixel:>12.4f}" + "".join(cells)
+        )
+    return "\n".join([*lines, *_bd_lines(report), *_sources(report)])
 
 
-def _bd_line(rate: BdRate | str) -> str:
-    if isinstance(rate, str):
-        return f"none: {rate}"
-    low, high = rate.psnr
-    first, last = rate.bits_per_pixel
-    return f"{rate.percent:+.1f} %  over {low:.1f}-{high:.1f} dB, {first:.2f}-{last:.2f} bits per pixel"
+def number(metric: str, value: float) -> str:
+    """A metric's value as tables show it."""
+    return "-" if math.isnan(value) else f"{value:.{_DIGITS.get(metric, 3)}f}"
+
+
+def _bd_lines(report: Report) -> Iterator[str]:
+    table = report.bd()
+    width = max((len(row.codec) for row in table), default=0)
+    for metric in report.metrics:
+        found = [row for row in table if row.metric == metric.name]
+        if found:
+            yield f"\nBD-rate against {report.anchor} ({metric.label}, PCHIP)"
+        for row in found:
+            yield f"{row.codec:<{width}}  {_bd_cells(row, metric)}"
+
+
+def _bd_cells(row: Bd, metric: Metric) -> str:
+    if row.low is None or row.high is None or row.bits_per_pixel is None:
+        return f"none: {row.reason}"
+    first, last = row.bits_per_pixel
+    gain = "" if row.gain_db is None else f"; {row.gain_db:+.2f} dB at equal rate"
+    low, high = (f"{end:.4g}" if metric.unit != "dB" else f"{end:.1f}" for end in (row.low, row.high))
+    span = f"{low}-{high} {metric.unit}".rstrip()
+    return f"{row.rate_percent:+.1f} %  over {span}, {first:.2f}-{last:.2f} bits per pixel{gain}"
+
+
+def _sources(report: Report) -> Iterator[str]:
+    if report.published:
+        yield "\nPublished, each on the images of its source"
+    for curve in report.published:
+        yield f"{curve.name}: {curve.source}"
 
 
 def failure_line(failure: Failure) -> str:
     """A failed cell in one line."""
-    cell = f"{failure.codec} {failure.setting}: " if failure.codec else ""
     # What is wrong with an image already names the image.
-    return f"{failure.image}: {cell}{failure.reason}" if cell else failure.reason
+    if not failure.codec:
+        return failure.reason
+    setting = "" if failure.setting is None else f" {failure.setting}"
+    return f"{failure.image}: {failure.codec}{setting}: {failure.reason}"
 
 
-def as_json(result: Sweep, peers: Sequence[Peer], anchor: str = ANCHOR) -> str:
-    """A run as JSON: `codecs`, `rows`, `failures`, `means`, `bd_rates`. An infinite PSNR is null."""
-    points = means(result.rows)
-    content = {
-        "schema": SCHEMA,
-        "codecs": {peer.name: peer.about for peer in peers},
-        "anchor": anchor,
-        "rows": result.rows,
-        "failures": result.failures,
-        "means": points,
-        "bd_rates": bd_rates(points, anchor),
+def content(report: Report, comparisons: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """All of a run as report.json has it: plain values, with None for what is not finite."""
+    about = {
+        metric.name: {
+            "label": metric.label,
+            "unit": metric.unit,
+            "higher_is_better": metric.higher_is_better,
+            "about": metric.about,
+        }
+        for metric in report.metrics
     }
-    return to_json(content)
+    curves = [
+        {"name": curve.name, "source": curve.source, "points": curve.metric_points}
+        for curve in report.published
+    ]
+    everything = {
+        "schema": SCHEMA,
+        "anchor": report.anchor,
+        "codecs": {peer.name: peer.about for peer in report.codecs},
+        "metrics": about,
+        "rows": [_flat(row) for row in report.sweep.rows],
+        "failures": report.sweep.failures,
+        "means": [_flat(point) for point in report.points()],
+        "bd": report.bd(),
+        "curves": curves,
+        "comparisons": comparisons,
+    }
+    plain: dict[str, Any] = _plain(everything)
+    return plain
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """One line a row; empty where a metric is not defined, inf where nothing was lost."""
+    lines = [_flat(row) for row in rows]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(lines[0]) if lines else [], lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        writer.writerow({key: "" if value != value else value for key, value in line.items()})
+    return buffer.getvalue()
+
+
+def _flat(item: Row | Point) -> dict[str, Any]:
+    """The fields, with the metrics among them."""
+    fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+    values = fields.pop("metrics")
+    return {**fields, **values}
 
 
 def to_json(content: Any) -> str:
@@ -83,7 +226,7 @@ def to_json(content: Any) -> str:
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]

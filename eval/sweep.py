@@ -1,20 +1,34 @@
 """Rate and distortion of codecs over images and settings: real files, decoded again, one row each."""
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from __future__ import annotations
 
-from tqdm import tqdm
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
 
 from bincodec import images
 from bincodec.bitstream.errors import BincodecError
-from bincodec.eval.metrics import psnr
+from bincodec.eval import cache as caching
+from bincodec.eval import metrics, peers
+from bincodec.eval.cache import Cache
+from bincodec.eval.measure import Build, Measured, Picture, Task, identity, measure
+from bincodec.eval.metrics import Metric
 from bincodec.eval.peers import Peer, Pixels
+from bincodec.eval.resume import Piece, work
+from bincodec.eval.spec import Spec
+from bincodec.eval.workers import Broken
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image, one codec, one setting. `psnr` is in dB, inf where nothing was lost."""
+    """One image, one codec, one setting.
+
+    Args:
+        metrics: value by name; inf where nothing was lost, nan where a metric is not defined for the image.
+        encode_seconds: wall time on one thread with other work beside it: `bincodec eval speed` is for speed.
+        decode_seconds: likewise.
+    """
 
     image: str
     codec: str
@@ -23,7 +37,7 @@ class Row:
     height: int
     bytes: int
     bits_per_pixel: float
-    psnr: float
+    metrics: Mapping[str, float]
     encode_seconds: float
     decode_seconds: float
 
@@ -46,12 +60,12 @@ class Point:
     setting: int
     images: int
     bits_per_pixel: float
-    psnr: float
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """All cells of a run."""
+    """All cells of a run, those that failed apart."""
 
     rows: tuple[Row, ...]
     failures: tuple[Failure, ...]
@@ -61,7 +75,7 @@ def read(paths: Sequence[str]) -> tuple[dict[str, Pixels], list[Failure]]:
     """Pixels by path, in order; what cannot be read is a `Failure`."""
     pictures: dict[str, Pixels] = {}
     failures = []
-    for path in paths:
+    for path in dict.fromkeys(paths):
         try:
             pictures[path] = images.load(path).pixels
         except BincodecError as error:
@@ -69,53 +83,78 @@ def read(paths: Sequence[str]) -> tuple[dict[str, Pixels], list[Failure]]:
     return pictures, failures
 
 
-def sweep(
-    pictures: Mapping[str, Pixels],
-    peers: Sequence[Peer],
-    settings: Mapping[str, Sequence[int]] | None = None,
-    *,
-    progress: bool = False,
-) -> Sweep:
-    """Encode and decode every picture with every codec at every setting.
+def look(paths: Sequence[str]) -> tuple[list[Picture], list[Failure]]:
+    """As `read`, without keeping the pixels: those of a large set may not fit into memory."""
+    pictures, failures = [], []
+    for path in dict.fromkeys(paths):
+        found, failed = read([path])
+        pictures += [Picture.of(path, pixels) for pixels in found.values()]
+        failures += failed
+    return pictures, failures
 
-    `settings` replaces the default grid of the codecs it names. A codec that raises loses that cell only.
+
+def sweep(
+    pictures: Sequence[Picture],
+    specs: Sequence[Spec],
+    names: Sequence[str] = metrics.DEFAULT,
+    *,
+    lpips_weights: Path | None = None,
+    jobs: int = 0,
+    cache: Cache | None = None,
+    progress: bool = False,
+    build: Build = peers.build,
+) -> Sweep:
+    """Encode and decode every picture with every codec at every setting of its grid, and measure `names`.
+
+    A codec that raises loses that cell only. Rows and failures come by picture, codec and setting, whatever
+    the order in which `jobs` processes get to them (0: all is done in this one, see `workers.run`). `build`
+    makes the adapter of a spec, here and in each of the processes.
+
+    Raises:
+        Interrupted: on Ctrl-C; what was measured is in the cache.
+        NotInstalled, UnknownCodec, UnknownMetric: as `peers.build` and `metrics.find`.
     """
-    cells = [
-        (image, peer, setting)
-        for image in pictures
-        for peer in peers
-        for setting in (settings or {}).get(peer.name, peer.settings)
+    measures = [metrics.find(name, lpips_weights=lpips_weights) for name in names]
+    chosen = [(spec, build(spec)) for spec in specs]
+    pieces = [
+        _piece(Task(picture, spec, setting, tuple(names), lpips_weights, None, build), peer, measures, cache)
+        for picture in pictures
+        for spec, peer in chosen
+        for setting in peer.settings
     ]
+    outcomes = work(measure, pieces, jobs=jobs, cache=cache, label="files" if progress else "")
     rows: list[Row] = []
     failures: list[Failure] = []
-    for image, peer, setting in tqdm(cells, desc="files", unit="file", disable=None if progress else True):
-        try:
-            rows.append(measure(image, pictures[image], peer, setting))
-        except Exception as error:  # Whatever a codec raises, the other cells are worth having.
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            failures.append(Failure(image, reason, peer.name, setting))
+    for piece, outcome in zip(pieces, outcomes, strict=True):
+        task = piece.task
+        if isinstance(outcome, Broken):
+            failures.append(Failure(task.picture.path, outcome.reason, task.spec.label, task.setting))
+        else:
+            rows.append(_row(task, outcome, measures))
     return Sweep(tuple(rows), tuple(failures))
 
 
-def measure(image: str, pixels: Pixels, peer: Peer, setting: int) -> Row:
-    """One cell of a sweep."""
-    start = time.perf_counter()
-    data = peer.encode(pixels, setting)
-    encoded = time.perf_counter()
-    decoded = peer.decode(data)
-    end = time.perf_counter()
-    height, width, _ = pixels.shape
+def _piece(task: Task, peer: Peer, measures: Sequence[Metric], cache: Cache | None) -> Piece[Task, Measured]:
+    """A cell, with what the cache knows of it: the label of a codec is no part of what is known."""
+    key = caching.key("file", task.picture.digest, task.spec.codec, peer.about, task.setting)
+    known = Measured.from_json(cache.get(key)) if cache is not None else None
+    complete = known is not None and all(identity(metric) in known.metrics for metric in measures)
+    return Piece(key, replace(task, known=known), known if complete else None)
+
+
+def _row(task: Task, measured: Measured, measures: Sequence[Metric]) -> Row:
+    picture = task.picture
     return Row(
-        image,
-        peer.name,
-        setting,
-        width,
-        height,
-        len(data),
-        8 * len(data) / (width * height),
-        psnr(pixels, decoded),
-        encoded - start,
-        end - encoded,
+        picture.path,
+        task.spec.label,
+        task.setting,
+        picture.width,
+        picture.height,
+        measured.size,
+        8 * measured.size / (picture.width * picture.height),
+        {metric.name: measured.metrics[identity(metric)] for metric in measures},
+        measured.encode_seconds,
+        measured.decode_seconds,
     )
 
 
@@ -133,8 +172,8 @@ def means(rows: Sequence[Row]) -> list[Point]:
             codec,
             setting,
             len(found),
-            sum(row.bits_per_pixel for row in found) / len(found),
-            sum(row.psnr for row in found) / len(found),
+            fmean(row.bits_per_pixel for row in found),
+            {name: fmean(row.metrics[name] for row in found) for name in found[0].metrics},
         )
         for (codec, setting), found in cells.items()
         if {row.image for row in found} == everything

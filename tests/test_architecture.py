@@ -27,7 +27,17 @@ OWN = {
 FOREIGN = {
     "bitstream": {"numpy", "constriction"},
     "bincodec": {"numpy", "torch", "PIL", "safetensors", "tqdm"},
-    "eval": {"bjontegaard", "numpy", "torch", "PIL", "safetensors", "tqdm"},
+    "eval": {
+        "bjontegaard",
+        "lpips",
+        "numpy",
+        "plotly",
+        "pytorch_msssim",
+        "torch",
+        "PIL",
+        "safetensors",
+        "tqdm",
+    },
     "cli": {"click", "torch"},
 }
 

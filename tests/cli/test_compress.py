@@ -20,6 +20,7 @@ KEYS = {
     "height": int,
     "grey": bool,
     "quality": int,
+    "effort": int,
     "model": str,
     "bytes": int,
     "bits_per_pixel": float,

@@ -1,25 +1,43 @@
 """Every adapter writes a real file of its format and reads it back; matching finds the nearest size."""
 
+import sys
+from io import BytesIO
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import bincodec
 from bincodec.eval import match, peers
+from bincodec.eval.errors import NotInstalled, UnknownCodec
 from bincodec.eval.metrics import psnr
 
 Crops = dict[str, NDArray[np.uint8]]
-MAGIC = {"jpeg": b"\xff\xd8\xff", "webp": b"RIFF", "avif": b"\x00\x00\x00", "jp2": b"\x00\x00\x00\x0cjP  "}
+MAGIC = {
+    "jpeg": b"\xff\xd8\xff",
+    "webp": b"RIFF",
+    "avif": b"\x00\x00\x00",
+    "jp2": b"\x00\x00\x00\x0cjP  ",
+    "jxl": b"\xff\x0a",
+    "heic": b"\x00\x00\x00",
+}
+REQUIRED = {"jpeg", "webp"}
+
+
+def find(text: str) -> peers.Peer:
+    try:
+        return peers.find(text)
+    except NotInstalled as missing:
+        # Pillow may be built without some, and the plugins are an extra.
+        assert text.partition(":")[0] not in REQUIRED
+        pytest.skip(str(missing))
 
 
 @pytest.mark.parametrize("name", MAGIC)
 def test_adapters_code_real_files(name: str, crops: Crops) -> None:
-    try:
-        peer = peers.find(name)
-    except peers.NotInstalled as missing:
-        # Pillow may be built without these two, and only these.
-        assert name in {"avif", "jp2"}
-        pytest.skip(str(missing))
+    peer = find(name)
     pixels = crops["eye"]
     coarse, fine = peer(pixels, peer.settings[1]), peer(pixels, peer.settings[-1])
     for encoded in (coarse, fine):
@@ -30,6 +48,30 @@ def test_adapters_code_real_files(name: str, crops: Crops) -> None:
     assert psnr(pixels, coarse.pixels) < psnr(pixels, fine.pixels)
     assert psnr(pixels, fine.pixels) > 30
     assert peer.settings == tuple(sorted(set(peer.settings)))
+    assert peer.limits[0] <= peer.settings[0] < peer.settings[-1] <= peer.limits[1]
+
+
+@pytest.mark.parametrize(
+    ("usual", "other"),
+    [
+        ("jpeg", "jpeg:subsampling=444"),
+        ("jpeg:progressive=no", "jpeg:optimize=no:progressive=no"),
+        ("jpeg", "jpeg:progressive=no"),
+        ("webp", "webp:method=0"),
+        ("avif", "avif:tune=psnr"),
+        ("avif", "avif:speed=9"),
+        ("avif", "avif:subsampling=444"),
+        ("jxl", "jxl:effort=1"),
+        ("heic", "heic:subsampling=444"),
+        ("bincodec", "bincodec:layers=1"),
+    ],
+)
+def test_options_change_the_file_and_what_is_said_of_it(usual: str, other: str, crops: Crops) -> None:
+    one, two = find(usual), find(other)
+    assert (one.name, two.name) == (usual, other)
+    assert one.about != two.about
+    setting = one.settings[len(one.settings) // 2]
+    assert one.encode(crops["fur"], setting) != two.encode(crops["fur"], setting)
 
 
 def test_jpeg_is_progressive_and_subsampled(crops: Crops) -> None:
@@ -37,6 +79,14 @@ def test_jpeg_is_progressive_and_subsampled(crops: Crops) -> None:
     assert b"\xff\xc2" in data, "no progressive frame"
     frame = data[data.index(b"\xff\xc2") + 4 :]
     assert frame[7] == 0x22, "luma is not sampled twice as densely as chroma"
+
+
+def test_adapters_read_no_other_format(crops: Crops) -> None:
+    """What comes out has to come out of the codec's own file."""
+    buffer = BytesIO()
+    Image.fromarray(crops["eye"]).save(buffer, format="PNG")
+    with pytest.raises(OSError, match="cannot identify"):
+        peers.find("jpeg").decode(buffer.getvalue())
 
 
 def test_bincodec_decodes_what_it_wrote(codec: bincodec.Codec, crops: Crops) -> None:
@@ -47,11 +97,62 @@ def test_bincodec_decodes_what_it_wrote(codec: bincodec.Codec, crops: Crops) -> 
     assert "tiny-1" in peer.about
 
 
-def test_unknown_codecs_and_models_are_named() -> None:
-    with pytest.raises(peers.UnknownCodec, match=r"'gif'.*bincodec, jpeg, webp"):
+def test_bincodec_with_fewer_layers_writes_a_shorter_file(tiny: Path, crops: Crops) -> None:
+    whole, part = peers.find("bincodec", model=str(tiny)), peers.find("bincodec:layers=1", model=str(tiny))
+    data = part.encode(crops["fur"], 100)
+    assert bincodec.read_header(data).layers == 1
+    assert len(data) < len(whole.encode(crops["fur"], 100))
+    assert part.decode(data).shape == crops["fur"].shape
+
+
+def test_bincodec_says_which_networks_and_loads_them_late(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        msg = "loaded"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr(bincodec.Codec, "load", refuse)
+    peer = peers.find("bincodec", model=str(tiny))
+    card = bincodec.models.find(str(tiny))
+    assert card.fingerprint.hex() in peer.about
+    assert card.pixel_digest[:8] in peer.about
+    with pytest.raises(AssertionError, match="loaded"):
+        peer.prepare()
+
+
+def test_own_settings_replace_the_grid() -> None:
+    assert peers.find("webp:settings=90,10").settings == (10, 90)
+
+
+def test_unknown_codecs_models_layers_and_settings_are_named() -> None:
+    with pytest.raises(UnknownCodec, match=r"'gif'.*bincodec, jpeg, webp"):
         peers.find("gif")
     with pytest.raises(bincodec.WrongModel, match="nosuch"):
         peers.find("bincodec", model="nosuch")
+    with pytest.raises(UnknownCodec, match=r"bincodec:layers=16: photo-\d+ has \d+ layers"):
+        peers.find("bincodec:layers=16")
+    with pytest.raises(UnknownCodec, match=r"jpeg: setting 0 is not in 1\.\.95"):
+        peers.find("jpeg:settings=0,50")
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "package"),
+    [("jxl", "pillow_jxl", "pillow-jxl-plugin"), ("heic", "pillow_heif", "pillow-heif")],
+)
+def test_a_missing_plugin_is_named(
+    name: str, module: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(NotInstalled, match=rf"{name} needs the package {package}: pip install"):
+        peers.find(name)
+
+
+def test_a_format_that_pillow_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.init()
+    monkeypatch.delitem(Image.SAVE, "JPEG2000", raising=False)
+    with pytest.raises(NotInstalled, match="jp2: this Pillow was built without JPEG2000"):
+        peers.find("jp2")
 
 
 def test_matching_agrees_with_trying_everything(crops: Crops) -> None:

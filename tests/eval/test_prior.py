@@ -1,6 +1,8 @@
-"""Prices of the same levels: the file, the integers, and a float prior that is known in closed form."""
+"""Prices of the same levels: the file, the integers in fewer passes, frequencies, and float priors known in
+closed form."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,78 +12,208 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 import bincodec
+from bincodec import coding
 from bincodec.architecture import Architecture
+from bincodec.bitstream.levels import cost_levels
+from bincodec.code import BinaryCode
 from bincodec.eval import prior
+from bincodec.eval.float_prior import FloatPrior
+from bincodec.order import merged, phase_map
 from bincodec.train.objective import Objective, ObjectiveSettings
+from bincodec.train.validate import layer_bits
 
 Crops = dict[str, NDArray[np.uint8]]
 
 
-def write_flat_prior(path: Path, architecture: Architecture) -> None:
-    """Weights whose prior says mu = 0, scale 1 whatever it is shown."""
+def write_float_prior(path: Path, architecture: Architecture, *, flat: bool) -> None:
+    """Random weights; flat ones say mu = 0, scale 1 whatever they are shown."""
+    torch.manual_seed(3)
     objective = Objective(architecture, ObjectiveSettings())
-    assert isinstance(objective.prior, torch.nn.Module)
     state = {
-        key: torch.zeros_like(value).half() if key.startswith("prior.head") else value.half()
+        key: torch.zeros_like(value).half() if flat and key.startswith("prior.head") else value.half()
         for key, value in objective.state_dict().items()
     }
     save_file(state, path, {"architecture": architecture.to_json()})
 
 
-def test_the_float_prior_prices_every_level_once(codec: bincodec.Codec, crops: Crops, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def code(codec: bincodec.Codec, crops: Crops) -> BinaryCode:
+    return codec.encode(crops["eye"], 100)
+
+
+def test_the_float_prior_prices_every_level_once(
+    codec: bincodec.Codec, code: BinaryCode, tmp_path: Path
+) -> None:
     architecture = codec.model.card.architecture
-    write_flat_prior(tmp_path / "flat.safetensors", architecture)
-    flat = prior.FloatPrior.load(tmp_path / "flat.safetensors", architecture)
-    code = codec.encode(crops["eye"], 100)
+    write_float_prior(tmp_path / "flat.safetensors", architecture, flat=True)
+    flat = FloatPrior.load(tmp_path / "flat.safetensors", architecture)
     expected = 0.0
     for levels, top in zip(code.levels, code.maximum, strict=True):
         # P(L >= j) of a standard logistic at the thresholds, with certainty at both ends.
         at_least = np.r_[1, 1 / (1 + np.exp(np.arange(1, top + 1) - (top + 1) / 2)), 0]
         expected -= np.log2(at_least[:-1] - at_least[1:])[levels].sum()
-    assert flat.bits(code) == pytest.approx(expected, rel=1e-5)
+    for passes in (None, 1, 3):
+        assert flat.bits(code, passes) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_float_prior_charges_what_training_does(
+    codec: bincodec.Codec, code: BinaryCode, tmp_path: Path
+) -> None:
+    architecture = codec.model.card.architecture
+    write_float_prior(tmp_path / "random.safetensors", architecture, flat=False)
+    found = FloatPrior.load(tmp_path / "random.safetensors", architecture)
+    centred = [levels - np.float32(top / 2) for levels, top in zip(code.levels, code.maximum, strict=True)]
+    quality = torch.tensor([code.quality / 100])
+    expected = layer_bits(found.objective, torch.from_numpy(np.concatenate(centred))[None], quality).sum()
+    assert found.bits(code) == pytest.approx(float(expected), rel=1e-6)
+    assert found.bits(code, 7) == found.bits(code)
+    assert found.bits(code, 1) != pytest.approx(found.bits(code), rel=1e-6)
+
+
+def test_all_passes_are_what_the_file_is_coded_with(codec: bincodec.Codec, code: BinaryCode) -> None:
+    every = sum(codec.model.card.architecture.layer_phases)
+    assert prior.integer_bits(codec, code, every) == codec.cost(code).sum()
+    assert prior.integer_bits(codec, code, 1) != codec.cost(code).sum()
+    with pytest.raises(ValueError, match="8 groups"):
+        prior.integer_bits(codec, code, every + 1)
+
+
+@pytest.mark.parametrize("passes", [1, 2, 5])
+def test_a_group_is_priced_from_the_groups_before_it(
+    codec: bincodec.Codec, code: BinaryCode, passes: int
+) -> None:
+    """Against evidence laid out by hand, group by group."""
+    architecture, (height, width) = codec.model.card.architecture, code.grid
+    evidence = coding.Evidence(architecture, height, width)
+    expected = 0.0
+    for group in merged(architecture.layer_phases, passes):
+        revealed = []
+        for layer, phase in group:
+            sites = np.flatnonzero(phase_map(height, width, architecture.layer_phases[layer]) == phase)
+            mu, scale = codec.model.prior.predict(
+                evidence.values, code.quality, layer, torch.from_numpy(sites)
+            )
+            levels = code.levels[layer].reshape(len(mu), -1)[:, sites]
+            expected += cost_levels(levels, mu.numpy(), scale.numpy(), code.maximum[layer]).sum()
+            revealed.append((layer, sites, levels))
+        for step in revealed:
+            evidence.reveal(*step)
+    assert prior.integer_bits(codec, code, passes) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("phases", "expected"),
+    [((4, 2, 1), (1, 2, 4, 7)), ((4, 4, 2, 2), (1, 2, 4, 8, 12)), ((4, 4), (1, 2, 4, 8)), ((1,), (1,))],
+)
+def test_the_orders_end_with_all_passes_of_the_model(
+    phases: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    one = (1,) * len(phases)
+    architecture = Architecture(layer_units=one, maximum_level=one, layer_phases=phases)
+    assert prior.orders(architecture) == expected
+
+
+def test_frequencies_price_levels_by_how_often_they_come(codec: bincodec.Codec, code: BinaryCode) -> None:
+    rng = np.random.default_rng(5)
+    drawn = tuple(rng.integers(0, top + 1, part.shape, dtype=np.uint8) // 2
+                  for part, top in zip(code.levels, code.maximum, strict=True))  # fmt: skip
+    other = dataclasses.replace(code, levels=drawn)
+    frequencies = prior.Frequencies.measure([code, other])
+    expected = 0.0
+    for layer in range(code.layers):
+        for unit in range(len(code.levels[layer])):
+            both = np.concatenate([c.levels[layer][unit].ravel() for c in (code, other)])
+            for level in code.levels[layer][unit].ravel():
+                expected -= np.log2((both == level).mean())
+    assert frequencies.bits(code) == pytest.approx(expected)
+    # On one code alone they are its entropy, below which no static frequencies go.
+    assert prior.Frequencies.measure([code]).bits(code) <= frequencies.bits(code)
+
+
+def test_frequencies_of_a_constant_cost_nothing(code: BinaryCode) -> None:
+    still = dataclasses.replace(code, levels=tuple(np.zeros_like(part) for part in code.levels))
+    assert prior.Frequencies.measure([still]).bits(still) == 0
 
 
 def test_a_row_agrees_with_the_codec(codec: bincodec.Codec, crops: Crops) -> None:
-    row = prior.measure(codec, "eye", crops["eye"], 50)
+    (row,) = prior.measure_all(codec, {"eye": crops["eye"]}, [50])
     code = codec.encode(crops["eye"], 50)
     assert row.file_bytes == len(codec.pack(code))
-    assert row.integer_bits == pytest.approx(codec.cost(code).sum())
+    assert row.integer_bits == codec.cost(code).sum()
+    assert list(row.integer_by_passes) == [1, 2, 4, 7]
     # 2 units of 0..6, 3 of 0..3 and 4 of 0..1 on a grid of 4 x 3 sites.
     assert row.raw_bits == 12 * (2 * 3 + 3 * 2 + 4 * 1)
+    assert row.frequency_bits == prior.Frequencies.measure([code]).bits(code)
     assert row.pixels == 64 * 48
     assert row.float_bits is None
     assert row.lost_percent is None
     assert row.overhead_bytes <= row.budget_bytes
 
 
+def test_frequencies_are_measured_by_quality(codec: bincodec.Codec, crops: Crops) -> None:
+    rows = prior.measure_all(codec, crops, [0, 100])
+    assert [(row.image, row.quality) for row in rows] == [(i, q) for q in (0, 100) for i in crops]
+    for quality in (0, 100):
+        codes = [codec.encode(pixels, quality) for pixels in crops.values()]
+        expected = [prior.Frequencies.measure(codes).bits(code) for code in codes]
+        assert [row.frequency_bits for row in rows if row.quality == quality] == expected
+
+
+ROW = prior.PriorRow(
+    "a", 50, 1000, 1050, 16000, 12000.0, {1: 10000.0, 2: 9000.0, 3: 8000.0}, {1: 9900.0, 2: 8900.0, 3: 7920.0}
+)
+
+
 def test_the_budget_and_the_loss() -> None:
-    row = prior.PriorRow("a", 50, 1000, 1100, 16000, 8000.0, 7920.0)
+    row = dataclasses.replace(ROW, file_bytes=1100)
     assert row.overhead_bytes == 100
     assert row.budget_bytes == 97
     assert row.lost_percent == pytest.approx(100 * (8000 / 7920 - 1))
 
 
-def test_the_table_names_mean_and_worst() -> None:
-    rows = [prior.PriorRow("a", 50, 1000, 1050, 16000, 8000.0, 8000 / 1.01)]
-    rows.append(prior.PriorRow("b", 50, 1000, 1200, 16000, 8000.0, 8000 / 1.03))
-    rows.append(dataclasses.replace(rows[0], quality=90))
-    at_50, at_90, total = prior.text(rows).splitlines()[2:]
-    assert " ".join(at_50.split()) == "50 16.0000 7.8439 8.0000 9.0000 +2.000 +3.000 125.0 200.0 1"
-    assert at_90.split()[-1] == "0"
-    assert total.split()[0] == "all"
-    without = prior.text([dataclasses.replace(row, float_bits=None) for row in rows])
-    assert "8.0000" in without
-    assert "+" not in without
+def test_the_tables_say_what_is_saved_and_by_what() -> None:
+    worse = dataclasses.replace(
+        ROW, image="b", file_bytes=1200, float_by_passes={1: 1.0, 2: 1.0, 3: 8000 / 1.03}
+    )
+    rows = [ROW, worse, dataclasses.replace(ROW, quality=90)]
+    lines = [" ".join(line.split()) for line in prior.text(rows).splitlines()]
+    assert "over 2 images" in lines[0]
+    assert "3 in the file" in lines[0]
+    assert lines[1:3] == [
+        "quality raw frequencies 1 2 3 file",
+        "50 16.0000 12.0000 10.0000 9.0000 8.0000 9.0000",
+    ]
+    assert [line.split()[0] for line in lines[3:5]] == ["90", "all"]
+    assert lines[7] == "50 25.0 16.7 10.0 11.1 50.0 33.3"
+    assert lines[12] == "50 125.0 200.0 1"
+    assert lines[17].endswith("+2.005 +3.000")
+    without = prior.text([dataclasses.replace(row, float_by_passes={}) for row in rows[:2]])
+    assert "float" not in without
+    assert "all" not in [line.split()[0] for line in without.splitlines()]
+
+
+def test_the_json_is_tidy(codec: bincodec.Codec) -> None:
+    content = json.loads(
+        json.dumps(prior.as_json([ROW, dataclasses.replace(ROW, float_by_passes={})], codec))
+    )
+    assert content["passes"] == 7
+    assert [row["float_bits"] for row in content["rows"]] == [7920.0, None]
+    assert content["rows"][0]["integer_bits"] == 8000.0
+    assert content["orders"][1] == {
+        "image": "a", "quality": 50, "prior": "integer", "passes": 2, "bits": 9000.0
+    }  # fmt: skip
+    assert [row["prior"] for row in content["orders"]] == ["integer"] * 3 + ["float"] * 3 + ["integer"] * 3
 
 
 def test_wrong_weights_are_refused(codec: bincodec.Codec, tmp_path: Path) -> None:
     architecture = codec.model.card.architecture
-    write_flat_prior(tmp_path / "other.safetensors", dataclasses.replace(architecture, prior_blocks=1))
+    other = dataclasses.replace(architecture, prior_blocks=1)
+    write_float_prior(tmp_path / "other.safetensors", other, flat=True)
     with pytest.raises(bincodec.WrongModel, match="another architecture"):
-        prior.FloatPrior.load(tmp_path / "other.safetensors", architecture)
+        FloatPrior.load(tmp_path / "other.safetensors", architecture)
     # A model file carries integers under the prior's names.
     with pytest.raises(bincodec.Unsupported, match="float weights"):
-        prior.FloatPrior.load(codec.model.card.path, architecture)
+        FloatPrior.load(codec.model.card.path, architecture)
     (tmp_path / "text.safetensors").write_text("no weights")
     with pytest.raises(bincodec.Unsupported, match="not a readable weights file"):
-        prior.FloatPrior.load(tmp_path / "text.safetensors", architecture)
+        FloatPrior.load(tmp_path / "text.safetensors", architecture)

@@ -61,12 +61,3 @@ def test_difficult_content_stays_within_its_bound(
     assert [row.split("|")[2].strip() for row in rows] == ["0", "50", "100"]
     assert not any("over" in row for row in rows)
     assert {row.count("|") for row in rows} == {line.count("|") for line in difficult.HEAD}
-
-
-def test_speed_tells_a_process_from_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    speed = script("benchmarks/speed.py", monkeypatch)
-    run = speed.run_process([sys.executable, "-c", "x = bytearray(300_000_000)"])
-    assert run.seconds > 0
-    assert run.megabytes > 300
-    with pytest.raises(SystemExit, match="failed"):
-        speed.run_process([sys.executable, "-c", "raise SystemExit(3)"])

@@ -1,0 +1,58 @@
+"""`bincodec eval prior`: what the prior saves, and what each of its passes buys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bincodec.cli import options, output
+
+
+@click.command()
+@options.images
+@options.qualities
+@click.option(
+    "--float-weights",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The float weights behind the model, as training writes them.",
+)
+@click.option("-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path))
+@options.model
+@options.device
+@options.quiet
+def command(
+    images: tuple[str, ...],
+    qualities: tuple[int, ...],
+    float_weights: Path | None,
+    folder: Path | None,
+    model: str,
+    device: str,
+    quiet: bool,
+) -> None:
+    """What the prior saves, and what each of its passes buys.
+
+    The same levels are priced each time: as plain binary numbers; under the frequencies of each unit's
+    levels in these very images at this quality, which come free and so flatter themselves; under the prior
+    in orders of 1, 2, 4, 8 and all passes (the model's passes, merged; each priced from what those before it
+    revealed); and in the file. With --float-weights the float prior is asked too. With -o, prior.json in
+    that folder holds all values.
+    """
+    from bincodec import Codec, files
+    from bincodec.eval import prior as pricing
+    from bincodec.eval import report
+    from bincodec.eval.float_prior import FloatPrior
+    from bincodec.eval.sweep import read
+
+    codec = Codec.load(model, device)
+    float_prior = None
+    if float_weights is not None:
+        float_prior = FloatPrior.load(float_weights, codec.model.card.architecture)
+    pictures, unreadable = read(images)
+    rows = pricing.measure_all(codec, pictures, qualities, float_prior, progress=not quiet)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write(folder / "prior.json", report.to_json(pricing.as_json(rows, codec)).encode())
+    if rows:
+        click.echo(pricing.text(rows))
+    output.failures([report.failure_line(failure) for failure in unreadable])

@@ -1,0 +1,237 @@
+"""`bincodec eval rd`: rate and distortion of codecs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bincodec.cli import options, output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bincodec.eval.curves import PublishedCurve
+    from bincodec.eval.spec import Spec
+    from bincodec.eval.study import Outcome
+
+DEFAULT_CODECS = ("bincodec", "jpeg", "webp")
+INTERRUPTED = 130
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def _parse_targets(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...]:
+    """Positive numbers separated by commas, in the order given; empty without the option."""
+    if text is None:
+        return ()
+    try:
+        targets = tuple(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError as error:
+        msg = f"{text!r} is not a list of numbers such as 0.1,0.2,0.4"
+        raise click.BadParameter(msg) from error
+    if not all(0 < target <= 24 for target in targets):
+        msg = f"{text!r}: bits per pixel lie above 0 and not above 24"
+        raise click.BadParameter(msg)
+    return targets
+
+
+@click.command()
+@options.images
+@click.option(
+    "--codec",
+    "codecs",
+    metavar="SPEC",
+    multiple=True,
+    default=DEFAULT_CODECS,
+    help="bincodec, jpeg, webp, avif, jp2, jxl or heic, with options: avif:tune=psnr:speed=4, "
+    "jpeg:subsampling=444, webp:settings=10,50,90. Once for each.  [default: bincodec, jpeg, webp]",
+)
+@options.qualities
+@click.option(
+    "--metric",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="psnr, psnr_y, ms_ssim, lpips, ssimulacra2 or butteraugli; once for each.  [default: the first 3]",
+)
+@click.option("--lpips-weights", type=_file, help="Weights for LPIPS, where its package has none.")
+@click.option(
+    "--curve", "curves", metavar="NAME|FILE", multiple=True, help="Lay a published curve over. Once for each."
+)
+@click.option(
+    "--anchor",
+    metavar="SPEC",
+    help="What BD-rates are against: a codec or curve of this run.  [default: jpeg]",
+)
+@click.option(
+    "--compare",
+    "targets",
+    metavar="BPP,...",
+    callback=_parse_targets,
+    help="Bits per pixel at which the page shows pictures side by side.  [default: 0.2,0.5]",
+)
+@click.option("--no-page", is_flag=True, help="Write no HTML page.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=0),
+    help="Processes that share the work; 0: none but this one.  [default: the processors there are]",
+)
+@click.option(
+    "--cache",
+    "cache_folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where results are kept from run to run.  [default: the user's cache]",
+)
+@click.option("-o", "--output", "folder", required=True, type=click.Path(file_okay=False, path_type=Path))
+@options.model
+@options.device
+@options.quiet
+def command(
+    images: tuple[str, ...],
+    codecs: tuple[str, ...],
+    qualities: tuple[int, ...],
+    names: tuple[str, ...],
+    lpips_weights: Path | None,
+    curves: tuple[str, ...],
+    anchor: str | None,
+    targets: tuple[float, ...],
+    no_page: bool,
+    jobs: int | None,
+    cache_folder: Path | None,
+    folder: Path,
+    model: str,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Rate and distortion of codecs over IMAGES, and BD-rates against JPEG.
+
+    Every file is written in full and decoded again. Prints means over the images; the output folder gets
+    report.json, rows.csv and the page report.html. What was measured once is not measured again, and
+    after an interruption the same command goes on.
+    """
+    from bincodec.eval import cache as caching
+    from bincodec.eval import report, study, workers
+    from bincodec.eval.resume import Interrupted
+
+    specs = _specs(codecs, qualities, model, device, quiet)
+    published = _published(curves)
+    plan = study.Plan(
+        specs,
+        _metrics(names, lpips_weights, quiet),
+        lpips_weights,
+        tuple(published.values()),
+        _anchor(anchor, specs, published, model, device),
+        () if no_page else targets or study.USUAL_TARGETS,
+        None if targets else study.MOST_PICTURE_BYTES,
+    )
+    cache = caching.Cache(cache_folder or caching.default_folder())
+    try:
+        outcome = study.run(
+            plan,
+            images,
+            jobs=workers.available() if jobs is None else jobs,
+            cache=cache,
+            progress=not quiet,
+        )
+    except Interrupted as stop:
+        output.error(
+            f"interrupted: {stop.done} of {stop.total} are done and kept in {cache.folder}; "
+            "the same command goes on from there"
+        )
+        raise click.exceptions.Exit(INTERRUPTED) from stop
+    failures = [report.failure_line(failure) for failure in outcome.report.sweep.failures]
+    if not outcome.report.sweep.rows:
+        output.failures(failures, "nothing is left to report and nothing was written")
+    _write(outcome, folder, page=not no_page, quiet=quiet)
+    click.echo(report.text(outcome.report))
+    output.failures(failures)
+
+
+def _specs(
+    codecs: Sequence[str], qualities: tuple[int, ...], model: str, device: str, quiet: bool
+) -> tuple[Spec, ...]:
+    """The codecs that can be measured here; those that cannot are named."""
+    from dataclasses import replace
+
+    from bincodec.eval import peers
+    from bincodec.eval.errors import NotInstalled
+
+    specs: dict[str, Spec] = {}
+    for text in dict.fromkeys(codecs):
+        spec = peers.read_spec(text, model=model, device=device)
+        if spec.codec == "bincodec" and not spec.settings:
+            spec = replace(spec, settings=qualities)
+        if spec.label in specs:
+            msg = f"--codec {text}: {spec.label} is named twice"
+            raise click.UsageError(msg)
+        try:
+            peers.build(spec)
+        except NotInstalled as missing:
+            output.note(f"skipped: {missing}", quiet=quiet)
+        else:
+            specs[spec.label] = spec
+    if not specs:
+        msg = "none of the codecs is installed"
+        raise click.ClickException(msg)
+    return tuple(specs.values())
+
+
+def _metrics(names: Sequence[str], lpips_weights: Path | None, quiet: bool) -> tuple[str, ...]:
+    """The metrics that can be measured here; those that cannot are named."""
+    from bincodec.eval import metrics
+    from bincodec.eval.errors import NotInstalled
+
+    found = []
+    for name in dict.fromkeys(names or metrics.DEFAULT):
+        try:
+            found.append(metrics.find(name, lpips_weights=lpips_weights).name)
+        except NotInstalled as missing:
+            output.note(f"skipped: {missing}", quiet=quiet)
+    if not found:
+        msg = "none of the metrics is installed"
+        raise click.ClickException(msg)
+    return tuple(found)
+
+
+def _published(names: Sequence[str]) -> dict[str, PublishedCurve]:
+    """The curves by what they were asked for as."""
+    from bincodec.eval.curves import curve
+
+    return {name: curve(name) for name in names}
+
+
+def _anchor(
+    text: str | None, specs: Sequence[Spec], published: Mapping[str, PublishedCurve], model: str, device: str
+) -> str:
+    """The label of the anchor, which may be spelled as the codec or curve was."""
+    from bincodec.eval import peers
+    from bincodec.eval.errors import UnknownCodec
+    from bincodec.eval.report import ANCHOR
+
+    if text is None:
+        return ANCHOR
+    if text in published:
+        return published[text].name
+    labels = [spec.label for spec in specs]
+    try:
+        label = peers.read_spec(text, model=model, device=device).label
+    except UnknownCodec:
+        label = ""
+    if label not in labels:
+        msg = f"--anchor {text}: this run has only {', '.join([*labels, *published])}"
+        raise click.UsageError(msg)
+    return label
+
+
+def _write(outcome: Outcome, folder: Path, *, page: bool, quiet: bool) -> None:
+    from bincodec.eval import study
+    from bincodec.eval.errors import NotInstalled
+
+    study.write(outcome, folder)
+    if page:
+        try:
+            study.write_page(outcome, folder)
+        except NotInstalled as missing:
+            output.note(f"no report.html: {missing}", quiet=quiet)

@@ -1,0 +1,86 @@
+"""`bincodec eval speed`: seconds, memory and network sizes of codecs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from bincodec.cli import options, output
+
+DEFAULT_CODECS = (
+    "bincodec",
+    "jpeg",
+    "webp",
+    "avif",
+    "jp2",
+    "jxl",
+    "heic",
+    "mbt2018_mean",
+    "cheng2020_anchor",
+)
+
+
+@click.command()
+@options.images
+@click.option(
+    "--codec",
+    "codecs",
+    metavar="NAME[:OPTION=VALUE]...",
+    multiple=True,
+    default=DEFAULT_CODECS,
+    help="As for rd, or mbt2018_mean or cheng2020_anchor; once for each.  [default: one of each]",
+)
+@click.option(
+    "--repeat", type=click.IntRange(min=1), default=5, show_default=True, help="Calls to take the median of."
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Cores for each process.  [default: all]")
+@click.option("-o", "--output", "folder", required=True, type=click.Path(file_okay=False, path_type=Path))
+@options.model
+@options.device
+@options.quiet
+def command(
+    images: tuple[str, ...],
+    codecs: tuple[str, ...],
+    repeat: int,
+    threads: int | None,
+    folder: Path,
+    model: str,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Seconds, memory and size of codecs, each in processes of its own.
+
+    Every codec is timed on every one of IMAGES at the middle of its grid of settings; jpeg:settings=80 names
+    another. Encoders that let themselves be told run on one thread, whatever --threads says. Multiply-adds
+    and whole `bincodec` processes are measured on the first image. mbt2018_mean and cheng2020_anchor are
+    networks of the package CompressAI with random weights: right for speed, and for nothing else. Run this
+    with nothing else on the machine. speed.json in the output folder holds all values.
+    """
+    from bincodec import files
+    from bincodec.eval import report, speed, speed_report, timing
+    from bincodec.eval.errors import NotInstalled
+    from bincodec.eval.process import usable_cores
+    from bincodec.eval.sweep import look
+
+    subjects, skipped = {}, []
+    for spec in codecs:
+        try:
+            peer = timing.find(spec, model=model, device=device)
+        except NotInstalled as missing:
+            skipped.append(str(missing))
+        else:
+            subjects[peer.name, peer.settings] = speed.Subject(spec, peer)
+    skipped = list(dict.fromkeys(skipped))
+    for reason in skipped:
+        output.note(f"skipped: {reason}", quiet=quiet)
+    pictures, unreadable = look(images)
+    plan = speed.Plan(pictures, list(subjects.values()), repeat, threads or usable_cores(), model, device)
+    run = speed.measure(plan, progress=not quiet)
+    result = replace(run, failures=(*unreadable, *run.failures))
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write(folder / "speed.json", report.to_json(speed_report.as_json(result, skipped)).encode())
+    if result.rows:
+        click.echo(speed_report.text(result))
+    output.failures([report.failure_line(failure) for failure in result.failures])

@@ -1,0 +1,18 @@
+"""What can be wrong with a request to measure, beside the images."""
+
+from bincodec.bitstream.errors import BincodecError
+
+
+class NotInstalled(BincodecError):
+    """A codec, metric or method that there is an adapter for, but whose package or tool is missing.
+
+    The message names it and says how to get it.
+    """
+
+
+class UnknownCodec(BincodecError, ValueError):
+    """No codec has that name or that option."""
+
+
+class UnknownMetric(BincodecError, ValueError):
+    """No metric has that name."""

@@ -1,0 +1,95 @@
+"""The float network behind a model's integers, asked for the same prices in the same order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bincodec import bernoulli, coding
+from bincodec.architecture import QUALITIES, Architecture
+from bincodec.bitstream.errors import Unsupported, WrongModel
+from bincodec.code import BinaryCode, Levels
+from bincodec.integer import EVIDENCE_STEPS, KEEP_KNOWN
+from bincodec.order import Pass
+from bincodec.train.objective import Objective, ObjectiveSettings
+from bincodec.train.weights import read_weights
+
+
+@dataclass(frozen=True)
+class FloatPrior:
+    """The float network behind a model's integers, from the weights that training leaves."""
+
+    objective: Objective
+
+    @classmethod
+    def load(cls, path: Path, architecture: Architecture) -> FloatPrior:
+        """Read float weights, a run's or those beside a model file.
+
+        Raises:
+            Unsupported: if it is not one.
+            WrongModel: if its architecture is another.
+        """
+        weights, metadata = read_weights(path)
+        found = metadata.get("architecture")
+        if found is not None and Architecture.from_json(found) != architecture:
+            msg = f"{path} holds a network of another architecture than the model"
+            raise WrongModel(msg)
+        objective = Objective(architecture, ObjectiveSettings())
+        try:
+            objective.load_state_dict(weights)
+        except RuntimeError as error:
+            msg = f"{path} does not hold the float weights of this architecture"
+            raise Unsupported(msg) from error
+        return cls(objective.requires_grad_(False).eval())
+
+    @property
+    def architecture(self) -> Architecture:
+        """Layers, units and phases."""
+        return self.objective.architecture
+
+    @torch.inference_mode()
+    def predict(self, evidence: Tensor, quality: int, layer: int, sites: Tensor) -> tuple[Tensor, Tensor]:
+        """Location and log-scale in levels, float32 (units of `layer`, sites), from the integer evidence."""
+        units = self.architecture.units
+        shown = evidence.float().permute(2, 0, 1)[None]
+        centred, keep = shown[:, :units] / EVIDENCE_STEPS, shown[:, units:] / KEEP_KNOWN
+        at = torch.tensor([quality / (QUALITIES - 1)])
+        mu, log_scale = self.objective.prior(centred, keep, at)
+        part = self.architecture.layer_slice(layer)
+        return mu[0, part].flatten(1)[:, sites], log_scale[0, part].flatten(1)[:, sites]
+
+    def bits(self, code: BinaryCode, passes: int | None = None) -> float:
+        """The sum of -log2 of this prior's probabilities of a code's levels, in an order of `passes` passes.
+
+        None is the coding order itself.
+        """
+        priced = _FloatPriced(code.levels)
+        coding.run(self, code.quality, code.grid, code.layers, priced, groups=passes)
+        return priced.bits
+
+
+class _FloatPriced:
+    """`coding.Priced` for locations and scales that are float."""
+
+    def __init__(self, levels: tuple[Levels, ...]) -> None:
+        self._levels = levels
+        self.bits = 0.0
+
+    def take(
+        self, step: Pass, sites: coding.Sites, mu: NDArray[Any], scale: NDArray[Any], maximum: int
+    ) -> Levels:
+        levels: Levels = self._levels[step.layer].reshape(len(mu), -1)[:, sites]
+        centred = torch.from_numpy(levels.astype(np.float32)) - maximum / 2
+        top = torch.tensor(float(maximum))
+        cost = bernoulli.level_cost(centred, torch.from_numpy(mu), torch.from_numpy(scale), top)
+        self.bits += float(cost.sum(dtype=torch.float64))
+        return levels
+
+    def end_layer(self, layer: int, levels: Levels) -> None:
+        pass

@@ -1,0 +1,173 @@
+"""LPIPS with AlexNet (Zhang, Isola, Efros, Shechtman and Wang 2018, arXiv 1801.03924), version 0.1.
+
+A weights file is a .safetensors with torchvision's layer numbers in its names: `features.<i>.weight` and
+`features.<i>.bias` of AlexNet's convolutions i = 0, 3, 6, 8, 10, and `lin<k>.weight` of shape (1, C, 1, 1)
+for these five in turn, k = 0..4. The weights belong to others and do not come with this package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor
+
+from bincodec import files
+from bincodec.bitstream.errors import Unsupported
+from bincodec.eval.errors import NotInstalled
+from bincodec.eval.metrics import require_alike
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bincodec.eval.formats import Pixels
+
+VARIABLE = "BINCODEC_LPIPS_WEIGHTS"
+"""The environment variable that names a weights file where none is given."""
+
+SMALLEST_SIDE = 31
+"""Of a smaller picture, AlexNet's second pooling has nothing left."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution of AlexNet and the ReLU after it, where a feature map is taken."""
+
+    index: int
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int
+    padding: int
+    pooled: bool
+    """Whether a 3 x 3 max-pooling of stride 2 comes before it."""
+
+
+LAYERS = (
+    Layer(0, 3, 64, 11, 4, 2, False),
+    Layer(3, 64, 192, 5, 1, 2, True),
+    Layer(6, 192, 384, 3, 1, 1, True),
+    Layer(8, 384, 256, 3, 1, 1, False),
+    Layer(10, 256, 256, 3, 1, 1, False),
+)
+SHAPES = {
+    **{f"features.{lay.index}.weight": (lay.outputs, lay.inputs, lay.kernel, lay.kernel) for lay in LAYERS},
+    **{f"features.{layer.index}.bias": (layer.outputs,) for layer in LAYERS},
+    **{f"lin{k}.weight": (1, layer.outputs, 1, 1) for k, layer in enumerate(LAYERS)},
+}
+"""The tensors of a weights file."""
+
+# Of RGB in -1..1; the means and deviations of ImageNet, rounded, as the paper's code has them.
+_SHIFT = torch.tensor([-0.030, -0.088, -0.188])[:, None, None]
+_SCALE = torch.tensor([0.458, 0.448, 0.450])[:, None, None]
+
+
+@dataclass(frozen=True)
+class Lpips:
+    """The distance itself. `weights` are float32 tensors of the names and shapes in `SHAPES`."""
+
+    weights: Mapping[str, Tensor] = field(repr=False)
+
+    def __call__(self, reference: Pixels, decoded: Pixels) -> float:
+        """The distance of two uint8 (H, W, 3) pictures; nan where a side is under 31 pixels.
+
+        Raises:
+            ValueError: if they are not two such pictures of one shape.
+        """
+        require_alike(reference, decoded)
+        if min(reference.shape[:2]) < SMALLEST_SIDE:
+            return math.nan
+        both = [torch.tensor(image).permute(2, 0, 1)[None] / 127.5 - 1 for image in (reference, decoded)]
+        with torch.inference_mode():
+            return float(self.distance(*both))
+
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        """Distances (N,) of two batches (N, 3, H, W) of RGB in -1..1."""
+        total = first.new_zeros(len(first))
+        for k, (a, b) in enumerate(zip(self._features(first), self._features(second), strict=True)):
+            difference = F.conv2d((_unit(a) - _unit(b)) ** 2, self.weights[f"lin{k}.weight"])
+            total = total + difference.mean((1, 2, 3))
+        return total
+
+    def _features(self, images: Tensor) -> Iterator[Tensor]:
+        maps = (images - _SHIFT) / _SCALE
+        for layer in LAYERS:
+            if layer.pooled:
+                maps = F.max_pool2d(maps, 3, 2)
+            weight, bias = (self.weights[f"features.{layer.index}.{kind}"] for kind in ("weight", "bias"))
+            maps = F.relu(F.conv2d(maps, weight, bias, layer.stride, layer.padding))
+            yield maps
+
+
+def _unit(maps: Tensor) -> Tensor:
+    """Each position's vector of channels at length one; zeros stay zeros."""
+    return maps / (maps.square().sum(1, keepdim=True).sqrt() + 1e-10)
+
+
+def load(path: Path | None = None) -> tuple[str, Lpips]:
+    """What it is, with where the weights are from, and the metric.
+
+    The weights are those of `path`, else of the file that the environment variable BINCODEC_LPIPS_WEIGHTS
+    names, else those of the package `lpips`, which fetches AlexNet through torchvision when first used.
+
+    Raises:
+        NotInstalled: if there are none.
+        Unreadable: if the system does not let us read the file.
+        Unsupported: if it does not hold these weights.
+    """
+    if path is None and os.environ.get(VARIABLE):
+        path = Path(os.environ[VARIABLE])
+    if path is None:
+        source, weights = _from_package()
+    else:
+        data = files.read(path)
+        source, weights = f"file with SHA-256 {hashlib.sha256(data).hexdigest()[:16]}", _from_file(data, path)
+    return f"version 0.1, AlexNet; weights: {source}", Lpips(weights)
+
+
+def _from_file(data: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        msg = f"{path} is not a readable weights file: {error}"
+        raise Unsupported(msg) from error
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if found != SHAPES:
+        name = sorted(found.items() ^ SHAPES.items())[0][0]
+        msg = (
+            f"{path} does not hold LPIPS with AlexNet: {name} "
+            f"has shape {found.get(name, 'none')}, not {SHAPES.get(name, 'any')}"
+        )
+        raise Unsupported(msg)
+    return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def _from_package() -> tuple[str, dict[str, Tensor]]:
+    """The same out of `lpips.LPIPS`, where convolutions are `net.slice<n>.<i>` and heads `lin<k>.model.1`."""
+    how = f"--lpips-weights FILE, {VARIABLE}=FILE, or pip install lpips torchvision"
+    try:
+        import lpips
+
+        with warnings.catch_warnings():
+            # Of torchvision, about the way in which this package asks for its weights.
+            warnings.simplefilter("ignore")
+            state = lpips.LPIPS(net="alex", verbose=False).state_dict()
+    except (ImportError, OSError) as error:
+        # OSError: the weights could not be fetched.
+        msg = f"LPIPS has no weights ({' '.join(str(error).split())}): {how}"
+        raise NotInstalled(msg) from error
+    renamed = {
+        re.sub(r"^net\.slice\d+\.", "features.", name).replace(".model.1.", "."): tensor.detach()
+        for name, tensor in state.items()
+    }
+    return "package lpips", {name: renamed[name].float() for name in SHAPES}

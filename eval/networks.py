@@ -1,0 +1,87 @@
+"""How large the networks are and what they compute: parameters and multiply-adds, counted by PyTorch.
+
+A multiply-add is one multiplication and one addition of a convolution or a matrix product. What is done
+element by element (activations, rounding, the entropy coder) is not counted.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bincodec.architecture import QUALITIES, STRIDE, Architecture, grid_of
+from bincodec.coding import phase_sites
+from bincodec.order import passes
+from bincodec.prior import Prior
+
+if TYPE_CHECKING:
+    from bincodec.codec import Codec
+    from bincodec.exact import IntegerPrior
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a codec on one picture. `parameters` is None where a part has none of its own."""
+
+    name: str
+    parameters: int | None
+    multiply_adds: int
+
+
+def multiply_adds(call: Callable[[], object]) -> int:
+    """Multiply-adds of whatever networks run in `call`."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    operations: int = counter.get_total_flops()
+    return operations // 2
+
+
+def parts(codec: Codec, width: int, height: int, quality: int) -> list[Part]:
+    """Encoder, decoder and every pass of the prior of a model, on a picture of `width` x `height` pixels.
+
+    Gains count as the encoder's, inverse gains as the decoder's. The prior's parameters are those of the
+    float network that the integers were made from: the integers hold its quality layers as tables.
+    """
+    network, architecture = codec.model.autoencoder, codec.model.card.architecture
+    rows, columns = grid_of(width, height)
+    image = torch.zeros(1, 3, rows * STRIDE, columns * STRIDE, device=codec.device)
+    centred = torch.zeros(1, architecture.units, rows, columns, device=codec.device)
+    at = torch.full((1,), quality / (QUALITIES - 1), device=codec.device)
+    encoder = parameters(network.encoder) + parameters(network.gains)
+    decoder = parameters(network.decoder) + parameters(network.inverse_gains)
+    by_pass = _prior_passes(codec.model.prior, rows, columns, quality)
+    return [
+        Part("encoder", encoder, multiply_adds(lambda: network.analyse(image, at))),
+        Part("decoder", decoder, multiply_adds(lambda: network.synthesise(centred, at))),
+        *(Part(f"prior, pass {index}", None, count) for index, count in enumerate(by_pass, start=1)),
+        Part("prior, all passes", _prior_parameters(architecture), sum(by_pass)),
+    ]
+
+
+def parameters(network: nn.Module) -> int:
+    """Numbers that training has set."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _prior_parameters(architecture: Architecture) -> int:
+    with torch.device("meta"):
+        return parameters(Prior(architecture))
+
+
+def _prior_passes(prior: IntegerPrior, rows: int, columns: int, quality: int) -> list[int]:
+    architecture = prior.architecture
+    # The other kernels multiply element by element, which is not counted.
+    convolving = prior.with_kernel("conv")
+    evidence = torch.zeros(rows, columns, architecture.units + architecture.layers, dtype=torch.int16)
+    counts = []
+    for step in passes(architecture.layer_phases):
+        sites = torch.from_numpy(phase_sites(architecture, step, rows, columns))
+        predict = functools.partial(convolving.predict, evidence, quality, step.layer, sites)
+        counts.append(multiply_adds(predict) if len(sites) else 0)
+    return counts

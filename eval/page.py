@@ -1,0 +1,199 @@
+"""A run as one HTML page that needs no network: curves, tables and pictures side by side.
+
+The page's own files are in `page_assets`; the curves are drawn by Plotly, which travels inside, compressed.
+Every value of a run enters as JSON and becomes text nodes, never markup. The page's policy lets nothing run
+but its own script and Plotly.
+"""
+
+import base64
+import builtins
+import functools
+import hashlib
+import importlib.resources
+import json
+import math
+import re
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bincodec.eval.errors import NotInstalled
+
+SCRIPTS = ("read.js", "series.js", "curves.js", "tables.js", "slider.js", "main.js")
+"""In this order they become one script."""
+
+STYLES = ("base.css", "curves.css", "tables.css", "slider.css", "narrow.css")
+"""In this order they become one style sheet."""
+
+_IMAGE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"RIFF": "image/webp"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What one codec made of an image: the size of its file, and its pixels as a PNG or lossless WebP file.
+
+    Args:
+        codec: its label.
+        setting: what it was written with.
+        bytes: the size of the codec's own file, not of `image`.
+        bits_per_pixel: 8 `bytes` over the number of pixels.
+        psnr: in dB; inf where nothing was lost.
+        image: the decoded picture as a whole PNG or WebP file.
+    """
+
+    codec: str
+    setting: int
+    bytes: int
+    bits_per_pixel: float
+    psnr: float
+    image: builtins.bytes
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One image by several codecs, each at the setting whose file comes nearest to a target rate.
+
+    Args:
+        image: its name.
+        width: in pixels.
+        height: in pixels.
+        target_bits_per_pixel: the rate that all come near to.
+        original: the image itself as a whole PNG or WebP file.
+        pictures: one for each codec.
+    """
+
+    image: str
+    width: int
+    height: int
+    target_bits_per_pixel: float
+    original: bytes
+    pictures: tuple[Picture, ...]
+
+
+def page(report: Mapping[str, Any], comparisons: Sequence[Comparison] = ()) -> str:
+    """One HTML file that shows a report and lays pictures side by side.
+
+    Args:
+        report: the content of report.json, schema 2. Its own `comparisons` are not read.
+        comparisons: the pictures; without any, the page has no such section.
+
+    Raises:
+        NotInstalled: without the package `plotly`.
+        ValueError: if a picture is neither a PNG nor a WebP file.
+    """
+    library = _plotting_library()
+    pictures = _Pictures()
+    content = {
+        **{
+            name: report[name]
+            for name in ("anchor", "codecs", "metrics", "failures", "means", "bd", "curves")
+        },
+        "rows": _columns(report["rows"]),
+        "pictures": [pictures.add(comparison) for comparison in comparisons],
+    }
+    script = "\n" + "\n".join(map(_asset, SCRIPTS))
+    parts = {
+        "policy": _policy(script, library),
+        "style": "\n" + "\n".join(map(_asset, STYLES)),
+        "report": _json_in_html(content),
+        "library": _compressed(library),
+        "pictures": "\n".join(pictures.elements),
+        "script": script,
+    }
+    # One pass over the template: what is put in is not searched again.
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("page.html"))
+
+
+class _Pictures:
+    """Image files as elements of the page, each once however many comparisons show it."""
+
+    def __init__(self) -> None:
+        self.elements: list[str] = []
+        self._names: dict[bytes, str] = {}
+
+    def add(self, comparison: Comparison) -> dict[str, Any]:
+        """A comparison as the page's script reads it, its image files by the names of their elements."""
+        return {
+            "image": comparison.image,
+            "width": comparison.width,
+            "height": comparison.height,
+            "target": comparison.target_bits_per_pixel,
+            "original": self._name(comparison.original),
+            "pictures": [
+                {
+                    "codec": picture.codec,
+                    "setting": picture.setting,
+                    "bytes": picture.bytes,
+                    "bits_per_pixel": picture.bits_per_pixel,
+                    "psnr": picture.psnr,
+                    "source": self._name(picture.image),
+                }
+                for picture in comparison.pictures
+            ],
+        }
+
+    def _name(self, image: bytes) -> str:
+        digest = hashlib.sha256(image).digest()
+        if digest not in self._names:
+            kind = next((kind for magic, kind in _IMAGE_TYPES.items() if image.startswith(magic)), None)
+            if kind is None:
+                msg = f"a picture of the page must be a PNG or WebP file, not {image[:12]!r}..."
+                raise ValueError(msg)
+            name = self._names[digest] = f"picture-{len(self.elements)}"
+            data = base64.b64encode(image).decode()
+            # A script of a type that no browser runs: text that is kept and neither decoded nor shown.
+            self.elements.append(f'<script type="{kind}" id="{name}">{data}</script>')
+        return self._names[digest]
+
+
+def _policy(*scripts: str) -> str:
+    """The Content-Security-Policy: these scripts by their hashes, pictures from the page, no network."""
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _asset(name: str) -> str:
+    return (importlib.resources.files("bincodec.eval") / "page_assets" / name).read_text(encoding="utf-8")
+
+
+def _plotting_library() -> str:
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        msg = "the page needs the package plotly: pip install 'bincodec[eval]'"
+        raise NotInstalled(msg) from error
+    return str(get_plotlyjs())
+
+
+@functools.lru_cache(maxsize=1)
+def _compressed(library: str) -> str:
+    """In base64, 2 MB instead of nearly 5; the page inflates it."""
+    return base64.b64encode(zlib.compress(library.encode(), 9)).decode()
+
+
+def _columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Rows without the repetition of their keys."""
+    rows = list(rows)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return {"columns": columns, "values": [[row.get(column) for column in columns] for row in rows]}
+
+
+def _json_in_html(content: Any) -> str:
+    """JSON that stays inside its script element whatever it holds, also when the page is saved as UTF-8."""
+    text = json.dumps(_finite(content), separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,109 @@
+"""Metrics that other programs compute from two files: SSIMULACRA2 and Butteraugli."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from bincodec.bitstream.errors import BincodecError
+from bincodec.eval.errors import NotInstalled
+from bincodec.eval.metrics import require_alike
+
+if TYPE_CHECKING:
+    from bincodec.eval.formats import Pixels
+    from bincodec.eval.metrics import Measure
+
+SMALLEST_SIDE = 8
+"""Of a smaller picture, one program measures nothing and the other prints 0."""
+
+SECONDS = 600
+"""How long a program may take over one pair of pictures."""
+
+
+class ProgramFailed(BincodecError):
+    """A program that measures did not run, or said something else than a number."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A metric that an executable prints when given two PNG files.
+
+    Args:
+        path: the executable.
+        pattern: what it prints, the value as its one group.
+    """
+
+    path: str
+    pattern: str
+
+    def __call__(self, reference: Pixels, decoded: Pixels) -> float:
+        """The value for two uint8 (H, W, 3) pictures; nan where a side is under 8 pixels.
+
+        Raises:
+            ValueError: if they are not two such pictures of one shape.
+            ProgramFailed: if it prints no value, with what it said.
+        """
+        require_alike(reference, decoded)
+        if min(reference.shape[:2]) < SMALLEST_SIDE:
+            return math.nan
+        with tempfile.TemporaryDirectory(prefix="bincodec-") as folder:
+            names = [str(Path(folder, name)) for name in ("original.png", "decoded.png")]
+            for name, pixels in zip(names, (reference, decoded), strict=True):
+                Image.fromarray(pixels).save(name, compress_level=1)
+            return self._value(names)
+
+    def _value(self, names: list[str]) -> float:
+        try:
+            done = subprocess.run(
+                [self.path, *names], capture_output=True, text=True, timeout=SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            msg = f"{self.path} did not run: {error}"
+            raise ProgramFailed(msg) from error
+        found = re.search(self.pattern, done.stdout, re.MULTILINE)
+        if done.returncode != 0 or found is None:
+            said = " ".join((done.stderr or done.stdout).split())[:200] or "nothing"
+            msg = f"{self.path} ended with {done.returncode} and no value, saying: {said}"
+            raise ProgramFailed(msg)
+        return float(found[1])
+
+
+_NUMBER = r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
+
+
+def ssimulacra2() -> tuple[str, Measure]:
+    """What the program `ssimulacra2` prints: the metric as its authors, who keep it in libjxl, define it.
+
+    Raises:
+        NotInstalled: without it.
+    """
+    path = _which("ssimulacra2", "SSIMULACRA2", "a tool of libjxl")
+    return "program ssimulacra2", Program(path, rf"^{_NUMBER}\s*$")
+
+
+def butteraugli() -> tuple[str, Measure]:
+    """The 3-norm that the program `butteraugli_main` of libjxl prints, for a screen of 80 nits.
+
+    The maximum that it prints too is of one spot only; a mean over a picture says more about a codec.
+
+    Raises:
+        NotInstalled: without it.
+    """
+    path = _which("butteraugli_main", "Butteraugli", "a tool of libjxl, in Debian's libjxl-devtools")
+    return "program butteraugli_main: 3-norm, 80 nits", Program(path, rf"^3-norm: {_NUMBER}\s*$")
+
+
+def _which(program: str, metric: str, where: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        msg = f"{metric} needs the program {program} on PATH ({where})"
+        raise NotInstalled(msg)
+    return path

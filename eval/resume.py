@@ -1,0 +1,90 @@
+"""Work that goes on where it was interrupted: what the cache has is not done again."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from tqdm import tqdm
+
+from bincodec.eval import workers
+from bincodec.eval.cache import Cache
+from bincodec.eval.workers import Broken
+
+Task = TypeVar("Task")
+
+
+class Keepable(Protocol):
+    """A result that a cache can hold."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What `json` can write."""
+
+
+Result = TypeVar("Result", bound=Keepable)
+
+
+@dataclass(frozen=True)
+class Piece(Generic[Task, Result]):
+    """A piece of work: the `key` of its result, the `task`, and the result where it was `found` complete."""
+
+    key: str
+    task: Task
+    found: Result | None
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C; `done` of `total` results are there, and kept where there is a cache."""
+
+    def __init__(self, done: int, total: int) -> None:
+        super().__init__(f"{done} of {total} done")
+        self.done, self.total = done, total
+
+
+def work(
+    function: Callable[[Task], Result],
+    pieces: Sequence[Piece[Task, Result]],
+    *,
+    jobs: int = 0,
+    cache: Cache | None = None,
+    label: str = "",
+) -> list[Result | Broken]:
+    """Results in the order of the pieces, each kept in the cache as soon as it is there.
+
+    `jobs` as in `workers.run`; a progress bar is shown where it has a `label`.
+
+    Raises:
+        Interrupted: on Ctrl-C.
+    """
+    results: dict[int, Result | Broken] = {i: p.found for i, p in enumerate(pieces) if p.found is not None}
+    missing = [index for index in range(len(pieces)) if index not in results]
+    running = workers.run(function, [pieces[index].task for index in missing], jobs)
+    bar = tqdm(
+        total=len(pieces), initial=len(results), desc=label, unit="file", disable=None if label else True
+    )
+    try:
+        with bar:
+            for position, result in running:
+                index = missing[position]
+                results[index] = result
+                bar.update()
+                if not isinstance(result, Broken):
+                    cache = _keep(cache, pieces[index].key, result)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(len(results), len(pieces)) from stop
+    finally:
+        running.close()
+    return [results[index] for index in range(len(pieces))]
+
+
+def _keep(cache: Cache | None, key: str, result: Keepable) -> Cache | None:
+    """Keep a result; the cache, or None where it takes nothing: then once is enough to say so."""
+    if cache is not None:
+        try:
+            cache.put(key, result.to_json())
+        except OSError as error:
+            warnings.warn(f"{cache.folder}: results are not kept: {error.strerror or error}", stacklevel=3)
+            return None
+    return cache

@@ -1,0 +1,102 @@
+"""How a codec under measurement is named: `NAME[:option=value]...`, such as `avif:tune=psnr:speed=4`."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bincodec.eval.errors import UnknownCodec
+
+SETTINGS = "settings"
+"""The option that every codec has: its own grid of settings, separated by commas."""
+
+# A value may hold colons (4:4:4); an option begins where a colon is followed by a name and =.
+_BETWEEN = re.compile(r":(?=[a-z_]+=)")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a codec. `values` are all there are, or None where any text will do."""
+
+    name: str
+    default: str
+    values: tuple[str, ...] | None = None
+
+    def read(self, text: str) -> str:
+        """The value that `text` spells: 4:2:0 and 420 are the same.
+
+        Raises:
+            UnknownCodec: if there is no such value.
+        """
+        value = text if self.values is None else text.replace(":", "").lower()
+        if not value or (self.values is not None and value not in self.values):
+            known = "no empty text" if self.values is None else f"one of {', '.join(self.values)}"
+            msg = f"{self.name}={text!r}: it must be {known}"
+            raise UnknownCodec(msg)
+        return value
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A codec with all of its options decided.
+
+    Args:
+        codec: which adapter.
+        label: what tables call it: the codec and those options that are not as usual.
+        options: all of them, by name.
+        settings: its own grid, empty for the adapter's.
+    """
+
+    codec: str
+    label: str
+    options: tuple[tuple[str, str], ...]
+    settings: tuple[int, ...] = ()
+    values: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", dict(self.options))
+
+
+def parse(
+    text: str, known: Mapping[str, tuple[Option, ...]], usual: Mapping[str, Mapping[str, str]] | None = None
+) -> Spec:
+    """Read a spec; `known` lists the options of every codec, `usual` replaces defaults of some.
+
+    Raises:
+        UnknownCodec: naming the part that there is not.
+    """
+    codec, *parts = _BETWEEN.split(text)
+    if codec not in known:
+        msg = f"no codec is called {codec!r}; there are {', '.join(known)}"
+        raise UnknownCodec(msg)
+    given = dict(part.split("=", 1) for part in parts)
+    settings = _read_settings(text, given.pop(SETTINGS)) if SETTINGS in given else ()
+    missing = given.keys() - {option.name for option in known[codec]}
+    if missing:
+        names = ", ".join([*(option.name for option in known[codec]), SETTINGS])
+        msg = f"{text}: {codec} has no option {min(missing)!r}; there are {names}"
+        raise UnknownCodec(msg)
+    options, shown = [], [codec]
+    for option in known[codec]:
+        default = (usual or {}).get(codec, {}).get(option.name, option.default)
+        try:
+            value = option.read(given.get(option.name, default))
+        except UnknownCodec as error:
+            msg = f"{text}: {error}"
+            raise UnknownCodec(msg) from error
+        options.append((option.name, value))
+        if value != default:
+            shown.append(f"{option.name}={value}")
+    return Spec(codec, ":".join(shown), tuple(options), settings)
+
+
+def numbers(first: int, last: int) -> tuple[str, ...]:
+    """The values of an option that takes the integers from `first` to `last`."""
+    return tuple(map(str, range(first, last + 1)))
+
+
+def _read_settings(spec: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError as error:
+        msg = f"{spec}: settings={text!r} is not a list of integers such as 10,20,30"
+        raise UnknownCodec(msg) from error

@@ -1,0 +1,252 @@
+"""How long codecs take, how much memory, how large their networks are: side by side, in one run.
+
+Each codec meets each picture in a fresh process (`bincodec.eval.timing`) that does nothing else. Its peak of
+memory is all that the process ever held, nothing subtracted: the interpreter, the libraries, the model, the
+picture, what the codec needed. Run it with nothing else on the machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from bincodec.eval import process
+from bincodec.eval.measure import Picture
+from bincodec.eval.peers import Peer, read_spec
+from bincodec.eval.process import ProcessFailed
+from bincodec.eval.sweep import Failure
+from bincodec.eval.timing import Job
+
+COMMAND = (sys.executable, "-c", "from bincodec.cli.main import main; main()")
+WORKER = (sys.executable, "-m", "bincodec.eval.timing")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One codec on one picture, its model loaded. Seconds are medians; `_least` is the fastest call.
+
+    Args:
+        load_seconds: importing its libraries and loading its model, once.
+        checked_seconds: encoding, and reading the file back as `bincodec compress` does; None for others.
+        loaded_megabytes: peak of memory before anything was coded.
+        megabytes: peak of memory of the whole process.
+    """
+
+    image: str
+    codec: str
+    setting: int
+    width: int
+    height: int
+    bytes: int
+    bits_per_pixel: float
+    load_seconds: float
+    encode_seconds: float
+    encode_seconds_least: float
+    checked_seconds: float | None
+    checked_seconds_least: float | None
+    decode_seconds: float
+    decode_seconds_least: float
+    loaded_megabytes: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a codec's networks do on a picture, or a part of them; `parameters` None where it has none of its
+    own."""
+
+    image: str
+    codec: str
+    setting: int
+    part: str
+    parameters: int | None
+    multiply_adds_per_pixel: float
+
+
+@dataclass(frozen=True)
+class Command:
+    """A whole process of the command line, from nothing to its end; `image` is None where it takes none."""
+
+    image: str | None
+    command: str
+    seconds: float
+    seconds_least: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A codec that was found: the spec it came from and its adapter."""
+
+    spec: str
+    peer: Peer
+
+    @property
+    def is_bincodec(self) -> bool:
+        """Whether it is this project's."""
+        return self.spec.partition(":")[0] == "bincodec"
+
+    @property
+    def setting(self) -> int:
+        """The middle of its grid."""
+        return self.peer.settings[len(self.peer.settings) // 2]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure, and how. `threads` is the number of cores that each process gets."""
+
+    pictures: Sequence[Picture]
+    subjects: Sequence[Subject]
+    repeat: int
+    threads: int
+    model: str = "photo"
+    device: str = "cpu"
+
+
+Result = Row | Network | Command
+
+
+@dataclass(frozen=True)
+class Report:
+    """All results of a run, those that failed apart."""
+
+    plan: Plan
+    machine: dict[str, Any]
+    rows: tuple[Row, ...]
+    networks: tuple[Network, ...]
+    commands: tuple[Command, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to measure in processes of its own."""
+
+    picture: Picture
+    codec: str
+    setting: int
+    run: Callable[[], list[Result]]
+
+
+def measure(plan: Plan, *, progress: bool = False) -> Report:
+    """Every codec on every picture, then networks and commands on the first of them.
+
+    A process that fails loses its own result only.
+    """
+    before = machine()
+    found: list[Result] = []
+    failures = []
+    for task in tqdm(_tasks(plan), desc="measurements", disable=None if progress else True):
+        try:
+            found += task.run()
+        except ProcessFailed as error:
+            failures.append(Failure(task.picture.path, str(error), task.codec, task.setting))
+    return Report(
+        plan,
+        before,
+        tuple(result for result in found if isinstance(result, Row)),
+        tuple(result for result in found if isinstance(result, Network)),
+        tuple(result for result in found if isinstance(result, Command)),
+        tuple(failures),
+    )
+
+
+def _tasks(plan: Plan) -> list[Task]:
+    first = plan.pictures[:1]
+    ours = [subject for subject in plan.subjects if subject.is_bincodec]
+    return [
+        Task(picture, subject.peer.name, subject.setting, functools.partial(run, plan, picture, subject))
+        for run, pictures, subjects in (
+            (_rows, plan.pictures, plan.subjects),
+            (_networks, first, plan.subjects),
+            (_commands, first, ours[:1]),
+        )
+        for picture in pictures
+        for subject in subjects
+    ]
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on beside the codecs; the load is the mean of the last minute."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "usable_cores": process.usable_cores(),
+        "load": load,
+        "python": platform.python_version(),
+    }
+
+
+def _job(
+    plan: Plan, what: Literal["seconds", "networks"], picture: Picture, subject: Subject
+) -> process.Process:
+    job = Job(what, picture.path, subject.spec, subject.setting, plan.model, plan.device, plan.repeat)
+    return process.run([*WORKER, json.dumps(dataclasses.asdict(job))], plan.threads)
+
+
+def _rows(plan: Plan, picture: Picture, subject: Subject) -> list[Result]:
+    done = _job(plan, "seconds", picture, subject)
+    found = json.loads(done.output)
+    checked = found["checked"] or {"median": None, "least": None}
+    row = Row(
+        picture.path,
+        subject.peer.name,
+        subject.setting,
+        picture.width,
+        picture.height,
+        found["bytes"],
+        8 * found["bytes"] / (picture.width * picture.height),
+        found["load"],
+        found["encode"]["median"],
+        found["encode"]["least"],
+        checked["median"],
+        checked["least"],
+        found["decode"]["median"],
+        found["decode"]["least"],
+        found["loaded_megabytes"],
+        done.megabytes,
+    )
+    return [row]
+
+
+def _networks(plan: Plan, picture: Picture, subject: Subject) -> list[Result]:
+    parts = json.loads(_job(plan, "networks", picture, subject).output)
+    area = picture.width * picture.height
+    names = (picture.path, subject.peer.name, subject.setting)
+    return [Network(*names, part["name"], part["parameters"], part["multiply_adds"] / area) for part in parts]
+
+
+def _commands(plan: Plan, picture: Picture, subject: Subject) -> list[Result]:
+    """Whole processes of `bincodec`, each after one that fills the disk cache."""
+    photo, results = picture.path, list[Result]()
+    spec = read_spec(subject.spec, model=plan.model, device=plan.device)
+    with tempfile.TemporaryDirectory() as folder:
+        bld, png = str(Path(folder) / "photo.bld"), str(Path(folder) / "photo.png")
+        options = ["--model", spec.values["model"], "--device", spec.values["device"], "--force", "--quiet"]
+        compress = ["compress", photo, bld, "--quality", str(subject.setting), *options]
+        calls: tuple[tuple[str | None, str, list[str]], ...] = (
+            (None, "bincodec --help", [*COMMAND, "--help"]),
+            (None, "import bincodec", [sys.executable, "-c", "import bincodec"]),
+            (photo, "bincodec compress", [*COMMAND, *compress]),
+            (photo, "bincodec decompress", [*COMMAND, "decompress", bld, png, *options]),
+        )
+        for image, name, program in calls:
+            runs = [process.run(program, plan.threads) for _ in range(plan.repeat + 1)][1:]
+            seconds = [run.seconds for run in runs]
+            megabytes = max(run.megabytes for run in runs)
+            results.append(Command(image, name, statistics.median(seconds), min(seconds), megabytes))
+    return results
