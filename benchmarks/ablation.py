@@ -1,10 +1,10 @@
 """Short runs of one configuration with one thing changed each, and what each change costs.
 
-    python benchmarks/ablation.py CONFIG OUT --minutes 4 --photos PHOTOS --valid VALID [--only NAME]...
+    python benchmarks/ablation.py CONFIG OUT --steps 400 --photos PHOTOS --valid VALID [--only NAME]...
 
-Every run starts from scratch and lasts equally long on one thread. The table gives steps, and BD-rate against
-`base` by bits that the float prior estimates on the validation photos (plus what a file adds). A run whose
-folder is finished is not repeated, so several processes may share the work by --only.
+Every run starts from scratch and makes as many steps on one thread. The table gives seconds a step, and
+BD-rate against `base`, by bits that the float prior estimates on the validation photos plus what a file adds.
+A run whose folder is finished is not repeated, so several processes may share the work by --only.
 """
 
 import argparse
@@ -85,7 +85,8 @@ def line(name: str, row: dict[str, Any], base: dict[str, Any]) -> str:
     except NotComparable as reason:
         percent, span = "none", str(reason)
     reach = f"{points[0][0]:.3f}-{points[-1][0]:.3f}"
-    return f"| {name} | {row['steps']} | {reach} | {points[-1][1]:.2f} | {percent} | {span} |"
+    seconds = f"{row['seconds'] / row['steps']:.2f}"
+    return f"| {name} | {seconds} | {reach} | {points[-1][1]:.2f} | {percent} | {span} |"
 
 
 def main() -> None:
@@ -95,7 +96,7 @@ def main() -> None:
     )
     parser.add_argument("config", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--valid", type=Path)
     parser.add_argument("--only", action="append", choices=list(VARIANTS))
@@ -105,12 +106,12 @@ def main() -> None:
     for name in chosen.only or VARIANTS:
         folder = chosen.out / name.replace(" ", "-").replace("/", "-")
         if finished(folder) is None:
-            run(changed(settings, VARIANTS[name]), folder, Stretch(minutes=chosen.minutes))
+            run(changed(settings, VARIANTS[name]), folder, Stretch(steps=chosen.steps))
     rows = {name: finished(chosen.out / name.replace(" ", "-").replace("/", "-")) for name in VARIANTS}
     base = rows["base"]
     if base is None:
         return
-    print("| change | steps | bits per pixel | highest PSNR, dB | BD-rate against base | over, dB |")
+    print("| change | seconds a step | bits per pixel | highest PSNR, dB | BD-rate against base | over, dB |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for name, row in rows.items():
         if row is not None:

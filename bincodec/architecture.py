@@ -122,6 +122,10 @@ class Architecture:
         start = sum(self.layer_units[:layer])
         return slice(start, start + self.layer_units[layer])
 
+    def units_of(self, layer: int | None) -> slice:
+        """The units of `layer`, or of all layers if it is None."""
+        return slice(0, self.units) if layer is None else self.layer_slice(layer)
+
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))

@@ -106,7 +106,7 @@ def _curvature(autoencoder: Autoencoder, centred: Tensor, target: Target, rng: n
     """The diagonal of J^T J, its mean by unit: (units,)."""
     total = torch.zeros(centred.shape[1], device=centred.device)
     for _ in range(_PROBES):
-        signs = torch.from_numpy(rng.choice(np.float32([-1, 1]), tuple(centred.shape))).to(centred.device)
+        signs = torch.from_numpy(rng.choice([-1.0, 1.0], tuple(centred.shape))).to(centred)
         with torch.enable_grad():
             leaf = centred.clone().requires_grad_()
             picture = autoencoder.synthesise(leaf, target.at)

@@ -81,7 +81,7 @@ class IntegerPrior:
             x = stream(network, carried, at, told, direct=kernel == "conv")
             rows = x.reshape(-1, x.shape[-1])[sites.to(self.device)]
             part = self._head_part(network, layer, label)
-            limit = mu_limit(self._maximum if layer is None else self.architecture.maximum_level[layer])
+            limit = mu_limit(self._maximum[self.architecture.units_of(layer)])
             mu, scale = head(part, rows, part.bias[quality], limit)
         return mu.T.to("cpu", torch.int32), scale.T.to("cpu", torch.int32)
 
@@ -104,7 +104,7 @@ class IntegerPrior:
             full = Layer(full.weight, full.bias + network.classes[1][label], full.shift)
         if layer is None:
             return full
-        part, units = self.architecture.layer_slice(layer), self.architecture.units
+        part, units = self.architecture.units_of(layer), self.architecture.units
         index = torch.cat([torch.arange(units)[part], units + torch.arange(units)[part]]).to(self.device)
         return Layer(full.weight[index], full.bias[:, index], full.shift[index])
 

@@ -49,7 +49,8 @@ class Words:
     def uniform(self, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
         """Multiples of 2^-53 in 0..1, below 1."""
         words = self._raw(math.prod(shape)) >> np.uint64(11)
-        return (words * 2.0**-53).reshape(shape)
+        result: npt.NDArray[np.float64] = words.astype(np.float64) * 2.0**-53
+        return result.reshape(shape)
 
     def levels(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
         """Levels from the distributions that `mu` and `scale` name, through the tables that files use."""

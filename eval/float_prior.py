@@ -54,14 +54,16 @@ class FloatPrior:
         return self.objective.architecture
 
     @torch.inference_mode()
-    def predict(self, evidence: Tensor, quality: int, layer: int, sites: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, evidence: Tensor, quality: int, layer: int | None, sites: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Location and log-scale in levels, float32 (units of `layer`, sites), from the integer evidence."""
         units = self.architecture.units
         shown = evidence.float().permute(2, 0, 1)[None]
         centred, keep = shown[:, :units] / EVIDENCE_STEPS, shown[:, units:] / KEEP_KNOWN
         at = torch.tensor([quality / (QUALITIES - 1)])
         mu, log_scale = self.objective.prior(centred, keep, at)
-        part = self.architecture.layer_slice(layer)
+        part = self.architecture.units_of(layer)
         return mu[0, part].flatten(1)[:, sites], log_scale[0, part].flatten(1)[:, sites]
 
     def bits(self, code: BinaryCode, passes: int | None = None) -> float:

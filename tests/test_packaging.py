@@ -61,7 +61,7 @@ def repository_files() -> set[str]:
         "cli": "bincodec/cli",
         "eval": "bincodec/eval",
     }
-    data = {".bin", ".npz", ".py", ".safetensors", ".typed", ".zlib"}
+    data = {".css", ".html", ".js", ".json", ".py", ".safetensors", ".typed", ".zlib"}
     return {
         f"{installed}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, installed in folders.items()

@@ -77,7 +77,7 @@ def components(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
     along each. Means are kept: brightness is a component like any other."""
     rows = features.movedim(1, -1).flatten(0, -2)
     moments = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
-    for tile in rows.split(_TILE):
+    for tile in rows.split(_TILE):  # type: ignore[no-untyped-call]
         moments += tile.double().T @ tile.double()
     values, vectors = torch.linalg.eigh(moments / len(rows))
     order = torch.arange(len(values) - 1, -1, -1)[:count]
@@ -108,4 +108,4 @@ def _set_gains(objective: Objective, coefficients: Tensor) -> None:
     wanted = torch.log(spread.clamp_min(_LEAST_SCALE))
     fitted = torch.linalg.lstsq(quality_features(quality), wanted).solution
     prior = objective.prior
-    prior.head_quality.weight[units:].copy_(fitted.T)  # type: ignore[union-attr, operator, index]
+    prior.head_quality.weight[units:].copy_(fitted.T)  # type: ignore[union-attr, index]
