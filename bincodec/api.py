@@ -42,6 +42,10 @@ def decompress(
     *,
     layers: int | None = None,
     partial: bool = False,
+    complete: bool = False,
+    conceal: bool = False,
+    seed: int = 0,
+    temperature: float = 1.0,
     model: str | None = None,
     device: str = "cpu",
     limits: Limits = DEFAULT_LIMITS,
@@ -53,6 +57,11 @@ def decompress(
     `layers` shows only the first few; `partial` accepts a truncated or damaged file and shows what is intact
     (then `image.info["bld"]["complete"]` is False).
 
+    What is missing then is shown as the prior expects it: smooth. `complete` draws it instead, as
+    `Codec.complete`, and `conceal` does so for a damaged file. `image.info["bld"]` says how many layers,
+    from the first, were read ("real_layers") and what share of the bits they are ("real_share", at the
+    prior's price).
+
     Raises:
         BincodecError: of the kind that `bincodec.bitstream.errors` describes.
     """
@@ -60,7 +69,13 @@ def decompress(
     header = container.read_header(content, limits)
     card = models.find_fingerprint(header.fingerprint) if model is None else models.find(model)
     codec = _shared_codec(card.path, device)
-    return codec.decode(codec.unpack(content, partial=partial, limits=limits), layers)
+    code = codec.unpack(content, partial=partial or conceal, limits=limits)
+    if not (complete or conceal):
+        return codec.decode(code, layers)
+    completed = codec.complete(code, layers, seed=seed, temperature=temperature)
+    image = codec.decode(completed.code)
+    image.info["bld"] |= {"real_layers": completed.real_layers, "real_share": completed.real_share}
+    return image
 
 
 _lock = threading.Lock()

@@ -9,7 +9,7 @@ are exact (bits never do).
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ from bincodec.settings import (
 )
 
 if TYPE_CHECKING:
+    from bincodec import drawing, painting
     from bincodec.exact import Kernel
 
 SAFEST_KERNEL: Kernel = "float64"
@@ -118,7 +119,7 @@ class Codec:
             InvalidSetting: if the code is what was left of a damaged file.
             VerificationFailed: if the bytes did not give the code back.
         """
-        self._check(code)
+        self.check(code)
         if not code.complete:
             msg = (
                 "the code is what was left of a damaged file; it packs only when marked complete=True by hand"
@@ -196,7 +197,7 @@ class Codec:
             WrongModel: if the code is another model's.
             InvalidSetting: if `layers` is not between 1 and the code's.
         """
-        self._check(code)
+        self.check(code)
         shown = code.layers if layers is None else layers
         shown = checked_integer("layers", shown, 1, code.layers)
         pixels = self._render(code, shown)
@@ -236,12 +237,93 @@ class Codec:
 
     def cost(self, code: BinaryCode) -> npt.NDArray[np.float64]:
         """-log2 of the coded probabilities in bits, by layer and site: (layers, h, w)."""
-        self._check(code)
+        self.check(code)
         priced = coding.Priced(code.levels)
         coding.run(self.model.prior, code.quality, code.grid, code.layers, priced)
         return priced.bits
 
-    def _check(self, code: BinaryCode) -> None:
+    def sample(
+        self,
+        count: int = 1,
+        size: tuple[int, int] = (256, 256),
+        quality: int = 50,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        **how: Unpack[drawing.Settings],
+    ) -> list[BinaryCode]:
+        """`count` pictures of `size` (width, height), drawn from the prior; keywords as `drawing.Drawing`.
+
+        Picture i of a seed is the same however many are drawn.
+
+        Raises:
+            InvalidSetting: for a number out of range, or a class that the model does not have.
+        """
+        from bincodec import drawing, painting
+
+        return painting.sample(self, count, size, quality, drawing.Drawing(**how), limits)
+
+    def inpaint(
+        self,
+        source: images.Source | BinaryCode,
+        mask: images.Source,
+        quality: int = 50,
+        count: int = 1,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        **how: Unpack[drawing.Settings],
+    ) -> list[painting.Painted]:
+        """`count` ways to paint what `mask` marks; keywords as `drawing.Drawing`.
+
+        `mask` is bool (H, W), or an image in which white marks. Sites well outside keep their bits. Of an
+        image all pixels outside stay, but for a narrow rim; a code keeps its own quality.
+
+        Raises:
+            ImageError: for a mask of another size, an empty one, or one that leaves nothing.
+            WrongModel: for another model's code.
+            InvalidSetting: as `sample`; for a code that lacks layers.
+        """
+        from bincodec import drawing, painting
+
+        return painting.inpaint(self, source, mask, quality, count, drawing.Drawing(**how), limits)
+
+    def vary(
+        self,
+        source: images.Source | BinaryCode,
+        strength: float,
+        quality: int = 50,
+        count: int = 1,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        **how: Unpack[drawing.Settings],
+    ) -> list[BinaryCode]:
+        """`count` pictures like a given one: noise of time `strength` is added to its bits and taken away.
+
+        0 changes nothing, 1 leaves nothing. Keywords as `drawing.Drawing`; a code keeps its own quality.
+
+        Raises:
+            InvalidSetting: as `sample`; for a strength outside 0..1, a code that lacks layers.
+            WrongModel: for another model's code.
+        """
+        from bincodec import drawing, painting
+
+        how = {"sampler": "noise", **how}
+        return painting.vary(self, source, strength, quality, count, drawing.Drawing(**how), limits)
+
+    def complete(
+        self, code: BinaryCode, layers: int | None = None, *, seed: int = 0, temperature: float = 1.0
+    ) -> painting.Completed:
+        """`code`, or its first `layers` layers, with all layers that are missing drawn from the prior.
+
+        Raises:
+            InvalidSetting: as `sample`; if `layers` is not between 1 and the code's.
+            WrongModel: for another model's code.
+        """
+        from bincodec import drawing, painting
+
+        return painting.complete(self, code, layers, drawing.Drawing(seed=seed, temperature=temperature))
+
+    def check(self, code: BinaryCode) -> None:
+        """Raise `WrongModel` unless the code is this model's."""
         self._check_model(code.fingerprint)
         architecture = self.model.card.architecture
         units = tuple(len(levels) for levels in code.levels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from bincodec.architecture import QUALITIES
@@ -24,6 +26,23 @@ def checked_integer(name: str, value: int, low: int, high: int) -> int:
         msg = f"{name} {value!r} is not an integer in {low}..{high}"
         raise InvalidSetting(msg)
     return int(value)
+
+
+def checked_number(name: str, value: float, high: float) -> float:
+    """`value`, if it is a number in 0..high."""
+    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not (real and 0 <= value <= high):  # NaN is in no range
+        msg = f"{name} {value!r} is not a number in 0..{high:g}"
+        raise InvalidSetting(msg)
+    return float(value)
+
+
+def checked_choice(name: str, value: str, choices: Iterable[str]) -> str:
+    """`value`, if it is one of `choices`."""
+    if value not in (known := tuple(choices)):
+        msg = f"{name} {value!r} is not one of {', '.join(known)}"
+        raise InvalidSetting(msg)
+    return value
 
 
 def checked_quality(quality: int) -> int:

@@ -2,10 +2,11 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
-from bincodec.cli import options, output, places
+from bincodec.cli import drawing, options, output, places
 
 EXTENSION = ".png"
 
@@ -17,6 +18,10 @@ EXTENSION = ".png"
     "--layers", type=click.IntRange(min=1), help="Decode the first N layers only, a coarser picture."
 )
 @click.option("--partial", is_flag=True, help="Show what is intact of a truncated or damaged file.")
+@click.option("--complete", is_flag=True, help="Draw the layers that are missing, instead of smoothing.")
+@click.option("--conceal", is_flag=True, help="As --partial, with what is missing drawn as by --complete.")
+@drawing.seed
+@drawing.temperature
 @click.option("--model", help="Decode with this model, a name or a .safetensors file.")
 @options.max_pixels
 @options.force
@@ -28,6 +33,10 @@ def command(
     destination: str | None,
     layers: int | None,
     partial: bool,
+    complete: bool,
+    conceal: bool,
+    seed: int | None,
+    temperature: float | None,
     model: str | None,
     max_pixels: int | None,
     force: bool,
@@ -40,6 +49,10 @@ def command(
     OUT is IN with the extension .png unless it is given, and its extension picks the format: png, jpg,
     webp, tif, bmp or ppm. - is standard input or output (as PNG).
     """
+    drawn = complete or conceal
+    if not drawn and (seed, temperature) != (None, None):
+        msg = "--seed and --temperature need --complete or --conceal: nothing else is drawn"
+        raise click.UsageError(msg)
     ends = places.choose(source, destination, extension=EXTENSION, force=force, as_json=as_json)
     plain = not ends.to_standard_output and not places.is_device(ends.destination)
     extension = Path(ends.destination).suffix if plain else EXTENSION
@@ -58,14 +71,25 @@ def command(
     start = time.perf_counter()
     with places.named(source):
         image = bincodec.decompress(
-            data, layers=layers, partial=partial, model=model, device=device, limits=limits
+            data,
+            layers=layers,
+            partial=partial,
+            complete=complete,
+            conceal=conceal,
+            seed=seed or 0,
+            temperature=1.0 if temperature is None else temperature,
+            model=model,
+            device=device,
+            limits=limits,
         )
     seconds = time.perf_counter() - start
     ends.write(images.encode(image, extension))
 
     decoded = image.info["bld"]
-    if not decoded["complete"]:
+    if not decoded["complete"] and not drawn:
         output.note(f"the file is damaged: only its first {decoded['layers']} layers are shown", quiet=quiet)
+    elif drawn:
+        output.note(_what_is_real(decoded), quiet=quiet)
     facts = {
         "command": "decompress",
         "input": source,
@@ -80,8 +104,21 @@ def command(
         "bytes": len(data),
         "seconds": seconds,
     }
+    if drawn:
+        facts |= {"seed": seed or 0} | {name: decoded[name] for name in ("real_layers", "real_share")}
     line = (
         f"{places.shown(ends.destination, 'standard output')}: {image.width} x {image.height} pixels, "
         f"{decoded['layers']} layers, model {decoded['model']}, {seconds:.2f} s"
     )
     output.summary(line, facts, as_json=as_json, quiet=quiet)
+
+
+def _what_is_real(decoded: dict[str, Any]) -> str:
+    """Which layers came from the file, in words."""
+    real, layers = decoded["real_layers"], decoded["layers"]
+    damaged = "" if decoded["complete"] else "the file is damaged: "
+    if real == layers:
+        return f"{damaged}all {layers} layers came from the file, nothing is drawn"
+    which = "layer 1" if real == 1 else f"layers 1 to {real}"
+    share = f"{decoded['real_share']:.1%} of the bits"
+    return f"{damaged}{which} of {layers} came from the file, {share}; the rest is drawn"

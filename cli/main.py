@@ -16,7 +16,18 @@ from bincodec import BincodecError, __version__
 from bincodec.cli import output
 
 # Command -> module; a module of this package has the same name and calls its command `command`.
-COMMANDS = ("compress", "decompress", "info", "verify", "models", "eval", "train")
+COMMANDS = (
+    "compress",
+    "decompress",
+    "info",
+    "verify",
+    "models",
+    "sample",
+    "inpaint",
+    "vary",
+    "eval",
+    "train",
+)
 
 FAILURE = 1
 WRONG_USAGE = 2

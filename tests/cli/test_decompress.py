@@ -160,3 +160,48 @@ def test_bad_files_are_one_line_and_write_nothing(run, bld: Path, compressed: by
     assert_fails(run("decompress", folder / "missing.bld"), folder, "No such file")
     assert_fails(run("decompress", folder / "folder.bld"), folder, "Is a directory")
     assert_fails(run("decompress", "-", folder / "out.png", stdin=b""), folder, "standard input: ")
+
+
+def test_completing_says_what_is_real(run, bld: Path, compressed: bytes) -> None:
+    command = ("decompress", bld, "--layers", 2, "--complete", "--seed", 3, "--temperature", 0.5)
+    result = run(*command, "--json")
+    assert result.exit_code == 0
+    expected = bincodec.decompress(compressed, layers=2, complete=True, seed=3, temperature=0.5)
+    assert np.array_equal(pixels_of(bld.with_suffix(".png")), np.array(expected))
+    facts = json.loads(result.stdout)
+    assert {key: type(value) for key, value in facts.items()} == KEYS | {
+        "seed": int,
+        "real_layers": int,
+        "real_share": float,
+    }
+    assert (facts["layers"], facts["real_layers"], facts["seed"], facts["complete"]) == (4, 2, 3, True)
+    assert facts["real_share"] == expected.info["bld"]["real_share"]
+    share = f"{facts['real_share']:.1%}"
+    words = f"bincodec: note: layers 1 to 2 of 4 came from the file, {share} of the bits; the rest is drawn\n"
+    assert words in result.stderr
+    assert run(*command, "--force", "--quiet").output == ""
+    whole = run("decompress", bld, "--complete", "--force")
+    assert "all 4 layers came from the file, nothing is drawn" in whole.stderr
+    assert np.array_equal(pixels_of(bld.with_suffix(".png")), np.array(bincodec.decompress(compressed)))
+
+
+def test_a_damaged_file_is_concealed(run, bld: Path) -> None:
+    compressed = bytearray(bincodec.compress(PHOTO, quality=80))
+    compressed[last_levels(bytes(compressed)) + 9] ^= 1
+    bld.write_bytes(compressed)
+    assert_fails(run("decompress", bld), bld.parent, "does not match")
+    assert_fails(run("decompress", bld, "--complete"), bld.parent, "does not match")
+    result = run("decompress", bld, "--conceal")
+    assert result.exit_code == 0, result.stderr
+    assert "note: the file is damaged: layers 1 to 3 of 4 came from the file, " in result.stderr
+    expected = bincodec.decompress(bytes(compressed), conceal=True)
+    assert np.array_equal(pixels_of(bld.with_suffix(".png")), np.array(expected))
+    assert not np.array_equal(
+        pixels_of(bld.with_suffix(".png")), np.array(bincodec.decompress(bytes(compressed), partial=True))
+    )
+
+
+@pytest.mark.parametrize("option", [("--seed", 1), ("--temperature", 1.0)])
+def test_what_steers_a_draw_needs_one(run, bld: Path, option: tuple[str, float]) -> None:
+    result = run("decompress", bld, *option)
+    assert_fails(result, bld.parent, "need --complete or --conceal", code=2)

@@ -1,0 +1,159 @@
+"""What sample, inpaint and vary share: the options that say how to draw, what they read, and progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from bincodec.cli import output, places
+from bincodec.schedule import SCHEDULES
+
+if TYPE_CHECKING:
+    from bincodec import BinaryCode, Codec
+    from bincodec.bitstream.limits import Limits
+    from bincodec.cli.pictures import Pictures
+    from bincodec.drawing import Drawing
+    from bincodec.painting import PillowImage
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+quality = click.option(
+    "-q",
+    "--quality",
+    type=click.IntRange(0, 100),
+    default=50,
+    show_default=True,
+    help="0 is coarsest, 100 is finest.",
+)
+model = click.option("--model", help="A name, or a .safetensors file.  [default: photo, or a .bld's own]")
+count = click.option(
+    "-n", "count", type=click.IntRange(min=1), default=1, show_default=True, help="How many pictures to draw."
+)
+save_codes = click.option("--save-codes", is_flag=True, help="Put a .bld beside each picture.")
+seed = click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="The same seed draws the same bits.")
+temperature = click.option(
+    "--temperature", type=click.FloatRange(0, 10), help="Below 1: closer to what is likeliest.  [default: 1]"
+)
+sampler = click.option(
+    "--sampler",
+    type=click.Choice(["reveal", "noise"]),
+    default="reveal",
+    show_default=True,
+    help="Bit after bit in the order of files; or from noise, all bits at once.",
+)
+
+
+def options(command: Command) -> Command:
+    """The options whose values are fields of `bincodec.drawing.Drawing`, but for `sampler`."""
+    several = (
+        click.option(
+            "--steps",
+            type=click.IntRange(min=1),
+            help="Steps of the sampler.  [default: every pass; noise: 16]",
+        ),
+        temperature,
+        seed,
+        click.option("--schedule", type=click.Choice(list(SCHEDULES)), default="linear", show_default=True),
+        click.option("--class", "label", metavar="NAME", help="Draw this class, if the model has classes."),
+        click.option("--guidance", type=float, help="Draw the class more decidedly."),
+    )
+    for option in reversed(several):
+        command = option(command)
+    return command
+
+
+def settled(chosen: dict[str, Any]) -> Drawing:
+    """How to draw, from the options of `options` and `sampler`: what was not given has the default."""
+    from bincodec.drawing import Drawing
+
+    return Drawing(**{name: value for name, value in chosen.items() if value is not None})
+
+
+def read(
+    source: str, model: str | None, device: str, limits: Limits, *, quiet: bool
+) -> tuple[Codec, BinaryCode | PillowImage]:
+    """What a picture is made from, a .bld or an image, and the codec for it."""
+    from bincodec import Codec, files, images, models
+    from bincodec.bitstream.header import MAGIC
+
+    data = places.read(source)
+    if data.startswith(MAGIC):
+        with places.named(source):
+            header = files.read_header(data, limits)
+            card = models.find_fingerprint(header.fingerprint) if model is None else models.find(model)
+            codec = Codec.load(str(card.path), device)
+            return codec, codec.unpack(data, limits=limits)
+    # By its path, so that errors can name it.
+    picture = images.load(data if source == places.STANDARD else source, limits=limits)
+    for sentence in picture.notes:
+        output.note(sentence, quiet=quiet)
+    return Codec.load(model or "photo", device), images.to_image(picture.pixels, grey=picture.grey)
+
+
+@contextmanager
+def progress(steps: int, *, hidden: bool) -> Iterator[Callable[[object], None]]:
+    """A bar on standard error, where that is a terminal; call what it gives after each step."""
+    if hidden or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with click.progressbar(length=steps, file=sys.stderr) as bar:
+        yield lambda _: bar.update(1)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a command has drawn, to be told.
+
+    Args:
+        command: its name.
+        code: one of the pictures.
+        paths: the files written.
+        seconds_load: for the model and the input.
+        seconds_draw: for everything from there to finished bytes.
+    """
+
+    command: str
+    files: Pictures
+    paths: Sequence[str]
+    codec: Codec
+    code: BinaryCode
+    drawing: Drawing
+    seconds_load: float
+    seconds_draw: float
+
+    def tell(self, more: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
+        """The summary; `more` goes into the JSON object, behind the command's name."""
+        drawing, code, files = self.drawing, self.code, self.files
+        passes = sum(self.codec.model.card.architecture.layer_phases)
+        steps = drawing.noise_steps if drawing.sampler == "noise" else drawing.steps or passes
+        facts = {
+            "command": self.command,
+            **more,
+            "output": files.destination,
+            "files": list(self.paths),
+            "count": files.count,
+            "width": code.width,
+            "height": code.height,
+            "quality": code.quality,
+            "model": code.model,
+            "sampler": drawing.sampler,
+            "steps": steps,
+            "temperature": drawing.temperature,
+            "seed": drawing.seed,
+            "schedule": drawing.schedule,
+            "class": drawing.label,
+            "guidance": drawing.guidance,
+            "seconds_load": self.seconds_load,
+            "seconds_draw": self.seconds_draw,
+        }
+        line = (
+            f"{places.shown(files.destination, 'standard output')}: {files.count} of {code.width} x "
+            f"{code.height} pixels, {drawing.sampler} in {steps} steps, seed {drawing.seed}, model "
+            f"{code.model}, {self.seconds_draw:.2f} s + {self.seconds_load:.2f} s loading"
+        )
+        output.summary(line, facts, as_json=as_json, quiet=quiet)

@@ -1,0 +1,77 @@
+"""`bincodec inpaint`: fill what a mask marks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from bincodec.cli import drawing as shared
+from bincodec.cli import options, output, pictures, places
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.option("--mask", required=True, metavar="MASK", help="An image, white where IN is to be painted.")
+@click.option("-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder.")
+@shared.count
+@shared.quality
+@shared.sampler
+@shared.options
+@shared.save_codes
+@shared.model
+@options.max_pixels
+@options.force
+@options.device
+@options.as_json
+@options.quiet
+def command(
+    source: str,
+    mask: str,
+    destination: str,
+    count: int,
+    quality: int,
+    save_codes: bool,
+    model: str | None,
+    max_pixels: int | None,
+    force: bool,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+    **chosen: Any,
+) -> None:
+    """Fill what a mask marks in an image or a .bld.
+
+    OUT is an image, or a .bld, or with -n a folder of 000.png, 001.png and so on. Of an image all pixels
+    outside the mask stay, but for a rim of 8; of a .bld all bits of sites clear of the mask, and the quality.
+    """
+    if source == mask == places.STANDARD:
+        msg = "IN and MASK cannot both be standard input"
+        raise click.UsageError(msg)
+    endings = [pictures.CODE] if save_codes else []
+    files = pictures.choose(source, destination, count, force=force, as_json=as_json, endings=endings)
+    if not files.in_folder:
+        places.choose(mask, destination, extension=pictures.PICTURE, force=force, as_json=as_json)
+
+    from bincodec import painting
+
+    drawing, limits = shared.settled(chosen), places.limits(max_pixels)
+    start = time.perf_counter()
+    codec, given = shared.read(source, model, device, limits, quiet=quiet)
+    loaded = time.perf_counter()
+    marked = places.read(mask) if mask == places.STANDARD else mask
+    steps = painting.steps_of(codec, drawing)
+    with shared.progress(count * steps, hidden=quiet or as_json) as advance:
+        painted = painting.inpaint(codec, given, marked, quality, count, drawing, limits, advance)
+    first, codes = painted[0], [one.code for one in painted]
+    shown = (one.image for one in painted)
+    contents = pictures.contents(files, codec, codes, shown, save_codes=save_codes)
+    finished = time.perf_counter()
+    files.write(contents)
+    if not first.known.any():
+        output.note("no site is clear of the mask: nothing around the hole is known", quiet=quiet)
+    sites = {"sites": first.known.size, "sites_drawn": int((~first.known).sum())}
+    seconds = loaded - start, finished - loaded
+    drawn = shared.Drawn("inpaint", files, [*contents], codec, first.code, drawing, *seconds)
+    drawn.tell({"input": source, "mask": mask, **sites}, as_json=as_json, quiet=quiet)

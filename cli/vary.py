@@ -1,0 +1,67 @@
+"""`bincodec vary`: pictures like a given one."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from bincodec.cli import drawing as shared
+from bincodec.cli import options, pictures, places
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.option(
+    "--strength", type=click.FloatRange(0, 1), required=True, help="0 changes nothing, 1 leaves nothing."
+)
+@click.option("-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder.")
+@shared.count
+@shared.quality
+@shared.options
+@shared.save_codes
+@shared.model
+@options.max_pixels
+@options.force
+@options.device
+@options.as_json
+@options.quiet
+def command(
+    source: str,
+    strength: float,
+    destination: str,
+    count: int,
+    quality: int,
+    save_codes: bool,
+    model: str | None,
+    max_pixels: int | None,
+    force: bool,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+    **chosen: Any,
+) -> None:
+    """Draw pictures like an image or a .bld: add noise to its bits, then take it away.
+
+    OUT is an image, or a .bld, or with -n a folder of 000.png, 001.png and so on. A .bld keeps its quality.
+    """
+    endings = [pictures.CODE] if save_codes else []
+    files = pictures.choose(source, destination, count, force=force, as_json=as_json, endings=endings)
+
+    from bincodec import painting
+
+    drawing, limits = shared.settled({"sampler": "noise", **chosen}), places.limits(max_pixels)
+    start = time.perf_counter()
+    codec, given = shared.read(source, model, device, limits, quiet=quiet)
+    loaded = time.perf_counter()
+    steps = painting.steps_of(codec, drawing)
+    with shared.progress(count * steps, hidden=quiet or as_json) as advance:
+        codes = painting.vary(codec, given, strength, quality, count, drawing, limits, advance)
+    shown = (codec.decode(code) for code in codes)
+    contents = pictures.contents(files, codec, codes, shown, save_codes=save_codes)
+    finished = time.perf_counter()
+    files.write(contents)
+    seconds = loaded - start, finished - loaded
+    drawn = shared.Drawn("vary", files, [*contents], codec, codes[0], drawing, *seconds)
+    drawn.tell({"input": source, "strength": strength}, as_json=as_json, quiet=quiet)

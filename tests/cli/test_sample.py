@@ -1,0 +1,228 @@
+"""`bincodec sample`: places, grids, folders, codes, traces, bad input."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bincodec import Codec, models
+
+TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
+KEYS = {
+    "schema": int,
+    "command": str,
+    "output": str,
+    "files": list,
+    "count": int,
+    "width": int,
+    "height": int,
+    "quality": int,
+    "model": str,
+    "sampler": str,
+    "steps": int,
+    "temperature": float,
+    "seed": int,
+    "schedule": str,
+    "class": type(None),
+    "guidance": type(None),
+    "seconds_load": float,
+    "seconds_draw": float,
+}
+SMALL = ("--model", TINY, "--size", "40x30", "--sampler", "noise", "--steps", 3)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return Codec.load(str(TINY))
+
+
+@pytest.fixture(autouse=True)
+def in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def pixels_of(path: Path | str) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def names() -> list[str]:
+    return sorted(str(path) for path in Path().rglob("*"))
+
+
+def test_one_picture_is_the_library_s(run, codec: Codec) -> None:
+    result = run("sample", *SMALL, "-o", "a.png", "--seed", 5, "-q", 30)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("a.png: 1 of 40 x 30 pixels, noise in 3 steps, seed 5, model tiny-1, ")
+    (expected,) = codec.sample(size=(40, 30), quality=30, sampler="noise", steps=3, seed=5)
+    assert np.array_equal(pixels_of("a.png"), np.asarray(codec.decode(expected)))
+    assert names() == ["a.png"]
+
+
+def test_the_shipped_model_is_the_default(run) -> None:
+    facts = json.loads(run("sample", "--size", "33x17", "-o", "a.png", "--json").stdout)
+    assert {key: type(value) for key, value in facts.items()} == KEYS
+    passes = sum(models.find("photo").architecture.layer_phases)
+    assert (facts["width"], facts["height"], facts["steps"], facts["seed"]) == (33, 17, passes, 0)
+    assert facts["model"].startswith("photo-")
+    assert facts["files"] == ["a.png"]
+
+
+def test_reveal_says_its_passes(run) -> None:
+    arguments = ("sample", "--model", TINY, "--size", "40x30", "--sampler", "reveal", "--json", "-o")
+    assert json.loads(run(*arguments, "a.png").stdout)["steps"] == 7
+    assert json.loads(run(*arguments, "b.png", "--steps", 2).stdout)["steps"] == 2
+
+
+def test_several_pictures_go_into_a_folder(run, codec: Codec) -> None:
+    result = run("sample", *SMALL, "-n", 3, "-o", "out", "--save-codes", "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+    assert names() == ["out", *(f"out/00{i}{end}" for i in range(3) for end in (".bld", ".png"))]
+    for index, code in enumerate(codec.sample(3, (40, 30), sampler="noise", steps=3)):
+        assert np.array_equal(pixels_of(f"out/00{index}.png"), np.asarray(codec.decode(code)))
+        assert codec.unpack(Path(f"out/00{index}.bld").read_bytes()).digest() == code.digest()
+
+
+def test_a_grid_is_one_picture(run, codec: Codec) -> None:
+    result = run("sample", *SMALL, "-n", 3, "--grid", "-o", "g.png", "--save-codes", "--trace")
+    assert result.exit_code == 0, result.stderr
+    assert names() == ["g-000.bld", "g-001.bld", "g-002.bld", "g-trace.png", "g.png"]
+    grid = pixels_of("g.png")
+    assert grid.shape == (62, 82, 3)
+    third = codec.decode(codec.sample(3, (40, 30), sampler="noise", steps=3)[2])
+    assert np.array_equal(grid[32:, :40], np.asarray(third))
+    assert (grid[32:, 42:] == 255).all()
+    trace = pixels_of("g-trace.png")
+    assert trace.shape == (3 * 32 - 2, 3 * 42 - 2, 3)
+    assert np.array_equal(trace[64:, 84:], np.asarray(third))
+
+
+def test_a_trace_ends_in_the_picture_and_has_at_most_eight_states(run) -> None:
+    result = run("sample", *SMALL[:-1], 20, "-o", "a.png", "--trace")
+    assert result.exit_code == 0, result.stderr
+    trace = pixels_of("a-trace.png")
+    assert trace.shape == (30, 8 * 42 - 2, 3)
+    assert np.array_equal(trace[:, -40:], pixels_of("a.png"))
+    assert not np.array_equal(trace[:, :40], trace[:, -40:])
+    run("sample", *SMALL, "-n", 2, "-o", "out", "--trace")
+    assert pixels_of("out/001-trace.png").shape == (30, 3 * 42 - 2, 3)
+    assert np.array_equal(pixels_of("out/001-trace.png")[:, -40:], pixels_of("out/001.png"))
+
+
+def test_a_code_alone(run, codec: Codec) -> None:
+    assert run("sample", *SMALL, "-o", "a.bld").exit_code == 0
+    assert names() == ["a.bld"]
+    expected = codec.sample(size=(40, 30), sampler="noise", steps=3)[0]
+    assert codec.unpack(Path("a.bld").read_bytes()).digest() == expected.digest()
+
+
+def test_standard_output(run) -> None:
+    result = run("sample", *SMALL, "-o", "-")
+    assert result.exit_code == 0
+    assert result.stdout_bytes.startswith(b"\x89PNG")
+    assert result.stderr.startswith("standard output: 1 of 40 x 30 pixels")
+
+
+def test_nothing_is_overwritten_unasked(run) -> None:
+    for arguments, path in (
+        (["-o", "a.png"], "a.png"),
+        (["-o", "a.jpg", "--save-codes"], "a.bld"),
+        (["-o", "a.jpg", "--trace"], "a-trace.png"),
+        (["-o", "a.jpg", "-n", "2", "--grid", "--save-codes"], "a-001.bld"),
+    ):
+        Path(path).write_bytes(b"precious")
+        result = run("sample", *SMALL, *arguments)
+        assert (result.exit_code, names(), Path(path).read_bytes()) == (1, [path], b"precious")
+        assert result.stderr == f"bincodec: error: {path}: exists; --force overwrites it\n"
+        assert run("sample", *SMALL, *arguments, "--force").exit_code == 0
+        assert Path(path).read_bytes() != b"precious"
+        for left in names():
+            Path(left).unlink()
+
+
+def test_a_folder_is_not_overwritten_unasked(run) -> None:
+    Path("out").mkdir()
+    Path("out/000.png").write_bytes(b"precious")
+    Path("out/other").write_bytes(b"precious")
+    result = run("sample", *SMALL, "-n", 2, "-o", "out")
+    assert (result.exit_code, names()) == (1, ["out", "out/000.png", "out/other"])
+    assert "out: exists; --force overwrites what has the same name in it" in result.stderr
+    assert run("sample", *SMALL, "-n", 2, "-o", "out", "--force").exit_code == 0
+    assert names() == ["out", "out/000.png", "out/001.png", "out/other"]
+    assert Path("out/other").read_bytes() == b"precious"
+    assert pixels_of("out/000.png").shape == (30, 40, 3)
+
+
+def test_a_new_folder_appears_whole_or_not_at_all(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bincodec import files
+
+    calls = []
+    real = files.write
+
+    def failing(path: Path, data: bytes) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(files, "write", failing)
+    result = run("sample", *SMALL, "-n", 3, "-o", "out")
+    assert (result.exit_code, len(calls), names()) == (1, 2, [])
+    assert "No space left on device" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--size", "40"], 2, "'40' is not a size such as 256x256"),
+        (["--size", "40x-3"], 2, "is not a size"),
+        (["--size", "0x5"], 2, "width 0 is not an integer in 1..65535"),
+        (["--size", "60000x60000"], 2, "limit pixels=67108864 (--max-pixels raises it)"),
+        (["--size", "40x30", "--max-pixels", "1000"], 2, "1200 is over the limit pixels=1000"),
+        (["-n", "0"], 2, "0 is not in the range"),
+        (["--steps", "0"], 2, "0 is not in the range"),
+        (["--steps", "1001"], 2, "steps 1001 is not an integer in 1..1000"),
+        (["--sampler", "reveal", "--steps", "8"], 2, "steps 8 is over the 7 passes"),
+        (["--temperature", "11"], 2, "11.0 is not in the range"),
+        (["--temperature", "nan"], 2, "temperature nan is not a number in 0..10"),
+        (["--seed", "-1"], 2, "-1 is not in the range"),
+        (["--schedule", "magic"], 2, "'magic' is not one of"),
+        (["--class", "cat"], 2, "model tiny-1 has no classes"),
+        (["--guidance", "2"], 2, "model tiny-1 has no classes"),
+        (["--sampler", "reveal", "--trace"], 2, "reveal has none to show"),
+        (["-n", "2"], 2, "a.png: one file does not hold 2 pictures: name a folder"),
+        (["-n", "2", "-o", "-"], 2, "standard output: one file does not hold 2 pictures"),
+        (["-n", "2", "--grid", "-o", "a.bld"], 2, "cannot write images as '.bld'"),
+        (["-o", "a.xyz"], 2, "cannot write images as '.xyz'"),
+        (["-o", "-", "--save-codes"], 2, "nothing can stand beside it"),
+        (["-o", "-", "--json"], 2, "--json needs standard output"),
+        (["-o", "no/a.png"], 1, "there is no such folder"),
+        (["-n", "2", "-o", "no/folder"], 1, "there is no such folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(run, arguments: list[str], code: int, words: str) -> None:
+    result = run("sample", "--model", TINY, "-o", "a.png", *arguments)
+    assert (result.exit_code, result.stdout) == (code, ""), result.stderr
+    assert result.stderr.startswith("bincodec: error: ")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert names() == []
+
+
+def test_progress_shows_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    import sys
+
+    from bincodec.cli import drawing
+
+    with drawing.progress(3, hidden=False) as advance:
+        advance(None)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with drawing.progress(3, hidden=True) as advance:
+        advance(None)
+    assert capsys.readouterr().err == ""
+    with drawing.progress(1, hidden=False) as advance:
+        advance(None)
+    assert "100%" in capsys.readouterr().err
