@@ -28,7 +28,8 @@ def compress(
 ) -> bytes:
     """The bytes of a `.bld` file of `image`. By default they are decoded again before they are returned.
 
-    `effort` 0..9 is how long to search for fewer bits; decoding takes the same time whatever it was.
+    `effort` 0..9 is how long to search for a better trade of bits against error, as `Codec.encode`; decoding
+    takes the same time whatever it was.
 
     Raises:
         BincodecError: if the image, the quality, the model or the device will not do.

@@ -9,6 +9,7 @@ are exact (bits never do).
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Self, Unpack
 
 import numpy as np
@@ -33,6 +34,7 @@ from bincodec.settings import (
     checked_device,
     checked_integer,
     checked_quality,
+    checked_search,
     search_rounds,
 )
 
@@ -74,11 +76,13 @@ class Codec:
     ) -> BinaryCode:
         """The bits of an image: a path, bytes, a file, a `PIL.Image` or (H, W, 3) or (H, W) uint8.
 
-        More `effort` takes longer and finds bits that are fewer for the same picture (`bincodec.effort`).
+        More `effort` searches longer for a better trade of bits against error at this quality; bytes and PSNR
+        each may move either way (`bincodec.effort`). It takes about half a gigabyte a megapixel.
 
         Raises:
             ImageError: if it is not an image that can be coded.
-            InvalidSetting: if quality is not an integer in 0..100, or effort not one in 0..9.
+            InvalidSetting: if quality is not an integer in 0..100, or effort not one in 0..9; or if effort is
+                not 0 and the image is too large for it, or the model does not say its multipliers.
         """
         quality, rounds = checked_quality(quality), search_rounds(effort)
         picture = images.load(image, limits=limits)
@@ -89,6 +93,7 @@ class Codec:
                 self.model.autoencoder.analyse(padded, self._at(quality))
             )
             if rounds:
+                checked_search(width * height)
                 weight = effort_search.error_weight(self._lagrangian(quality))
                 target = effort_search.Target(padded, height, width, quality, weight)
                 centred = effort_search.search(
@@ -344,6 +349,8 @@ class Codec:
         """lambda at `quality`, as the model was trained (DESIGN §3)."""
         try:
             lowest, highest = (float(value) for value in self.model.card.card["lagrangian"])
+            if not 0 < lowest <= highest < math.inf:
+                raise ValueError
         except (KeyError, TypeError, ValueError) as error:
             msg = f"model {self.model.card.name} does not say its Lagrange multipliers: only effort 0"
             raise InvalidSetting(msg) from error

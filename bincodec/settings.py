@@ -16,6 +16,10 @@ SEARCH_ROUNDS = (0, 1, 2, 3, 4, 6, 9, 14, 22, 35)
 """Rounds of the encoder's search by effort, 0..9 (`bincodec.effort`)."""
 
 
+MOST_SEARCHED_PIXELS = 16 * 2**20
+"""The search holds what the decoder computed on the way: 0.5 GB a megapixel."""
+
+
 class InvalidSetting(BincodecError, ValueError):
     """A quality, an effort, a number of layers, a device and the like that does not exist."""
 
@@ -26,6 +30,13 @@ def checked_integer(name: str, value: int, low: int, high: int) -> int:
         msg = f"{name} {value!r} is not an integer in {low}..{high}"
         raise InvalidSetting(msg)
     return int(value)
+
+
+def checked_search(pixels: int) -> None:
+    """Raise `InvalidSetting` for an image that the encoder's search would take too much memory for."""
+    if pixels > MOST_SEARCHED_PIXELS:
+        msg = f"effort above 0 is for images of at most {MOST_SEARCHED_PIXELS} pixels, not {pixels}"
+        raise InvalidSetting(msg)
 
 
 def checked_number(name: str, value: float, high: float) -> float:

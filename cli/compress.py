@@ -32,7 +32,7 @@ EXTENSION = ".bld"
     type=click.IntRange(0, 9),
     default=0,
     show_default=True,
-    help="How long to search for fewer bits; decoding is as fast either way.",
+    help="How long to search for a better trade of bits against error; decoding is as fast either way.",
 )
 @click.option("--no-verify", is_flag=True, help="Skip decoding the finished file before it is written.")
 @options.max_pixels

@@ -1,9 +1,12 @@
-"""Draw docs/comparison.png: one photo, and what three codecs make of it in the same number of bytes.
+"""Draw one photo, and what several codecs make of it in the same number of bytes.
 
 python examples/comparison.py [--bytes 6000] [--photo coffee] [--corner X,Y] [--model photo] [-o OUT]
+python examples/comparison.py --rates 0.1,0.2,0.4 -o docs/rates.png
 
-Each codec gets the highest quality whose file does not exceed the bytes. Bytes and PSNR are the whole
-photo's; what is shown is an enlarged part. The photos are those of the scikit-image package.
+The first makes docs/comparison.png, two by two; with --rates there is a row for each number of bits per
+pixel, and a column for JPEG, WebP, AVIF and bincodec. Each codec gets the highest quality whose file does not
+exceed the bytes. Bytes and PSNR are the whole photo's; what is shown is an enlarged part. The photos are
+those of the scikit-image package.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ OUT = Path(__file__).resolve().parents[1] / "docs" / "comparison.png"
 # enlarging would hide some of what each codec does, and make a file of three times the size.
 CROP_WIDTH, CROP_HEIGHT, SCALE = 288, 192, 3
 GAP, LABEL, TITLE = 24, 96, 46
+TITLES = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "bincodec": "bincodec"}
 PAPER, INK, GREY, ACCENT = "#ffffff", "#16181d", "#5c6370", "#0b6e4f"
 
 
@@ -40,32 +44,44 @@ class Panel:
     ours: bool = False
 
 
-def panels(photo: NDArray[np.uint8], size: int, model: str) -> Iterator[Panel]:
-    """The original, then each codec at `size` bytes or just below."""
-    yield Panel("Original", f"{photo.shape[1]} x {photo.shape[0]} pixels", photo)
-    for title, name in (("JPEG", "jpeg"), ("WebP", "webp"), ("bincodec", "bincodec")):
+def original(photo: NDArray[np.uint8]) -> Panel:
+    """The photo itself."""
+    return Panel("Original", f"{photo.shape[1]} x {photo.shape[0]} pixels", photo)
+
+
+def panels(
+    photo: NDArray[np.uint8], size: int, model: str, codecs: tuple[str, ...] = ("jpeg", "webp", "bincodec")
+) -> Iterator[Panel]:
+    """Each codec at `size` bytes or just below."""
+    for name in codecs:
+        title = TITLES[name]
         found = match.nearest(peers.find(name, model=model), photo, size, at_most=True).encoded
         decibels = psnr(photo, found.pixels)
         yield Panel(title, f"{len(found.data):,} bytes, {decibels:.2f} dB", found.pixels, name == "bincodec")
 
 
-def draw(shown: list[Panel], corner: tuple[int, int]) -> Image.Image:
-    """Two by two panels, each the same enlarged crop under its label."""
+def draw(shown: list[Panel], corner: tuple[int, int], columns: int = 2) -> Image.Image:
+    """Panels in rows of `columns`, each the same enlarged crop under its label; 1800 pixels wide or so."""
+    shrink = 2 / columns
+    scale, label, title = max(1, round(SCALE * shrink)), round(LABEL * shrink**0.5), TITLE * shrink
+    crop_width = round(CROP_WIDTH * SCALE * shrink / scale)
+    crop_height = round(CROP_HEIGHT * SCALE * shrink / scale)
     left, top = corner
-    box = (left, top, left + CROP_WIDTH, top + CROP_HEIGHT)
-    panel_width, panel_height = SCALE * CROP_WIDTH, SCALE * CROP_HEIGHT
-    cell = LABEL + panel_height + GAP
-    sheet = Image.new("RGB", (3 * GAP + 2 * panel_width, GAP // 2 + 2 * cell), PAPER)
+    box = (left, top, left + crop_width, top + crop_height)
+    panel_width, panel_height = scale * crop_width, scale * crop_height
+    cell = label + panel_height + GAP
+    rows = -(-len(shown) // columns)
+    sheet = Image.new("RGB", (GAP + columns * (panel_width + GAP), GAP // 2 + rows * cell), PAPER)
     pen = ImageDraw.Draw(sheet)
     for index, panel in enumerate(shown):
-        x = GAP + index % 2 * (panel_width + GAP)
-        y = GAP // 2 + index // 2 * cell
-        name, facts = ImageFont.load_default(TITLE), ImageFont.load_default(TITLE * 0.75)
-        base = y + LABEL - 28
+        x = GAP + index % columns * (panel_width + GAP)
+        y = GAP // 2 + index // columns * cell
+        name, facts = ImageFont.load_default(title), ImageFont.load_default(title * 0.75)
+        base = y + label - round(28 * shrink)
         pen.text((x, base), panel.name, ACCENT if panel.ours else INK, name, "ls")
         pen.text((x + panel_width, base), panel.facts, GREY, facts, "rs")
         part = Image.fromarray(panel.pixels).crop(box)
-        sheet.paste(part.resize((panel_width, panel_height), Image.Resampling.NEAREST), (x, y + LABEL))
+        sheet.paste(part.resize((panel_width, panel_height), Image.Resampling.NEAREST), (x, y + label))
     return sheet
 
 
@@ -75,20 +91,31 @@ def parse_corner(text: str) -> tuple[int, int]:
     return x, y
 
 
+def parse_rates(text: str) -> list[float]:
+    """`R,R,...` in bits per pixel."""
+    return [float(part) for part in text.split(",")]
+
+
 def main() -> None:
     """Write the picture and say what is in it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bytes", type=int, default=6000)
+    parser.add_argument("--rates", type=parse_rates)
     parser.add_argument("--photo", default="coffee", choices=["astronaut", "chelsea", "coffee", "rocket"])
     parser.add_argument("--corner", type=parse_corner, default=(180, 70))
     parser.add_argument("--model", default="photo")
     parser.add_argument("-o", "--output", type=Path, default=OUT)
     wanted = parser.parse_args()
     photo = np.ascontiguousarray(getattr(skimage.data, wanted.photo)()[..., :3])
-    shown = list(panels(photo, wanted.bytes, wanted.model))
-    sheet = draw(shown, wanted.corner)
+    if wanted.rates:
+        sizes = [round(rate * photo.shape[0] * photo.shape[1] / 8) for rate in wanted.rates]
+        shown = [panel for size in sizes for panel in panels(photo, size, wanted.model, tuple(TITLES))]
+        sheet = draw(shown, wanted.corner, len(TITLES))
+    else:
+        shown = [original(photo), *panels(photo, wanted.bytes, wanted.model)]
+        sheet = draw(shown, wanted.corner)
     # Photographs in 256 colours would band; a JPEG would add artefacts of its own to every panel.
     sheet.save(wanted.output, optimize=True)
     for panel in shown:

@@ -27,6 +27,7 @@ from bincodec.units import GAIN_KNOTS
 BLOCK_SCALE = 0.3
 """What is left of the blocks' random outputs: enough for gradients, too little to spoil the transform."""
 
+_PATCH = 3 * 8 * 8
 _CROPS = 512
 _HEADROOM = 1.1
 _LOGISTIC_SCALE = math.sqrt(3) / math.pi
@@ -43,10 +44,11 @@ def start_from_components(objective: Objective, sampler: CropSampler, rng: np.ra
     """
     architecture = objective.architecture
     encoder, decoder = objective.autoencoder.encoder, objective.autoencoder.decoder
-    if architecture.width_8 > 192 or architecture.width_16 < architecture.units:
+    widest = min(4 * architecture.width_8, 4 * _PATCH)
+    if architecture.width_8 > _PATCH or not architecture.units <= architecture.width_16 <= widest:
         msg = (
-            f"principal components need width_8 {architecture.width_8} of at most 192"
-            f" and width_16 {architecture.width_16} of at least the {architecture.units} units"
+            f"principal components need width_8 {architecture.width_8} of at most {_PATCH} and width_16"
+            f" {architecture.width_16} of at least the {architecture.units} units and at most {widest}"
         )
         raise ValueError(msg)
     patches = functional.pixel_unshuffle(sampler.batch(_CROPS, rng).crops.float() / 255 - 0.5, 8)

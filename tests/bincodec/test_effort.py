@@ -64,7 +64,9 @@ def test_curvature_is_that_of_the_decoder(codec: Codec, picture: np.ndarray) -> 
     target = effort.Target(image, 64, 96, 50, 1.0)
     autoencoder = codec.model.autoencoder
     centred = autoencoder.quantise(autoencoder.analyse(image, target.at))
-    found = effort._curvature(autoencoder, centred, target, np.random.default_rng(0))
+    found = effort._curvature(
+        autoencoder, effort._Picture(autoencoder, centred, target), np.random.default_rng(0)
+    )
     unit = int(found.argmax())
     moved = centred.clone()
     moved[:, unit, ::3, ::3] += 0.5
@@ -89,3 +91,22 @@ def test_efforts_that_do_not_exist(level: object, picture: np.ndarray) -> None:
 
 def test_rounds_rise_with_effort() -> None:
     assert list(settings.SEARCH_ROUNDS) == sorted(set(settings.SEARCH_ROUNDS))
+
+
+def test_images_beyond_the_search_are_refused(
+    codec: Codec, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "MOST_SEARCHED_PIXELS", 7349)
+    with pytest.raises(InvalidSetting, match="at most 7349 pixels, not 7350"):
+        codec.encode(picture, 50, effort=1)
+    codec.encode(picture, 50)
+
+
+@pytest.mark.parametrize("multipliers", [(0.0, 1.0), (-1.0, 1.0), (0.2, 0.1), ("a", 1), (1.0,), None])
+def test_multipliers_that_make_no_sense_are_refused(
+    codec: Codec, picture: np.ndarray, multipliers: object
+) -> None:
+    card = dataclasses.replace(codec.model.card, card={"lagrangian": multipliers})
+    odd = dataclasses.replace(codec, model=dataclasses.replace(codec.model, card=card))
+    with pytest.raises(InvalidSetting, match="Lagrange"):
+        odd.encode(picture, 50, effort=1)

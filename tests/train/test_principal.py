@@ -108,7 +108,7 @@ def test_the_prior_begins_near_the_units_own_spread(sampler: CropSampler) -> Non
         assert (told[loud] / seen[loud]).log().abs().max() < 1.0
 
 
-@pytest.mark.parametrize("change", [{"width_8": 256}, {"width_16": 20}])
+@pytest.mark.parametrize("change", [{"width_8": 256}, {"width_16": 20}, {"width_8": 32, "width_16": 192}])
 def test_networks_that_cannot_carry_components_are_refused(
     change: dict[str, int], sampler: CropSampler
 ) -> None:
