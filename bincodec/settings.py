@@ -73,7 +73,8 @@ def checked_device(device: str) -> str:
     try:
         kind = torch.empty(0, device=device).device.type
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        known = device.split(":")[0] in DEVICES
+        reason = str(error).splitlines()[0] if known else f"only {' and '.join(DEVICES)} are supported"
         msg = f"device {device!r} cannot be used: {reason}"
         raise InvalidSetting(msg) from error
     if kind not in DEVICES:

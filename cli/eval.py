@@ -3,12 +3,34 @@
 A group: each subcommand is a module of its own, imported when it is named, so that help is instant.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from pathlib import Path
 
 import click
 
 # Subcommand -> module `eval_NAME` of this package, which calls its command `command`.
 COMMANDS = ("rd", "prior", "speed")
+
+NOTHING_LEFT = "nothing is left to report and nothing was written"
+
+
+@contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Make an output folder before anything is measured for it; if nothing was written, it goes again.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for place in new:
+            with suppress(OSError):  # It is not empty.
+                place.rmdir()
 
 
 class Measurements(click.Group):

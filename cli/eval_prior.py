@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
 from bincodec.cli import options, output
+from bincodec.cli.eval import NOTHING_LEFT, made
 
 
 @click.command()
@@ -17,7 +19,7 @@ from bincodec.cli import options, output
     type=click.Path(dir_okay=False, path_type=Path),
     help="The float weights behind the model, as training writes them.",
 )
-@click.option("-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("-o", "--output", "folder", type=click.Path(file_okay=False, writable=True, path_type=Path))
 @options.model
 @options.device
 @options.quiet
@@ -40,8 +42,9 @@ def command(
     """
     from bincodec import Codec, files
     from bincodec.eval import prior as pricing
-    from bincodec.eval import report
     from bincodec.eval.float_prior import FloatPrior
+    from bincodec.eval.plain import to_json
+    from bincodec.eval.report import failure_line
     from bincodec.eval.sweep import read
 
     codec = Codec.load(model, device)
@@ -49,10 +52,12 @@ def command(
     if float_weights is not None:
         float_prior = FloatPrior.load(float_weights, codec.model.card.architecture)
     pictures, unreadable = read(images)
-    rows = pricing.measure_all(codec, pictures, qualities, float_prior, progress=not quiet)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        files.write(folder / "prior.json", report.to_json(pricing.as_json(rows, codec)).encode())
-    if rows:
-        click.echo(pricing.text(rows))
-    output.failures([report.failure_line(failure) for failure in unreadable])
+    failures = [failure_line(failure) for failure in unreadable]
+    if not pictures:
+        output.failures(failures, NOTHING_LEFT)
+    with nullcontext() if folder is None else made(folder):
+        rows = pricing.measure_all(codec, pictures, qualities, float_prior, progress=not quiet)
+        if folder is not None:
+            files.write(folder / "prior.json", to_json(pricing.as_json(rows, codec)).encode())
+    click.echo(pricing.text(rows))
+    output.failures(failures)

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from bincodec.cli import options, output
+from bincodec.cli.eval import NOTHING_LEFT, made
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bincodec.eval.cache import Cache
     from bincodec.eval.curves import PublishedCurve
+    from bincodec.eval.errors import NotInstalled
     from bincodec.eval.spec import Spec
-    from bincodec.eval.study import Outcome
+    from bincodec.eval.study import Outcome, Plan
 
 DEFAULT_CODECS = ("bincodec", "jpeg", "webp")
 INTERRUPTED = 130
@@ -84,7 +87,13 @@ def _parse_targets(context: click.Context, parameter: click.Parameter, text: str
     type=click.Path(file_okay=False, path_type=Path),
     help="Where results are kept from run to run.  [default: the user's cache]",
 )
-@click.option("-o", "--output", "folder", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    required=True,
+    type=click.Path(file_okay=False, writable=True, path_type=Path),
+)
 @options.model
 @options.device
 @options.quiet
@@ -112,53 +121,59 @@ def command(
     after an interruption the same command goes on.
     """
     from bincodec.eval import cache as caching
-    from bincodec.eval import report, study, workers
-    from bincodec.eval.resume import Interrupted
+    from bincodec.eval import report, study
 
-    specs = _specs(codecs, qualities, model, device, quiet)
+    specs, missing_codecs = _specs(codecs, qualities, model, device)
+    metrics, missing_metrics = _metrics(names, lpips_weights)
     published = _published(curves)
     plan = study.Plan(
         specs,
-        _metrics(names, lpips_weights, quiet),
+        metrics,
         lpips_weights,
         tuple(published.values()),
         _anchor(anchor, specs, published, model, device),
         () if no_page else targets or study.USUAL_TARGETS,
         None if targets else study.MOST_PICTURE_BYTES,
+        (*missing_codecs, *missing_metrics),
     )
     cache = caching.Cache(cache_folder or caching.default_folder())
+    with made(folder):
+        outcome = _measure(plan, images, jobs, cache, quiet)
+        failures = [report.failure_line(failure) for failure in outcome.report.sweep.failures]
+        if not outcome.report.sweep.rows:
+            output.failures(failures, NOTHING_LEFT)
+        _write(outcome, folder, page=not no_page)
+    click.echo(report.text(outcome.report))
+    output.failures(failures)
+
+
+def _measure(plan: Plan, images: Sequence[str], jobs: int | None, cache: Cache, quiet: bool) -> Outcome:
+    from bincodec.eval import study
+    from bincodec.eval.process import usable_cores
+    from bincodec.eval.resume import Interrupted
+
+    jobs = usable_cores() if jobs is None else jobs
     try:
-        outcome = study.run(
-            plan,
-            images,
-            jobs=workers.available() if jobs is None else jobs,
-            cache=cache,
-            progress=not quiet,
-        )
+        return study.run(plan, images, jobs=jobs, cache=cache, progress=not quiet)
     except Interrupted as stop:
         output.error(
             f"interrupted: {stop.done} of {stop.total} are done and kept in {cache.folder}; "
             "the same command goes on from there"
         )
         raise click.exceptions.Exit(INTERRUPTED) from stop
-    failures = [report.failure_line(failure) for failure in outcome.report.sweep.failures]
-    if not outcome.report.sweep.rows:
-        output.failures(failures, "nothing is left to report and nothing was written")
-    _write(outcome, folder, page=not no_page, quiet=quiet)
-    click.echo(report.text(outcome.report))
-    output.failures(failures)
 
 
 def _specs(
-    codecs: Sequence[str], qualities: tuple[int, ...], model: str, device: str, quiet: bool
-) -> tuple[Spec, ...]:
-    """The codecs that can be measured here; those that cannot are named."""
+    codecs: Sequence[str], qualities: tuple[int, ...], model: str, device: str
+) -> tuple[tuple[Spec, ...], list[str]]:
+    """The codecs that can be measured here; those that cannot are named, and why."""
     from dataclasses import replace
 
     from bincodec.eval import peers
     from bincodec.eval.errors import NotInstalled
 
     specs: dict[str, Spec] = {}
+    skipped = []
     for text in dict.fromkeys(codecs):
         spec = peers.read_spec(text, model=model, device=device)
         if spec.codec == "bincodec" and not spec.settings:
@@ -169,30 +184,36 @@ def _specs(
         try:
             peers.build(spec)
         except NotInstalled as missing:
-            output.note(f"skipped: {missing}", quiet=quiet)
+            skipped.append(_skipped(missing))
         else:
             specs[spec.label] = spec
     if not specs:
         msg = "none of the codecs is installed"
         raise click.ClickException(msg)
-    return tuple(specs.values())
+    return tuple(specs.values()), skipped
 
 
-def _metrics(names: Sequence[str], lpips_weights: Path | None, quiet: bool) -> tuple[str, ...]:
-    """The metrics that can be measured here; those that cannot are named."""
+def _skipped(missing: NotInstalled) -> str:
+    """Say what is left out, also under --quiet: it was asked for."""
+    output.note(f"skipped: {missing}")
+    return str(missing)
+
+
+def _metrics(names: Sequence[str], lpips_weights: Path | None) -> tuple[tuple[str, ...], list[str]]:
+    """The metrics that can be measured here; those that cannot are named, and why."""
     from bincodec.eval import metrics
     from bincodec.eval.errors import NotInstalled
 
-    found = []
+    found, skipped = [], []
     for name in dict.fromkeys(names or metrics.DEFAULT):
         try:
             found.append(metrics.find(name, lpips_weights=lpips_weights).name)
         except NotInstalled as missing:
-            output.note(f"skipped: {missing}", quiet=quiet)
+            skipped.append(_skipped(missing))
     if not found:
         msg = "none of the metrics is installed"
         raise click.ClickException(msg)
-    return tuple(found)
+    return tuple(found), skipped
 
 
 def _published(names: Sequence[str]) -> dict[str, PublishedCurve]:
@@ -214,18 +235,21 @@ def _anchor(
         return ANCHOR
     if text in published:
         return published[text].name
+    titles = [curve.name for curve in published.values()]
+    if text in titles:
+        return text
     labels = [spec.label for spec in specs]
     try:
         label = peers.read_spec(text, model=model, device=device).label
     except UnknownCodec:
         label = ""
     if label not in labels:
-        msg = f"--anchor {text}: this run has only {', '.join([*labels, *published])}"
+        msg = f"--anchor {text}: this run has only {', '.join([*labels, *titles])}"
         raise click.UsageError(msg)
     return label
 
 
-def _write(outcome: Outcome, folder: Path, *, page: bool, quiet: bool) -> None:
+def _write(outcome: Outcome, folder: Path, *, page: bool) -> None:
     from bincodec.eval import study
     from bincodec.eval.errors import NotInstalled
 
@@ -234,4 +258,4 @@ def _write(outcome: Outcome, folder: Path, *, page: bool, quiet: bool) -> None:
         try:
             study.write_page(outcome, folder)
         except NotInstalled as missing:
-            output.note(f"no report.html: {missing}", quiet=quiet)
+            output.note(f"no report.html: {missing}")

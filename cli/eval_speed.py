@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bincodec.cli import options, output
+from bincodec.cli.eval import NOTHING_LEFT, made
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bincodec.eval.speed import Subject
 
 DEFAULT_CODECS = (
     "bincodec",
@@ -36,7 +43,13 @@ DEFAULT_CODECS = (
     "--repeat", type=click.IntRange(min=1), default=5, show_default=True, help="Calls to take the median of."
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Cores for each process.  [default: all]")
-@click.option("-o", "--output", "folder", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    required=True,
+    type=click.Path(file_okay=False, writable=True, path_type=Path),
+)
 @options.model
 @options.device
 @options.quiet
@@ -59,10 +72,34 @@ def command(
     with nothing else on the machine. speed.json in the output folder holds all values.
     """
     from bincodec import files
-    from bincodec.eval import report, speed, speed_report, timing
-    from bincodec.eval.errors import NotInstalled
+    from bincodec.eval import speed, speed_report
+    from bincodec.eval.plain import to_json
     from bincodec.eval.process import usable_cores
+    from bincodec.eval.report import failure_line
     from bincodec.eval.sweep import look
+
+    subjects, skipped = _subjects(codecs, model, device)
+    pictures, unreadable = look(images)
+    if not pictures:
+        output.failures([failure_line(failure) for failure in unreadable], NOTHING_LEFT)
+    plan = speed.Plan(pictures, subjects, repeat, threads or usable_cores(), model, device)
+    with made(folder):
+        run = speed.measure(plan, progress=not quiet)
+        result = replace(run, failures=(*unreadable, *run.failures))
+        failures = [failure_line(failure) for failure in result.failures]
+        if not (result.rows or result.networks or result.commands):
+            output.failures(failures, NOTHING_LEFT)
+        files.write(folder / "speed.json", to_json(speed_report.as_json(result, skipped)).encode())
+    if result.rows:
+        click.echo(speed_report.text(result))
+    output.failures(failures)
+
+
+def _subjects(codecs: Sequence[str], model: str, device: str) -> tuple[list[Subject], list[str]]:
+    """The codecs that can be measured here; those that cannot are named, and why."""
+    from bincodec.eval import timing
+    from bincodec.eval.errors import NotInstalled
+    from bincodec.eval.speed import Subject
 
     subjects, skipped = {}, []
     for spec in codecs:
@@ -71,16 +108,11 @@ def command(
         except NotInstalled as missing:
             skipped.append(str(missing))
         else:
-            subjects[peer.name, peer.settings] = speed.Subject(spec, peer)
+            subjects[peer.name, peer.settings] = Subject(spec, peer)
     skipped = list(dict.fromkeys(skipped))
     for reason in skipped:
-        output.note(f"skipped: {reason}", quiet=quiet)
-    pictures, unreadable = look(images)
-    plan = speed.Plan(pictures, list(subjects.values()), repeat, threads or usable_cores(), model, device)
-    run = speed.measure(plan, progress=not quiet)
-    result = replace(run, failures=(*unreadable, *run.failures))
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write(folder / "speed.json", report.to_json(speed_report.as_json(result, skipped)).encode())
-    if result.rows:
-        click.echo(speed_report.text(result))
-    output.failures([report.failure_line(failure) for failure in result.failures])
+        output.note(f"skipped: {reason}")
+    if not subjects:
+        msg = "none of the codecs is installed"
+        raise click.ClickException(msg)
+    return list(subjects.values()), skipped

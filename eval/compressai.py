@@ -44,6 +44,7 @@ def find(text: str, *, device: str = "cpu") -> Peer:
     Raises:
         UnknownCodec: if there is no such network or option.
         NotInstalled: if CompressAI cannot be imported.
+        InvalidSetting: if this machine lacks the device.
     """
     spec = parse(text, OPTIONS, {name: {"device": device} for name in NAMES})
     quality = int(spec.values["quality"])
@@ -51,6 +52,10 @@ def find(text: str, *, device: str = "cpu") -> Peer:
         msg = f"{text}: quality={quality} is the only setting of this network; name another by quality=N"
         raise UnknownCodec(msg)
     load = functools.cache(functools.partial(_load, _zoo(), spec))
+    if spec.values["device"] != "cpu":
+        from bincodec.settings import checked_device
+
+        checked_device(spec.values["device"])
 
     def encode(pixels: Pixels, setting: int) -> bytes:
         return _encode(load(), pixels, spec.values["device"])

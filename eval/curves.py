@@ -70,8 +70,9 @@ def bd_rate(anchor: Curve, tested: Curve, metric: str = "psnr") -> BdRate:
     """Bjøntegaard's mean difference in rate of `tested` against `anchor`: PCHIP over quality, on log rate.
 
     Raises:
-        NotComparable: if a curve has fewer than 4 points or does not rise strictly, if the rates of the
-            common range span less than a factor of 3 on either curve, or without the package `bjontegaard`.
+        NotComparable: if a curve has a value that is not finite, has fewer than 4 points or does not rise
+            strictly, if the rates of the common range span less than a factor of 3 on either curve, or
+            without the package `bjontegaard`.
     """
     rates_anchor, quality_anchor = _rising(anchor, metric, "the anchor")
     rates_tested, quality_tested = _rising(tested, metric, "the tested curve")
@@ -143,17 +144,29 @@ def _value(metric: str, quality: float) -> float:
 def _rising(curve: Curve, metric: str, name: str) -> tuple[list[float], list[float]]:
     """Rates and qualities in order; interpolation is meaningless unless both rise strictly and are finite."""
     points = sorted(curve)
+    for rate, value in points:
+        _require_finite(rate, value, metric, name)
     if len(points) < FEWEST_POINTS:
         msg = f"{name} has {len(points)} points, fewer than {FEWEST_POINTS}"
         raise NotComparable(msg)
     rates, qualities = [rate for rate, _ in points], [_quality(metric, value) for _, value in points]
-    rises = bool(np.all(np.diff(rates) > 0) and np.all(np.diff(qualities) > 0))
-    if not (rises and rates[0] > 0 and all(map(math.isfinite, (rates[-1], qualities[0], qualities[-1])))):
-        msg = (
-            f"{name} does not rise strictly and finitely in rate and quality ({metrics.SCALES[metric].label})"
-        )
+    if not (rates[0] > 0 and np.all(np.diff(rates) > 0) and np.all(np.diff(qualities) > 0)):
+        msg = f"{name} does not rise strictly in rate and quality ({metrics.SCALES[metric].label})"
         raise NotComparable(msg)
     return rates, qualities
+
+
+def _require_finite(rate: float, value: float, metric: str, name: str) -> None:
+    label = metrics.SCALES[metric].label + (" in dB" if metric == "ms_ssim" else "")
+    if not math.isfinite(rate):
+        msg = f"{name} has a rate of {rate}"
+    elif math.isnan(value):
+        msg = f"{name} has no {label} at {rate:.4g} bits per pixel"
+    elif not math.isfinite(_quality(metric, value)):
+        msg = f"{name} has an infinite {label} at {rate:.4g} bits per pixel: files there are lossless"
+    else:
+        return
+    raise NotComparable(msg)
 
 
 def _require_span(factor: float, common: str) -> None:

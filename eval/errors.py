@@ -14,5 +14,9 @@ class UnknownCodec(BincodecError, ValueError):
     """No codec has that name or that option."""
 
 
+class NameTaken(BincodecError, ValueError):
+    """Two codecs or curves of a run have one name: tables and plots could not tell them apart."""
+
+
 class UnknownMetric(BincodecError, ValueError):
     """No metric has that name."""

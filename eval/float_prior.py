@@ -86,7 +86,7 @@ class _FloatPriced:
     def take(
         self, step: Pass, sites: coding.Sites, mu: NDArray[Any], scale: NDArray[Any], maximum: int
     ) -> Levels:
-        levels: Levels = self._levels[step.layer].reshape(len(mu), -1)[:, sites]
+        levels = coding.at_sites(self._levels[step.layer], sites)
         centred = torch.from_numpy(levels.astype(np.float32)) - maximum / 2
         top = torch.tensor(float(maximum))
         cost = bernoulli.level_cost(centred, torch.from_numpy(mu), torch.from_numpy(scale), top)

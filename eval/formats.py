@@ -7,7 +7,9 @@ a sweep has other work for the other cores, and some write another file for anot
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import BytesIO
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image, features
+from PIL import Image, ImageFile, features
 
 from bincodec.eval.errors import NotInstalled
 from bincodec.eval.spec import Option, numbers
@@ -65,7 +67,9 @@ class Format:
     def encode(self, values: Values, pixels: Pixels, setting: int) -> bytes:
         """A complete file."""
         buffer = BytesIO()
-        Image.fromarray(pixels).save(buffer, format=self.pillow, **self.save(values, setting))
+        height, width, _ = pixels.shape
+        with _room_for_a_file(width, height):
+            Image.fromarray(pixels).save(buffer, format=self.pillow, **self.save(values, setting))
         return buffer.getvalue()
 
     def decode(self, data: bytes) -> Pixels:
@@ -96,6 +100,30 @@ class Format:
 
 
 _VARYING = ("quality", "quality_layers")
+
+_BLOCK = threading.Lock()
+
+
+@contextmanager
+def _room_for_a_file(width: int, height: int) -> Iterator[None]:
+    """Let Pillow's buffer hold whatever JPEG file of a picture there may be.
+
+    An optimised or progressive one is written in one piece. Pillow expects a byte or two a pixel, and fails
+    ("broken data stream") where a narrow picture, which JPEG fills up to multiples of 16, or a noisy one
+    takes more. The size is the module's, not an argument's, so one thread at a time may change it.
+    """
+    padded = (width + -width % 16) * (height + -height % 16)
+    with _BLOCK:
+        before = ImageFile.MAXBLOCK
+        ImageFile.MAXBLOCK = max(before, _MOST_BYTES_PER_PIXEL * padded)
+        try:
+            yield
+        finally:
+            ImageFile.MAXBLOCK = before
+
+
+_MOST_BYTES_PER_PIXEL = 4
+"""Noise of black and white samples takes 2.3 at quality 95 without subsampling."""
 
 
 def _jpeg(values: Values, quality: int) -> dict[str, Any]:

@@ -17,9 +17,13 @@ def nearest(peer: Peer, pixels: Pixels, size: int, *, at_most: bool = False) -> 
     """The setting whose file comes nearest to `size` bytes; with `at_most`, the nearest that is no larger.
 
     Sizes are taken to rise with the setting. Where even the lowest setting is too large, it is the answer.
+    The lowest and the highest are tried last, where they matter at all: one that fails leaves its neighbour.
+
+    Raises:
+        Exception: what the codec raises at another setting, or where nothing is left to answer with.
     """
     lowest, highest = peer.limits
-    data = {setting: peer.encode(pixels, setting) for setting in (lowest, highest)}
+    data: dict[int, bytes] = {}
     while highest - lowest > 1:
         middle = (lowest + highest) // 2
         data[middle] = peer.encode(pixels, middle)
@@ -27,7 +31,15 @@ def nearest(peer: Peer, pixels: Pixels, size: int, *, at_most: bool = False) -> 
             lowest = middle
         else:
             highest = middle
-    both = (lowest, highest)
-    fitting = [setting for setting in both if len(data[setting]) <= size] or [lowest]
+    ends = (lowest, highest)
+    for setting in ends:
+        if setting not in data:
+            try:
+                data[setting] = peer.encode(pixels, setting)
+            except Exception:  # Codecs raise what they like.
+                if data.keys().isdisjoint(ends):
+                    raise
+    both = [setting for setting in ends if setting in data]
+    fitting = [setting for setting in both if len(data[setting]) <= size] or both[:1]
     setting = min(fitting if at_most else both, key=lambda candidate: abs(len(data[candidate]) - size))
     return Match(setting, Encoded(data[setting], peer.decode(data[setting])))

@@ -11,7 +11,6 @@ import functools
 import hashlib
 import importlib.resources
 import json
-import math
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,12 +18,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from bincodec.eval.errors import NotInstalled
+from bincodec.eval.plain import plain
 
 SCRIPTS = ("read.js", "series.js", "curves.js", "tables.js", "slider.js", "main.js")
 """In this order they become one script."""
 
 STYLES = ("base.css", "curves.css", "tables.css", "slider.css", "narrow.css")
 """In this order they become one style sheet."""
+
+SHOWN = ("anchor", "codecs", "metrics", "failures", "skipped", "means", "dropped", "bd", "curves")
+"""What the page takes of a report as it is."""
 
 _IMAGE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"RIFF": "image/webp"}
 
@@ -85,10 +88,7 @@ def page(report: Mapping[str, Any], comparisons: Sequence[Comparison] = ()) -> s
     library = _plotting_library()
     pictures = _Pictures()
     content = {
-        **{
-            name: report[name]
-            for name in ("anchor", "codecs", "metrics", "failures", "means", "bd", "curves")
-        },
+        **{name: report[name] for name in SHOWN},
         "rows": _columns(report["rows"]),
         "pictures": [pictures.add(comparison) for comparison in comparisons],
     }
@@ -185,15 +185,5 @@ def _columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _json_in_html(content: Any) -> str:
     """JSON that stays inside its script element whatever it holds, also when the page is saved as UTF-8."""
-    text = json.dumps(_finite(content), separators=(",", ":"), allow_nan=False)
+    text = json.dumps(plain(content), separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -3,16 +3,17 @@
 import csv
 import dataclasses
 import io
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bincodec.eval.curves import Curve, NotComparable, PublishedCurve, bd_psnr, bd_rate
+from bincodec.eval.errors import NameTaken
 from bincodec.eval.metrics import Metric
 from bincodec.eval.peers import Peer
-from bincodec.eval.sweep import Failure, Point, Row, Sweep, means
+from bincodec.eval.plain import plain, printable
+from bincodec.eval.sweep import Dropped, Failure, Point, Row, Sweep, dropped, means
 
 SCHEMA = 2
 """Raised when a key of the JSON is renamed, removed or given another meaning."""
@@ -56,6 +57,10 @@ class Report:
 
     Args:
         anchor: the label of a codec or the name of a published curve; without its points there is no BD-rate.
+        skipped: what was asked for and could not be measured, each with its reason.
+
+    Raises:
+        NameTaken: if a published curve has the name of a codec or of another curve.
     """
 
     sweep: Sweep
@@ -63,30 +68,88 @@ class Report:
     metrics: tuple[Metric, ...]
     published: tuple[PublishedCurve, ...] = ()
     anchor: str = ANCHOR
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        measured = (*(peer.name for peer in self.codecs), *(row.codec for row in self.sweep.rows))
+        require_distinct(measured, self.published)
 
     def points(self) -> list[Point]:
         """Means over the images."""
         return means(self.sweep.rows)
 
+    @property
+    def has_anchor(self) -> bool:
+        """Whether the anchor was measured, or published."""
+        return self.anchor in (*self._measured(), *(curve.name for curve in self.published))
+
+    def _measured(self) -> list[str]:
+        """The codecs with a row or a failure."""
+        failed = (failure.codec for failure in self.sweep.failures if failure.codec is not None)
+        return list(dict.fromkeys((*(row.codec for row in self.sweep.rows), *failed)))
+
+    def dropped(self) -> list[Dropped]:
+        """Settings that have no means, for an image or more that failed there."""
+        return dropped(self.sweep)
+
     def bd(self) -> list[Bd]:
         """Every codec and published curve against the anchor, by every metric that both have."""
         curves = self._curves()
         return [
-            _distance(codec, metric.name, self.anchor, curves)
+            self._distance(codec, metric, curves)
             for metric in self.metrics
             if metric.name in curves.get(self.anchor, {})
             for codec in curves
             if codec != self.anchor and metric.name in curves[codec]
         ]
 
+    def _distance(self, codec: str, metric: Metric, curves: Mapping[str, Mapping[str, Curve]]) -> Bd:
+        if reason := self._undefined(metric, (codec, self.anchor)):
+            return Bd(codec, metric.name, self.anchor, reason=reason)
+        found = _distance(codec, metric.name, self.anchor, curves)
+        if found.reason is None:
+            return found
+        missing = [_of_images(d) for d in self.dropped() if d.codec in (codec, self.anchor)]
+        also = f"; settings that lack images: {', '.join(missing)}" if missing else ""
+        return dataclasses.replace(found, reason=f"{found.reason}{also}")
+
+    def _undefined(self, metric: Metric, codecs: Sequence[str]) -> str:
+        """Why there are no means of a metric, if so: an image may be too small for it."""
+        rows = [row for row in self.sweep.rows if row.codec in codecs]
+        images = dict.fromkeys(row.image for row in rows if math.isnan(row.metrics[metric.name]))
+        if not images:
+            return ""
+        others = f" and {len(images) - 1} more" if len(images) > 1 else ""
+        return f"{metric.label} is not defined for {next(iter(images))}{others}, too small for it"
+
     def _curves(self) -> dict[str, dict[str, Curve]]:
-        curves: dict[str, dict[str, Curve]] = {}
+        # Every codec has an entry, even where all of its settings were dropped.
+        curves: dict[str, dict[str, Curve]] = {
+            codec: {metric.name: () for metric in self.metrics} for codec in self._measured()
+        }
         for point in self.points():
             for name, value in point.metrics.items():
-                values = curves.setdefault(point.codec, {})
-                values[name] = [*values.get(name, ()), (point.bits_per_pixel, value)]
-        curves |= {curve.name: dict(curve.metric_points) for curve in self.published}
-        return curves
+                so_far = curves[point.codec][name]
+                curves[point.codec][name] = (*so_far, (point.bits_per_pixel, value))
+        return curves | {curve.name: dict(curve.metric_points) for curve in self.published}
+
+
+def require_distinct(labels: Iterable[str], published: Sequence[PublishedCurve]) -> None:
+    """Refuse a curve that would stand in the place of another, or of a codec.
+
+    Raises:
+        NameTaken: naming it.
+    """
+    taken = set(labels)
+    for curve in published:
+        if curve.name in taken:
+            msg = f"a codec or another curve of this run is called {curve.name!r} like the published curve"
+            raise NameTaken(msg)
+        taken.add(curve.name)
+
+
+def _of_images(setting: Dropped) -> str:
+    return f"{setting.codec} {setting.setting} ({setting.images} of {setting.total})"
 
 
 def _distance(codec: str, metric: str, anchor: str, curves: Mapping[str, Mapping[str, Curve]]) -> Bd:
@@ -124,7 +187,8 @@ def text(report: Report) -> str:
         lines.append(
             f"{point.codec:<{width}}{point.setting:>9}{point.bits_per_pixel:>12.4f}" + "".join(cells)
         )
-    return "\n".join([*lines, *_bd_lines(report), *_sources(report)])
+    lines += [*_dropped_lines(report), *_bd_lines(report), *_sources(report)]
+    return printable("\n".join(lines))
 
 
 def number(metric: str, value: float) -> str:
@@ -132,8 +196,15 @@ def number(metric: str, value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.{_DIGITS.get(metric, 3)}f}"
 
 
+def _dropped_lines(report: Report) -> Iterator[str]:
+    if missing := report.dropped():
+        yield f"Without means, as images failed there: {', '.join(map(_of_images, missing))}"
+
+
 def _bd_lines(report: Report) -> Iterator[str]:
     table = report.bd()
+    if not report.has_anchor:
+        yield f"\nNo BD-rates: {report.anchor}, which they are against, is not in this run"
     width = max((len(row.codec) for row in table), default=0)
     for metric in report.metrics:
         found = [row for row in table if row.metric == metric.name]
@@ -191,13 +262,15 @@ def content(report: Report, comparisons: Sequence[Mapping[str, Any]] = ()) -> di
         "metrics": about,
         "rows": [_flat(row) for row in report.sweep.rows],
         "failures": report.sweep.failures,
+        "skipped": report.skipped,
         "means": [_flat(point) for point in report.points()],
+        "dropped": report.dropped(),
         "bd": report.bd(),
         "curves": curves,
         "comparisons": comparisons,
     }
-    plain: dict[str, Any] = _plain(everything)
-    return plain
+    found: dict[str, Any] = plain(everything)
+    return found
 
 
 def as_csv(rows: Sequence[Row]) -> str:
@@ -216,20 +289,3 @@ def _flat(item: Row | Point) -> dict[str, Any]:
     fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
     values = fields.pop("metrics")
     return {**fields, **values}
-
-
-def to_json(content: Any) -> str:
-    """JSON of dataclasses, sequences, mappings and numbers; what is not finite becomes null."""
-    return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

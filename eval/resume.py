@@ -36,7 +36,7 @@ class Piece(Generic[Task, Result]):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C; `done` of `total` results are there, and kept where there is a cache."""
+    """Ctrl-C; `done` of `total` results are there, failures not counted, and kept where there is a cache."""
 
     def __init__(self, done: int, total: int) -> None:
         super().__init__(f"{done} of {total} done")
@@ -73,7 +73,8 @@ def work(
                 if not isinstance(result, Broken):
                     cache = _keep(cache, pieces[index].key, result)
     except KeyboardInterrupt as stop:
-        raise Interrupted(len(results), len(pieces)) from stop
+        done = sum(not isinstance(result, Broken) for result in results.values())
+        raise Interrupted(done, len(pieces)) from stop
     finally:
         running.close()
     return [results[index] for index in range(len(pieces))]

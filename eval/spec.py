@@ -66,9 +66,8 @@ def parse(
     """
     codec, *parts = _BETWEEN.split(text)
     if codec not in known:
-        msg = f"no codec is called {codec!r}; there are {', '.join(known)}"
-        raise UnknownCodec(msg)
-    given = dict(part.split("=", 1) for part in parts)
+        raise UnknownCodec(_no_codec(text, codec, known))
+    given = _given(text, parts)
     settings = _read_settings(text, given.pop(SETTINGS)) if SETTINGS in given else ()
     missing = given.keys() - {option.name for option in known[codec]}
     if missing:
@@ -87,6 +86,26 @@ def parse(
         if value != default:
             shown.append(f"{option.name}={value}")
     return Spec(codec, ":".join(shown), tuple(options), settings)
+
+
+def _given(text: str, parts: list[str]) -> dict[str, str]:
+    """Values by option."""
+    given: dict[str, str] = {}
+    for name, value in (part.split("=", 1) for part in parts):
+        if name in given:
+            msg = f"{text}: option {name} is given twice"
+            raise UnknownCodec(msg)
+        given[name] = value
+    return given
+
+
+def _no_codec(text: str, codec: str, known: Mapping[str, tuple[Option, ...]]) -> str:
+    """What is wrong with what stands before the first option."""
+    name, _, rest = codec.partition(":")
+    if name not in known:
+        return f"no codec is called {codec!r}; there are {', '.join(known)}"
+    option, equals, _ = rest.partition("=")
+    return f"{text}: {option!r} is no option" if equals else f"{text}: option {rest} needs =value"
 
 
 def numbers(first: int, last: int) -> tuple[str, ...]:

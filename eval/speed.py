@@ -142,7 +142,8 @@ class Task:
 
 
 def measure(plan: Plan, *, progress: bool = False) -> Report:
-    """Every codec on every picture, then networks and commands on the first of them.
+    """Every codec on every picture, then networks on the first of them, and on it the commands like the first
+    bincodec that is not restricted to fewer layers or another kernel.
 
     A process that fails loses its own result only.
     """
@@ -166,7 +167,7 @@ def measure(plan: Plan, *, progress: bool = False) -> Report:
 
 def _tasks(plan: Plan) -> list[Task]:
     first = plan.pictures[:1]
-    ours = [subject for subject in plan.subjects if subject.is_bincodec]
+    ours = [subject for subject in plan.subjects if _is_as_commands(plan, subject)]
     return [
         Task(picture, subject.peer.name, subject.setting, functools.partial(run, plan, picture, subject))
         for run, pictures, subjects in (
@@ -177,6 +178,14 @@ def _tasks(plan: Plan) -> list[Task]:
         for picture in pictures
         for subject in subjects
     ]
+
+
+def _is_as_commands(plan: Plan, subject: Subject) -> bool:
+    """Whether `bincodec compress` can do the same: it has no layers and no kernel to choose."""
+    if not subject.is_bincodec:
+        return False
+    values = read_spec(subject.spec, model=plan.model, device=plan.device).values
+    return (values["layers"], values["kernel"]) == ("all", "auto")
 
 
 def machine() -> dict[str, Any]:
@@ -237,7 +246,8 @@ def _commands(plan: Plan, picture: Picture, subject: Subject) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
         bld, png = str(Path(folder) / "photo.bld"), str(Path(folder) / "photo.png")
         options = ["--model", spec.values["model"], "--device", spec.values["device"], "--force", "--quiet"]
-        compress = ["compress", photo, bld, "--quality", str(subject.setting), *options]
+        how = ["--quality", str(subject.setting), "--effort", spec.values["effort"]]
+        compress = ["compress", photo, bld, *how, *options]
         calls: tuple[tuple[str | None, str, list[str]], ...] = (
             (None, "bincodec --help", [*COMMAND, "--help"]),
             (None, "import bincodec", [sys.executable, "-c", "import bincodec"]),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, TypeVar
 
+from bincodec.eval.plain import printable
 from bincodec.eval.speed import Network, Report, Row
 
 SCHEMA = 1
@@ -65,7 +66,7 @@ def text(report: Report) -> str:
             "Whole processes, from start to end",
             _table(("command", "seconds", "", "MB"), commands),
         ]
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def _grouped(rows: Sequence[Measured]) -> list[list[Measured]]:

@@ -1,6 +1,7 @@
 """A whole measurement: codecs over images, what they are compared to, and the files that tell of it."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from bincodec.eval.cache import Cache
 from bincodec.eval.curves import PublishedCurve
 from bincodec.eval.measure import Build, Picture
 from bincodec.eval.page import Comparison, page
+from bincodec.eval.plain import printable, to_json
 from bincodec.eval.report import Report
 from bincodec.eval.spec import Spec
 from bincodec.eval.sweep import Failure, look, sweep
@@ -23,6 +25,10 @@ COMPARED_IMAGES = 3
 MOST_PICTURE_BYTES = 5_500_000
 """Of pictures that nobody asked for: a page with these and all else stays under 10 MB."""
 
+PAGE = "report.html"
+PICTURES = "pictures"
+_OWN_PICTURE = re.compile(r"\d+-(\d+|original)\.webp")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -33,6 +39,10 @@ class Plan:
         anchor: what BD-rates are against, by its label or name.
         targets: bits per pixel at which pictures are laid side by side.
         most_picture_bytes: the comparisons after the first that take more are left out; None: all stay.
+        skipped: what was asked for and cannot be measured here, each with its reason.
+
+    Raises:
+        NameTaken: if a published curve has the name of a codec or of another curve.
     """
 
     specs: tuple[Spec, ...]
@@ -42,6 +52,10 @@ class Plan:
     anchor: str = reports.ANCHOR
     targets: tuple[float, ...] = ()
     most_picture_bytes: int | None = None
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        reports.require_distinct((spec.label for spec in self.specs), self.published)
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,7 @@ def run(
         tuple(metrics.find(name, lpips_weights=plan.lpips_weights) for name in plan.names),
         plan.published,
         plan.anchor,
+        plan.skipped,
     )
     return Outcome(report, tuple(comparisons))
 
@@ -89,14 +104,33 @@ def _compare(
 def write(outcome: Outcome, folder: Path) -> None:
     """Write report.json, rows.csv and the pictures of the comparisons.
 
+    What an earlier run has left of these, and its report.html, goes.
+
     Raises:
         OSError: as the system reports it.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / PAGE).unlink(missing_ok=True)
     shown = [_write_pictures(number, shown, folder) for number, shown in enumerate(outcome.comparisons, 1)]
     content = reports.content(outcome.report, shown)
-    files.write(folder / "report.json", reports.to_json(content).encode())
-    files.write(folder / "rows.csv", reports.as_csv(outcome.report.sweep.rows).encode())
+    files.write(folder / "report.json", to_json(content).encode())
+    files.write(folder / "rows.csv", printable(reports.as_csv(outcome.report.sweep.rows)).encode())
+    _remove_pictures(folder, shown)
+
+
+def _remove_pictures(folder: Path, shown: Sequence[Mapping[str, Any]]) -> None:
+    """Remove the pictures of comparisons that are not `shown`; whatever else is there stays."""
+    written = {file for comparison in shown for file in _picture_files(comparison)}
+    found = [path for path in (folder / PICTURES).glob("*.webp") if _OWN_PICTURE.fullmatch(path.name)]
+    stale = [path for path in found if f"{PICTURES}/{path.name}" not in written]
+    for path in stale:
+        path.unlink()
+    if stale and not any((folder / PICTURES).iterdir()):
+        (folder / PICTURES).rmdir()
+
+
+def _picture_files(comparison: Mapping[str, Any]) -> list[str]:
+    return [comparison["original"], *(picture["file"] for picture in comparison["pictures"])]
 
 
 def write_page(outcome: Outcome, folder: Path) -> None:
@@ -106,15 +140,15 @@ def write_page(outcome: Outcome, folder: Path) -> None:
         NotInstalled: as `page.page`.
         OSError: as the system reports it.
     """
-    files.write(folder / "report.html", page(reports.content(outcome.report), outcome.comparisons).encode())
+    files.write(folder / PAGE, page(reports.content(outcome.report), outcome.comparisons).encode())
 
 
 def _write_pictures(number: int, shown: Comparison, folder: Path) -> dict[str, Any]:
     """Write the pictures of one comparison; what report.json says of it."""
-    (folder / "pictures").mkdir(exist_ok=True)
+    (folder / PICTURES).mkdir(exist_ok=True)
     pictures = []
     for position, picture in enumerate(shown.pictures, 1):
-        file = f"pictures/{number}-{position}.webp"
+        file = f"{PICTURES}/{number}-{position}.webp"
         facts = {
             "codec": picture.codec,
             "setting": picture.setting,
@@ -125,7 +159,7 @@ def _write_pictures(number: int, shown: Comparison, folder: Path) -> dict[str, A
         }
         files.write(folder / file, picture.image)
         pictures.append(facts)
-    original = f"pictures/{number}-original.webp"
+    original = f"{PICTURES}/{number}-original.webp"
     files.write(folder / original, shown.original)
     return {
         "image": shown.image,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,6 +66,16 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """A setting without means: `images` of the `total` that others have gave a file."""
+
+    codec: str
+    setting: int
+    images: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Sweep:
     """All cells of a run, those that failed apart."""
 
@@ -72,10 +84,10 @@ class Sweep:
 
 
 def read(paths: Sequence[str]) -> tuple[dict[str, Pixels], list[Failure]]:
-    """Pixels by path, in order; what cannot be read is a `Failure`."""
+    """Pixels by path, in order, each file once; what cannot be read is a `Failure`."""
     pictures: dict[str, Pixels] = {}
     failures = []
-    for path in dict.fromkeys(paths):
+    for path in _distinct(paths):
         try:
             pictures[path] = images.load(path).pixels
         except BincodecError as error:
@@ -86,11 +98,25 @@ def read(paths: Sequence[str]) -> tuple[dict[str, Pixels], list[Failure]]:
 def look(paths: Sequence[str]) -> tuple[list[Picture], list[Failure]]:
     """As `read`, without keeping the pixels: those of a large set may not fit into memory."""
     pictures, failures = [], []
-    for path in dict.fromkeys(paths):
+    for path in _distinct(paths):
         found, failed = read([path])
         pictures += [Picture.of(path, pixels) for pixels in found.values()]
         failures += failed
     return pictures, failures
+
+
+def _distinct(paths: Sequence[str]) -> list[str]:
+    """The first spelling of each file; warns of others."""
+    spellings: dict[str, str] = {}
+    for path in dict.fromkeys(paths):
+        try:
+            place = os.path.realpath(path)
+        except ValueError:  # There is a NUL in it.
+            place = path
+        first = spellings.setdefault(place, path)
+        if first != path:
+            warnings.warn(f"{path} is {first} again, which counts once", stacklevel=3)
+    return list(spellings.values())
 
 
 def sweep(
@@ -161,7 +187,8 @@ def _row(task: Task, measured: Measured, measures: Sequence[Metric]) -> Row:
 def means(rows: Sequence[Row]) -> list[Point]:
     """Means of per-image values, in the order of the rows.
 
-    A setting that lacks an image which other rows have is left out: its mean would be over other pictures.
+    A setting that lacks an image which other rows have is left out (`dropped`): its mean would be over other
+    pictures.
     """
     cells: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
@@ -177,4 +204,20 @@ def means(rows: Sequence[Row]) -> list[Point]:
         )
         for (codec, setting), found in cells.items()
         if {row.image for row in found} == everything
+    ]
+
+
+def dropped(result: Sweep) -> list[Dropped]:
+    """The settings that `means` leaves out, those that gave no file at all among them."""
+    found: dict[tuple[str, int], set[str]] = {}
+    for row in result.rows:
+        found.setdefault((row.codec, row.setting), set()).add(row.image)
+    for failure in result.failures:
+        if failure.codec is not None and failure.setting is not None:
+            found.setdefault((failure.codec, failure.setting), set())
+    total = len({row.image for row in result.rows})
+    return [
+        Dropped(codec, setting, len(images), total)
+        for (codec, setting), images in sorted(found.items())
+        if len(images) < total
     ]

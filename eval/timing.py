@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from bincodec import images
@@ -137,8 +137,9 @@ def count(job: Job, pixels: Pixels) -> list[dict[str, Any]]:
 
     parts: list[networks.Part] = []
     if codec := as_codec(loaded):
-        # Only this kernel's work is all convolutions and products; of an option given twice the last counts.
-        peer = find(f"{job.spec}:kernel=conv", model=job.model, device=job.device)
+        # Only this kernel's work is all convolutions and products.
+        spec = peers.read_spec(job.spec, model=job.model, device=job.device)
+        peer = peers.build(replace(spec, options=tuple({**spec.values, "kernel": "conv"}.items())))
         parts = networks.parts(codec, pixels.shape[1], pixels.shape[0], job.setting)
         encoder, decoder, prior = (
             sum(part.parameters or 0 for part in parts if part.name.startswith(name))

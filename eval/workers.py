@@ -60,13 +60,6 @@ def run(
             lane.end()
 
 
-def available() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class _Lane:
     """One process. A pool of one: should it break, it is clear over which task."""
 

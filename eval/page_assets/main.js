@@ -4,6 +4,10 @@ function start() {
   const measured = codecs.filter((codec) => rows.some((row) => row.codec === codec));
   byId("summary").textContent =
     `${measured.join(", ") || "No codec"} on ${plural(images.length, "image")}: ${plural(rows.length, "file")} written in full, decoded again and measured.`;
+  if (report.skipped.length) {
+    byId("skipped").textContent = `Skipped: ${report.skipped.join("; ")}`;
+    byId("skipped").hidden = false;
+  }
   for (const select of document.querySelectorAll("select[data-metric]")) {
     choices(
       select,

@@ -176,7 +176,17 @@ function sourceOf(source) {
   return /^https?:\/\/\S+$/.test(source) ? element("a", { href: source, rel: "noreferrer" }, source) : source;
 }
 
+function drawDropped() {
+  if (!report.dropped.length) return;
+  const settings = report.dropped.map(
+    (entry) => `${entry.codec} ${entry.setting} (${entry.images} of ${entry.total})`,
+  );
+  byId("dropped").textContent = `Without means, as images failed there: ${settings.join(", ")}.`;
+  byId("dropped").hidden = false;
+}
+
 function drawAbout() {
+  drawDropped();
   const line = (kind, name, text) =>
     element(
       "tr",

@@ -1,6 +1,7 @@
 """`bincodec eval prior`: a table by quality, all values in JSON, bad images named."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,10 +59,23 @@ def test_a_bad_image_is_named_and_the_rest_is_there(run: Run, photo: Path, other
     bad = photo.with_name("bad.png")
     bad.write_bytes(b"no image")
     images = [bad, photo] if others else [bad]
-    result = run("eval", "prior", *images, "--quality", "0", "--model", TINY, "--quiet")
+    folder = photo.with_name("out")
+    result = run("eval", "prior", *images, "--quality", "0", "--model", TINY, "--quiet", "-o", folder)
     assert result.exit_code == 1
     assert f"failed: {bad}: not an image" in result.stderr
-    assert bool(result.stdout) == others
+    assert bool(result.stdout) == folder.exists() == others
+    assert ("nothing was written" in result.stderr) != others
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="file names are text there")
+def test_a_name_that_is_no_text_is_escaped(run: Run, photo: Path) -> None:
+    odd = photo.with_name("bad\udcff.png")
+    photo.rename(odd)
+    folder = photo.with_name("out")
+    result = run("eval", "prior", odd, "--quality", "0", "--model", TINY, "-o", folder, "--quiet")
+    assert result.exit_code == 0, result.stderr
+    (row,) = json.loads((folder / "prior.json").read_bytes())["rows"]
+    assert row["image"] == str(photo.with_name("bad\\udcff.png"))
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,93 @@ def test_a_codec_that_raises_is_named_and_the_others_are_there(
     assert [(f["codec"], f["setting"]) for f in content["failures"]] == [("webp", 50)] * 2
 
 
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="file names are text there")
+def test_names_that_are_no_text_are_escaped(rd: Rd, photos: list[Path], tmp_path: Path) -> None:
+    odd = photos[0].with_name("bad\udcff.png")
+    photos[0].rename(odd)
+    missing = odd.with_name("none\udcff.png")
+    result = rd(odd, missing, "--codec", "jpeg:settings=50", "--quiet")
+    assert result.exit_code == 1
+    content = json.loads((tmp_path / "out" / "report.json").read_bytes())
+    assert [row["image"] for row in content["rows"]] == [str(tmp_path / "bad\\udcff.png")]
+    assert [failure["image"] for failure in content["failures"]] == [str(tmp_path / "none\\udcff.png")]
+    assert "bad\\udcff.png" in (tmp_path / "out" / "rows.csv").read_bytes().decode()
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_what_an_earlier_run_has_left_goes(rd: Rd, photos: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = (*photos, "--codec", "jpeg:settings=50")
+    assert rd(*arguments, "--compare", "1,2").exit_code == 0
+    own = out / "pictures" / "mine.webp"
+    own.write_bytes(b"mine")
+    assert len(list((out / "pictures").iterdir())) == 4 * 2 + 1
+    assert rd(*arguments, "--compare", "1").exit_code == 0
+    (first, second) = report_in(out)["comparisons"]
+    shown = [shown for c in (first, second) for shown in (c["original"], c["pictures"][0]["file"])]
+    assert {*map(out.joinpath, shown), own} == set((out / "pictures").iterdir())
+    assert (out / "report.html").exists()
+    assert rd(*arguments, "--no-page").exit_code == 0
+    assert set((out / "pictures").iterdir()) == {own}
+    assert not (out / "report.html").exists()
+    own.unlink()
+    assert rd(*arguments, "--compare", "1").exit_code == 0
+    assert rd(*arguments, "--no-page").exit_code == 0
+    assert {path.name for path in out.iterdir()} == {"report.json", "rows.csv"}
+
+
+def test_the_folder_is_made_before_anything_is_measured(
+    rd: Rd, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        msg = "measured"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr("bincodec.eval.study.run", refuse)
+    (tmp_path / "file").write_text("")
+    result = rd(photos[0], "--codec", "jpeg", "-o", tmp_path / "file" / "out")
+    assert result.exit_code == 1
+    assert "file" in result.stderr
+
+
+def test_curves_of_taken_names_are_refused_before_anything_is_measured(
+    rd: Rd, photos: list[Path], tmp_path: Path
+) -> None:
+    curve = {"name": "jpeg", "source": "a paper", "bpp": [0.1, 0.2, 0.4, 0.8], "psnr": [25, 28, 31, 34]}
+    path = tmp_path / "curve.json"
+    path.write_text(json.dumps(curve))
+    result = rd(photos[0], "--codec", "jpeg:settings=50", "--curve", path)
+    assert result.exit_code == 2
+    assert "is called 'jpeg' like the published curve" in result.stderr
+    path.write_text(json.dumps({**curve, "name": "Kin"}))
+    copy = tmp_path / "copy.json"
+    copy.write_bytes(path.read_bytes())
+    result = rd(photos[0], "--codec", "jpeg:settings=50", "--curve", path, "--curve", copy)
+    assert result.exit_code == 2
+    assert "'Kin'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+    # The title of a curve names it as well as its file does.
+    result = rd(photos[0], "--codec", "jpeg:settings=50", "--curve", path, "--anchor", "Kin", "--no-page")
+    assert result.exit_code == 0, result.stderr
+    assert report_in(tmp_path / "out")["anchor"] == "Kin"
+
+
+def test_a_run_without_the_anchor_says_so(rd: Rd, photos: list[Path]) -> None:
+    result = rd(photos[0], "--codec", "webp:settings=50", "--no-page")
+    assert result.exit_code == 0
+    assert "No BD-rates: jpeg, which they are against, is not in this run" in result.stdout
+
+
+@pytest.mark.filterwarnings("default")
+def test_one_file_of_two_spellings_counts_once(rd: Rd, photos: list[Path], tmp_path: Path) -> None:
+    again = tmp_path / ".." / tmp_path.name / photos[0].name
+    result = rd(photos[0], again, "--codec", "jpeg:settings=50", "--no-page")
+    assert result.exit_code == 0
+    assert f"note: {again} is {photos[0]} again, which counts once" in result.stderr
+    assert len(report_in(tmp_path / "out")["rows"]) == 1
+
+
 def test_no_image_at_all_writes_nothing(rd: Rd, tmp_path: Path) -> None:
     result = rd(tmp_path / "none.png", tmp_path / "nor-this.png", "--codec", "jpeg")
     assert result.exit_code == 1
@@ -185,13 +272,15 @@ def test_what_is_not_installed_is_named_and_skipped(
     for module in ("pillow_jxl", "pytorch_msssim"):
         monkeypatch.setitem(sys.modules, module, None)
     metrics = ("--metric", "psnr", "--metric", "ms_ssim")
-    result = rd(*photos, "--codec", "jxl", "--codec", "jpeg:settings=50", *metrics, "--no-page")
+    result = rd(*photos, "--codec", "jxl", "--codec", "jpeg:settings=50", *metrics, "--quiet")
     assert result.exit_code == 0
     assert "note: skipped: jxl needs the package pillow-jxl-plugin" in result.stderr
     assert "note: skipped: MS-SSIM needs the package pytorch-msssim" in result.stderr
     content = report_in(tmp_path / "out")
     assert list(content["codecs"]) == ["jpeg"]
     assert list(content["metrics"]) == ["psnr"]
+    assert [reason.split(" needs ")[0] for reason in content["skipped"]] == ["jxl", "MS-SSIM"]
+    assert "pillow-jxl-plugin" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert rd(*photos, "--codec", "jxl").exit_code == 1
     assert rd(*photos, "--codec", "jpeg", "--metric", "ms_ssim").exit_code == 1
 

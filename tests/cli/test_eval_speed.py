@@ -1,6 +1,7 @@
 """`bincodec eval speed`: real processes on a small crop; tables, JSON, what is skipped and what failed."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,3 +94,28 @@ def test_wrong_usage(run: Run, arguments: list[str], message: str) -> None:
     assert result.exit_code == 2
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_without_images_or_codecs_nothing_is_written(
+    run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    result = run("eval", "speed", tmp_path / "none.png", "--codec", "jpeg", "-o", out)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].endswith("nothing is left to report and nothing was written")
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+    result = run("eval", "speed", photo, "--codec", "jxl", "-o", out, "--quiet")
+    assert result.exit_code == 1
+    assert "note: skipped: jxl needs the package" in result.stderr
+    assert "none of the codecs is installed" in result.stderr
+    assert not out.exists()
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="file names are text there")
+def test_a_name_that_is_no_text_is_escaped(run: Run, photo: Path, tmp_path: Path) -> None:
+    odd = photo.with_name("bad\udcff.png")
+    photo.rename(odd)
+    result = run("eval", "speed", odd, "--codec", "jpeg", "--repeat", 1, "-o", tmp_path / "out", "--quiet")
+    assert result.exit_code == 0, result.stderr
+    (row,) = json.loads((tmp_path / "out" / "speed.json").read_bytes())["rows"]
+    assert row["image"].endswith("bad\\udcff.png")

@@ -1,13 +1,14 @@
 """Every adapter writes a real file of its format and reads it back; matching finds the nearest size."""
 
 import sys
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 import bincodec
 from bincodec.eval import match, peers
@@ -172,3 +173,53 @@ def test_matching_stops_at_both_ends(crops: Crops) -> None:
     assert match.nearest(peer, crops["eye"], 1).setting == 1
     assert match.nearest(peer, crops["eye"], 1, at_most=True).setting == 1
     assert match.nearest(peer, crops["eye"], 10**9).setting == 95
+
+
+@pytest.mark.parametrize("shape", [(5000, 2), (2, 5000), (20000, 1), (300, 300)])
+def test_jpeg_takes_narrow_and_noisy_pictures(shape: tuple[int, int]) -> None:
+    """Pillow's own buffer is too small for these."""
+    before = ImageFile.MAXBLOCK
+    noise = 255 * np.random.default_rng(0).integers(0, 2, (*shape, 3), dtype=np.uint8)
+    encoded = peers.find("jpeg:subsampling=444")(noise, 95)
+    assert encoded.pixels.shape == noise.shape
+    assert before == ImageFile.MAXBLOCK
+
+
+def fragile(broken: int) -> peers.Peer:
+    """Files of 10 bytes a setting, and none at `broken`."""
+
+    def encode(pixels: NDArray[np.uint8], setting: int) -> bytes:
+        if setting == broken:
+            msg = "no"
+            raise OSError(msg)
+        return bytes(10 * setting)
+
+    shape = (1, 1, 3)
+    return peers.Peer("fragile", "", (5,), (1, 9), encode, lambda data: np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize(("broken", "size", "answer"), [(9, 50, 5), (9, 999, 8), (1, 5, 2), (1, 50, 5)])
+@pytest.mark.parametrize("at_most", [False, True])
+def test_matching_does_without_an_end_that_fails(broken: int, size: int, answer: int, at_most: bool) -> None:
+    pixels = np.zeros((1, 1, 3), np.uint8)
+    assert match.nearest(fragile(broken), pixels, size, at_most=at_most).setting == answer
+
+
+def test_matching_fails_where_the_codec_does() -> None:
+    with pytest.raises(OSError, match="no"):
+        match.nearest(fragile(5), np.zeros((1, 1, 3), np.uint8), 50)
+
+
+def test_effort_needs_the_multipliers_and_is_known_by_them(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UnknownCodec, match=r"bincodec:effort=5: tiny-1 does not say .* only effort=0"):
+        peers.find("bincodec:effort=5", model=str(tiny))
+    card = bincodec.models.find(str(tiny))
+    abouts = {peers.find("bincodec", model=str(tiny)).about}
+    for multipliers in ([1e-4, 0.1], [1e-4, 0.2]):
+        told = replace(card, card={**card.card, "lagrangian": multipliers})
+        monkeypatch.setattr(bincodec.models, "find", lambda _, told=told: told)
+        abouts.add(peers.find("bincodec", model=str(tiny)).about)
+        assert peers.find("bincodec:effort=5", model=str(tiny)).name == "bincodec:effort=5"
+    assert len(abouts) == 3

@@ -1,15 +1,19 @@
 """Reports: the table for people, the JSON and CSV for programs, BD by every metric with its range."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 
 import pytest
 
 from bincodec.eval import metrics, peers, report
 from bincodec.eval.curves import PublishedCurve
+from bincodec.eval.errors import NameTaken
+from bincodec.eval.plain import to_json
 from bincodec.eval.report import Bd, Report
 from bincodec.eval.sweep import Failure, Row, Sweep
 
@@ -49,8 +53,10 @@ def make(
     failures: Sequence[Failure] = (),
     published: Sequence[PublishedCurve] = (),
     anchor: str = "jpeg",
+    skipped: Sequence[str] = (),
 ) -> Report:
-    return Report(Sweep(rows, tuple(failures)), (peers.find("jpeg"),), METRICS, tuple(published), anchor)
+    result = Sweep(rows, tuple(failures))
+    return Report(result, (peers.find("jpeg"),), METRICS, tuple(published), anchor, tuple(skipped))
 
 
 def test_text_names_rate_and_overlap() -> None:
@@ -124,7 +130,7 @@ def test_json_says_it_all_and_stays_json_without_loss() -> None:
     failures = [Failure("b.png", "b.png: not an image"), Failure("a.png", "tired", "webp", 5)]
     made = make(*curve("bincodec", 0.5), *curve("jpeg", 1), perfect, failures=failures, published=[PUBLISHED])
     shown = [{"image": "a.png", "pictures": []}]
-    content = json.loads(report.to_json(report.content(made, shown)))
+    content = json.loads(to_json(report.content(made, shown)))
     assert content["schema"] == 2
     assert content["anchor"] == "jpeg"
     assert content["codecs"]["jpeg"].startswith("Pillow")
@@ -149,7 +155,10 @@ def test_json_says_it_all_and_stays_json_without_loss() -> None:
     by_codec = {(bd["codec"], bd["metric"]): bd for bd in content["bd"]}
     assert by_codec["bincodec", "psnr"]["rate_percent"] == pytest.approx(-50)
     assert by_codec["bincodec", "psnr"]["bits_per_pixel"] == pytest.approx([0.05, 0.8])
-    assert by_codec["png", "psnr"]["reason"].startswith("the tested curve has 1 points")
+    assert by_codec["png", "psnr"]["reason"] == (
+        "the tested curve has an infinite PSNR at 9 bits per pixel: files there are lossless"
+    )
+    assert by_codec["png", "ms_ssim"]["reason"] == "MS-SSIM is not defined for a.png, too small for it"
     assert by_codec["png", "psnr"]["rate_percent"] is None
     assert content["curves"][0]["points"]["psnr"][1] == [0.05, 29.0]
     assert content["comparisons"] == shown
@@ -170,3 +179,67 @@ def test_failures_in_one_line() -> None:
     assert report.failure_line(Failure("a.png", "a.png: not an image")) == "a.png: not an image"
     assert report.failure_line(Failure("a.png", "tired", "webp", 50)) == "a.png: webp 50: tired"
     assert report.failure_line(Failure("a.png", "tired", "webp")) == "a.png: webp: tired"
+
+
+@pytest.mark.parametrize("name", ["jpeg", "bincodec", "Best (2031)"])
+def test_no_curve_takes_the_place_of_another(name: str) -> None:
+    again = dataclasses.replace(PUBLISHED, name=name)
+    with pytest.raises(NameTaken, match=re.escape(repr(name))):
+        make(*curve("bincodec", 0.5), published=[PUBLISHED, again])
+
+
+def of_two_images(*rows: Row) -> tuple[Row, ...]:
+    return (*rows, *(dataclasses.replace(row, image="b.png") for row in rows))
+
+
+def test_a_codec_that_fails_for_one_image_has_its_reason() -> None:
+    both = of_two_images(*curve("jpeg", 1))
+    webp = of_two_images(*curve("webp", 1))[:-2]
+    heic = [Failure(image, "tired", "heic", 7) for image in ("a.png", "b.png")]
+    failures = [*(Failure("b.png", "tired", "webp", setting) for setting in (3, 4)), *heic]
+    made = make(*both, *webp, failures=failures)
+    assert [(d.codec, d.setting, d.images, d.total) for d in made.dropped()] == [
+        ("heic", 7, 0, 2), ("webp", 3, 1, 2), ("webp", 4, 1, 2)
+    ]  # fmt: skip
+    reasons = {bd.codec: bd.reason for bd in made.bd() if bd.metric == "psnr"}
+    assert reasons == {
+        "webp": "the tested curve has 3 points, fewer than 4; "
+        "settings that lack images: webp 3 (1 of 2), webp 4 (1 of 2)",
+        "heic": "the tested curve has 0 points, fewer than 4; settings that lack images: heic 7 (0 of 2)",
+    }
+    settings = "heic 7 (0 of 2), webp 3 (1 of 2), webp 4 (1 of 2)"
+    assert f"Without means, as images failed there: {settings}" in report.text(made).splitlines()
+    assert report.content(made)["dropped"][1] == {"codec": "webp", "setting": 3, "images": 1, "total": 2}
+    (against_webp, *_) = make(*both, *webp, failures=failures[:2], anchor="webp").bd()
+    assert against_webp.reason is not None
+    assert against_webp.reason.startswith("the anchor has 3 points")
+    assert make(*both).dropped() == []
+
+
+def test_an_image_that_is_too_small_for_a_metric_is_the_reason() -> None:
+    rows = of_two_images(*curve("bincodec", 0.5), *curve("jpeg", 1))
+    small = [
+        dataclasses.replace(row, metrics={**row.metrics, "ms_ssim": math.nan})
+        if row.image == "b.png"
+        else row
+        for row in rows
+    ]
+    found = {bd.metric: bd for bd in make(*small).bd()}
+    assert found["ms_ssim"].reason == "MS-SSIM is not defined for b.png, too small for it"
+    assert found["psnr"].rate_percent == pytest.approx(-50)
+
+
+def test_a_run_without_its_anchor_says_so() -> None:
+    line = "No BD-rates: jpeg, which they are against, is not in this run"
+    assert line in report.text(make(*curve("bincodec", 1), *curve("webp", 1))).splitlines()
+    assert line not in report.text(make(*curve("bincodec", 1), *curve("jpeg", 1)))
+
+
+def test_what_is_no_utf_8_is_escaped() -> None:
+    name = "bad\udcff.png"
+    rows = [dataclasses.replace(row, image=name) for row in curve("bincodec:model=\udcff", 1)]
+    made = make(*rows, failures=[Failure(name, f"{name}: no")], skipped=["x"])
+    content = json.loads(to_json(report.content(made)).encode())
+    assert content["rows"][0]["image"] == content["failures"][0]["image"] == "bad\\udcff.png"
+    assert content["skipped"] == ["x"]
+    assert "model=\\udcff" in report.text(made).encode().decode()

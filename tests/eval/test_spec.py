@@ -60,7 +60,12 @@ def test_specs_travel_between_processes() -> None:
     [
         ("three", "no codec is called 'three'; there are one, two"),
         ("", "no codec is called ''"),
-        ("one:fast", "no codec is called 'one:fast'"),
+        ("three:fast", "no codec is called 'three:fast'"),
+        ("one:fast", "one:fast: option fast needs =value"),
+        ("one:fast:size=small", "one:fast:size=small: option fast needs =value"),
+        ("one:Size=small", "one:Size=small: 'Size' is no option"),
+        ("one:size=small:size=large", "one:size=small:size=large: option size is given twice"),
+        ("two:settings=1:settings=2", "option settings is given twice"),
         ("one:colour=red", "one:colour=red: one has no option 'colour'; there are size, file, settings"),
         ("two:size=small", "two has no option 'size'; there are settings"),
         ("one:size=huge", "one:size=huge: size='huge': it must be one of small, large"),

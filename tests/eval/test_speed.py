@@ -279,6 +279,35 @@ def test_a_codec_without_torch_is_measured_without_it(photos: list[Path]) -> Non
     assert row.megabytes < 150
 
 
+def test_whole_processes_do_what_their_spec_says(
+    photos: list[Path], tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = bincodec.models.find(str(tiny))
+    told = dataclasses.replace(card, card={**card.card, "lagrangian": [1e-4, 0.1]})
+    monkeypatch.setattr(bincodec.models, "find", lambda _: told)
+    programs: list[list[str]] = []
+
+    def note(program: list[str], threads: int | None = None) -> process.Process:
+        programs.append(list(program))
+        return process.Process("", 1.0, 1.0)
+
+    monkeypatch.setattr(process, "run", note)
+    monkeypatch.setattr(speed, "_rows", lambda *_: [])
+    monkeypatch.setattr(speed, "_networks", lambda *_: [])
+    found = speed.measure(plan(photos[:1], "bincodec:layers=2", "bincodec:kernel=int64", "bincodec:effort=5"))
+    assert [row.command for row in found.commands][2:] == ["bincodec compress", "bincodec decompress"]
+    (compress,) = {tuple(program) for program in programs if "compress" in program}
+    assert compress[compress.index("--effort") + 1] == "5"
+    assert "--effort" not in next(program for program in programs if "decompress" in program)
+    assert not speed.measure(plan(photos[:1], "bincodec:layers=2", "jpeg")).commands
+
+
+def test_networks_are_counted_with_their_own_kernel(photos: list[Path], tiny: Path, codec: Any) -> None:
+    pixels = images.load(photos[0]).pixels
+    usual, other = (timing.count(job(photos[0], f"bincodec{k}", tiny), pixels) for k in ("", ":kernel=int64"))
+    assert usual == other
+
+
 def test_a_process_that_fails_loses_its_cell_only(photos: list[Path]) -> None:
     chosen = plan(photos, "jpeg")
     photos[0].write_bytes(b"no image")

@@ -242,3 +242,14 @@ def test_unreadable_images_are_failures(photos: list[Path], tmp_path: Path) -> N
     found, failed = look(paths)
     assert [(picture.path, picture.width, picture.height) for picture in found] == [(str(photos[0]), 64, 48)]
     assert failed == failures
+
+
+def test_one_file_of_several_spellings_counts_once(photos: list[Path]) -> None:
+    photo = str(photos[0])
+    other = str(photos[0].parent / ".." / photos[0].parent.name / photos[0].name)
+    link = photos[0].with_name("link.png")
+    link.symlink_to(photos[0])
+    for function in (look, read):
+        with pytest.warns(UserWarning, match="is .* again, which counts once") as said:
+            found, failures = function([photo, other, str(link), photo, str(photos[1])])
+        assert (len(found), failures, len(said)) == (2, [], 2)

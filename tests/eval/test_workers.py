@@ -166,6 +166,19 @@ def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
     assert cache.get("ab0") == {"value": 0}
 
 
+def test_an_interruption_does_not_count_what_failed() -> None:
+    def act(task: int) -> Answer:
+        if task == 2:
+            raise KeyboardInterrupt
+        if task == 0:
+            raise ValueError(task)
+        return Answer(task)
+
+    with pytest.raises(Interrupted) as stop:
+        resume.work(act, pieces(None, None, None))
+    assert (stop.value.done, stop.value.total) == (1, 3)
+
+
 def test_a_cache_that_takes_nothing_is_said_once(tmp_path: Path) -> None:
     occupied = tmp_path / "file"
     occupied.write_text("")

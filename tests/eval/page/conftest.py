@@ -71,7 +71,9 @@ def report(**changes: Any) -> dict[str, Any]:
         "metrics": METRICS,
         "rows": rows,
         "failures": [{"image": "photos/bad.png", "reason": "not an image", "codec": None, "setting": None}],
+        "skipped": ["jxl needs the package pillow-jxl-plugin: pip install 'bincodec[eval]'"],
         "means": means,
+        "dropped": [{"codec": "webp", "setting": 99, "images": 1, "total": 2}],
         "bd": [
             bd("webp", "psnr", -21.5),
             bd("bincodec:layers=3", "psnr", -48.54),

@@ -67,11 +67,11 @@ def test_what_comes_from_the_data_stays_in_its_element(sample: Any) -> None:
 
 
 def test_names_that_are_no_text_can_still_be_saved(sample: Any) -> None:
-    """A file name that is not UTF-8 reaches Python with lone surrogates."""
+    """A file name that is not UTF-8 reaches Python with lone surrogates, and is shown as in other output."""
     failure = {"image": "bad\udcff.png", "reason": "x", "codec": None, "setting": None}
     text = page(sample.report(failures=[failure]))
     content = json.loads(Elements(text.encode().decode()).scripts[0])
-    assert content["failures"][0]["image"] == "bad\udcff.png"
+    assert content["failures"][0]["image"] == "bad\\udcff.png"
 
 
 def test_the_policy_lets_only_the_two_scripts_run(sample: Any) -> None:

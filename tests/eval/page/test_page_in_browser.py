@@ -149,6 +149,8 @@ def test_failures_and_sources_are_named(opened: Open, sample: Any) -> None:
     assert one(chrome, "#alert").text == "1 result failed; what is missing, and why"
     assert table(chrome, "failures-table") == [["bad.png", "all", "–", "not an image"]]
     assert ["codec", "jpeg", "about jpeg"] in table(chrome, "about-table")
+    assert one(chrome, "#skipped").text.startswith("Skipped: jxl needs the package")
+    assert one(chrome, "#dropped").text == "Without means, as images failed there: webp 99 (1 of 2)."
     assert one(chrome, "#about-table a").get_attribute("href") == "https://example.org/paper"
     # Without failures and pictures neither has a place.
     chrome = opened(html=page(sample.report(failures=[])))
