@@ -7,10 +7,10 @@ error, from its gradient and curvature at the present picture,
     bits + lambda(q) 255^2 / 3 (g d + h d^2),    d in {-1, 0, 1} levels.
 
 h is the diagonal of J^T J by unit, J the decoder's derivative, estimated with random signs (Hutchinson).
-The model is local and treats units one by one, so in each round only a random share of the units may move.
-A round that made things better is kept and is where the next begins; one that did not is undone, and the
-share halved. So lambda 255^2 MSE + bits per pixel never rises with more rounds. Bytes and PSNR each may move
-either way.
+The model is local and treats units one by one, so h is taken 1.5 times as large, a move must promise a
+little, and in each round only a random share of the units may move. A round that made things better is kept
+and is where the next begins; one that did not is undone, and the share halved. So lambda 255^2 MSE + bits per
+pixel never rises with more rounds. Bytes and PSNR each may move either way.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ from bincodec.order import Pass
 from bincodec.prior import LOG_SCALE_STEP
 
 _SHARE = 0.5
+_CAUTION = 1.5
+"""Times the curvature: neighbours that move together disturb each other (docs/decisions/0008)."""
+_MARGIN = 0.3
+"""Bits that a move must promise."""
 _PROBES = 2
 _PROBE_STEP = 0.5
 
@@ -133,7 +137,7 @@ class _Choice:
         weight = picture.target.weight
         self._centred = picture.centred[0].flatten(1).cpu()
         self._slope = weight * picture.gradient().flatten(1).cpu()
-        self._bend = weight * curvature[:, None].cpu()
+        self._bend = _CAUTION * weight * curvature[:, None].cpu()
         self._share = share
         self._rng = rng
         self._first_unit = 0
@@ -151,7 +155,8 @@ class _Choice:
         location = torch.from_numpy(mu).float() / 2**MU_BITS
         log_scale = (torch.from_numpy(scale).float() - SCALE_OFFSET) * LOG_SCALE_STEP
         bits = bernoulli.level_cost(candidates, location, log_scale, 2 * top)
-        choice = (bits + slope * move + self._bend[part] * move**2).argmin(0)
+        promised = bits + slope * move + self._bend[part] * move**2 + _MARGIN * (move != 0)
+        choice = promised.argmin(0)
         free = torch.from_numpy(self._rng.random(choice.shape) < self._share)
         choice = torch.where(free, choice, 0)[None]
         self.bits += float(bits.gather(0, choice).sum(dtype=torch.float64))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bincodec.architecture import Architecture
 from bincodec.train import loop
+from bincodec.train.data import Batch
 from bincodec.train.loop import VALIDATION_QUALITIES, Stretch, rate_factor, run
 from bincodec.train.settings import OptimiserSettings, RunSettings
 from bincodec.train.trainer import Trainer
@@ -124,9 +125,9 @@ def test_a_later_stretch_sees_other_crops(
     seen: list[Tensor] = []
     forward = loop._forward
 
-    def remember(trainer: Trainer, module: Any, crops: Tensor, progress: float) -> Any:
-        seen.append(crops.clone())
-        return forward(trainer, module, crops, progress)
+    def remember(trainer: Trainer, module: Any, batch: Batch, progress: float) -> Any:
+        seen.append(batch.crops.clone())
+        return forward(trainer, module, batch, progress)
 
     monkeypatch.setattr(loop, "_forward", remember)
     run(make_settings(), tmp_path / "first", Stretch(steps=2), validation_photos=1)
