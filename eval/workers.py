@@ -81,11 +81,11 @@ class _Lane:
         try:
             return future.result(), True
         except BrokenProcessPool:
-            reason = f"the process that worked on it died{self._cause()}"
+            # The pool's own thread collects the exit code: it is certain only when that thread is over.
+            self.end()
+            return Broken(f"the process that worked on it died{self._cause()}"), False
         except Exception as error:  # It could not be sent there or back.
             return Broken(describe(error)), True
-        self.end()
-        return Broken(reason), False
 
     def end(self) -> None:
         """End the process, whatever it is doing."""
@@ -96,7 +96,6 @@ class _Lane:
     def _cause(self) -> str:
         if self._process is None:
             return ""
-        self._process.join(1)
         code = self._process.exitcode
         if code is None:
             return ""
