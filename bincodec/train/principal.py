@@ -108,6 +108,7 @@ def _set_gains(objective: Objective, coefficients: Tensor) -> None:
     quality = torch.linspace(0, 1, QUALITIES)
     spread = gains(quality) * flat.square().mean(1).sqrt() * _LOGISTIC_SCALE
     wanted = torch.log(spread.clamp_min(_LEAST_SCALE))
-    fitted = torch.linalg.lstsq(quality_features(quality), wanted).solution
+    # In double precision: the last bits of this solver depend on where its arrays lie in memory.
+    fitted = torch.linalg.lstsq(quality_features(quality).double(), wanted.double()).solution.float()
     prior = objective.prior
     prior.head_quality.weight[units:].copy_(fitted.T)  # type: ignore[union-attr, index]
