@@ -141,19 +141,13 @@ def denoise(
     return states
 
 
-def uniform_levels(prior: Predictor, grid: tuple[int, int], words: Words) -> tuple[Levels, ...]:
-    """Levels with nothing left of any picture: uniform over 0..J, by layer."""
-    architecture = prior.architecture
-    return tuple(
-        _uniform(words, (units, *grid), top)
-        for units, top in zip(architecture.layer_units, architecture.maximum_level, strict=True)
-    )
-
-
 def add_noise(
     levels: tuple[Levels, ...], maximum: tuple[int, ...], keep: int, words: Words
 ) -> tuple[Levels, ...]:
-    """Each level kept with probability `keep` / 64, else uniform over 0..J: the forward process."""
+    """Each level kept with probability `keep` / 64, else uniform over 0..J: the forward process.
+
+    With `keep` 0 nothing is left of any picture.
+    """
     return tuple(
         np.where(words.uniform(part.shape) < keep / KEEP_KNOWN, part, _uniform(words, part.shape, top))
         for part, top in zip(levels, maximum, strict=True)

@@ -101,9 +101,16 @@ def test_keeps_rise_from_nothing_to_everything(schedule: str, steps: int) -> Non
     assert keep == sorted(keep)
 
 
+def uniform(prior: IntegerPrior, words: generate.Words) -> tuple[np.ndarray, ...]:
+    """What the chain begins with: noise of which nothing was kept."""
+    maximum = prior.architecture.maximum_level
+    nothing = tuple(np.zeros((units, *GRID), np.uint8) for units in prior.architecture.layer_units)
+    return generate.add_noise(nothing, maximum, 0, words)
+
+
 def noise_sample(prior: IntegerPrior, seed: int, image: int = 0) -> tuple[np.ndarray, ...]:
     words = generate.Words(seed, image)
-    start = generate.uniform_levels(prior, GRID, words)
+    start = uniform(prior, words)
     return generate.denoise(prior, 50, start, generate.keeps("linear", 4), words)[-1]
 
 
@@ -140,7 +147,7 @@ def test_known_sites_stay_and_the_rest_is_drawn(prior: IntegerPrior, sampler: st
     hole = generate.Hole(own, known)
     words = generate.Words(5)
     if sampler == "noise":
-        start = generate.uniform_levels(prior, GRID, words)
+        start = uniform(prior, words)
         states = generate.denoise(prior, 50, start, generate.keeps("linear", 5), words, hole)
         found = states[-1]
     else:
