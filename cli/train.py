@@ -23,6 +23,7 @@ _path = click.Path(exists=True, path_type=Path)
 @click.option(
     "--card", type=_file, help="JSON with data, licences and credits for the finished model's card."
 )
+@click.option("--prior-only", is_flag=True, help="Leave the autoencoder of --start as it is.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda; torchrun starts several.")
 @click.option(
     "--threads", type=click.IntRange(min=1), help="CPU threads; more than free cores is far slower."
@@ -47,6 +48,7 @@ def command(
     start: Path | None,
     finish: str | None,
     card: Path | None,
+    prior_only: bool,
     device: str,
     threads: int | None,
     compiled: bool,
@@ -63,6 +65,9 @@ def command(
     """
     if (steps is None) == (minutes is None):
         msg = "give either --steps or --minutes"
+        raise click.UsageError(msg)
+    if prior_only and (start is None or finish is not None):
+        msg = "--prior-only needs weights to start from (--start), and is no part of --finish"
         raise click.UsageError(msg)
     if finish is not None and start is None:
         msg = "--finish needs the weights to finish: --start"
@@ -82,7 +87,16 @@ def command(
         settings = with_data(read_settings(config), crop=crop, batch=batch, photos=photos, valid=valid)
         stretch = loop.Stretch(steps, minutes)
         if finish is None:
-            loop.run(settings, run, stretch, start=start, device=device, compiled=compiled, workers=workers)
+            loop.run(
+                settings,
+                run,
+                stretch,
+                start=start,
+                device=device,
+                compiled=compiled,
+                workers=workers,
+                prior_only=prior_only,
+            )
             return
         assert start is not None
         facts = json.loads(card.read_text(encoding="utf-8")) if card else None

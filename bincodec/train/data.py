@@ -21,10 +21,21 @@ from torch import Tensor
 Photo = npt.NDArray[np.uint8]
 
 _SUFFIXES = {".png", ".webp", ".avif", ".jpg", ".jpeg"}
-_DOWNSCALE_SHARE = 0.25
-_SMALLEST_SCALE = 0.6
-_PLAIN_SHARE = 0.03
-"""Share of crops that are flats and gradients: photos hold few, and a codec is judged by them at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CropSettings:
+    """Size of crops in pixels, and how they are varied.
+
+    A share `scaled` of the crops is taken at a scale drawn from `scales`; below 1 a larger part of the photo
+    is made smaller. A share `plain` are flats and gradients: photos hold few, and a codec is judged by them
+    at once.
+    """
+
+    size: int = 128
+    scaled: float = 0.25
+    scales: tuple[float, float] = (0.6, 1.0)
+    plain: float = 0.03
 
 
 def read_photos(source: Path, under: str = "") -> list[Photo]:
@@ -89,24 +100,24 @@ class Batch(NamedTuple):
 class CropSampler:
     """Draws batches of square crops; larger photos are drawn more often, in proportion to their area."""
 
-    def __init__(self, photos: list[Photo], size: int, labels: list[int] | None = None) -> None:
+    def __init__(self, photos: list[Photo], crops: CropSettings, labels: list[int] | None = None) -> None:
         labels = labels or [0] * len(photos)
-        large = [i for i, photo in enumerate(photos) if min(photo.shape[:2]) >= size]
+        large = [i for i, photo in enumerate(photos) if min(photo.shape[:2]) >= crops.size]
         self._photos, self._labels = [photos[i] for i in large], np.array([labels[i] for i in large])
         if not self._photos:
-            msg = f"no photo is at least {size} pixels on its shorter side"
+            msg = f"no photo is at least {crops.size} pixels on its shorter side"
             raise ValueError(msg)
         areas = np.array([photo.shape[0] * photo.shape[1] for photo in self._photos], dtype=np.float64)
         self._shares = areas / areas.sum()
-        self._size = size
+        self._crops = crops
 
     def batch(self, count: int, rng: np.random.Generator) -> Batch:
         """`count` crops, and the class of each."""
         chosen = rng.choice(len(self._photos), count, p=self._shares)
-        plain = rng.random(count) < _PLAIN_SHARE
+        plain = rng.random(count) < self._crops.plain
         crops = np.stack(
             [
-                _plain_crop(self._size, rng) if is_plain else self._crop(self._photos[index], rng)
+                _plain_crop(self._crops.size, rng) if is_plain else self._crop(self._photos[index], rng)
                 for index, is_plain in zip(chosen, plain, strict=True)
             ]
         )
@@ -114,10 +125,9 @@ class CropSampler:
         return Batch(torch.from_numpy(crops).permute(0, 3, 1, 2), labels)
 
     def _crop(self, photo: Photo, rng: np.random.Generator) -> Photo:
-        size = self._size
-        source = size
-        if rng.random() < _DOWNSCALE_SHARE:
-            source = min(int(size / rng.uniform(_SMALLEST_SCALE, 1.0)), *photo.shape[:2])
+        size = source = self._crops.size
+        if rng.random() < self._crops.scaled:
+            source = min(int(size / rng.uniform(*self._crops.scales)), *photo.shape[:2])
         top = rng.integers(0, photo.shape[0] - source + 1)
         left = rng.integers(0, photo.shape[1] - source + 1)
         crop = photo[top : top + source, left : left + source]

@@ -70,9 +70,12 @@ def run(
     compiled: bool = False,
     workers: int = 0,
     validation_photos: int | None = None,
+    prior_only: bool = False,
 ) -> None:
-    """Train one stretch in `folder`: a new one, from `start`'s weights, or the interrupted one found
-    there."""
+    """Train one stretch in `folder`: a new one, from `start`'s weights, or the interrupted one found there.
+
+    With `prior_only` the autoencoder stays as it is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     world = _join_processes(device)
     where = torch.device(device)
@@ -80,6 +83,8 @@ def run(
         where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(where)
     trainer = Trainer(settings, folder, where)
+    if prior_only:
+        trainer.learn_prior_only()
     resumed = (folder / "state.pt").exists()
     if not resumed and (folder / "weights.safetensors").exists():
         msg = (
@@ -109,12 +114,12 @@ def read_sampler(settings: RunSettings) -> tuple[CropSampler, dict[str, list[str
     """
     data, classes = settings.data, settings.architecture.classes
     if not classes:
-        return CropSampler(read_photos(data.photos, data.photos_under), data.crop), {}
+        return CropSampler(read_photos(data.photos, data.photos_under), data.crops), {}
     found = read_labelled(data.photos, data.photos_under)
     if len(found.names) != classes:
         msg = f"{data.photos} holds {len(found.names)} classes, not {classes}: {', '.join(found.names)}"
         raise ValueError(msg)
-    return CropSampler(found.photos, data.crop, found.labels), {"classes": list(found.names)}
+    return CropSampler(found.photos, data.crops, found.labels), {"classes": list(found.names)}
 
 
 def train_stretch(

@@ -27,11 +27,15 @@ _TOLD_IN_ORDER = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveSettings:
-    """Lagrange multipliers at quality 0 and 100 (log-spaced between), share of crops with dropped layers."""
+    """Lagrange multipliers at quality 0 and 100 (log-spaced between), share of crops with dropped layers.
+
+    `other_states` says how many states of each of `states.KINDS` go with 12 of the coding order.
+    """
 
     lambda_lowest: float = 0.0003
     lambda_highest: float = 0.15
     truncated_share: float = 0.125
+    other_states: tuple[int, int, int] = states.OTHER_STATES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Objective(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.settings = settings
-        self.hard_levels = False
+        self.hard_levels = self.prior_only = False
         self.autoencoder = Autoencoder(architecture)
         self.prior: nn.Module = Prior(architecture)
         # Units whose price starts low while they are learned; in a first stretch, all.
@@ -92,19 +96,34 @@ class Objective(nn.Module):
         label: Tensor | None = None,
     ) -> Terms:
         """The loss of a batch of crops (B, 3, H, W) in 0..1 at qualities (B,) in 0..1, of classes (B,)."""
-        value = self.autoencoder.analyse(image, quality)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.prior_only):
+            value = self.autoencoder.analyse(image, quality)
         hard, centred, priced = self._binarise(value)
         told = self._tell(label, _TOLD_IN_ORDER, rng)
         rate, charged = self._rate(value, centred, priced, rate_weight, quality, rng, told)
         other = self._other_states(hard.detach(), quality, rng, self._tell(label, _TOLD, rng))
-        shown = self._truncate(centred, quality, rng)
-        mse = ((self.autoencoder.synthesise(shown, quality) - image) ** 2).mean((1, 2, 3))
         weight = self.lagrangian(quality)
+        mse = self._distortion(image, centred, quality, rng)
         per_crop = (weight * 255**2 * mse + charged) / weight.sqrt()
         # Divided by all crops: each state weighs the same, so the mix of states is that of `states`.
         others = (other / weight[: len(other)].sqrt()).sum() / len(image)
         loss = _LOSS_SCALE * (per_crop.mean() + others)
         return Terms(loss, rate.detach().mean(), mse.detach().mean(), other.detach().mean())
+
+    def learn_prior_only(self) -> None:
+        """Leave the autoencoder as it is: the prior then learns on the levels that files hold."""
+        self.prior_only = self.hard_levels = True
+        self.fresh[:] = False
+        self.autoencoder.requires_grad_(False)
+
+    def _distortion(
+        self, image: Tensor, centred: Tensor, quality: Tensor, rng: np.random.Generator
+    ) -> Tensor:
+        """Squared error of each crop; nothing where no weight could make it less."""
+        if self.prior_only:
+            return torch.zeros_like(quality)
+        shown = self._truncate(centred, quality, rng)
+        return ((self.autoencoder.synthesise(shown, quality) - image) ** 2).mean((1, 2, 3))
 
     def _tell(self, label: Tensor | None, share: float, rng: np.random.Generator) -> Tensor | None:
         """Labels of a random share of crops; the others are shown no class. None for a classless model."""
@@ -163,7 +182,7 @@ class Objective(nn.Module):
         self, hard: Tensor, quality: Tensor, rng: np.random.Generator, label: Tensor | None = None
     ) -> Tensor:
         """Cross-entropy in bits per pixel of hidden and noisy units, on levels that carry no gradient."""
-        kinds = states.other_kinds(len(hard))[: len(hard)]
+        kinds = states.other_kinds(len(hard), self.settings.other_states)
         height, width = hard.shape[2:]
         keep = torch.stack(
             [states.other_state(kind, self.architecture.layers, height, width, rng) for kind in kinds]

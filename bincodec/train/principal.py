@@ -32,6 +32,8 @@ _CROPS = 512
 _HEADROOM = 1.1
 _LOGISTIC_SCALE = math.sqrt(3) / math.pi
 _LEAST_SCALE = 0.2
+_SURE = 2.5
+"""Root mean square of a bit's log-odds at the start: clear, with a gradient still."""
 _TILE = 16384
 
 
@@ -94,6 +96,11 @@ def _set_gains(objective: Objective, coefficients: Tensor) -> None:
     """
     units = objective.architecture.units
     flat = coefficients.movedim(1, 0).flatten(1)
+    if objective.architecture.binariser == "logistic":
+        size = flat.square().mean(1).sqrt()
+        objective.autoencoder.gains.log_gain.copy_(torch.log(_SURE / size))
+        objective.autoencoder.inverse_gains.log_gain.copy_(torch.log(2 * flat.abs().mean(1)))
+        return
     largest = flat.abs().amax(1)
     cap = objective.autoencoder.maximum[:, 0, 0] / 2 / (_HEADROOM * largest)
     model = objective.autoencoder

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bincodec.architecture import STRIDE, Architecture
+from bincodec.train.data import CropSettings
 from bincodec.train.objective import ObjectiveSettings
 
 
@@ -40,20 +41,34 @@ class OptimiserSettings:
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
-    """Crops in a batch (of each process), their side in pixels, where photos lie, and the seed."""
+    """Crops in a batch (of each process), their side in pixels, where photos lie, and the seed.
+
+    `scaled_share`, `scales` and `plain_share` vary the crops, as `CropSettings` says.
+    """
 
     photos: Path
     valid: Path
     batch: int = 16
     crop: int = 128
     seed: int = 0
+    scaled_share: float = CropSettings.scaled
+    scales: tuple[float, float] = CropSettings.scales
+    plain_share: float = CropSettings.plain
     photos_under: str = ""
     """Only what lies under this path in `photos`. Where there are classes, the next folder names them."""
     valid_under: str = ""
 
+    @property
+    def crops(self) -> CropSettings:
+        """What is drawn from the photos."""
+        return CropSettings(self.crop, self.scaled_share, self.scales, self.plain_share)
+
     def __post_init__(self) -> None:
         if self.crop < STRIDE or self.crop % STRIDE or self.batch < 1:
             msg = f"batch {self.batch}, crop {self.crop}: a crop must be a multiple of {STRIDE}"
+            raise ValueError(msg)
+        if len(self.scales) != 2 or not 0 < self.scales[0] <= self.scales[1]:
+            msg = f"scales {self.scales} are not a lowest and a highest scale"
             raise ValueError(msg)
 
 
@@ -93,7 +108,7 @@ def _build(kind: Any, fields: dict[str, Any], path: Path) -> Any:
     if unknown := sorted(set(fields) - known):
         msg = f"{path}: {kind.__name__} knows no {', '.join(unknown)}"
         raise ValueError(msg)
-    return kind(**fields)
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
 
 
 def with_data(settings: RunSettings, **changes: Any) -> RunSettings:

@@ -1,9 +1,9 @@
 """The states that the prior is trained on: which units it is shown, and how much of each (DESIGN §4).
 
 A state is a keep map (B, layers, h, w). The coding order's states price one pass and estimate the rate; the
-others (random reveal, flip noise, known beside noisy) teach the same network to sample and to inpaint. The
-mix is 60 % coding order, 15 % reveal, 15 % noise, 10 % inpainting: for each 12 crops, 12 coding states and
-3, 3, 2 others.
+others (random reveal, flip noise, known beside noisy) teach the same network to sample and to inpaint. Unless
+a configuration says otherwise, the mix is 60 % coding order, 15 % reveal, 15 % noise, 10 % inpainting: for
+each 12 crops, 12 coding states and 3, 3, 2 others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bincodec.architecture import Architecture
 from bincodec.order import Pass, known_map, passes, phase_map
 
 KINDS = ("reveal", "noise", "inpaint")
-_KIND_SHARES = (3, 3, 2)
+OTHER_STATES = (3, 3, 2)
 _CODING_SHARE = 12
 
 
@@ -60,10 +60,11 @@ def layer_start(architecture: Architecture, layer: int, height: int, width: int)
     return torch.from_numpy(known_map(Pass(layer, 0), architecture.layer_phases, height, width)).float()
 
 
-def other_kinds(crops: int) -> list[str]:
-    """The kinds of the non-coding states that go with `crops` coding states, in the mix's proportions."""
-    counts = [max(1, round(crops * share / _CODING_SHARE)) for share in _KIND_SHARES]
-    return [kind for kind, count in zip(KINDS, counts, strict=True) for _ in range(count)]
+def other_kinds(crops: int, shares: tuple[int, ...] = OTHER_STATES) -> list[str]:
+    """The kinds of the non-coding states that go with `crops` coding states: `shares` for each 12, and no
+    more than one a crop."""
+    counts = [max(1, round(crops * share / _CODING_SHARE)) for share in shares]
+    return [kind for kind, count in zip(KINDS, counts, strict=True) for _ in range(count)][:crops]
 
 
 def other_state(kind: str, layers: int, height: int, width: int, rng: np.random.Generator) -> Tensor:

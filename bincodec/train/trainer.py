@@ -74,6 +74,11 @@ class Trainer:
             torch.optim.Muon(matrices, rates.muon_rate, weight_decay=0.0, momentum=0.95),
         ]
 
+    def learn_prior_only(self) -> None:
+        """Leave the autoencoder out of everything that follows."""
+        self.objective.learn_prior_only()
+        self.optimisers = self._make_optimisers()
+
     def update(self, terms: Terms, factor: float) -> None:
         """One optimiser step at `factor` of the top learning rates, and the average's."""
         for optimiser in self.optimisers:

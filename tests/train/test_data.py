@@ -10,8 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bincodec.train import data
-from bincodec.train.data import CropSampler, batches, read_labelled, read_photos
+from bincodec.train.data import CropSampler, CropSettings, batches, read_labelled, read_photos
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -21,11 +20,9 @@ def coordinates(height: int, width: int) -> np.ndarray:
     return photo
 
 
-@pytest.fixture
-def plain_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither downscaled nor invented crops."""
-    monkeypatch.setattr(data, "_DOWNSCALE_SHARE", 0.0)
-    monkeypatch.setattr(data, "_PLAIN_SHARE", 0.0)
+def windows(size: int, scaled: float = 0.0, scales: tuple[float, float] = (0.6, 1.0)) -> CropSettings:
+    """Crops of photos: none invented, and scaled only if asked for."""
+    return CropSettings(size, scaled, scales, plain=0.0)
 
 
 def drawn(sampler: CropSampler, count: int, seed: int = 0) -> np.ndarray:
@@ -61,9 +58,8 @@ def test_no_photos_is_an_error(tmp_path: Path) -> None:
         read_photos(tmp_path)
 
 
-@pytest.mark.usefixtures("plain_windows")
 def test_crops_are_windows_and_half_of_them_mirrored() -> None:
-    found = drawn(CropSampler([coordinates(50, 70)], 16), 200)
+    found = drawn(CropSampler([coordinates(50, 70)], windows(16)), 200)
     rows, columns = np.diff(found[..., 0], axis=1), np.diff(found[..., 1], axis=2)
     assert (rows == 1).all()
     assert (np.abs(columns) == 1).all()
@@ -77,30 +73,33 @@ def test_crops_are_windows_and_half_of_them_mirrored() -> None:
     assert found[..., 1].max() == 69
 
 
-@pytest.mark.usefixtures("plain_windows")
-def test_downscaled_crops_show_more_of_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "_DOWNSCALE_SHARE", 1.0)
-    found = drawn(CropSampler([coordinates(100, 100)], 32), 60)
+def test_downscaled_crops_show_more_of_the_photo() -> None:
+    found = drawn(CropSampler([coordinates(100, 100)], windows(32, 1.0)), 60)
     slopes = (found[:, -4, 0, 0] - found[:, 4, 0, 0]) / (32 - 8)
     assert slopes.min() > 0.95
     assert 1.45 < slopes.max() < 1.75
     assert found.shape == (60, 32, 32, 3)
 
 
-@pytest.mark.usefixtures("plain_windows")
-def test_a_photo_that_just_fits_is_not_enlarged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "_DOWNSCALE_SHARE", 1.0)
+def test_a_photo_that_just_fits_is_not_enlarged() -> None:
     photo = coordinates(32, 32)
-    for crop in drawn(CropSampler([photo], 32), 8):
+    for crop in drawn(CropSampler([photo], windows(32, 1.0)), 8):
         assert np.array_equal(crop, photo) or np.array_equal(crop, photo[:, ::-1])
 
 
-@pytest.mark.usefixtures("plain_windows")
+def test_scales_above_one_enlarge_a_part_of_the_photo() -> None:
+    found = drawn(CropSampler([coordinates(64, 64)], windows(64, 1.0, (1.0, 2.0))), 60)
+    slopes = (found[:, -4, 0, 0] - found[:, 4, 0, 0]) / (64 - 8)
+    assert 0.45 < slopes.min() < 0.65
+    assert slopes.max() < 1.05
+    assert found.shape == (60, 64, 64, 3)
+
+
 def test_photos_are_drawn_by_their_area_and_small_ones_not_at_all() -> None:
     large, medium, tiny = (
         np.full((*size, 3), value, np.uint8) for value, size in ((1, (60, 60)), (2, (60, 20)), (3, (60, 15)))
     )
-    found = drawn(CropSampler([large, medium, tiny], 16), 2000)[:, 0, 0, 0]
+    found = drawn(CropSampler([large, medium, tiny], windows(16)), 2000)[:, 0, 0, 0]
     assert set(found) == {1, 2}
     assert (found == 1).mean() == pytest.approx(0.75, abs=0.05)
 
@@ -129,7 +128,9 @@ def test_folders_name_the_classes(tmp_path: Path, packed: bool) -> None:
     value_of = {1: 2, 2: 1, 3: 3}
     assert [photo[0, 0, 0] for photo in found.photos] == [value_of[label] for label in found.labels]
     assert len(read_photos(source, "held/")) == 1
-    crops, labels = CropSampler(found.photos, 16, found.labels).batch(200, np.random.default_rng(0))
+    crops, labels = CropSampler(found.photos, CropSettings(16), found.labels).batch(
+        200, np.random.default_rng(0)
+    )
     for crop, label in zip(crops, labels.tolist(), strict=True):
         assert label == 0 or (crop == value_of[label]).all()
     assert 0 < (labels == 0).sum() < 30
@@ -142,12 +143,11 @@ def test_a_photo_in_no_folder_has_no_class(photo_folder: Path) -> None:
 
 def test_photos_must_be_large_enough() -> None:
     with pytest.raises(ValueError, match="no photo is at least 64 pixels"):
-        CropSampler([coordinates(63, 200)], 64)
+        CropSampler([coordinates(63, 200)], CropSettings(64))
 
 
-def test_some_crops_are_flats_and_straight_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "_PLAIN_SHARE", 1.0)
-    found = drawn(CropSampler([coordinates(40, 40)], 24), 200)
+def test_some_crops_are_flats_and_straight_gradients() -> None:
+    found = drawn(CropSampler([coordinates(40, 40)], CropSettings(24, plain=1.0)), 200)
     flat = (found == found[:, :1, :1]).all((1, 2, 3))
     assert 60 < flat.sum() < 180
     black, white = (found == 0).all((1, 2, 3)), (found == 255).all((1, 2, 3))
@@ -159,14 +159,14 @@ def test_some_crops_are_flats_and_straight_gradients(monkeypatch: pytest.MonkeyP
 
 
 def test_batches_are_tensors_of_bytes(photo_folder: Path) -> None:
-    found = CropSampler(read_photos(photo_folder), 32).batch(5, np.random.default_rng(0))
+    found = CropSampler(read_photos(photo_folder), CropSettings(32)).batch(5, np.random.default_rng(0))
     assert found.crops.shape == (5, 3, 32, 32)
     assert found.crops.dtype == torch.uint8
     assert found.labels.tolist() == [0] * 5
 
 
 def test_a_batch_depends_on_seed_and_number_only(photo_folder: Path) -> None:
-    sampler = CropSampler(read_photos(photo_folder), 32)
+    sampler = CropSampler(read_photos(photo_folder), CropSettings(32))
 
     def some(count: int, seed: tuple[int, ...], first: int, workers: int) -> list[torch.Tensor]:
         found = itertools.islice(batches(sampler, 3, seed, first, workers), count)

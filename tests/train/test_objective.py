@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bincodec import bernoulli
 from bincodec.architecture import Architecture
+from bincodec.train import states
 from bincodec.train.objective import Objective, ObjectiveSettings, Terms, psnr
 
 
@@ -203,6 +204,29 @@ def test_hard_levels_leave_the_encoder_alone(small: Architecture) -> None:
     assert felt(objective, "autoencoder.decoder")
     assert felt(objective, "autoencoder.inverse_gains")
     assert felt(objective, "prior")
+
+
+def test_the_prior_alone_learns_on_the_levels_of_files(small: Architecture) -> None:
+    objective = make(small)
+    objective.learn_prior_only()
+    terms = run(objective)
+    terms.loss.backward()
+    assert terms.mse == 0
+    assert felt(objective, "prior")
+    assert all(g is None for g in gradients(objective, "autoencoder"))
+    # Ramps of a first stretch do not apply: whatever the weight of the rate, the loss is the same.
+    torch.manual_seed(0)
+    again = objective(crops(4), torch.linspace(0, 1, 4), 1.0, np.random.default_rng(0))
+    assert again.loss == terms.loss
+
+
+def test_the_mix_of_states_is_a_setting(small: Architecture) -> None:
+    assert states.other_kinds(12, (2, 8, 2)) == ["reveal"] * 2 + ["noise"] * 8 + ["inpaint"] * 2
+    assert len(states.other_kinds(12, (9, 9, 9))) == 12
+    objective = make(small)
+    usual = run(objective).other_bits_per_pixel
+    objective.settings = dataclasses.replace(objective.settings, other_states=(0, 12, 0))
+    assert run(objective).other_bits_per_pixel != usual
 
 
 def test_the_lagrangian_is_log_spaced(small: Architecture) -> None:

@@ -9,7 +9,7 @@ from skimage import data as photos
 
 from bincodec.architecture import Architecture
 from bincodec.autoencoder import Block
-from bincodec.train.data import CropSampler
+from bincodec.train.data import CropSampler, CropSettings
 from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.principal import components, start_from_components
 
@@ -28,7 +28,7 @@ NARROW = Architecture(
 
 @pytest.fixture(scope="module")
 def sampler() -> CropSampler:
-    return CropSampler([photos.coffee(), photos.chelsea()], 64)
+    return CropSampler([photos.coffee(), photos.chelsea()], CropSettings(64))
 
 
 def started(architecture: Architecture, sampler: CropSampler, *, silent: bool) -> Objective:
@@ -79,6 +79,17 @@ def test_it_codes_before_the_first_step(sampler: CropSampler) -> None:
     errors = [mean_square(objective, image, quality, rounded=True) for quality in (0.0, 0.5, 1.0)]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 0.1 * mean_square(random, image, 1.0, rounded=True)
+
+
+def test_single_bits_begin_clear_and_code_too(sampler: CropSampler) -> None:
+    bits = dataclasses.replace(NARROW, maximum_level=(1, 1), binariser="logistic")
+    objective = started(bits, sampler, silent=True)
+    image = crops(sampler)
+    with torch.no_grad():
+        value = objective.autoencoder.analyse(image, torch.full((len(image),), 0.5))
+    size = value.square().mean((0, 2, 3)).sqrt()
+    assert 1 < size.median() < 4
+    assert mean_square(objective, image, 0.5, rounded=True) < 0.7 * float(image.var())
 
 
 def test_every_unit_says_something_and_few_are_saturated(sampler: CropSampler) -> None:
