@@ -129,10 +129,17 @@ class Trainer:
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
 
     def start_from(self, weights: Path) -> None:
-        """Begin a stretch from averaged weights; layers that they lack are added."""
+        """Begin a stretch from averaged weights; layers that they lack are added.
+
+        Where the prior learns alone and is to be of another width or depth, it begins anew.
+        """
         loaded, metadata = read_weights(weights)
         self.history = metadata["history"]
         old, new = Architecture.from_json(metadata.get("architecture", "{}")), self.settings.architecture
+        if self.objective.prior_only and _prior_size(old) != _prior_size(new):
+            own = self.objective.prior.state_dict()
+            loaded = {name: value for name, value in loaded.items() if not name.startswith("prior.")}
+            loaded |= {f"prior.{name}": value for name, value in own.items()}
         if old.layers < new.layers:
             state = self.objective.state_dict()
             widen(loaded, state, old, new)
@@ -189,6 +196,10 @@ class Trainer:
         with torch.no_grad():
             for name, parameter in self.objective.named_parameters():
                 parameter.copy_(values[name])
+
+
+def _prior_size(architecture: Architecture) -> tuple[int, int]:
+    return architecture.prior_width, architecture.prior_blocks
 
 
 def rank() -> int:

@@ -135,6 +135,21 @@ def test_a_stretch_may_leave_the_autoencoder_alone(tmp_path: Path, make_settings
     )
 
 
+def test_a_prior_that_learns_alone_may_be_of_another_size(tmp_path: Path, make_settings: Make) -> None:
+    settings = make_settings()
+    run(settings, tmp_path / "first", FOUR, validation_photos=1)
+    start = tmp_path / "first" / "weights.safetensors"
+    deeper = dataclasses.replace(
+        settings, architecture=dataclasses.replace(settings.architecture, prior_blocks=2)
+    )
+    with pytest.raises(ValueError, match="does not fit this architecture"):
+        run(deeper, tmp_path / "second", FOUR, start=start, validation_photos=1)
+    run(deeper, tmp_path / "third", FOUR, start=start, validation_photos=1, prior_only=True)
+    before, after = weights(tmp_path / "first"), weights(tmp_path / "third")
+    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("autoencoder."))
+    assert "prior.blocks.1.expand.weight" in after
+
+
 def test_a_later_stretch_sees_other_crops(
     tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
