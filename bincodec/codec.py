@@ -2,25 +2,21 @@
 
     image -> encode -> BinaryCode -> pack -> bytes of a .bld -> unpack -> BinaryCode -> decode -> image
 
-`encode` and `decode` are float networks (pixels may differ by rounding between machines); `pack` and `unpack`
-are exact (bits never do).
+`encode` and `decode` are float networks (`pixels`: they may differ by rounding between machines); `pack` and
+`unpack` are exact (`coding`: bits never do).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
-from torch import Tensor
 
-from bincodec import coding, images, models, offset
-from bincodec import effort as effort_search
-from bincodec.architecture import QUALITIES, STRIDE, grid_of
+from bincodec import coding, images, models, offset, pixels
+from bincodec.architecture import grid_of
 from bincodec.bitstream import container
 from bincodec.bitstream.errors import BincodecError, BitsMismatch, Corrupt, Truncated, WrongModel
 from bincodec.bitstream.header import Header
@@ -34,7 +30,6 @@ from bincodec.settings import (
     checked_device,
     checked_integer,
     checked_quality,
-    checked_search,
     search_rounds,
 )
 
@@ -87,25 +82,10 @@ class Codec:
         quality, rounds = checked_quality(quality), search_rounds(effort)
         picture = images.load(image, limits=limits)
         height, width = picture.pixels.shape[:2]
-        with torch.no_grad():
-            padded = self._padded(picture.pixels)
-            centred = self.model.autoencoder.quantise(
-                self.model.autoencoder.analyse(padded, self._at(quality))
-            )
-            if rounds:
-                checked_search(width * height)
-                weight = effort_search.error_weight(self._lagrangian(quality))
-                target = effort_search.Target(padded, height, width, quality, weight)
-                centred = effort_search.search(
-                    self.model.autoencoder, self.model.prior, centred, target, rounds
-                )
-            levels = (centred + self.model.autoencoder.maximum / 2).round()
-            flat = levels[0].to("cpu", torch.uint8).numpy()
-        architecture, card = self.model.card.architecture, self.model.card
-        parts = (flat[architecture.layer_slice(layer)] for layer in range(architecture.layers))
+        card = self.model.card
         code = BinaryCode(
-            tuple(np.ascontiguousarray(part) for part in parts),
-            architecture.maximum_level,
+            pixels.analyse(self.model, picture.pixels, quality, rounds, self.device),
+            card.architecture.maximum_level,
             width,
             height,
             quality,
@@ -113,8 +93,8 @@ class Codec:
             card.fingerprint,
             picture.grey,
         )
-        correction = offset.measure(picture.pixels, self._render(code, code.layers))
-        return dataclasses.replace(code, ancillary=correction)
+        rendered = pixels.render(self.model, code, code.layers, self.device)
+        return dataclasses.replace(code, ancillary=offset.measure(picture.pixels, rendered))
 
     def pack(self, code: BinaryCode, *, verify: bool = False) -> bytes:
         """The bytes of a `.bld` file. With `verify` they are unpacked again before they are returned.
@@ -126,9 +106,7 @@ class Codec:
         """
         self.check(code)
         if not code.complete:
-            msg = (
-                "the code is what was left of a damaged file; it packs only when marked complete=True by hand"
-            )
+            msg = "the code is what was left of a damaged file; it packs only if marked complete=True by hand"
             raise InvalidSetting(msg)
         header = Header(code.width, code.height, code.quality, code.layers, code.fingerprint, code.grey)
         writer = LayerWriter(header)
@@ -161,9 +139,9 @@ class Codec:
         """
         read = container.read(data, limits, partial=partial)
         self._check_model(read.header.fingerprint)
-        architecture = self.model.card.architecture
-        if read.header.layers > architecture.layers:
-            most = f"{self.model.card.name}'s {architecture.layers}"
+        card = self.model.card
+        if read.header.layers > card.architecture.layers:
+            most = f"{card.name}'s {card.architecture.layers}"
             msg = f"the file has {read.header.layers} layers, more than model {most}"
             raise Corrupt(msg)
         try:
@@ -205,13 +183,12 @@ class Codec:
         self.check(code)
         shown = code.layers if layers is None else layers
         shown = checked_integer("layers", shown, 1, code.layers)
-        pixels = self._render(code, shown)
+        rendered = pixels.render(self.model, code, shown, self.device)
         if shown == self.model.card.architecture.layers:
-            pixels += offset.read(code.ancillary)
+            rendered += offset.read(code.ancillary)
         if code.grey:
-            pixels = pixels.mean(2, keepdims=True)
-        levels = np.round(255 * pixels.clip(0, 1)).astype(np.uint8)
-        image = images.to_image(levels, grey=code.grey)
+            rendered = rendered.mean(2, keepdims=True)
+        image = images.to_image(np.round(255 * rendered.clip(0, 1)).astype(np.uint8), grey=code.grey)
         image.info["bld"] = {
             "model": code.model,
             "quality": code.quality,
@@ -219,26 +196,6 @@ class Codec:
             "complete": code.complete,
         }
         return image
-
-    def _render(self, code: BinaryCode, layers: int) -> npt.NDArray[np.float32]:
-        """Pixels (H, W, 3), nominally in 0..1, of the first `layers` layers."""
-        with torch.inference_mode():
-            centred = self._centred(code, layers).to(self.device)[None]
-            centred = centred.contiguous(memory_format=torch.channels_last)
-            image = self.model.autoencoder.synthesise(centred, self._at(code.quality))
-            cropped = image[0, :, : code.height, : code.width].permute(1, 2, 0)
-            return cropped.cpu().contiguous().numpy()
-
-    def _centred(self, code: BinaryCode, layers: int) -> Tensor:
-        """Centred levels (units, h, w) of the first `layers` layers, expectations of the others."""
-        known = [
-            torch.from_numpy(part.astype(np.float32)) - top / 2
-            for part, top in zip(code.levels[:layers], code.maximum, strict=False)
-        ]
-        missing: list[Tensor] = []
-        if layers < self.model.card.architecture.layers:
-            missing = coding.expected(self.model.prior, code.quality, code.levels[:layers])
-        return torch.cat([*known, *missing])
 
     def cost(self, code: BinaryCode) -> npt.NDArray[np.float64]:
         """-log2 of the coded probabilities in bits, by layer and site: (layers, h, w)."""
@@ -250,7 +207,7 @@ class Codec:
     def sample(
         self,
         count: int = 1,
-        size: tuple[int, int] = (256, 256),
+        size: tuple[int, int] | None = None,
         quality: int = 50,
         *,
         limits: Limits = DEFAULT_LIMITS,
@@ -258,7 +215,7 @@ class Codec:
     ) -> list[BinaryCode]:
         """`count` pictures of `size` (width, height), drawn from the prior; keywords as `drawing.Drawing`.
 
-        Picture i of a seed is the same however many are drawn.
+        The size is the model's own if None. Picture i of a seed is the same however many are drawn.
 
         Raises:
             InvalidSetting: for a number out of range, or a class that the model does not have.
@@ -311,7 +268,6 @@ class Codec:
         """
         from bincodec import drawing, painting
 
-        how = {"sampler": "noise", **how}
         return painting.vary(self, source, strength, quality, count, drawing.Drawing(**how), limits)
 
     def complete(
@@ -330,12 +286,9 @@ class Codec:
     def check(self, code: BinaryCode) -> None:
         """Raise `WrongModel` unless the code is this model's."""
         self._check_model(code.fingerprint)
-        architecture = self.model.card.architecture
+        own, layers = self.model.card.architecture, code.layers
         units = tuple(len(levels) for levels in code.levels)
-        if (units, code.maximum) != (
-            architecture.layer_units[: code.layers],
-            architecture.maximum_level[: code.layers],
-        ):
+        if (units, code.maximum) != (own.layer_units[:layers], own.maximum_level[:layers]):
             msg = f"the code's layers {units} with levels up to {code.maximum} are not {code.model}'s"
             raise WrongModel(msg)
 
@@ -344,24 +297,3 @@ class Codec:
         if fingerprint != card.fingerprint:
             msg = f"the code is of model {fingerprint.hex()}, not of {card.name} ({card.fingerprint.hex()})"
             raise WrongModel(msg)
-
-    def _lagrangian(self, quality: int) -> float:
-        """lambda at `quality`, as the model was trained (DESIGN §3)."""
-        try:
-            lowest, highest = (float(value) for value in self.model.card.card["lagrangian"])
-            if not 0 < lowest <= highest < math.inf:
-                raise ValueError
-        except (KeyError, TypeError, ValueError) as error:
-            msg = f"model {self.model.card.name} does not say its Lagrange multipliers: only effort 0"
-            raise InvalidSetting(msg) from error
-        return float(lowest * (highest / lowest) ** (quality / (QUALITIES - 1)))
-
-    def _padded(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
-        """Pixels as (1, 3, H, W) in 0..1, both sides continued to multiples of 16 by their last pixels."""
-        height, width = pixels.shape[:2]
-        padding = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
-        padded = torch.from_numpy(np.pad(pixels, padding, mode="edge")).to(self.device)
-        return (padded.permute(2, 0, 1)[None].float() / 255).contiguous(memory_format=torch.channels_last)
-
-    def _at(self, quality: int) -> Tensor:
-        return torch.full((1,), quality / (QUALITIES - 1), dtype=torch.float32, device=self.device)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bincodec.models import ModelCard
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
-DEFAULT_STEPS = 16
+NOISE_STEPS = 16
 MOST_STEPS = 1000
 MOST_SEED = 2**64 - 1
 
@@ -23,7 +23,7 @@ class Settings(TypedDict, total=False):
     """The fields of `Drawing`, as keywords."""
 
     steps: int | None
-    sampler: Sampler
+    sampler: Sampler | None
     temperature: float
     seed: int
     schedule: str
@@ -38,8 +38,7 @@ class Drawing:
     Args:
         steps: of the noise sampler, 16 if None; or into how many groups the reveal sampler merges its passes,
             none if None.
-        sampler: "reveal" or "noise" (`generate`). Where a unit has many levels, uniform noise drowns what is
-            left of them, and a prior trained for a short while learns little from it.
+        sampler: "reveal" or "noise" (`generate`); the model's own if None (`own_sampler`).
         temperature: 0..10; the width of every distribution is multiplied by it. 0 always takes the middle.
         seed: 0..2^64 - 1.
         schedule: of the noise sampler: "linear", "cosine" or "sigmoid".
@@ -51,7 +50,7 @@ class Drawing:
     """
 
     steps: int | None = None
-    sampler: Sampler = "reveal"
+    sampler: Sampler | None = None
     temperature: float = 1.0
     seed: int = 0
     schedule: str = "linear"
@@ -63,38 +62,65 @@ class Drawing:
             checked_integer("steps", self.steps, 1, MOST_STEPS)
         checked_integer("seed", self.seed, 0, MOST_SEED)
         checked_number("temperature", self.temperature, HOTTEST)
-        checked_choice("sampler", self.sampler, SAMPLERS)
+        if self.sampler is not None:
+            checked_choice("sampler", self.sampler, SAMPLERS)
         checked_choice("schedule", self.schedule, SCHEDULES)
         if self.guidance is not None:
             checked_number("guidance", self.guidance, STRONGEST)
 
-    @property
-    def noise_steps(self) -> int:
-        """Steps of the noise sampler."""
-        return DEFAULT_STEPS if self.steps is None else self.steps
-
-    def number(self, card: ModelCard) -> int:
-        """The number of the class, from 1; 0 for none.
+    def settled(self, card: ModelCard) -> Plan:
+        """What this means for a model.
 
         Raises:
-            InvalidSetting: for a class that the model does not have, or guidance towards none.
+            InvalidSetting: for what the model cannot do: another class than its own, guidance towards none,
+                more steps of reveal than it has passes.
         """
+        sampler, passes = self.sampler or own_sampler(card), sum(card.architecture.layer_phases)
+        if sampler == "reveal" and self.steps is not None and self.steps > passes:
+            msg = f"steps {self.steps} is over the {passes} passes that model {card.name} can reveal in"
+            raise InvalidSetting(msg)
+        steps = self.steps or (NOISE_STEPS if sampler == "noise" else passes)
+        number, guidance = self._number(card), float(self.guidance or 0.0)
+        return Plan(sampler, steps, float(self.temperature), self.seed, self.schedule, number, guidance)
+
+    def _number(self, card: ModelCard) -> int:
+        """The number of the class, from 1; 0 for none."""
         if self.label is None and self.guidance is None:
             return 0
-        names = list(card.card.get("classes", []))
-        if not names:
+        if not card.classes:
             msg = f"model {card.name} has no classes"
             raise InvalidSetting(msg)
         if self.label is None:
             msg = "guidance needs a class to go towards"
             raise InvalidSetting(msg)
-        checked_choice("class", self.label, names)
-        return names.index(self.label) + 1
+        checked_choice("class", self.label, card.classes)
+        return card.classes.index(self.label) + 1
 
-    def check(self, card: ModelCard) -> None:
-        """Raise `InvalidSetting` for what this model cannot do."""
-        self.number(card)
-        most = sum(card.architecture.layer_phases)
-        if self.sampler == "reveal" and self.steps is not None and self.steps > most:
-            msg = f"steps {self.steps} is over the {most} passes that model {card.name} can reveal in"
-            raise InvalidSetting(msg)
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A `Drawing` for one model: nothing is left open.
+
+    Args:
+        steps: of the noise sampler; or groups into which the reveal sampler merges its passes.
+        number: of the class, from 1; 0 for none.
+        guidance: 0 for none.
+    """
+
+    sampler: Sampler
+    steps: int
+    temperature: float
+    seed: int
+    schedule: str
+    number: int
+    guidance: float
+
+
+def own_sampler(card: ModelCard) -> Sampler:
+    """The sampler that suits a model: "noise" where every unit is one bit, else "reveal".
+
+    The bits that one pass of reveal draws are independent of each other given the passes before; noise lets
+    all bits settle together. But where a unit has many levels, uniform noise drowns what is left of them, and
+    a prior trained for a short while learns little from it.
+    """
+    return "noise" if set(card.architecture.maximum_level) == {1} else "reveal"

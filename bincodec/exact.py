@@ -80,9 +80,9 @@ class IntegerPrior:
             told = torch.tensor([label], device=self.device)
             x = stream(network, carried, at, told, direct=kernel == "conv")
             rows = x.reshape(-1, x.shape[-1])[sites.to(self.device)]
-            part = self._head_part(network, layer, label)
+            part = self._head_part(network, layer, quality, label)
             limit = mu_limit(self._maximum[self.architecture.units_of(layer)])
-            mu, scale = head(part, rows, part.bias[quality], limit)
+            mu, scale = head(part, rows, part.bias, limit)
         return mu.T.to("cpu", torch.int32), scale.T.to("cpu", torch.int32)
 
     def _kernel_for(self, height: int, width: int) -> Kernel:
@@ -97,16 +97,16 @@ class IntegerPrior:
             return "conv" if self._direct_is_exact[shape] else "matmul"
         return self.kernel
 
-    def _head_part(self, network: IntegerNetwork, layer: int | None, label: int) -> Layer:
-        """The rows of the head that give mu and scale of one layer's units, for a class if there is one."""
-        full = network.head
+    def _head_part(self, network: IntegerNetwork, layer: int | None, quality: int, label: int) -> Layer:
+        """The rows of the head that give mu and scale of one layer's units at one quality, for one class."""
+        full, bias = network.head, network.head.bias[quality]
         if network.classes is not None:
-            full = Layer(full.weight, full.bias + network.classes[1][label], full.shift)
+            bias = bias + network.classes[1][label]
         if layer is None:
-            return full
+            return Layer(full.weight, bias, full.shift)
         part, units = self.architecture.units_of(layer), self.architecture.units
         index = torch.cat([torch.arange(units)[part], units + torch.arange(units)[part]]).to(self.device)
-        return Layer(full.weight[index], full.bias[:, index], full.shift[index])
+        return Layer(full.weight[index], bias[index], full.shift[index])
 
     def _carried(self, kernel: Kernel) -> IntegerNetwork:
         dtype = {"float64": torch.float64, "int64": torch.int64}.get(kernel, torch.float32)

@@ -170,10 +170,10 @@ def _step(
         levels = _with_known(levels, hole)
     evidence = Evidence(architecture, height, width)
     sites = np.arange(height * width)
+    keep = np.full(sites.size, earlier)
+    if hole is not None:
+        keep[hole.known.ravel()] = KEEP_KNOWN
     for layer, part in enumerate(levels):
-        keep = np.full(sites.size, earlier)
-        if hole is not None:
-            keep[hole.known.ravel()] = KEEP_KNOWN
         evidence.reveal(layer, sites, part.reshape(len(part), -1), keep)
     mu, scale = (
         found.numpy() for found in prior.predict(evidence.values, quality, None, torch.from_numpy(sites))
@@ -182,9 +182,21 @@ def _step(
     for layer, part in enumerate(levels):
         units, top = architecture.layer_slice(layer), architecture.maximum_level[layer]
         flat = part.reshape(len(part), -1)
-        drawn = _less_noisy(flat, mu[units], scale[units], top, earlier, later, words)
+        location = mu[units]
+        if architecture.target == "flip":
+            location = _of_values(location, flat, keep)
+        drawn = _less_noisy(flat, location, scale[units], top, earlier, later, words)
         result.append(drawn.reshape(part.shape))
     return _with_known(tuple(result), hole) if hole is not None else tuple(result)
+
+
+def _of_values(mu: Integers, levels: Levels, keep: Integers) -> Integers:
+    """Locations of bits from locations of their flips: where a bit is noisy, what is observed gives the sign.
+
+    That is `bernoulli.flip_to_value`, exact in integers because a bit's one threshold lies at 0.
+    """
+    noisy = (keep > 0) & (keep < KEEP_KNOWN)
+    return np.where(noisy & (levels == 1), -mu, mu)
 
 
 def _less_noisy(

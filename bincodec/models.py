@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FORMAT = "bincodec model 1"
 WEIGHTS = Path(__file__).parent / "weights"
 FOLDER_VARIABLE = "BINCODEC_MODELS"
+DEFAULT_SIZE = (256, 256)
 
 _PIXELS = "autoencoder."
 _SCALE = ".scale"
@@ -44,6 +45,17 @@ class ModelCard:
     card: dict[str, Any]
     pixel_digest: str
     """SHA-256 of the autoencoder's tensors, which the fingerprint does not cover."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that the prior can draw, in the order of their numbers."""
+        return tuple(self.card.get("classes", ()))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels of what it draws unless told otherwise."""
+        width, height = self.card.get("size", DEFAULT_SIZE)
+        return width, height
 
 
 @dataclasses.dataclass(frozen=True)

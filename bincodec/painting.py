@@ -19,7 +19,7 @@ from bincodec.architecture import grid_of
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.code import BinaryCode, Levels
 from bincodec.coding import Predictor
-from bincodec.drawing import Drawing
+from bincodec.drawing import Drawing, Plan
 from bincodec.generate import Hole, Words
 from bincodec.guidance import Guided, Tempered
 from bincodec.masks import Mask
@@ -71,24 +71,24 @@ class Completed:
 def sample(
     codec: Codec,
     count: int,
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
     quality: int,
     drawing: Drawing,
     limits: Limits = DEFAULT_LIMITS,
     watch: Watch | None = None,
 ) -> list[BinaryCode]:
     """`count` pictures of `size` (width, height) drawn from the prior; as `Codec.sample`."""
-    count = checked_integer("count", count, 1, MOST_COUNT)
-    width, height = _checked_size(size, limits)
-    quality = checked_quality(quality)
-    drawing.check(codec.model.card)
     card = codec.model.card
+    count = checked_integer("count", count, 1, MOST_COUNT)
+    width, height = _checked_size(card.size if size is None else size, limits)
+    quality = checked_quality(quality)
+    plan = drawing.settled(card)
     architecture, grid = card.architecture, grid_of(width, height)
     nothing = tuple(np.zeros((units, *grid), np.uint8) for units in architecture.layer_units)
     blank = BinaryCode(
         nothing, architecture.maximum_level, width, height, quality, card.name, card.fingerprint
     )
-    return [_draw(codec, blank, drawing, image, watch=watch) for image in range(count)]
+    return [_draw(codec, blank, plan, image, watch=watch) for image in range(count)]
 
 
 def inpaint(
@@ -103,7 +103,7 @@ def inpaint(
 ) -> list[Painted]:
     """`count` ways to paint the masked part of a picture; as `Codec.inpaint`."""
     count = checked_integer("count", count, 1, MOST_COUNT)
-    drawing.check(codec.model.card)
+    plan = drawing.settled(codec.model.card)
     original = None
     if isinstance(source, BinaryCode):
         code = _whole(codec, source)
@@ -117,7 +117,7 @@ def inpaint(
     known = masks.known_sites(hole)
     painted = []
     for image in range(count):
-        new = _draw(codec, code, drawing, image, hole=Hole(code.levels, known), watch=watch)
+        new = _draw(codec, code, plan, image, hole=Hole(code.levels, known), watch=watch)
         picture = codec.decode(new)
         if original is not None:
             pixels = masks.blend(original.pixels, _as_pixels(picture), hole)
@@ -139,13 +139,13 @@ def vary(
     """`count` pictures like a given one; as `Codec.vary`."""
     count = checked_integer("count", count, 1, MOST_COUNT)
     checked_number("strength", strength, 1.0)
-    drawing.check(codec.model.card)
-    if drawing.sampler != "noise":
-        msg = f"sampler {drawing.sampler!r} cannot vary a picture: only 'noise' starts from one"
+    if drawing.sampler == "reveal":
+        msg = "sampler 'reveal' cannot vary a picture: only 'noise' starts from one"
         raise InvalidSetting(msg)
+    plan = dataclasses.replace(drawing, sampler="noise").settled(codec.model.card)
     code = _whole(codec, source) if isinstance(source, BinaryCode) else codec.encode(source, quality, limits)
     code = _without_correction(code)
-    return [_draw(codec, code, drawing, image, strength=strength, watch=watch) for image in range(count)]
+    return [_draw(codec, code, plan, image, strength=strength, watch=watch) for image in range(count)]
 
 
 def complete(codec: Codec, code: BinaryCode, layers: int | None, drawing: Drawing) -> Completed:
@@ -155,12 +155,12 @@ def complete(codec: Codec, code: BinaryCode, layers: int | None, drawing: Drawin
     real = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
     if real == architecture.layers:
         return Completed(code, real, 1.0)
-    drawing.check(codec.model.card)
-    whole = _revealed(codec, code, real, drawing)
+    plan = drawing.settled(codec.model.card)
+    whole = _revealed(codec, code, real, plan)
     # What the missing bits cost: as they were, or as they would be if drawn at the prior's own temperature.
     priced = code
     if code.layers < architecture.layers:
-        priced = _revealed(codec, code, real, dataclasses.replace(drawing, temperature=1.0))
+        priced = _revealed(codec, code, real, dataclasses.replace(plan, temperature=1.0))
     bits = codec.cost(priced).sum((1, 2))
     return Completed(_without_correction(whole), real, float(bits[:real].sum() / bits.sum()))
 
@@ -171,8 +171,8 @@ def steps_of(codec: Codec, drawing: Drawing) -> int:
     Raises:
         InvalidSetting: for a drawing that the model cannot do.
     """
-    drawing.check(codec.model.card)
-    return drawing.noise_steps if drawing.sampler == "noise" else 1
+    plan = drawing.settled(codec.model.card)
+    return plan.steps if plan.sampler == "noise" else 1
 
 
 def tiled(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
@@ -190,15 +190,15 @@ def tiled(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
 def _draw(
     codec: Codec,
     code: BinaryCode,
-    drawing: Drawing,
+    plan: Plan,
     image: int,
     *,
     strength: float = 1.0,
     hole: Hole | None = None,
     watch: Watch | None = None,
 ) -> BinaryCode:
-    """`code` with other levels: picture number `image` of the drawing's seed."""
-    for levels in _states(codec, code, drawing, image, strength, hole):
+    """`code` with other levels: picture number `image` of the plan's seed."""
+    for levels in _states(codec, code, plan, image, strength, hole):
         code = dataclasses.replace(code, levels=levels)
         if watch is not None:
             watch(code)
@@ -206,32 +206,32 @@ def _draw(
 
 
 def _states(
-    codec: Codec, code: BinaryCode, drawing: Drawing, image: int, strength: float, hole: Hole | None
+    codec: Codec, code: BinaryCode, plan: Plan, image: int, strength: float, hole: Hole | None
 ) -> Iterator[tuple[Levels, ...]]:
     """The levels after each step; noise starts from the code's at time `strength` (1: nothing is left)."""
-    prior, words = _steered(codec, drawing), Words(drawing.seed, image)
-    if drawing.sampler == "reveal":
-        yield generate.reveal(prior, code.quality, code.grid, words, steps=drawing.steps, hole=hole)
+    prior, words = _steered(codec, plan), Words(plan.seed, image)
+    if plan.sampler == "reveal":
+        yield generate.reveal(prior, code.quality, code.grid, words, steps=plan.steps, hole=hole)
         return
-    keep = generate.keeps(drawing.schedule, drawing.noise_steps, strength)
+    keep = generate.keeps(plan.schedule, plan.steps, strength)
     levels = generate.add_noise(code.levels, code.maximum, keep[0], words)
     for pair in itertools.pairwise(keep):
         (levels,) = generate.denoise(prior, code.quality, levels, pair, words, hole)
         yield levels
 
 
-def _revealed(codec: Codec, code: BinaryCode, layers: int, drawing: Drawing) -> BinaryCode:
+def _revealed(codec: Codec, code: BinaryCode, layers: int, plan: Plan) -> BinaryCode:
     """The first `layers` layers of a code, and all others drawn."""
-    prior, words = _steered(codec, drawing), Words(drawing.seed)
+    prior, words = _steered(codec, plan), Words(plan.seed)
     levels = generate.reveal(prior, code.quality, code.grid, words, given=code.levels[:layers])
     return dataclasses.replace(code, levels=levels, maximum=codec.model.card.architecture.maximum_level)
 
 
-def _steered(codec: Codec, drawing: Drawing) -> Tempered:
+def _steered(codec: Codec, plan: Plan) -> Tempered:
     prior: Predictor = codec.model.prior
-    if number := drawing.number(codec.model.card):
-        prior = Guided(codec.model.prior, number, drawing.guidance or 0.0)
-    return Tempered(prior, float(drawing.temperature))
+    if plan.number:
+        prior = Guided(codec.model.prior, plan.number, plan.guidance)
+    return Tempered(prior, plan.temperature)
 
 
 def _whole(codec: Codec, code: BinaryCode) -> BinaryCode:

@@ -35,11 +35,7 @@ EXTENSION = ".bld"
     help="How long to search for a better trade of bits against error; decoding is as fast either way.",
 )
 @click.option("--no-verify", is_flag=True, help="Skip decoding the finished file before it is written.")
-@options.max_pixels
-@options.force
-@options.device
-@options.as_json
-@options.quiet
+@options.writing
 def command(
     source: str,
     destination: str | None,

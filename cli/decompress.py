@@ -23,11 +23,7 @@ EXTENSION = ".png"
 @drawing.seed
 @drawing.temperature
 @click.option("--model", help="Decode with this model, a name or a .safetensors file.")
-@options.max_pixels
-@options.force
-@options.device
-@options.as_json
-@options.quiet
+@options.writing
 def command(
     source: str,
     destination: str | None,

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bincodec.cli import output, places
+from bincodec.cli.options import together
 from bincodec.schedule import SCHEDULES
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from bincodec.cli.pictures import Pictures
     from bincodec.drawing import Drawing
     from bincodec.painting import PillowImage
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 quality = click.option(
     "-q",
@@ -42,33 +41,24 @@ temperature = click.option(
 sampler = click.option(
     "--sampler",
     type=click.Choice(["reveal", "noise"]),
-    default="reveal",
-    show_default=True,
-    help="Bit after bit in the order of files; or from noise, all bits at once.",
+    help="Bit after bit in the order of files; or from noise, all bits at once.  [default: noise where the "
+    "model's units are single bits, else reveal]",
 )
+label = click.option("--class", "label", metavar="NAME", help="Draw this class, if the model has classes.")
+options = together(
+    click.option(
+        "--steps", type=click.IntRange(min=1), help="Steps of the sampler.  [default: every pass; noise: 16]"
+    ),
+    temperature,
+    seed,
+    click.option("--schedule", type=click.Choice(list(SCHEDULES)), default="linear", show_default=True),
+    click.option("--guidance", type=float, help="Draw the class more decidedly."),
+)
+"""With `sampler` and `label`, the fields of `bincodec.drawing.Drawing`."""
 
 
-def options(command: Command) -> Command:
-    """The options whose values are fields of `bincodec.drawing.Drawing`, but for `sampler`."""
-    several = (
-        click.option(
-            "--steps",
-            type=click.IntRange(min=1),
-            help="Steps of the sampler.  [default: every pass; noise: 16]",
-        ),
-        temperature,
-        seed,
-        click.option("--schedule", type=click.Choice(list(SCHEDULES)), default="linear", show_default=True),
-        click.option("--class", "label", metavar="NAME", help="Draw this class, if the model has classes."),
-        click.option("--guidance", type=float, help="Draw the class more decidedly."),
-    )
-    for option in reversed(several):
-        command = option(command)
-    return command
-
-
-def settled(chosen: dict[str, Any]) -> Drawing:
-    """How to draw, from the options of `options` and `sampler`: what was not given has the default."""
+def as_drawing(chosen: dict[str, Any]) -> Drawing:
+    """How to draw, from the options' values by name: what was not given has the default."""
     from bincodec.drawing import Drawing
 
     return Drawing(**{name: value for name, value in chosen.items() if value is not None})
@@ -113,6 +103,7 @@ class Drawn:
         command: its name.
         code: one of the pictures.
         paths: the files written.
+        drawings: one for each class; they differ in nothing else.
         seconds_load: for the model and the input.
         seconds_draw: for everything from there to finished bytes.
     """
@@ -122,15 +113,15 @@ class Drawn:
     paths: Sequence[str]
     codec: Codec
     code: BinaryCode
-    drawing: Drawing
+    drawings: Sequence[Drawing]
     seconds_load: float
     seconds_draw: float
 
     def tell(self, more: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
         """The summary; `more` goes into the JSON object, behind the command's name."""
-        drawing, code, files = self.drawing, self.code, self.files
-        passes = sum(self.codec.model.card.architecture.layer_phases)
-        steps = drawing.noise_steps if drawing.sampler == "noise" else drawing.steps or passes
+        drawing, code, files = self.drawings[0], self.code, self.files
+        labels = [one.label for one in self.drawings if one.label is not None]
+        plan = drawing.settled(self.codec.model.card)
         facts = {
             "command": self.command,
             **more,
@@ -141,19 +132,22 @@ class Drawn:
             "height": code.height,
             "quality": code.quality,
             "model": code.model,
-            "sampler": drawing.sampler,
-            "steps": steps,
+            "sampler": plan.sampler,
+            "steps": plan.steps,
             "temperature": drawing.temperature,
             "seed": drawing.seed,
             "schedule": drawing.schedule,
-            "class": drawing.label,
+            "class": drawing.label if len(labels) == 1 else None,
+            "classes": labels,
             "guidance": drawing.guidance,
             "seconds_load": self.seconds_load,
             "seconds_draw": self.seconds_draw,
         }
         line = (
             f"{places.shown(files.destination, 'standard output')}: {files.count} of {code.width} x "
-            f"{code.height} pixels, {drawing.sampler} in {steps} steps, seed {drawing.seed}, model "
+            f"{code.height} pixels, {plan.sampler} in {plan.steps} steps, seed {drawing.seed}, model "
             f"{code.model}, {self.seconds_draw:.2f} s + {self.seconds_load:.2f} s loading"
         )
         output.summary(line, facts, as_json=as_json, quiet=quiet)
+        if len(labels) > 1 and not as_json:
+            output.note(f"{files.count // len(labels)} of each class: {', '.join(labels)}", quiet=quiet)

@@ -18,14 +18,11 @@ from bincodec.cli import options, output, pictures, places
 @shared.count
 @shared.quality
 @shared.sampler
+@shared.label
 @shared.options
 @shared.save_codes
 @shared.model
-@options.max_pixels
-@options.force
-@options.device
-@options.as_json
-@options.quiet
+@options.writing
 def command(
     source: str,
     mask: str,
@@ -56,7 +53,7 @@ def command(
 
     from bincodec import painting
 
-    drawing, limits = shared.settled(chosen), places.limits(max_pixels)
+    drawing, limits = shared.as_drawing(chosen), places.limits(max_pixels)
     start = time.perf_counter()
     codec, given = shared.read(source, model, device, limits, quiet=quiet)
     loaded = time.perf_counter()
@@ -73,5 +70,5 @@ def command(
         output.note("no site is clear of the mask: nothing around the hole is known", quiet=quiet)
     sites = {"sites": first.known.size, "sites_drawn": int((~first.known).sum())}
     seconds = loaded - start, finished - loaded
-    drawn = shared.Drawn("inpaint", files, [*contents], codec, first.code, drawing, *seconds)
+    drawn = shared.Drawn("inpaint", files, [*contents], codec, first.code, [drawing], *seconds)
     drawn.tell({"input": source, "mask": mask, **sites}, as_json=as_json, quiet=quiet)

@@ -8,7 +8,7 @@ from bincodec.cli import options, output
 @click.command()
 @options.as_json
 def command(as_json: bool) -> None:
-    """List the models at hand.
+    """List the models at hand, and the classes that they can draw.
 
     They are those of the package and those in the folder that the environment variable BINCODEC_MODELS names.
     """
@@ -27,5 +27,9 @@ def command(as_json: bool) -> None:
             for card in cards
         ],
     }
-    lines = [f"{card.name}  {card.fingerprint.hex()}  {card.path}" for card in cards]
+    lines = []
+    for card in cards:
+        lines.append(f"{card.name}  {card.fingerprint.hex()}  {card.path}")
+        if card.classes:
+            lines.append(f"    classes: {', '.join(card.classes)}")
     output.result("\n".join(lines) or "no models", facts, as_json=as_json)

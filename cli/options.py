@@ -1,6 +1,24 @@
 """The options that several commands share."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Command], Command]
+
+
+def together(*several: Option[Any]) -> Option[Any]:
+    """Several options as one; the help shows them in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(several):
+            command = option(command)
+        return command
+
+    return decorate
+
 
 force = click.option("-f", "--force", is_flag=True, help="Overwrite OUT if it exists.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -13,6 +31,8 @@ max_pixels = click.option(
 device = click.option(
     "--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1."
 )
+writing = together(max_pixels, force, device, as_json, quiet)
+"""What every command takes that makes one picture or file from another, or from nothing."""
 
 model = click.option("--model", default="photo", show_default=True, help="A name, or a .safetensors file.")
 images = click.argument("images", metavar="IMAGES...", nargs=-1, required=True)

@@ -29,13 +29,14 @@ class Pictures:
     """Checked places of `count` pictures.
 
     With more than one they are files 000.png, 001.png and so on in the folder `destination`, unless they
-    stand `together` in one image file.
+    stand `together` in one image file, in rows of `columns`.
     """
 
     source: str
     destination: str
     count: int
     together: bool
+    columns: int
     force: bool
 
     @property
@@ -102,15 +103,18 @@ def choose(
     force: bool,
     as_json: bool,
     together: bool = False,
+    columns: int | None = None,
     endings: Sequence[str] = (),
 ) -> Pictures:
     """Settle where `count` pictures go and what stands beside them, before any work is done.
+
+    In one image, they stand in rows of `columns`, about as many as there are rows if None.
 
     Raises:
         click.UsageError: for a format that cannot be written, or a name that does not fit the number.
         places.Occupied: if something is in the way and `force` is not set, or there is no folder to stand in.
     """
-    pictures = Pictures(source, destination, count, together, force)
+    pictures = Pictures(source, destination, count, together, columns or math.ceil(math.sqrt(count)), force)
     if pictures.in_folder:
         _check_folder(pictures)
         return pictures
@@ -139,7 +143,7 @@ def contents(
         return {pictures.picture(): codec.pack(codes[0], verify=True)}
     shown = list(shown)
     if pictures.together:
-        shown = [painting.tiled(shown, math.ceil(math.sqrt(len(shown))))]
+        shown = [painting.tiled(shown, pictures.columns)]
     result = {pictures.picture(i): images.encode(image, pictures.extension) for i, image in enumerate(shown)}
     if save_codes:
         result |= {pictures.beside(i, CODE): codec.pack(code, verify=True) for i, code in enumerate(codes)}

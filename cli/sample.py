@@ -13,13 +13,21 @@ from bincodec.cli import options, pictures, places
 
 if TYPE_CHECKING:
     from bincodec import BinaryCode, Codec
+    from bincodec.drawing import Drawing
+    from bincodec.models import ModelCard
 
 MOST_TRACED = 8
 """States in a trace: more would be too small to look at."""
 
+EVERY = "all"
 
-def _parse_size(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, int]:
+
+def _parse_size(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, int] | None:
     """WIDTHxHEIGHT in pixels."""
+    if text is None:
+        return None
     found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text)
     if found is None:
         msg = f"{text!r} is not a size such as 256x256"
@@ -30,24 +38,32 @@ def _parse_size(context: click.Context, parameter: click.Parameter, text: str) -
 @click.command()
 @click.option("-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder.")
 @shared.count
-@click.option("--size", metavar="WxH", callback=_parse_size, default="256x256", show_default=True)
+@click.option(
+    "--size", metavar="WxH", callback=_parse_size, help="In pixels.  [default: the model's own, or 256x256]"
+)
 @shared.quality
 @shared.sampler
+@click.option(
+    "--class",
+    "labels",
+    metavar="NAME",
+    multiple=True,
+    help="Draw this class, one that `bincodec models` lists. Once for each; all: every class.",
+)
 @shared.options
-@click.option("--grid", is_flag=True, help="Put all pictures into one.")
+@click.option(
+    "--grid", is_flag=True, help="Put all pictures into one; of several classes, each has a row of its own."
+)
 @shared.save_codes
 @click.option("--trace", is_flag=True, help="Show how each picture came out of the noise.")
 @options.model
-@options.max_pixels
-@options.force
-@options.device
-@options.as_json
-@options.quiet
+@options.writing
 def command(
     destination: str,
     count: int,
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
     quality: int,
+    labels: tuple[str, ...],
     grid: bool,
     save_codes: bool,
     trace: bool,
@@ -62,38 +78,46 @@ def command(
     """Draw pictures from the model.
 
     OUT is an image, or a .bld, or with -n a folder of 000.png, 001.png and so on; - is standard output. The
-    same seed gives the same bits on every machine.
+    same seed gives the same bits on every machine. Of several classes -n pictures each are drawn, class by
+    class in the order given, or with `all` in the order of `bincodec models`; the pictures of a class are
+    those that it would have by itself, so each column of a grid begins with the same random words.
     """
-    if trace and chosen["sampler"] != "noise":
-        msg = "--trace shows the steps of the noise sampler; reveal has none to show"
-        raise click.UsageError(msg)
+    from bincodec import models
+
+    card = models.find(model)
+    drawings = _drawings(card, labels, chosen, trace=trace)
     wanted = ((pictures.CODE, save_codes), (pictures.TRACE, trace))
     files = pictures.choose(
         places.STANDARD,
         destination,
-        count,
+        count * len(drawings),
         force=force,
         as_json=as_json,
         together=grid,
+        columns=count if len(drawings) > 1 else None,
         endings=[ending for ending, asked in wanted if asked],
     )
 
     from bincodec import Codec, painting
 
-    drawing, limits = shared.settled(chosen), places.limits(max_pixels)
+    limits = places.limits(max_pixels)
     start = time.perf_counter()
-    codec = Codec.load(model, device)
+    codec = Codec.load(str(card.path), device)
     loaded = time.perf_counter()
-    steps = painting.steps_of(codec, drawing)
+    steps = painting.steps_of(codec, drawings[0])
     traces = _Traces(steps)
-    with shared.progress(count * steps, hidden=quiet or as_json) as advance:
+    with shared.progress(files.count * steps, hidden=quiet or as_json) as advance:
 
         def watch(state: BinaryCode) -> None:
             advance(state)
             if trace:
                 traces.add(state)
 
-        codes = painting.sample(codec, count, size, quality, drawing, limits, watch)
+        codes = [
+            code
+            for drawing in drawings
+            for code in painting.sample(codec, count, size, quality, drawing, limits, watch)
+        ]
     shown = (codec.decode(code) for code in codes)
     contents = pictures.contents(files, codec, codes, shown, save_codes=save_codes)
     if trace:
@@ -101,8 +125,27 @@ def command(
     finished = time.perf_counter()
     files.write(contents)
     seconds = loaded - start, finished - loaded
-    drawn = shared.Drawn("sample", files, [*contents], codec, codes[0], drawing, *seconds)
+    drawn = shared.Drawn("sample", files, [*contents], codec, codes[0], drawings, *seconds)
     drawn.tell({}, as_json=as_json, quiet=quiet)
+
+
+def _drawings(
+    card: ModelCard, labels: tuple[str, ...], chosen: dict[str, Any], *, trace: bool
+) -> list[Drawing]:
+    """How to draw each class that was asked for, once; or one drawing without a class.
+
+    Raises:
+        InvalidSetting: for what the model cannot do.
+        click.UsageError: for a trace of a sampler that has none.
+    """
+    every = card.classes if EVERY in labels else ()
+    named = dict.fromkeys(every or labels or (None,))
+    drawings = [shared.as_drawing(chosen | {"label": label}) for label in named]
+    samplers = {drawing.settled(card).sampler for drawing in drawings}
+    if trace and samplers != {"noise"}:
+        msg = "--trace shows the steps of the noise sampler; reveal has none to show"
+        raise click.UsageError(msg)
+    return drawings
 
 
 class _Traces:

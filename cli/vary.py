@@ -19,14 +19,11 @@ from bincodec.cli import options, pictures, places
 @click.option("-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder.")
 @shared.count
 @shared.quality
+@shared.label
 @shared.options
 @shared.save_codes
 @shared.model
-@options.max_pixels
-@options.force
-@options.device
-@options.as_json
-@options.quiet
+@options.writing
 def command(
     source: str,
     strength: float,
@@ -51,7 +48,7 @@ def command(
 
     from bincodec import painting
 
-    drawing, limits = shared.settled({"sampler": "noise", **chosen}), places.limits(max_pixels)
+    drawing, limits = shared.as_drawing({"sampler": "noise", **chosen}), places.limits(max_pixels)
     start = time.perf_counter()
     codec, given = shared.read(source, model, device, limits, quiet=quiet)
     loaded = time.perf_counter()
@@ -63,5 +60,5 @@ def command(
     finished = time.perf_counter()
     files.write(contents)
     seconds = loaded - start, finished - loaded
-    drawn = shared.Drawn("vary", files, [*contents], codec, codes[0], drawing, *seconds)
+    drawn = shared.Drawn("vary", files, [*contents], codec, codes[0], [drawing], *seconds)
     drawn.tell({"input": source, "strength": strength}, as_json=as_json, quiet=quiet)

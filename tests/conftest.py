@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +26,33 @@ def repair(data: bytes, *, header: bool = True) -> bytes:
 def repair_fixture() -> Callable[..., bytes]:
     """`repair`, for modules that cannot import this one."""
     return repair
+
+
+@pytest.fixture(scope="session")
+def bits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file of single bits with three classes and a size of its own, as random as `tiny-1`."""
+    import torch
+
+    from bincodec import models
+    from bincodec.architecture import Architecture
+    from bincodec.autoencoder import Autoencoder
+    from bincodec.prior import Prior
+    from bincodec.train.quantise import QuantisedPrior, RangeRecorder
+
+    architecture = Architecture((2, 3), (1, 1), (2, 1), "logistic", "value", 8, 12, 1, 1, 16, 2, classes=3)
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        autoencoder, prior = Autoencoder(architecture), Prior(architecture)
+        with torch.no_grad():
+            for name, parameter in prior.named_parameters():
+                if name.startswith(("head", "stem_class")):
+                    parameter.normal_(0, 0.3)
+            recorder = RangeRecorder(prior)
+            evidence = torch.randint(-1, 2, (8, 5, 12, 12)) / 2
+            prior(evidence, torch.ones(8, 2, 12, 12), torch.linspace(0, 1, 8), torch.arange(8) % 4)
+    recorder.close()
+    network = QuantisedPrior(prior, architecture, recorder.ranges).export()
+    path = tmp_path_factory.mktemp("bits") / "bits-1.safetensors"
+    card = {"classes": ["cat", "dog", "not sure"], "size": [48, 32]}
+    models.save(path, "bits-1", architecture, autoencoder.state_dict(), network, card)
+    return path

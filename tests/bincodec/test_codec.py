@@ -17,7 +17,16 @@ from PIL import Image
 from skimage import data as photos
 
 import bincodec
-from bincodec import BinaryCode, BincodecError, Codec, InvalidSetting, VerificationFailed, WrongModel, exact
+from bincodec import (
+    BinaryCode,
+    BincodecError,
+    Codec,
+    InvalidSetting,
+    VerificationFailed,
+    WrongModel,
+    exact,
+    pixels,
+)
 from bincodec.bitstream import container, stream
 from bincodec.bitstream.container import Ancillary
 from bincodec.bitstream.errors import BitsMismatch, TooLarge, Truncated
@@ -192,7 +201,7 @@ def test_a_code_of_fewer_layers_is_a_file_of_its_own(codec: Codec, code: BinaryC
 
 
 def test_missing_layers_enter_as_their_expectation_not_as_zero(codec: Codec, code: BinaryCode) -> None:
-    one = codec._centred(code, 1)
+    one = pixels.centred(codec.model, code, 1)
     architecture = codec.model.card.architecture
     assert one.shape == (architecture.units, 3, 4)
     part = architecture.layer_slice(2)
@@ -570,7 +579,7 @@ def test_random_damage_is_noticed(codec: Codec) -> None:
     assert (refused, accepted) == (600 - len(harmless), len(harmless))
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 2048])
+@pytest.mark.parametrize("chunk_bytes", [1, stream.CHUNK_BYTES])
 def test_random_damage_with_repaired_checksums_is_noticed(
     codec: Codec, repair: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
 ) -> None:

@@ -10,7 +10,7 @@ import torch
 from skimage import data as photos
 
 import bincodec
-from bincodec import Codec, InvalidSetting, effort, settings
+from bincodec import Codec, InvalidSetting, effort, pixels, settings
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 LAGRANGIAN = (0.001, 0.05)
@@ -34,8 +34,8 @@ def picture() -> np.ndarray:
 def cost(codec: Codec, picture: np.ndarray, quality: int, level: int) -> float:
     """lambda 255^2 MSE + bits per pixel, of what the networks decode before rounding to 8 bits."""
     code = codec.encode(picture, quality, effort=level)
-    pixels = codec._render(code, code.layers)
-    error = float(((pixels - picture / 255) ** 2).sum())
+    rendered = pixels.render(codec.model, code, code.layers, codec.device)
+    error = float(((rendered - picture / 255) ** 2).sum())
     lagrangian = LAGRANGIAN[0] * (LAGRANGIAN[1] / LAGRANGIAN[0]) ** (quality / 100)
     return float(codec.cost(code).sum()) + effort.error_weight(lagrangian) * error
 
@@ -60,7 +60,7 @@ def test_the_same_image_gives_the_same_file(codec: Codec, picture: np.ndarray) -
 
 def test_curvature_is_that_of_the_decoder(codec: Codec, picture: np.ndarray) -> None:
     """Moving one unit at every other site by half a level adds h d^2, up to the decoder's bend."""
-    image = codec._padded(picture[:64, :96])
+    image = pixels.padded(picture[:64, :96], codec.device)
     target = effort.Target(image, 64, 96, 50, 1.0)
     autoencoder = codec.model.autoencoder
     centred = autoencoder.quantise(autoencoder.analyse(image, target.at))

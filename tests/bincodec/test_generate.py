@@ -72,6 +72,21 @@ def test_the_reverse_step_is_the_enumerated_posterior(
     assert np.abs(found - expected).max() < 5 * 0.5 / math.sqrt(count)
 
 
+@pytest.mark.parametrize("maximum", [1, 2, 30])
+@pytest.mark.parametrize("keep", [0, 13, 40, KEEP_KNOWN])
+def test_forward_noise_has_the_closed_form_s_marginals(maximum: int, keep: int) -> None:
+    """k z + (1 - k) / (J + 1), for every level that is kept or not."""
+    count = 30_000
+    kernel = bernoulli.kernel(maximum + 1, keep / KEEP_KNOWN).numpy()
+    for level in {0, maximum // 2, maximum}:
+        clean = np.full((1, 1, count), level, np.uint8)
+        (noisy,) = generate.add_noise((clean,), (maximum,), keep, generate.Words(2, level))
+        found = np.bincount(noisy.ravel(), minlength=maximum + 1) / count
+        assert len(found) == maximum + 1
+        assert np.abs(found - kernel[level]).max() < 5 * 0.5 / math.sqrt(count)
+        assert keep != KEEP_KNOWN or (noisy == level).all()
+
+
 def test_skipping_steps_composes_exactly_on_two_bits() -> None:
     """Forward noise in one step or in two gives one law; and so does the perfect reverse of it."""
     keep_s, keep_t = 0.7, 0.3

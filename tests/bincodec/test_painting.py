@@ -31,6 +31,12 @@ FROZEN = {
 
 
 @pytest.fixture(scope="module")
+def bits(bits_model: Path) -> Codec:
+    """A model of single bits, with classes."""
+    return Codec.load(str(bits_model))
+
+
+@pytest.fixture(scope="module")
 def photo() -> np.ndarray:
     return np.ascontiguousarray(photos.astronaut()[40 : 40 + 90, 180 : 180 + 110])
 
@@ -82,6 +88,31 @@ def test_the_defaults(codec: Codec) -> None:
     assert not same(codec.sample(sampler="noise", schedule="cosine")[0], noisy)
     assert not same(codec.sample(temperature=0.5)[0], expected)
     assert not same(codec.sample(quality=51)[0], expected)
+
+
+def test_a_model_s_own_sampler_and_size_are_the_defaults(bits: Codec) -> None:
+    """Noise where every unit is one bit, and the size of the card."""
+    own = bits.sample()[0]
+    assert (own.width, own.height) == (48, 32)
+    assert same(own, bits.sample(size=(48, 32), sampler="noise", steps=16)[0])
+    assert not same(own, bits.sample(sampler="reveal")[0])
+    marked = np.zeros((32, 48), bool)
+    marked[:8, :8] = True
+    for sampler, agree in (("noise", True), ("reveal", False)):
+        one, other = (bits.inpaint(own, marked, **how)[0].code for how in ({}, {"sampler": sampler}))
+        assert same(one, other) == agree
+
+
+def test_classes_are_drawn_by_name(bits: Codec) -> None:
+    drawn = {label: bits.sample(label=label)[0] for label in (None, "cat", "dog", "not sure")}
+    assert len({code.digest() for code in drawn.values()}) == 4
+    # Guidance 0 is the class itself; more of it is something else.
+    assert same(bits.sample(label="cat", guidance=0.0)[0], drawn["cat"])
+    assert not same(bits.sample(label="cat", guidance=2.0)[0], drawn["cat"])
+    with pytest.raises(InvalidSetting, match=r"class 'cow' is not one of cat, dog, not sure$"):
+        bits.sample(label="cow")
+    with pytest.raises(InvalidSetting, match="guidance needs a class to go towards"):
+        bits.sample(guidance=1.0)
 
 
 def test_reveal_takes_every_pass_unless_told_otherwise(codec: Codec) -> None:

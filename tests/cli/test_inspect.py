@@ -92,13 +92,22 @@ def test_verify_finds_every_kind_of_damage(run, bld: Path, compressed: bytes) ->
 
 def test_models_are_listed(run) -> None:
     cards = models.available()
-    lines = run("models").stdout.splitlines()
+    lines = [line for line in run("models").stdout.splitlines() if not line.startswith(" ")]
     assert [line.split()[:2] for line in lines] == [[card.name, card.fingerprint.hex()] for card in cards]
     facts = json.loads(run("models", "--json").stdout)
     assert (facts["schema"], facts["command"]) == (1, "models")
     assert [model["name"] for model in facts["models"]] == [card.name for card in cards]
     assert all(Path(model["path"]).is_file() for model in facts["models"])
     assert "photo" in {model["name"].rpartition("-")[0] for model in facts["models"]}
+
+
+def test_models_name_their_classes(run, bits_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(models.FOLDER_VARIABLE, str(bits_model.parent))
+    lines = run("models").stdout.splitlines()
+    (index,) = (i for i, line in enumerate(lines) if line.startswith("bits-1  "))
+    assert lines[index + 1] == "    classes: cat, dog, not sure"
+    (facts,) = (m for m in json.loads(run("models", "--json").stdout)["models"] if m["name"] == "bits-1")
+    assert facts["card"]["classes"] == ["cat", "dog", "not sure"]
 
 
 def test_no_models_at_all(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

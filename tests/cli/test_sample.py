@@ -1,6 +1,9 @@
 """`bincodec sample`: places, grids, folders, codes, traces, bad input."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,7 @@ KEYS = {
     "seed": int,
     "schedule": str,
     "class": type(None),
+    "classes": list,
     "guidance": type(None),
     "seconds_load": float,
     "seconds_draw": float,
@@ -68,6 +72,113 @@ def test_the_shipped_model_is_the_default(run) -> None:
     assert (facts["width"], facts["height"], facts["steps"], facts["seed"]) == (33, 17, passes, 0)
     assert facts["model"].startswith("photo-")
     assert facts["files"] == ["a.png"]
+
+
+def test_a_model_of_bits_says_what_it_does_of_itself(run, bits_model: Path) -> None:
+    result = run("sample", "--model", bits_model, "-o", "a.png", "--trace")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.startswith("a.png: 1 of 48 x 32 pixels, noise in 16 steps, seed 0, model bits-1, ")
+    assert pixels_of("a-trace.png").shape == (32, 8 * 50 - 2, 3)
+    facts = json.loads(run("sample", "--model", bits_model, "-o", "b.png", "--class", "dog", "--json").stdout)
+    assert (facts["sampler"], facts["steps"], facts["class"], facts["classes"]) == (
+        "noise",
+        16,
+        "dog",
+        ["dog"],
+    )
+    facts = json.loads(
+        run("inpaint", "b.png", "--mask", mask(48, 32), "--model", bits_model, "-o", "c.png", "--json").stdout
+    )
+    assert (facts["sampler"], facts["steps"]) == ("noise", 16)
+
+
+def mask(width: int, height: int) -> str:
+    """A corner to paint."""
+    white = np.zeros((height, width), np.uint8)
+    white[:8, :8] = 255
+    Image.fromarray(white).save("mask.png")
+    return "mask.png"
+
+
+def test_a_grid_has_a_row_for_each_class(run, bits_model: Path) -> None:
+    codec = Codec.load(str(bits_model))
+    common = ("sample", "--model", bits_model, "-n", 2, "--grid", "--seed", 3)
+    for name, given, expected in (
+        ("all.png", ("all",), ["cat", "dog", "not sure"]),
+        ("two.png", ("dog", "cat", "dog"), ["dog", "cat"]),
+    ):
+        arguments = [word for label in given for word in ("--class", label)]
+        result = run(*common, *arguments, "-o", name)
+        assert result.exit_code == 0, result.stderr
+        assert f"note: 2 of each class: {', '.join(expected)}\n" in result.stderr
+        grid = pixels_of(name)
+        assert grid.shape == (34 * len(expected) - 2, 98, 3)
+        for row, label in enumerate(expected):
+            # The pictures that the class has by itself.
+            for column, code in enumerate(codec.sample(2, seed=3, label=label)):
+                found = grid[34 * row : 34 * row + 32, 50 * column : 50 * column + 48]
+                assert np.array_equal(found, np.asarray(codec.decode(code)))
+
+
+def test_several_classes_fill_a_folder_class_by_class(run, bits_model: Path) -> None:
+    codec = Codec.load(str(bits_model))
+    result = run(
+        "sample", "--model", bits_model, "-n", 2, "--class", "all", "-o", "out", "--save-codes", "--json"
+    )
+    facts = json.loads(result.stdout)
+    assert (facts["count"], facts["class"], facts["classes"]) == (6, None, ["cat", "dog", "not sure"])
+    assert names() == ["out", *(f"out/00{i}{end}" for i in range(6) for end in (".bld", ".png"))]
+    expected = codec.sample(2, label="dog")[1]
+    assert codec.unpack(Path("out/003.bld").read_bytes()).digest() == expected.digest()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--class", "cow"], "class 'cow' is not one of cat, dog, not sure"),
+        (["--class", "cat", "--class", "cow", "-n", "9"], "class 'cow' is not one of cat, dog, not sure"),
+        (["--guidance", "1"], "guidance needs a class to go towards"),
+        (["--class", "cat", "--guidance", "17"], "guidance 17.0 is not a number in 0..16"),
+        (["--class", "all"], "a.png: one file does not hold 3 pictures: name a folder"),
+        (["--class", "cat", "--sampler", "reveal", "--trace"], "reveal has none to show"),
+    ],
+)
+def test_classes_that_do_not_exist_are_one_line(
+    run, bits_model: Path, arguments: list[str], words: str
+) -> None:
+    result = run("sample", "--model", bits_model, "-o", "a.png", *arguments)
+    assert (result.exit_code, result.stdout, names()) == (2, "", []), result.stderr
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_all_classes_of_a_model_without_any(run) -> None:
+    result = run("sample", *SMALL, "-o", "a.png", "--class", "all")
+    assert (result.exit_code, "model tiny-1 has no classes" in result.stderr, names()) == (2, True, [])
+
+
+def test_a_seed_gives_one_code_on_any_number_of_threads(bits_model: Path) -> None:
+    """Processes of their own: what a library reads of its environment, it reads when it is loaded."""
+    found = []
+    for threads in ("1", "2"):
+        program = (
+            "import sys, torch; from bincodec import Codec; codec = Codec.load(sys.argv[1]);"
+            "how = dict(size=(400, 300), seed=5, label='cat', guidance=1.0, temperature=0.9);"
+            "codes = [codec.sample(sampler=name, **how)[0].digest() for name in ('noise', 'reveal')];"
+            "print(torch.get_num_threads(), *codes)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(bits_model)],
+            env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        used, *codes = done.stdout.split()
+        assert used == threads
+        found.append(codes)
+    assert found[0] == found[1]
+    assert found[0][0] != found[0][1]
 
 
 def test_reveal_says_its_passes(run) -> None:

@@ -1,5 +1,7 @@
 """Finishing: from float weights to a model file that codes."""
 
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from bincodec.train.loop import Stretch, run
 from bincodec.train.settings import RunSettings
 from bincodec.train.weights import read_weights
 
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 Make = Callable[..., RunSettings]
 Finished = tuple[RunSettings, Path, ModelCard]
 
@@ -31,7 +34,7 @@ def finished(tmp_path: Path, make_settings: Make) -> Finished:
         tmp_path / "model",
         "test-1",
         Stretch(steps=3),
-        card={"licence": "none"},
+        card={"licence": "none", "size": [48, 32]},
         validation_photos=1,
     )
     return settings, start, card
@@ -55,10 +58,20 @@ def test_the_card_says_how_it_was_made(finished: Finished) -> None:
     assert (card.name, card.architecture) == ("test-1", settings.architecture)
     assert card.path.name == "test-1.safetensors"
     assert card.card["licence"] == "none"
+    assert models.read_card(card.path).size == card.size == (48, 32)
     assert [stretch["steps"] for stretch in card.card["training"]] == [3, 3]
     assert card.card["training"][1]["finish"] is True
     assert card.card["training"][0]["hardware"].startswith("CPU")
     assert [point["quality"] for point in card.card["validation"]] == [0, 17, 33, 50, 67, 83, 100]
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*-card.json")), ids=lambda path: path.stem)
+def test_the_cards_of_shipped_models_say_what_must_be_said(path: Path, finished: Finished) -> None:
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    assert all(facts[name] for name in ("description", "licence", "data"))
+    assert facts.keys() <= {"description", "licence", "data", "size"}
+    width, height = dataclasses.replace(finished[2], card=facts).size
+    assert min(width, height) >= 16
 
 
 def test_the_encoder_stays_and_the_rest_learns(finished: Finished) -> None:

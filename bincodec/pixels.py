@@ -1,0 +1,91 @@
+"""Between pixels and levels: the float side of the codec (DESIGN §3). Its rounding may differ by machine.
+
+pixels -> analyse -> levels -> render -> pixels
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bincodec import coding, effort
+from bincodec.architecture import QUALITIES, STRIDE
+from bincodec.code import BinaryCode, Levels
+from bincodec.models import Model
+from bincodec.settings import InvalidSetting, checked_search
+
+
+@torch.no_grad()
+def analyse(
+    model: Model, pixels: npt.NDArray[np.uint8], quality: int, rounds: int, device: str
+) -> tuple[Levels, ...]:
+    """Levels by layer of pixels (H, W, 3), after `rounds` of search.
+
+    Raises:
+        InvalidSetting: if there are rounds, and the image is too large for them or the model does not say its
+            multipliers.
+    """
+    autoencoder, architecture = model.autoencoder, model.card.architecture
+    height, width = pixels.shape[:2]
+    image = padded(pixels, device)
+    centred = autoencoder.quantise(autoencoder.analyse(image, _at(quality, device)))
+    if rounds:
+        checked_search(width * height)
+        target = effort.Target(
+            image, height, width, quality, effort.error_weight(_lagrangian(model, quality))
+        )
+        centred = effort.search(autoencoder, model.prior, centred, target, rounds)
+    levels = (centred + autoencoder.maximum / 2).round()
+    flat = levels[0].to("cpu", torch.uint8).numpy()
+    parts = (flat[architecture.layer_slice(layer)] for layer in range(architecture.layers))
+    return tuple(np.ascontiguousarray(part) for part in parts)
+
+
+@torch.inference_mode()
+def render(model: Model, code: BinaryCode, layers: int, device: str) -> npt.NDArray[np.float32]:
+    """Pixels (H, W, 3), nominally in 0..1, of the first `layers` layers; of the others their expectation."""
+    levels = centred(model, code, layers).to(device)[None].contiguous(memory_format=torch.channels_last)
+    image = model.autoencoder.synthesise(levels, _at(code.quality, device))
+    cropped = image[0, :, : code.height, : code.width].permute(1, 2, 0)
+    return cropped.cpu().contiguous().numpy()
+
+
+def centred(model: Model, code: BinaryCode, layers: int) -> Tensor:
+    """Centred levels (units, h, w) of the first `layers` layers, expectations of the others."""
+    known = [
+        torch.from_numpy(part.astype(np.float32)) - top / 2
+        for part, top in zip(code.levels[:layers], code.maximum, strict=False)
+    ]
+    missing: list[Tensor] = []
+    if layers < model.card.architecture.layers:
+        missing = coding.expected(model.prior, code.quality, code.levels[:layers])
+    return torch.cat([*known, *missing])
+
+
+def padded(pixels: npt.NDArray[np.uint8], device: str) -> Tensor:
+    """Pixels as (1, 3, H, W) in 0..1, both sides continued to multiples of 16 by their last pixels."""
+    height, width = pixels.shape[:2]
+    padding = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
+    image = torch.from_numpy(np.pad(pixels, padding, mode="edge")).to(device)
+    return (image.permute(2, 0, 1)[None].float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def _at(quality: int, device: str) -> Tensor:
+    """A quality as the networks take it."""
+    return torch.full((1,), quality / (QUALITIES - 1), dtype=torch.float32, device=device)
+
+
+def _lagrangian(model: Model, quality: int) -> float:
+    """lambda at `quality`, as the model was trained (DESIGN §3)."""
+    try:
+        lowest, highest = (float(value) for value in model.card.card["lagrangian"])
+        if not 0 < lowest <= highest < math.inf:
+            raise ValueError
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"model {model.card.name} does not say its Lagrange multipliers: only effort 0"
+        raise InvalidSetting(msg) from error
+    return float(lowest * (highest / lowest) ** (quality / (QUALITIES - 1)))
