@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 # Subcommand -> module `eval_NAME` of this package, which calls its command `command`.
-COMMANDS = ("rd", "prior", "speed")
+COMMANDS = ("rd", "prior", "speed", "generation")
 
 NOTHING_LEFT = "nothing is left to report and nothing was written"
 

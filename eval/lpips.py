@@ -94,13 +94,14 @@ class Lpips:
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
         """Distances (N,) of two batches (N, 3, H, W) of RGB in -1..1."""
         total = first.new_zeros(len(first))
-        for k, (a, b) in enumerate(zip(self._features(first), self._features(second), strict=True)):
+        for k, (a, b) in enumerate(zip(self.maps(first), self.maps(second), strict=True)):
             difference = F.conv2d((_unit(a) - _unit(b)) ** 2, self.weights[f"lin{k}.weight"])
             total = total + difference.mean((1, 2, 3))
         return total
 
-    def _features(self, images: Tensor) -> Iterator[Tensor]:
-        maps = (images - _SHIFT) / _SCALE
+    def maps(self, images: Tensor) -> Iterator[Tensor]:
+        """Feature maps (N, channels, h, w) after each of `LAYERS`, of RGB in -1..1 (N, 3, H, W)."""
+        maps = (images - _SHIFT.to(images.device)) / _SCALE.to(images.device)
         for layer in LAYERS:
             if layer.pooled:
                 maps = F.max_pool2d(maps, 3, 2)

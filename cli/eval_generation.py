@@ -1,0 +1,200 @@
+"""`bincodec eval generation`: how good pictures drawn from a model are, against real ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bincodec.cli import options, output
+from bincodec.cli.eval import made
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bincodec import Codec
+    from bincodec.eval.generation_spec import Setting
+    from bincodec.eval.picture_sets import PictureSet
+
+INTERRUPTED = 130
+
+
+def _parse_size(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, int] | None:
+    """WIDTHxHEIGHT in pixels."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if found is None:
+        msg = f"{text!r} is not a size such as 128x128"
+        raise click.BadParameter(msg)
+    return int(found[1]), int(found[2])
+
+
+def _parse_folders(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, str]:
+    """NAME=PATH, to paths by name."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            msg = f"{text!r} is not NAME=FOLDER"
+            raise click.BadParameter(msg)
+        if name in found:
+            msg = f"{name!r} is named twice"
+            raise click.BadParameter(msg)
+        found[name] = path
+    return found
+
+
+@click.command()
+@click.argument("real", metavar="REAL...", nargs=-1, required=True)
+@click.option(
+    "--under", default="", metavar="PREFIX", help="Of archives and folders, only what is under this."
+)
+@click.option(
+    "--train", "train", metavar="PATH", multiple=True, help="Training pictures, for floor and memory."
+)
+@click.option("--train-under", default="", metavar="PREFIX", help="As --under, of --train.")
+@click.option(
+    "--setting",
+    "specs",
+    metavar="SPEC",
+    multiple=True,
+    help="sampler=noise:steps=8,16:classes=real; lists are combined. Once or more.  [default: the model's]",
+)
+@click.option(
+    "--samples",
+    "folders",
+    metavar="NAME=PATH",
+    multiple=True,
+    callback=_parse_folders,
+    help="Pictures made elsewhere; without --setting nothing is drawn.",
+)
+@click.option(
+    "-n",
+    "count",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    help="Pictures of each setting.",
+)
+@click.option(
+    "--size", metavar="WxH", callback=_parse_size, help="Cut and resize all to this.  [default: REAL's own]"
+)
+@click.option(
+    "-q",
+    "--quality",
+    type=click.IntRange(0, 100),
+    default=50,
+    show_default=True,
+    help="Where no SPEC says it.",
+)
+@click.option(
+    "--features",
+    "network",
+    type=click.Choice(["efficientnet", "alexnet"]),
+    default="efficientnet",
+    show_default=True,
+    help="The network in whose features distances are measured.",
+)
+@click.option(
+    "--lpips-weights",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Weights of AlexNet, as for the metric LPIPS.",
+)
+@click.option(
+    "--cache",
+    "cache_folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where features of REAL and --train are kept.  [default: the user's cache]",
+)
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    required=True,
+    type=click.Path(file_okay=False, writable=True, path_type=Path),
+)
+@options.model
+@options.device
+@options.as_json
+@options.quiet
+def command(
+    real: tuple[str, ...],
+    under: str,
+    train: tuple[str, ...],
+    train_under: str,
+    specs: tuple[str, ...],
+    folders: dict[str, str],
+    count: int,
+    size: tuple[int, int] | None,
+    quality: int,
+    network: str,
+    lpips_weights: Path | None,
+    cache_folder: Path | None,
+    folder: Path,
+    model: str,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """How far pictures drawn from the model are from REAL, held-out ones: images, folders, tar archives.
+
+    Kernel and Frechet distance, precision and recall in the features of a named network; the distances of
+    real pictures from each other as the floor; those of REAL coded and decoded. With --train, whether drawn
+    pictures are training pictures.
+
+    A SPEC has sampler, steps, temperature, guidance, schedule, seed, quality, model, and classes: real (in
+    REAL's shares, told by the folder of each picture), none, or a class. The output folder gets
+    generation.json, generation.md, rows.csv, samples.png, and closest.png with the pairs of drawn and
+    training picture that are closest; after Ctrl-C, of the sets that were complete.
+    """
+    from bincodec.eval import cache, features, generation, generation_report, picture_sets
+    from bincodec.eval.plain import to_json
+
+    settings = _settings(specs or ([] if folders else [""]), model, quality)
+    found = features.find(network, device=device, lpips_weights=lpips_weights)
+    codecs = _codecs(settings, device)
+    held_out = picture_sets.read(real, under=under, size=size, fit=size is not None)
+
+    def alike(paths: Sequence[str], prefix: str = "") -> PictureSet:
+        return picture_sets.read(paths, under=prefix, size=held_out.size, fit=size is not None)
+
+    plan = generation.Plan(
+        held_out,
+        found,
+        count,
+        settings,
+        codecs,
+        alike(train, train_under) if train else None,
+        {name: alike([path]) for name, path in folders.items()},
+        cache_folder or cache.default_folder(),
+    )
+    generation.check(plan)
+    with made(folder):
+        outcome = generation.run(plan, progress=not quiet)
+        generation_report.write(outcome, folder)
+    click.echo(
+        to_json(generation_report.content(outcome)).rstrip() if as_json else generation_report.text(outcome)
+    )
+    if outcome.interrupted:
+        output.error(f"interrupted: {folder} holds the sets that were complete")
+        raise click.exceptions.Exit(INTERRUPTED)
+
+
+def _settings(specs: Sequence[str], model: str, quality: int) -> tuple[Setting, ...]:
+    from bincodec.eval.generation_spec import parse
+
+    every = [setting for spec in specs for setting in parse(spec, model=model, quality=quality)]
+    return tuple(dict.fromkeys(every))
+
+
+def _codecs(settings: Sequence[Setting], device: str) -> Mapping[str, Codec]:
+    from bincodec import Codec
+
+    return {name: Codec.load(name, device) for name in dict.fromkeys(s.model for s in settings)}

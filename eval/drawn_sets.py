@@ -1,0 +1,77 @@
+"""The sets of pictures that a model makes: drawn ones, and reconstructions of real ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bincodec.drawing import Drawing
+from bincodec.eval.generation_spec import REAL, Setting, apportion
+from bincodec.eval.metrics import psnr
+
+if TYPE_CHECKING:
+    from bincodec.code import BinaryCode
+    from bincodec.codec import Codec
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A set to be measured, and what its row has beside distances.
+
+    Args:
+        pixels: (N, H, W, 3) uint8.
+        facts: fields of `generation.Row`, by name.
+    """
+
+    name: str
+    kind: str
+    pixels: NDArray[np.uint8]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    setting: Setting | None = None
+
+
+def draw(codec: Codec, setting: Setting, count: int, size: tuple[int, int], labels: Sequence[str]) -> Drawn:
+    """`count` pictures of `size` (width, height); `labels` are the classes of the real pictures."""
+    start = time.perf_counter()
+    codes: list[BinaryCode] = []
+    facts: dict[str, Any] = {}
+    for name, share in _shares(setting, count, labels):
+        drawing = Drawing(**setting.how(name)).settled(codec.model.card)
+        facts |= {"sampler": drawing.sampler, "steps": drawing.steps}
+        if share:
+            codes += codec.sample(share, size, setting.quality, **setting.how(name, drawing.number))
+    pixels = _decoded(codec, codes)
+    facts["seconds"] = (time.perf_counter() - start) / count
+    return Drawn(setting.label, "drawn", pixels, facts | _rates(codec, codes), setting)
+
+
+def _shares(setting: Setting, count: int, labels: Sequence[str]) -> list[tuple[str | None, int]]:
+    if setting.classes == REAL:
+        return [*apportion(labels, count).items()]
+    return [(name, count) for name in setting.names(labels)]
+
+
+def reconstruct(codec: Codec, model: str, quality: int, pixels: NDArray[np.uint8]) -> Drawn:
+    """Pictures (N, H, W, 3) coded and decoded."""
+    codes = [codec.encode(picture, quality) for picture in pixels]
+    decoded = _decoded(codec, codes)
+    means = {"psnr": fmean(psnr(*both) for both in zip(pixels, decoded, strict=True))}
+    name = f"coded and decoded: {model}, quality {quality}"
+    return Drawn(name, "reconstruction", decoded, {**means, **_rates(codec, codes)})
+
+
+def _decoded(codec: Codec, codes: Sequence[BinaryCode]) -> NDArray[np.uint8]:
+    return np.stack([np.asarray(codec.decode(code).convert("RGB")) for code in codes])
+
+
+def _rates(codec: Codec, codes: Sequence[BinaryCode]) -> dict[str, float]:
+    return {
+        "bits": fmean(8 * len(codec.pack(code)) for code in codes),
+        "prior_bits": fmean(float(codec.cost(code).sum()) for code in codes),
+    }

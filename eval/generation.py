@@ -1,0 +1,262 @@
+"""How good pictures drawn from a model are, against real ones that it was not trained on.
+
+All sets are compared with the same real pictures, in the features of one network. Two rows are the floor that
+no generator gets under: the two halves of the real set, and training pictures. A row of reconstructions says
+what the decoder alone costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from bincodec.drawing import Drawing
+from bincodec.eval import drawn_sets, memorisation, set_distances
+from bincodec.eval.drawn_sets import Drawn
+from bincodec.eval.errors import NameTaken
+from bincodec.eval.features import FeatureNetwork
+from bincodec.eval.generation_spec import Setting
+from bincodec.eval.memorisation import Known, Memory, Nearest
+from bincodec.eval.picture_sets import PictureSet
+from bincodec.eval.set_distances import Estimate, Features
+
+if TYPE_CHECKING:
+    from bincodec.codec import Codec
+
+HELD_OUT = "held-out"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured.
+
+    Args:
+        real: held-out pictures, all of one size.
+        network: whose features distances are measured in.
+        count: pictures drawn for each of `settings`.
+        codecs: by the name that settings give their model.
+        train: training pictures of that size, None where there are none at hand.
+        folders: sets made elsewhere, by name.
+        cache: where features of `real` and `train` are kept, None for nowhere.
+    """
+
+    real: PictureSet
+    network: FeatureNetwork
+    count: int
+    settings: tuple[Setting, ...] = ()
+    codecs: Mapping[str, Codec] = field(default_factory=dict)
+    train: PictureSet | None = None
+    folders: Mapping[str, PictureSet] = field(default_factory=dict)
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One set against another.
+
+    Args:
+        kind: "floor", "reconstruction", "folder" or "drawn".
+        pictures: in the set.
+        against: pictures that it was compared with; held-out ones, except for the floor of halves.
+        kernel: the squared distance itself, not times 1000.
+        seconds: for one picture, drawn and decoded, on the threads that PyTorch was given.
+        bits: of one picture's complete file, the mean.
+        prior_bits: the sum of -log2 of the prior's probabilities of one picture, the mean.
+        psnr: mean PSNR of reconstructions, in dB.
+        sampler: what `setting` meant for the model.
+        steps: likewise.
+    """
+
+    name: str
+    kind: str
+    pictures: int
+    against: int
+    kernel: Estimate
+    frechet: float
+    precision: float
+    recall: float
+    seconds: float | None = None
+    bits: float | None = None
+    prior_bits: float | None = None
+    psnr: float | None = None
+    setting: Setting | None = None
+    sampler: str | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that was measured.
+
+    Args:
+        memories: by the name of a row, and of `HELD_OUT`; empty without training pictures.
+        samples: some pictures of each set that is no floor, by name, (N, H, W, 3).
+        pairs: the closest pairs of `memories`, each picture beside its training picture, as `samples`.
+        dimensions: of the features.
+        interrupted: whether sets are missing.
+    """
+
+    plan: Plan
+    rows: tuple[Row, ...]
+    memories: Mapping[str, Memory]
+    samples: Mapping[str, NDArray[np.uint8]]
+    pairs: Mapping[str, NDArray[np.uint8]]
+    dimensions: int
+    interrupted: bool = False
+
+
+SHOWN = 12
+"""Pictures that are kept of each set, to be looked at."""
+
+
+def check(plan: Plan) -> None:
+    """Refuse what cannot be measured, before anything is.
+
+    Raises:
+        InvalidSetting: for a setting that its model cannot do.
+        NameTaken: if two sets have one name.
+        TooFew: for sets that are too small.
+    """
+    set_distances.require_enough(len(plan.real) // 2, "each half of the held-out pictures")
+    others = plan.folders if plan.train is None else {"training pictures": plan.train, **plan.folders}
+    for name, found in others.items():
+        set_distances.require_enough(len(found), name)
+    if plan.settings:
+        set_distances.require_enough(plan.count, "each drawn set")
+    for setting in plan.settings:
+        card = plan.codecs[setting.model].model.card
+        for label in setting.names(plan.real.labels):
+            Drawing(**setting.how(label)).settled(card)
+    names = [HELD_OUT, *plan.folders, *(setting.label for setting in plan.settings)]
+    for name in names:
+        if names.count(name) > 1:
+            msg = f"two sets of this run are called {name!r}"
+            raise NameTaken(msg)
+
+
+def run(plan: Plan, *, progress: bool = False) -> Outcome:
+    """Measure every set of a plan that `check` accepts.
+
+    After Ctrl-C the sets that were complete are returned, if any was.
+
+    Raises:
+        KeyboardInterrupt: if there is none yet.
+    """
+    ground = _ground(plan, progress)
+    rows = list(_floors(ground))
+    memories, samples, pairs = {}, {}, {}
+    if ground.held_out is not None:
+        memories[HELD_OUT] = memorisation.memory(ground.held_out, ground.held_out)
+    interrupted = False
+    try:
+        for made in tqdm(_sets(plan), total=_count(plan), desc="sets", disable=None if progress else True):
+            features = plan.network.features(made.pixels)
+            found = _memory(ground, made, features)
+            row = _row(made.name, made.kind, ground.features, features, made.facts, made.setting)
+            if found is not None and plan.train is not None:
+                memories[made.name] = found
+                pairs[made.name] = _beside(found, made.pixels, plan.train.pixels)
+            samples[made.name] = _some(made.pixels)
+            rows.append(row)
+    except KeyboardInterrupt:
+        if all(row.kind == "floor" for row in rows):
+            raise
+        interrupted = True
+    return Outcome(plan, tuple(rows), memories, samples, pairs, ground.features.shape[1], interrupted)
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What every set is held against: features of real pictures and, where there are any, training ones."""
+
+    features: Features
+    known: Known | None = None
+    held_out: Nearest | None = None
+
+
+def _ground(plan: Plan, progress: bool) -> _Ground:
+    real = plan.network.kept(plan.real.pixels, plan.cache, label="held-out pictures" if progress else "")
+    if plan.train is None:
+        return _Ground(real)
+    pixels = plan.train.pixels
+    trained = plan.network.kept(pixels, plan.cache, label="training pictures" if progress else "")
+    known = memorisation.known(pixels, trained)
+    return _Ground(real, known, memorisation.look(known, plan.real.pixels, real))
+
+
+def _memory(ground: _Ground, made: Drawn, features: Features) -> Memory | None:
+    if ground.known is None or ground.held_out is None:
+        return None
+    return memorisation.memory(memorisation.look(ground.known, made.pixels, features), ground.held_out)
+
+
+def _some(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pictures from all over a set: those of a class lie beside each other."""
+    chosen = np.linspace(0, len(pixels) - 1, min(SHOWN, len(pixels))).astype(int)
+    result: NDArray[np.uint8] = pixels[chosen]
+    return result
+
+
+def _floors(ground: _Ground) -> Iterator[Row]:
+    """The halves of the real set, and as many training pictures as there are real ones; both at random."""
+    real = ground.features
+    order = np.random.default_rng(0).permutation(len(real))
+    halves = real[order[: len(real) // 2]], real[order[len(real) // 2 :]]
+    yield _row("two halves of held-out", "floor", *halves)
+    if ground.known is not None:
+        trained = ground.known.features
+        some = np.random.default_rng(0).permutation(len(trained))[: len(real)]
+        yield _row("training pictures", "floor", real, trained[some])
+
+
+def _row(
+    name: str,
+    kind: str,
+    real: Features,
+    features: Features,
+    facts: Mapping[str, Any] | None = None,
+    setting: Setting | None = None,
+) -> Row:
+    return Row(
+        name,
+        kind,
+        len(features),
+        len(real),
+        set_distances.kernel_distance(real, features, paired=kind == "reconstruction"),
+        set_distances.frechet_distance(real, features),
+        *set_distances.precision_and_recall(real, features),
+        **(facts or {}),
+        setting=setting,
+    )
+
+
+def _count(plan: Plan) -> int:
+    return len(_reconstructions(plan)) + len(plan.folders) + len(plan.settings)
+
+
+def _sets(plan: Plan) -> Iterator[Drawn]:
+    labels, size = plan.real.labels, plan.real.size
+    for model, quality in _reconstructions(plan):
+        yield drawn_sets.reconstruct(plan.codecs[model], model, quality, plan.real.pixels)
+    for name, found in plan.folders.items():
+        yield Drawn(name, "folder", found.pixels)
+    for setting in plan.settings:
+        yield drawn_sets.draw(plan.codecs[setting.model], setting, plan.count, size, labels)
+
+
+def _reconstructions(plan: Plan) -> list[tuple[str, int]]:
+    """Models and qualities that pictures are drawn with."""
+    return list(dict.fromkeys((setting.model, setting.quality) for setting in plan.settings))
+
+
+def _beside(found: Memory, pixels: NDArray[np.uint8], training: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The closest pairs (N, H, 2 W, 3)."""
+    return np.stack(
+        [np.concatenate([pixels[p.picture], training[p.training]], axis=1) for p in found.closest]
+    )

@@ -1,0 +1,143 @@
+"""How drawn sets are named: `option=value[:option=value]...`, such as `sampler=noise:steps=4,8,16:seed=1`.
+
+A list of values, separated by commas, stands for as many sets; several lists for all combinations.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bincodec.drawing import MOST_SEED, Drawing, Settings
+from bincodec.settings import InvalidSetting, checked_integer, checked_quality
+
+REAL = "real"
+NONE = "none"
+
+_READERS: Mapping[str, Callable[[str], Any]] = {
+    "sampler": str,
+    "steps": int,
+    "temperature": float,
+    "guidance": float,
+    "schedule": str,
+    "classes": str,
+    "seed": int,
+    "quality": int,
+    "model": str,
+}
+_KINDS: Mapping[object, str] = {int: "an integer", float: "a number"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one set of pictures is drawn. None is the model's own.
+
+    Args:
+        label: what tables call it: the options that were given.
+        model: a name, or a model file.
+        classes: `REAL`, in the shares that the real pictures have; `NONE`, not told a class; or a class.
+    """
+
+    label: str
+    model: str
+    quality: int
+    sampler: str | None = None
+    steps: int | None = None
+    temperature: float | None = None
+    guidance: float | None = None
+    schedule: str | None = None
+    classes: str = NONE
+    seed: int = 0
+
+    def how(self, name: str | None = None, number: int = 0) -> Settings:
+        """Keywords for `Codec.sample`, for the class called `name`, the `number`-th from 1.
+
+        A class has a seed of its own: with one seed the first picture of every class would come out of the
+        same noise.
+        """
+        seed = (self.seed + (number << 32)) % (MOST_SEED + 1)
+        every = {
+            "sampler": self.sampler,
+            "steps": self.steps,
+            "temperature": self.temperature,
+            "guidance": self.guidance,
+            "schedule": self.schedule,
+            "label": name,
+        }
+        found: Any = {key: value for key, value in every.items() if value is not None} | {"seed": seed}
+        how: Settings = found
+        return how
+
+    def names(self, labels: Iterable[str]) -> list[str | None]:
+        """The classes that are drawn where the real pictures have `labels`."""
+        if self.classes == NONE:
+            return [None]
+        return [*sorted(set(labels))] if self.classes == REAL else [self.classes]
+
+
+def parse(text: str, *, model: str, quality: int) -> list[Setting]:
+    """The settings that a spec stands for; `model` and `quality` are those of a spec that names none.
+
+    Raises:
+        InvalidSetting: naming the part that there is not.
+    """
+    given: dict[str, list[Any]] = {}
+    for part in re.split(r":(?=[A-Za-z_]+=)", text) if text else ():
+        name, equals, values = part.partition("=")
+        if name not in _READERS or not equals:
+            msg = f"{text}: {name!r} is no setting; there are {', '.join(_READERS)}, each with =value"
+            raise InvalidSetting(msg)
+        if name in given:
+            msg = f"{text}: {name} is given twice; several values are separated by commas"
+            raise InvalidSetting(msg)
+        given[name] = [_value(text, name, value) for value in values.split(",")]
+    found = []
+    for values in itertools.product(*given.values()):
+        chosen = dict(zip(given, values, strict=True))
+        label = ":".join(_shown(name, chosen[name]) for name in _READERS if name in chosen)
+        setting = Setting(**{"label": label or "default", "model": model, "quality": quality, **chosen})
+        _check(text, setting)
+        found.append(setting)
+    return found
+
+
+def _shown(name: str, value: object) -> str:
+    return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+
+
+def _value(text: str, name: str, value: str) -> Any:
+    reader = _READERS[name]
+    try:
+        if not value:
+            raise ValueError
+        return reader(value)
+    except ValueError as error:
+        kind = _KINDS.get(reader, "a word")
+        msg = f"{text}: {name}={value!r} is not {kind}"
+        raise InvalidSetting(msg) from error
+
+
+def _check(text: str, setting: Setting) -> None:
+    """What can be said of a setting without the model."""
+    try:
+        checked_quality(setting.quality)
+        checked_integer("seed", setting.seed, 0, MOST_SEED)
+        Drawing(**setting.how())
+    except InvalidSetting as error:
+        msg = f"{text}: {error}"
+        raise InvalidSetting(msg) from error
+
+
+def apportion(labels: Sequence[str], count: int) -> dict[str, int]:
+    """How many of `count` pictures each class gets for the shares of `labels`, by largest remainders."""
+    shares = Counter(labels)
+    exact = {name: count * shares[name] / len(labels) for name in sorted(shares)}
+    result = {name: int(value) for name, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: (result[name] - exact[name], name))
+    for name in by_remainder[: count - sum(result.values())]:
+        result[name] += 1
+    return result

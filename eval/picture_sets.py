@@ -1,0 +1,132 @@
+"""Sets of pictures of one size: from files, folders and tar archives."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from bincodec import files, images
+from bincodec.bitstream.errors import BincodecError
+from bincodec.images import ImageError
+
+SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+"""Files of a folder or an archive with other endings are passed over."""
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Pictures of one size.
+
+    Args:
+        names: where each is from.
+        labels: the name of the folder that each lies in; its class, where pictures are sorted by class.
+        pixels: (N, H, W, 3) uint8.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    pixels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        height, width = self.pixels.shape[1:3]
+        return width, height
+
+
+def read(
+    paths: Sequence[str], *, under: str = "", size: tuple[int, int] | None = None, fit: bool = False
+) -> PictureSet:
+    """All pictures of some files, folders (with the folders in them) and tar archives, by name in each.
+
+    Of folders and archives only those count whose name, relative to it, starts with `under`. `size` (width,
+    height) is what all must have, None: that of the first. With `fit` others are cut to its shape about
+    their middle and resized (Lanczos).
+
+    Raises:
+        Unreadable: for a path that the system does not let us read.
+        ImageError: for a picture that cannot be read or is of another size, or where there is none.
+    """
+    names: list[str] = []
+    labels: list[str] = []
+    pixels: list[NDArray[np.uint8]] = []
+    for path in paths:
+        before = len(names)
+        for name, source in _sources(path, under):
+            found = _load(name, source)
+            if size is None:
+                size = (found.shape[1], found.shape[0])
+            names.append(name)
+            labels.append(PurePosixPath(name).parent.name)
+            pixels.append(_of_size(name, found, size, fit))
+        if len(names) == before:
+            msg = f"{path}: no pictures in it" + (f" under {under}" if under else "")
+            raise ImageError(msg)
+    return PictureSet(tuple(names), tuple(labels), np.stack(pixels))
+
+
+def _load(name: str, source: str | bytes) -> NDArray[np.uint8]:
+    try:
+        return images.load(source).pixels
+    except BincodecError as error:
+        if isinstance(source, str):
+            raise  # It names the path.
+        msg = f"{name}: {error}"
+        raise ImageError(msg) from error
+
+
+def _of_size(name: str, pixels: NDArray[np.uint8], size: tuple[int, int], fit: bool) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        return pixels
+    if not fit:
+        msg = f"{name}: {width} x {height} pixels where others have {size[0]} x {size[1]}: give --size"
+        raise ImageError(msg)
+    return np.asarray(ImageOps.fit(Image.fromarray(pixels), size, Image.Resampling.LANCZOS))
+
+
+def _sources(path: str, under: str) -> Iterator[tuple[str, str | bytes]]:
+    """Names, and paths or the bytes of files."""
+    if os.path.isdir(path):
+        folder = Path(path)
+        for place in sorted(folder.rglob("*")):
+            relative = place.relative_to(folder).as_posix()
+            if place.suffix.lower() in SUFFIXES and relative.startswith(under):
+                yield place.as_posix(), str(place)
+    elif _is_archive(path):
+        yield from _members(path, under)
+    else:
+        yield Path(path).absolute().as_posix(), path
+
+
+def _is_archive(path: str) -> bool:
+    files.read(path, 1)
+    try:
+        return tarfile.is_tarfile(path)
+    except OSError:
+        return False
+
+
+def _members(path: str, under: str) -> Iterator[tuple[str, bytes]]:
+    try:
+        with tarfile.open(path) as archive:
+            members = sorted((m for m in archive.getmembers() if m.isfile()), key=lambda m: m.name)
+            for member in members:
+                suffix = PurePosixPath(member.name).suffix.lower()
+                if member.name.startswith(under) and suffix in SUFFIXES:
+                    file = archive.extractfile(member) or io.BytesIO()
+                    yield member.name, file.read(files.MOST_BYTES)
+    except (tarfile.TarError, EOFError) as error:
+        msg = f"{path}: a damaged archive: {error}"
+        raise ImageError(msg) from error
