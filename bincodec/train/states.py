@@ -20,6 +20,7 @@ from bincodec.order import Pass, known_map, passes, phase_map
 KINDS = ("reveal", "noise", "inpaint")
 OTHER_STATES = (3, 3, 2)
 _CODING_SHARE = 12
+_HIGHEST_KEEP = 0.98
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,8 @@ def other_state(kind: str, layers: int, height: int, width: int, rng: np.random.
     """One keep map (layers, h, w) of `kind`."""
     if kind == "reveal":
         return torch.from_numpy((rng.random((layers, height, width)) < rng.random()).astype(np.float32))
-    keep = np.full((layers, height, width), rng.uniform(0.0, 0.98), dtype=np.float32)
+    # Many bits together tell much when each is kept but rarely: what a picture shows is settled at low keeps.
+    keep = np.full((layers, height, width), _HIGHEST_KEEP * rng.random() ** 2, dtype=np.float32)
     if kind == "inpaint":
         known = np.ones((height, width), dtype=np.bool_)
         rows, columns = (np.sort(rng.integers(0, side + 1, 2)) for side in (height, width))
