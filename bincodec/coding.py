@@ -20,7 +20,7 @@ from bincodec.bitstream.levels import cost_levels
 from bincodec.bitstream.stream import LayerReader, LayerWriter
 from bincodec.code import Levels
 from bincodec.exact import IntegerPrior
-from bincodec.integer import KEEP_KNOWN, MU_BITS, SCALE_OFFSET, evidence_from
+from bincodec.integer import KEEP_KNOWN, MU_BITS, SCALE_OFFSET, evidence_bits, evidence_from, keep_shown
 from bincodec.order import Pass, merged, passes, phase_map
 from bincodec.prior import LOG_SCALE_STEP
 
@@ -67,9 +67,10 @@ class Evidence:
         twice_centred = 2 * levels.astype(np.int64) - self._architecture.maximum_level[layer]
         kept = torch.full((len(sites),), KEEP_KNOWN) if keep is None else torch.from_numpy(keep)
         part = self._architecture.layer_slice(layer)
-        units = torch.arange(part.start, part.stop)
-        rows[where[:, None], units] = evidence_from(torch.from_numpy(twice_centred).T, kept[:, None]).short()
-        rows[where, self._architecture.units + layer] = kept.short()
+        units, bits = torch.arange(part.start, part.stop), evidence_bits(self._architecture)
+        shown = evidence_from(torch.from_numpy(twice_centred).T, kept[:, None], bits)
+        rows[where[:, None], units] = shown.short()
+        rows[where, self._architecture.units + layer] = keep_shown(kept, bits).short()
 
 
 def run(

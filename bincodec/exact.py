@@ -18,9 +18,11 @@ from bincodec.integer import (
     IntegerNetwork,
     Layer,
     check_bounds,
+    evidence_bits,
     evidence_from,
     head,
-    mu_limit,
+    keep_shown,
+    mu_limits,
     stream,
 )
 
@@ -45,8 +47,7 @@ class IntegerPrior:
         check_bounds(architecture, network)
         self.architecture = architecture
         self.device = torch.device(device)
-        counts, tops = torch.tensor(architecture.layer_units), torch.tensor(architecture.maximum_level)
-        self._maximum = torch.repeat_interleave(tops, counts).to(self.device)
+        self._limits = mu_limits(architecture).to(self.device)
         self._canonical = network.to(torch.int64, torch.device("cpu"))
         self._carriers: dict[torch.dtype, IntegerNetwork] = {}
         self._direct_is_exact: dict[tuple[int, int], bool] = {}
@@ -70,7 +71,8 @@ class IntegerPrior:
 
         With no layer, of all units. `label` is the number of a class from 1; files are coded with 0, none.
 
-        `evidence` is (h, w, units + layers) from `evidence_from`, in any dtype that holds the integers.
+        `evidence` is (h, w, units + layers) from `evidence_from` and `keep_shown`, in any dtype that holds
+        the integers.
         """
         kernel = self._kernel_for(evidence.shape[0], evidence.shape[1])
         network = self._carried(kernel)
@@ -81,7 +83,7 @@ class IntegerPrior:
             x = stream(network, carried, at, told, direct=kernel == "conv")
             rows = x.reshape(-1, x.shape[-1])[sites.to(self.device)]
             part = self._head_part(network, layer, quality, label)
-            limit = mu_limit(self._maximum[self.architecture.units_of(layer)])
+            limit = self._limits[self.architecture.units_of(layer)]
             mu, scale = head(part, rows, part.bias, limit)
         return mu.T.to("cpu", torch.int32), scale.T.to("cpu", torch.int32)
 
@@ -165,4 +167,7 @@ def _saturated_evidence(architecture: Architecture, height: int, width: int) -> 
         torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_units)
     )
     known = torch.full((height, width, architecture.layers), KEEP_KNOWN)
-    return torch.cat([evidence_from(sign[..., : architecture.units] * levels, torch.tensor(64)), known], -1)
+    bits, sign = evidence_bits(architecture), sign[..., : architecture.units]
+    return torch.cat(
+        [evidence_from(sign * levels, torch.tensor(KEEP_KNOWN), bits), keep_shown(known, bits)], -1
+    )

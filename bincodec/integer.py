@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bincodec.architecture import Architecture
+from bincodec.architecture import MOST_LEVELS, Architecture
 from bincodec.bitstream.errors import Unsupported
 
 WEIGHT_LIMIT = 127
@@ -27,9 +27,9 @@ STREAM_LIMIT = 2**20
 EXACT_LIMIT = 2**24
 """Float32 carries every integer up to here."""
 
-EVIDENCE_STEPS = 16
-"""Evidence is in 1/16 level; keep = 1 is 64 (it is shown to the network as 4.0, so both share one scale)."""
 KEEP_KNOWN = 64
+"""Keep is in 1/64."""
+_EVIDENCE_BITS, _EVIDENCE_BITS_OF_BITS = 4, 7
 MU_BITS = 6
 """mu leaves the network in 1/64 level."""
 SCALE_BITS = 3
@@ -203,14 +203,37 @@ def head(
     return mu, scale + SCALE_OFFSET
 
 
-def mu_limit(maximum: IntOrTensor) -> IntOrTensor:
-    """The farthest mu in 1/64 level: one level beyond the outermost."""
-    return (maximum + 2) << (MU_BITS - 1)
+def mu_limits(architecture: Architecture) -> Tensor:
+    """The farthest mu of each unit in 1/64 level, (units,) int64: one level beyond the outermost.
+
+    Where every unit is a single bit, mu may go as far as for the most levels there are: it is then a log-odds
+    in disguise, of a threshold at 0.
+    """
+    tops = torch.tensor(architecture.maximum_level)
+    if set(architecture.maximum_level) == {1}:
+        tops = torch.full_like(tops, MOST_LEVELS)
+    return torch.repeat_interleave((tops + 2) << (MU_BITS - 1), torch.tensor(architecture.layer_units))
 
 
-def evidence_from(twice_centred: Tensor, keep: Tensor) -> Tensor:
-    """keep * centred level in 1/16, rounded: floor((keep * (2L - J) + 4) / 8), for keep in 0..64. int64."""
-    return (keep.long() * twice_centred.long() + 4) >> 3
+def evidence_bits(architecture: Architecture) -> int:
+    """Evidence is in 2^-4 level; where every unit is a single bit, in 2^-7, which is exact at every keep.
+
+    There half a level is all there is, and hundreds of bits, each kept but rarely, tell what a picture shows.
+    """
+    single = set(architecture.maximum_level) == {1}
+    return _EVIDENCE_BITS_OF_BITS if single else _EVIDENCE_BITS
+
+
+def evidence_from(twice_centred: Tensor, keep: Tensor, bits: int) -> Tensor:
+    """keep * centred level in 2^-bits, rounded: floor((keep * (2L - J) + 2^(6 - bits)) / 2^(7 - bits)), for
+    keep in 0..64. int64."""
+    shift = 7 - bits
+    return (keep.long() * twice_centred.long() + ((1 << shift) >> 1)) >> shift
+
+
+def keep_shown(keep: Tensor, bits: int) -> Tensor:
+    """What the network is shown of keep in 0..64: 4.0 for a known unit, in 2^-bits like the evidence."""
+    return keep << (bits - _EVIDENCE_BITS)
 
 
 def largest_evidence(architecture: Architecture) -> Tensor:
@@ -219,7 +242,8 @@ def largest_evidence(architecture: Architecture) -> Tensor:
         torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_units)
     )
     known = torch.full((architecture.layers,), KEEP_KNOWN)
-    return torch.cat([levels * EVIDENCE_STEPS // 2, known])
+    bits = evidence_bits(architecture)
+    return torch.cat([evidence_from(levels, torch.tensor(KEEP_KNOWN), bits), keep_shown(known, bits)])
 
 
 def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:

@@ -16,7 +16,8 @@ from bincodec.architecture import Architecture
 from bincodec.autoencoder import QUALITY_FEATURES, Pointwise, quality_features
 
 KEEP_INPUT = 4.0
-"""What the network is shown for keep = 1: with levels in 1/16, keep is then an integer 0..64 (DESIGN §5)."""
+"""What the network is shown for keep = 1: levels in 1/16 and keep in 1/64 are then integers of one scale
+(DESIGN §5)."""
 
 LOG_SCALE_LOWEST = -4.0
 LOG_SCALE_STEP = 0.125

@@ -15,8 +15,9 @@ from bincodec import bernoulli, coding
 from bincodec.architecture import QUALITIES, Architecture
 from bincodec.bitstream.errors import Unsupported, WrongModel
 from bincodec.code import BinaryCode, Levels
-from bincodec.integer import EVIDENCE_STEPS, KEEP_KNOWN
+from bincodec.integer import evidence_bits
 from bincodec.order import Pass
+from bincodec.prior import KEEP_INPUT
 from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.weights import read_weights
 
@@ -60,7 +61,8 @@ class FloatPrior:
         """Location and log-scale in levels, float32 (units of `layer`, sites), from the integer evidence."""
         units = self.architecture.units
         shown = evidence.float().permute(2, 0, 1)[None]
-        centred, keep = shown[:, :units] / EVIDENCE_STEPS, shown[:, units:] / KEEP_KNOWN
+        steps = 2.0 ** evidence_bits(self.architecture)
+        centred, keep = shown[:, :units] / steps, shown[:, units:] / (steps * KEEP_INPUT)
         at = torch.tensor([quality / (QUALITIES - 1)])
         mu, log_scale = self.objective.prior(centred, keep, at)
         part = self.architecture.units_of(layer)

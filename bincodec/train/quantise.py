@@ -18,9 +18,7 @@ from bincodec.architecture import QUALITIES, Architecture
 from bincodec.autoencoder import Pointwise, quality_features
 from bincodec.integer import (
     ACTIVATION_LIMIT,
-    EVIDENCE_STEPS,
     EXACT_LIMIT,
-    KEEP_KNOWN,
     MU_BITS,
     SCALE_BITS,
     SCALE_OFFSET,
@@ -30,10 +28,9 @@ from bincodec.integer import (
     IntegerNetwork,
     Layer,
 )
-from bincodec.prior import Prior, PriorBlock, with_nothing
+from bincodec.prior import KEEP_INPUT, Prior, PriorBlock, with_nothing
 from bincodec.units import straight_through
 
-_EVIDENCE_BITS = int(math.log2(EVIDENCE_STEPS))
 _HIGHEST_EXPONENT = 14
 _QUANTILE = 0.9999
 """Activations beyond this share are clipped: one outlier must not cost everything else a bit."""
@@ -48,9 +45,8 @@ class QuantisedPrior(nn.Module):
     def __init__(self, prior: Prior, architecture: Architecture, ranges: dict[str, float]) -> None:
         super().__init__()
         self.prior = prior
-        counts = torch.tensor(architecture.layer_units)
-        per_unit = torch.repeat_interleave(torch.tensor(architecture.maximum_level), counts)
-        self.register_buffer("limits", integer.mu_limit(per_unit), persistent=False)
+        self.register_buffer("limits", integer.mu_limits(architecture), persistent=False)
+        self._evidence_bits = integer.evidence_bits(architecture)
         self._exponents = self._choose_exponents(ranges, integer.largest_evidence(architecture))
 
     def _choose_exponents(self, ranges: dict[str, float], stem_inputs: Tensor) -> dict[str, Tensor | int]:
@@ -84,7 +80,7 @@ class QuantisedPrior(nn.Module):
         """As `Prior.forward`, with every rounding and clamp of the integer network."""
         with torch.autocast(evidence.device.type, enabled=False):
             network = self.integers(quality.float())
-            shown = torch.cat([EVIDENCE_STEPS * evidence.float(), KEEP_KNOWN * keep.float()], 1)
+            shown = 2**self._evidence_bits * torch.cat([evidence.float(), KEEP_INPUT * keep.float()], 1)
             shown = straight_through(torch.floor(shown + 0.5), shown).permute(0, 2, 3, 1)
             rows = torch.arange(len(quality), device=quality.device)
             x = integer.stream(network, shown, rows, label, direct=True, floor=_floor)
@@ -100,7 +96,7 @@ class QuantisedPrior(nn.Module):
         features = quality_features(quality)
         e, prior = self._exponents, self.prior
         stem_bias = _bias(prior.stem) + prior.stem_quality(features)
-        stem = self._layer("stem", prior.stem.weight, stem_bias, _EVIDENCE_BITS, e["stream"])
+        stem = self._layer("stem", prior.stem.weight, stem_bias, self._evidence_bits, e["stream"])
         blocks = []
         for i, block in enumerate(self._blocks()):
             entered, mixed, expanded = (e[f"blocks.{i}.{part}"] for part in ("enter", "mixed", "expanded"))
@@ -118,7 +114,9 @@ class QuantisedPrior(nn.Module):
         if prior.stem_class is not None and prior.head_class is not None:
             rows = torch.arange(len(prior.stem_class) + 1, device=quality.device)
             classes = (
-                self._sums("stem", torch.as_tensor(with_nothing(prior.stem_class, rows)), _EVIDENCE_BITS),
+                self._sums(
+                    "stem", torch.as_tensor(with_nothing(prior.stem_class, rows)), self._evidence_bits
+                ),
                 self._sums("head", torch.as_tensor(with_nothing(prior.head_class, rows)), e["head"]),
             )
         return IntegerNetwork(stem, tuple(blocks), int(e["stream"]) - int(e["head"]), head, classes)

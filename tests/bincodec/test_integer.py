@@ -16,7 +16,7 @@ from bincodec import exact, models
 from bincodec.architecture import QUALITIES, Architecture
 from bincodec.autoencoder import Autoencoder
 from bincodec.bitstream.errors import Unsupported
-from bincodec.bitstream.probability import TABLES_SHA256
+from bincodec.bitstream.probability import REACH, TABLES_SHA256
 from bincodec.exact import IntegerPrior, Kernel
 from bincodec.integer import (
     ACTIVATION_LIMIT,
@@ -27,11 +27,14 @@ from bincodec.integer import (
     IntegerNetwork,
     Layer,
     check_bounds,
+    evidence_bits,
     evidence_from,
     fingerprint,
+    keep_shown,
+    mu_limits,
     requantise,
 )
-from bincodec.prior import Prior
+from bincodec.prior import KEEP_INPUT, Prior
 from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=200)
@@ -91,7 +94,8 @@ def random_evidence(architecture: Architecture, height: int, width: int, seed: i
     levels = (uniform * (by_unit + 1)).floor().long()
     keep = torch.randint(0, KEEP_KNOWN + 1, (height, width, architecture.layers), generator=generator)
     unit_keep = torch.repeat_interleave(keep, counts, dim=2)
-    return torch.cat([evidence_from(2 * levels - by_unit, unit_keep), keep], 2)
+    bits = evidence_bits(architecture)
+    return torch.cat([evidence_from(2 * levels - by_unit, unit_keep, bits), keep_shown(keep, bits)], 2)
 
 
 def saturated_evidence(architecture: Architecture, height: int, width: int, seed: int) -> Tensor:
@@ -101,7 +105,8 @@ def saturated_evidence(architecture: Architecture, height: int, width: int, seed
     )
     sign = 2 * torch.randint(0, 2, (height, width, len(tops)), generator=torch.manual_seed(seed)) - 1
     known = torch.full((height, width, architecture.layers), KEEP_KNOWN)
-    return torch.cat([evidence_from(sign * tops, torch.tensor(KEEP_KNOWN)), known], 2)
+    bits = evidence_bits(architecture)
+    return torch.cat([evidence_from(sign * tops, torch.tensor(KEEP_KNOWN), bits), keep_shown(known, bits)], 2)
 
 
 def predictions(prior: IntegerPrior, evidence: Tensor, quality: int) -> list[Tensor]:
@@ -241,15 +246,32 @@ def test_requantise_shifts_each_channel_by_its_own() -> None:
 @given(st.integers(0, 64), st.integers(1, 62), st.integers(0, 62))
 def test_evidence_is_rounded_to_sixteenths_of_a_level(keep: int, maximum: int, level: int) -> None:
     twice = 2 * min(level, maximum) - maximum
-    found = evidence_from(torch.tensor(twice), torch.tensor(keep))
+    found = evidence_from(torch.tensor(twice), torch.tensor(keep), 4)
     assert found.item() == (keep * twice + 4) // 8
     assert abs(found.item() / 16 - keep / 64 * twice / 2) <= 1 / 32
 
 
 def test_hidden_evidence_is_zero_and_known_evidence_exact() -> None:
     twice = torch.arange(-62, 63)
-    assert not evidence_from(twice, torch.tensor(0)).any()
-    assert torch.equal(evidence_from(twice, torch.tensor(KEEP_KNOWN)), 8 * twice)
+    assert not evidence_from(twice, torch.tensor(0), 4).any()
+    assert torch.equal(evidence_from(twice, torch.tensor(KEEP_KNOWN), 4), 8 * twice)
+
+
+def test_single_bits_may_be_as_sure_as_any_level() -> None:
+    assert mu_limits(WIDE).tolist() == [32 * 64] * 2 + [32 * 7] * 5
+    single = dataclasses.replace(WIDE, maximum_level=(1, 1))
+    # As far as the tables go, so that mu / scale can be any log-odds.
+    assert mu_limits(single).tolist() == [REACH] * 7
+
+
+def test_single_bits_are_shown_at_every_keep() -> None:
+    bits = evidence_bits(dataclasses.replace(WIDE, maximum_level=(1, 1)))
+    assert bits > evidence_bits(WIDE) == 4
+    keep = torch.arange(KEEP_KNOWN + 1)
+    for twice in (-1, 1):
+        shown = evidence_from(torch.tensor(twice), keep, bits)
+        assert torch.equal(shown / 2.0**bits, twice / 2 * keep / KEEP_KNOWN)
+    assert torch.equal(keep_shown(keep, bits) / 2.0**bits, KEEP_INPUT * keep / KEEP_KNOWN)
 
 
 # --- bounds -----------------------------------------------------------------------------------------------
