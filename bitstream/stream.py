@@ -1,8 +1,8 @@
 """Layers in, file out, and back (FORMAT, "Chunks" and "Strictness").
 
-The reader writes the file again as it reads, with the writer's own code, and requires every chunk to come out
-as it was. So whatever the writer's rules are, a file that breaks one is refused, and for every file that is
-accepted packing what was unpacked gives the same bytes.
+The reader writes the file again as it reads, with the writer's own code but in the file's groups of layers,
+and requires every chunk to come out as it was. So a file that breaks a rule is refused, and packing what was
+unpacked from a file of the same grouping gives the same bytes.
 """
 
 import zlib
@@ -19,7 +19,8 @@ from bincodec.bitstream.probability import Integers
 from bincodec.bitstream.raw import Pass, RawDecoder, pack_raw, raw_size
 
 CHUNK_BYTES = 2048
-"""A layer ends its chunk from this coded size on; what surrounds a payload then stays below 0.7 % of it."""
+"""A file's n-th chunk ends with the layer that brings its coded size to n times this: a picture is there
+early, and what surrounds a payload stays in proportion to what came before it (FORMAT, "Overhead")."""
 
 
 class LayerWriter:
@@ -39,16 +40,18 @@ class LayerWriter:
         encode_levels(self._encoder, levels, mu, scale, maximum)
         self._passes.append((levels.copy(), maximum))
 
-    def end_layer(self, levels: Levels) -> None:
-        """Note that a layer's passes are complete; `levels` holds them all, uint8 (units, rows, columns)."""
+    def end_layer(self, levels: Levels, *, ends_chunk: bool | None = None) -> None:
+        """Note that a layer's passes are complete; `levels` holds them all, uint8 (units, rows, columns).
+
+        Whether its chunk ends here is the writer's to choose (None), or it is known from a file.
+        """
         if levels.dtype != np.uint8:
             msg = f"levels are {levels.dtype}, not uint8"
             raise ValueError(msg)
         self.bits_crc = zlib.crc32(levels.tobytes(), self.bits_crc)
         self._layers += 1
         self._grouped += 1
-        last = self._layers == self.header.layers
-        if last or self._grouped == MOST_GROUPED or self._encoder.size >= CHUNK_BYTES:
+        if self._is_enough() if ends_chunk is None else ends_chunk:
             self.chunks.append(self._chunk())
             self._open()
 
@@ -65,6 +68,11 @@ class LayerWriter:
         self._encoder = BitEncoder()
         self._passes: list[Pass] = []
         self._grouped = 0
+
+    def _is_enough(self) -> bool:
+        if self._layers == self.header.layers or self._grouped == MOST_GROUPED:
+            return True
+        return self._encoder.size >= CHUNK_BYTES * (len(self.chunks) + 1)
 
     def _chunk(self) -> Chunk:
         coded = self._encoder.finish()
@@ -105,14 +113,14 @@ class LayerReader:
             BitsMismatch: if the levels are not those that were written.
             Corrupt: if they are, but a writer would have stored them differently.
         """
-        self._again.end_layer(levels)
         self._layers_left -= 1
+        self._again.end_layer(levels, ends_chunk=not self._layers_left)
         if self._layers_left:
             return
         if self._again.bits_crc != self._chunk.bits_crc:
             msg = f"decoded levels have CRC {self._again.bits_crc:#010x}, not {self._chunk.bits_crc:#010x}"
             raise BitsMismatch(msg)
-        if self._again.chunks[self._checked :] != [self._chunk]:
+        if self._again.chunks[-1] != self._chunk:
             msg = f"chunk of {len(self._chunk.payload)} bytes is not the one that its levels make"
             raise Corrupt(msg)
 
@@ -123,7 +131,6 @@ class LayerReader:
             raise Truncated(msg)
         self._chunk = chunk
         self._layers_left = chunk.layers
-        self._checked = len(self._again.chunks)
         if chunk.raw:
             self._raw = RawDecoder(chunk.payload)
         else:

@@ -120,7 +120,7 @@ def mixed() -> Toy:
     return make_toy(
         make_layer((2, 6, 8), 62, 24),
         make_layer((24, 20, 24), 14, 26, seed=1),
-        make_layer((24, 20, 24), 6, 28, seed=2),
+        make_layer((60, 20, 24), 6, 28, seed=2),
         make_layer((4, 20, 24), 3, 8, seed=3, surprise=40.0),
     )
 

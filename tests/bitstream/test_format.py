@@ -79,7 +79,7 @@ def test_example_lists_the_decisions(columns: list[np.ndarray]) -> None:
         f"Version **{header.VERSION[0]}.{header.VERSION[1]}, a draft**",
         " ".join(f"{byte:02X}" for byte in header.MAGIC),
         f"{header.HEADER_BYTES} bytes:",
-        f"payload has reached {stream.CHUNK_BYTES} bytes",
+        f"payload of n · {stream.CHUNK_BYTES} bytes or more",
         f"| J | {MOST_LEVELS} |",
         f"| layers | {header.MOST_LAYERS} |",
         f"| layers in a chunk | {container.MOST_GROUPED} |",
