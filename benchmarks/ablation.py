@@ -1,64 +1,180 @@
 """Short runs of one configuration with one thing changed each, and what each change costs.
 
     python benchmarks/ablation.py CONFIG OUT --steps 400 --photos PHOTOS --valid VALID [--only NAME]...
+    python benchmarks/ablation.py CONFIG OUT --photos PHOTOS --valid VALID --time
 
-Every run starts from scratch and makes as many steps on one thread. The table gives seconds a step, and
-BD-rate against `base`, by bits that the float prior estimates on the validation photos plus what a file adds.
-A run whose folder is finished is not repeated, so several processes may share the work by --only.
+Every run starts from scratch on one thread. The table gives multiply-adds of a decoded pixel (decoder, and
+all passes of the prior), the ceiling of raw bits, and BD-rate against `base`, by bits that the float prior
+estimates on the validation photos plus what a file adds. A run whose folder is finished is not repeated, so
+several processes may share the work by --only. `--time` measures processor seconds a step and trains nothing.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ablation_networks as networks
+import numpy as np
 import torch
 
+from bincodec.architecture import STRIDE
 from bincodec.eval.curves import NotComparable, bd_rate
-from bincodec.train.loop import Stretch, run
+from bincodec.eval.networks import multiply_adds
+from bincodec.train.data import CropSampler, read_photos
+from bincodec.train.loop import VALIDATION_QUALITIES, Stretch, read_sampler, train_stretch
+from bincodec.train.objective import Objective
+from bincodec.train.principal import start_from_components
 from bincodec.train.settings import RunSettings, read_settings, with_data
+from bincodec.train.trainer import Trainer
+from bincodec.train.validate import validate
 
 FILE_BITS_PER_PIXEL = 0.002
 """About 96 bytes in a Kodak photo."""
 
-VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
-    "base": {},
-    "random start": {"optimiser": {"start": "random", "rate_ramp_share": 0.35}},
-    "path at Adam's full rate": {"optimiser": {"path_rate": 2e-3}},
-    "price at a tenth at first, for 35 %": {"optimiser": {"rate_ramp_share": 0.35}},
-    "J = 1": {"architecture": {"maximum_level": (1, 1, 1, 1, 1)}},
-    "J = 2": {"architecture": {"maximum_level": (2, 2, 2, 2, 2)}},
-    "J = 6": {"architecture": {"maximum_level": (6, 6, 6, 6, 6)}},
-    "J = 14": {"architecture": {"maximum_level": (14, 14, 14, 14, 14)}},
-    "128 units": {
-        "architecture": {
-            "layer_units": (8, 16, 40, 64),
-            "maximum_level": (126, 126, 62, 30),
-            "layer_phases": (4, 2, 2, 2),
+SHOWN = (0, 50, 100)
+"""Qualities whose rate and PSNR stand in the table."""
+
+WARM_STEPS, TIMED_STEPS = 3, 12
+SIDE = 256
+"""Of the picture whose multiply-adds are counted."""
+
+
+def plain(settings: RunSettings) -> Objective:
+    """The codec's own."""
+    return Objective(settings.architecture, settings.objective)
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """Settings that are changed, by table, and what is trained.
+
+    Several `objectives` learn one after another, each for its part of the steps, from the weights of the one
+    before. `share` of the steps are made: fewer where a step takes longer and times are to be equal.
+    """
+
+    changes: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    objectives: tuple[Callable[[RunSettings], Objective], ...] = (plain,)
+    start: Callable[[Objective, CropSampler, np.random.Generator], None] = start_from_components
+    prices: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+    share: float = 1.0
+
+    def settings(self, base: RunSettings) -> RunSettings:
+        """The base's with the fields replaced."""
+        tables = {
+            name: dataclasses.replace(getattr(base, name), **fields) for name, fields in self.changes.items()
         }
-    },
-    "192 units": {"architecture": {"layer_units": (8, 16, 40, 64, 64)}},
-    "5 passes: no phases": {"architecture": {"layer_phases": (1, 1, 1, 1, 1)}},
-    "10 passes: checkerboards": {"architecture": {"layer_phases": (2, 2, 2, 2, 2)}},
-    "16 passes: quadtrees first": {"architecture": {"layer_phases": (4, 4, 4, 2, 2)}},
-    "4 passes: one layer, quadtree": {
-        "architecture": {"layer_units": (256,), "maximum_level": (126,), "layer_phases": (4,)}
-    },
-    "prior of width 128": {"architecture": {"prior_width": 128}},
-    "prior of 3 blocks": {"architecture": {"prior_blocks": 3}},
-    "autoencoder of 2 + 2 blocks": {"architecture": {"blocks_8": 2, "blocks_16": 2}},
-    "autoencoder of 1 + 5 blocks": {"architecture": {"blocks_8": 1, "blocks_16": 5}},
-    "8 crops of 192": {"data": {"batch": 8, "crop": 192}},
+        return dataclasses.replace(base, **tables)
+
+
+def architecture(**fields: Any) -> Variant:
+    """Another architecture, trained as the codec's own."""
+    return Variant({"architecture": fields})
+
+
+def at_stride_8(prior_width: int) -> Variant:
+    """A quarter of the units at four times the sites; blocks for as many multiply-adds as at stride 16."""
+    units = {"layer_units": (2, 4, 10, 16, 32), "blocks_8": 5, "prior_width": prior_width}
+    return Variant({"architecture": units}, (networks.StrideEight,), networks.start_at_8)
+
+
+VARIANTS: dict[str, Variant] = {
+    "base": Variant(),
+    "random start": Variant({"optimiser": {"start": "random", "rate_ramp_share": 0.35}}),
+    "path at Adam's full rate": Variant({"optimiser": {"path_rate": 2e-3}}),
+    "price at a tenth at first, for 35 %": Variant({"optimiser": {"rate_ramp_share": 0.35}}),
+    "J = 1": architecture(maximum_level=(1, 1, 1, 1, 1)),
+    "J = 2": architecture(maximum_level=(2, 2, 2, 2, 2)),
+    "J = 6": architecture(maximum_level=(6, 6, 6, 6, 6)),
+    "J = 14": architecture(maximum_level=(14, 14, 14, 14, 14)),
+    "128 units": architecture(
+        layer_units=(8, 16, 40, 64), maximum_level=(126, 126, 62, 30), layer_phases=(4, 2, 2, 2)
+    ),
+    "192 units": architecture(layer_units=(8, 16, 40, 64, 64)),
+    "stride 8, 64 units": at_stride_8(prior_width=104),
+    "stride 8, 64 units, prior of width 192": at_stride_8(prior_width=192),
+    "5 passes: no phases": architecture(layer_phases=(1, 1, 1, 1, 1)),
+    "10 passes: checkerboards": architecture(layer_phases=(2, 2, 2, 2, 2)),
+    "16 passes: quadtrees first": architecture(layer_phases=(4, 4, 4, 2, 2)),
+    "4 passes: one layer, quadtree": architecture(
+        layer_units=(256,), maximum_level=(126,), layer_phases=(4,)
+    ),
+    "mixtures of two logistics": Variant(
+        objectives=(networks.with_mixtures,), prices=networks.mixture_prices
+    ),
+    "two stages": Variant(objectives=(networks.RateWithoutContext, networks.prior_alone)),
+    "three passes a crop": Variant(objectives=(networks.RateFromDraws,)),
+    "three passes a crop, equal time": Variant(objectives=(networks.RateFromDraws,), share=0.78),
+    "all layers at a phase each, equal time": Variant(objectives=(networks.RateFromAllLayers,), share=0.65),
+    "prior of width 128": architecture(prior_width=128),
+    "prior of 3 blocks": architecture(prior_blocks=3),
+    "autoencoder of 2 + 2 blocks": architecture(blocks_8=2, blocks_16=2),
+    "autoencoder of 1 + 5 blocks": architecture(blocks_8=1, blocks_16=5),
+    "8 crops of 192": Variant({"data": {"batch": 8, "crop": 192}}),
 }
 
 
-def changed(settings: RunSettings, changes: dict[str, dict[str, Any]]) -> RunSettings:
-    """The settings with fields of their tables replaced."""
-    tables = {
-        name: dataclasses.replace(getattr(settings, name), **fields) for name, fields in changes.items()
+def begin(variant: Variant, settings: RunSettings, sampler: CropSampler, stage: int = 0) -> Objective:
+    """The networks of a stage before their first step."""
+    torch.manual_seed(settings.data.seed)
+    objective = variant.objectives[stage](settings)
+    if settings.optimiser.start == "components":
+        variant.start(objective, sampler, np.random.default_rng(settings.data.seed))
+    return objective
+
+
+def train(variant: Variant, base: RunSettings, folder: Path, steps: int) -> None:
+    """Make a variant's steps, and write its validation curve as the last line of its log."""
+    settings, stages = variant.settings(base), len(variant.objectives)
+    rates = settings.optimiser
+    rates = dataclasses.replace(rates, warmup_steps=rates.warmup_steps // stages)
+    settings = dataclasses.replace(settings, optimiser=rates)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "log.jsonl").unlink(missing_ok=True)
+    sampler, _ = read_sampler(settings)
+    weights = folder / "weights.safetensors"
+    with variant.prices():
+        for stage in range(stages):
+            objective = begin(variant, settings, sampler, stage)
+            trainer = Trainer(settings, folder, torch.device("cpu"), objective)
+            if stage:
+                trainer.start_from(weights)
+            stretch = Stretch(steps=round(variant.share * steps / stages))
+            train_stretch(trainer, sampler, stretch, resumable=False)
+            trainer.save_weights()
+        with trainer.averaged() as averaged:
+            points = validate(averaged, read_photos(settings.data.valid), VALIDATION_QUALITIES)
+    parts = [*trainer.history, trainer.summary()]
+    row = {
+        **trainer.summary(),
+        "steps": sum(part["steps"] for part in parts),
+        "seconds": sum(part["seconds"] for part in parts),
+        "validation": [dataclasses.asdict(point) for point in points],
     }
-    return dataclasses.replace(settings, **tables)
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(row) + "\n")
+
+
+def seconds_a_step(variant: Variant, base: RunSettings, folder: Path) -> list[float]:
+    """Processor seconds of a step in each stage; nothing that is trained is kept."""
+    settings = variant.settings(base)
+    sampler, _ = read_sampler(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    result = []
+    with variant.prices():
+        for stage in range(len(variant.objectives)):
+            objective = begin(variant, settings, sampler, stage)
+            trainer = Trainer(settings, folder, torch.device("cpu"), objective)
+            marks = []
+            for steps in (WARM_STEPS, WARM_STEPS + TIMED_STEPS):
+                train_stretch(trainer, sampler, Stretch(steps=steps), resumable=False)
+                marks.append(time.process_time())
+            result.append((marks[1] - marks[0]) / TIMED_STEPS)
+    return result
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
@@ -70,23 +186,51 @@ def finished(folder: Path) -> dict[str, Any] | None:
     return last if "validation" in last else None
 
 
+@torch.no_grad()
+def decoded_pixel(variant: Variant, base: RunSettings) -> tuple[float, float, float]:
+    """Raw bits of a pixel, and thousand multiply-adds: of the decoder, and of all passes of the prior."""
+    shape = variant.settings(base).architecture
+    objective = variant.objectives[-1](variant.settings(base))
+    quality, pixels = torch.zeros(1), SIDE**2
+    value = objective.autoencoder.analyse(torch.zeros(1, 3, SIDE, SIDE), quality)
+    sites = value[0, 0].numel()
+    keep = torch.zeros(1, shape.layers, *value.shape[2:])
+    decoder = multiply_adds(lambda: objective.autoencoder.synthesise(value, quality))
+    whole = multiply_adds(lambda: objective.prior(value, keep, quality))
+    # A pass asks the head for its own units at its own sites, so that all passes run it once.
+    heads = (weight for name, weight in objective.prior.named_parameters() if name.startswith("head"))
+    head = sites * sum(weight.numel() for weight in heads if weight.shape[-1] == shape.prior_width)
+    prior = sum(shape.layer_phases) * (whole - head) + head
+    return shape.raw_bits_per_pixel * STRIDE**2 * sites / pixels, decoder / pixels / 1e3, prior / pixels / 1e3
+
+
 def curve(row: dict[str, Any]) -> list[tuple[float, float]]:
     """Estimated bits per pixel and PSNR."""
     return [(point["bits_per_pixel"] + FILE_BITS_PER_PIXEL, point["psnr"]) for point in row["validation"]]
 
 
-def line(name: str, row: dict[str, Any], base: dict[str, Any]) -> str:
+def line(name: str, row: dict[str, Any], base: dict[str, Any], settings: RunSettings, times: Path) -> str:
     """One row of the table, in Markdown."""
     points = curve(row)
     try:
         rate = bd_rate(curve(base), points)
-        percent = f"{rate.percent:+.1f} %"
-        span = f"{rate.low:.1f}-{rate.high:.1f}"
+        percent, span = f"{rate.percent:+.1f} %", f"{rate.low:.1f}-{rate.high:.1f}"
     except NotComparable as reason:
         percent, span = "none", str(reason)
-    reach = f"{points[0][0]:.3f}-{points[-1][0]:.3f}"
-    seconds = f"{row['seconds'] / row['steps']:.2f}"
-    return f"| {name} | {seconds} | {reach} | {points[-1][1]:.2f} | {percent} | {span} |"
+    ceiling, decoder, prior = decoded_pixel(VARIANTS[name], settings)
+    seconds = " + ".join(f"{s:.2f}" for s in json.loads(times.read_text())) if times.exists() else "-"
+    shown = [points[VALIDATION_QUALITIES.index(quality)] for quality in SHOWN]
+    cells = [
+        name,
+        str(row["steps"]),
+        seconds,
+        f"{decoder:.1f} + {prior:.1f}",
+        f"{ceiling:.2f}",
+        *(f"{bits:.3f} / {psnr:.1f}" for bits, psnr in shown),
+        percent,
+        span,
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -100,22 +244,31 @@ def main() -> None:
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--valid", type=Path)
     parser.add_argument("--only", action="append", choices=list(VARIANTS))
+    parser.add_argument("--time", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     settings = with_data(read_settings(chosen.config), photos=chosen.photos, valid=chosen.valid)
+    folders = {name: chosen.out / name.replace(" ", "-").replace("/", "-") for name in VARIANTS}
     for name in chosen.only or VARIANTS:
-        folder = chosen.out / name.replace(" ", "-").replace("/", "-")
-        if finished(folder) is None:
-            run(changed(settings, VARIANTS[name]), folder, Stretch(steps=chosen.steps))
-    rows = {name: finished(chosen.out / name.replace(" ", "-").replace("/", "-")) for name in VARIANTS}
+        times = folders[name] / "seconds.json"
+        if chosen.time and not times.exists():
+            seconds = seconds_a_step(VARIANTS[name], settings, folders[name])
+            times.write_text(json.dumps(seconds), encoding="utf-8")
+        elif not chosen.time and finished(folders[name]) is None:
+            train(VARIANTS[name], settings, folders[name], chosen.steps)
+    rows = {name: finished(folder) for name, folder in folders.items()}
     base = rows["base"]
     if base is None:
         return
-    print("| change | seconds a step | bits per pixel | highest PSNR, dB | BD-rate against base | over, dB |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    qualities = " | ".join(f"quality {quality}: bits per pixel / dB" for quality in SHOWN)
+    print(
+        "| change | steps | seconds a step | decoder + prior, kMAC a pixel | raw ceiling, bits per pixel |"
+        f" {qualities} | BD-rate against base | over, dB |"
+    )
+    print("| --- |" + 9 * " ---: |")
     for name, row in rows.items():
         if row is not None:
-            print(line(name, row, base))
+            print(line(name, row, base, settings, folders[name] / "seconds.json"))
 
 
 if __name__ == "__main__":

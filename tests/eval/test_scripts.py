@@ -1,5 +1,6 @@
 """The scripts around the package run, and show what they say they show."""
 
+import hashlib
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -61,3 +62,55 @@ def test_difficult_content_stays_within_its_bound(
     assert [row.split("|")[2].strip() for row in rows] == ["0", "50", "100"]
     assert not any("over" in row for row in rows)
     assert {row.count("|") for row in rows} == {line.count("|") for line in difficult.HEAD}
+
+
+def test_sampling_is_timed_and_its_codes_named(
+    tiny: Path,
+    bits_model: Path,
+    codec: bincodec.Codec,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sampling = script("benchmarks/sampling.py", monkeypatch)
+    sampling.main(["--small", str(bits_model), "--large", str(tiny), "--side", "50", "--runs", "1"])
+    head, _, *rows = capsys.readouterr().out.splitlines()
+    assert {row.count("|") for row in rows} == {head.count("|")}
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert [row[0] for row in cells] == [
+        "16 of 48 x 32, steps 16, sampler noise",
+        "16 of 48 x 32, steps 16, sampler noise, label cat, guidance 1.0",
+        "1 of 50 x 50",
+    ]
+    digest = hashlib.sha256(codec.sample(size=(50, 50))[0].digest().encode()).hexdigest()
+    assert cells[2][4] == digest[:16]
+
+
+def test_upscaling_measures_detail(codec: bincodec.Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    upscaling = script("benchmarks/upscaling.py", monkeypatch)
+    original = upscaling.of_even_sides(upscaling.skimage.data.chelsea()[100:165], 96)
+    assert original.shape == (64, 96, 3)
+    ways = dict(upscaling.ways(codec, 80))
+    layers = codec.model.card.architecture.layers
+    assert len(ways) == 5 + (layers - 1) * (4 + len(upscaling.TEMPERATURES)) + len(upscaling.STRENGTHS)
+    big = upscaling.enlarged(original)
+    for way in ways.values():
+        found = way(original, big)
+        assert (found.shape, found.dtype) == (original.shape, np.uint8)
+
+    def numbers(way: object) -> list[float]:
+        return [float(cell) for cell in upscaling.line("way", way, [original]).split("|")[2:-1]]
+
+    assert numbers(lambda original, big: original)[1:] == [1.0, 1.0]
+    bicubic, corrected = numbers(ways["bicubic"]), numbers(ways["bicubic, corrected"])
+    assert bicubic[0] < corrected[0]
+    assert bicubic[1] < corrected[1] < 1
+
+    def halved(pixels: np.ndarray) -> np.ndarray:
+        return upscaling.resized(pixels, 48, 32, upscaling.BICUBIC).astype(float)
+
+    # That is what correcting is for.
+    errors = [
+        np.abs(halved(ways[name](original, big)) - halved(original)).mean()
+        for name in ("bicubic", "bicubic, corrected")
+    ]
+    assert errors[1] < 0.2 * errors[0]
