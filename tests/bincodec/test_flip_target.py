@@ -8,7 +8,7 @@ import torch
 
 from bincodec import generate
 from bincodec.architecture import Architecture
-from bincodec.integer import KEEP_KNOWN, MU_BITS, SCALE_OFFSET
+from bincodec.integer import KEEP_KNOWN, MU_BITS, SCALE_OFFSET, evidence_bits, keep_shown
 
 LAW = np.array([[0.42, 0.05], [0.18, 0.35]])
 """P(first bit, second bit) at every site, each site by itself."""
@@ -27,7 +27,8 @@ class Perfect:
         self, evidence: torch.Tensor, quality: int, layer: int | None, sites: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         rows = evidence.reshape(-1, 3).numpy()[sites.numpy()]
-        seen, keep = (rows[:, :2] > 0).astype(int), rows[:, 2] / KEEP_KNOWN
+        known = int(keep_shown(torch.tensor(KEEP_KNOWN), evidence_bits(self.architecture)))
+        seen, keep = (rows[:, :2] > 0).astype(int), rows[:, 2] / known
         log_odds = np.stack([cavity(LAW, seen[:, 1], keep), cavity(LAW.T, seen[:, 0], keep)])
         if self.says == "flip":
             noisy = (keep > 0) & (keep < 1)

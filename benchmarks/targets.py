@@ -1,0 +1,197 @@
+"""What the prior is asked for: the value of a noisy bit, or whether it was flipped (the paper's choice).
+
+    python benchmarks/targets.py CONFIG WEIGHTS OUT --steps 1500 [--finish-steps 80] [--without-own-evidence]
+
+From one autoencoder, that of WEIGHTS (a run's weights.safetensors), which stays as it is, every variant
+trains a fresh prior with the same seed, batches, crops and steps, one thread. The table gives its
+cross-entropy on the validation pictures, and the mean difference to `value` with its standard error over
+pictures. With --finish-steps each becomes a model file OUT/TARGET/TARGET.safetensors, from which
+`bincodec sample` draws.
+
+The prior gives a bit's odds from all *other* evidence, and the bit's own, log((1 + k) / (1 - k)), is added
+exactly. A network that has to tell the odds from everything must learn that term as well, and there a flip
+may be the easier target. --without-own-evidence trains such networks too, for each target.
+
+A variant that is finished is not repeated.
+"""
+
+import argparse
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bincodec import bernoulli
+from bincodec.train.data import Labelled, read_labelled, read_photos
+from bincodec.train.finish import finish
+from bincodec.train.loop import Stretch, read_sampler, train_stretch
+from bincodec.train.objective import Objective
+from bincodec.train.settings import RunSettings, read_settings, with_data
+from bincodec.train.trainer import Trainer
+from bincodec.train.validate import layer_bits
+from bincodec.train.weights import load_into, read_weights
+
+KEEPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
+QUALITY = 0.5
+CODED_PICTURES = 128
+"""The coding order is priced picture by picture: that many are enough."""
+
+_BATCH = 64
+
+
+class WithOwn(nn.Module):
+    """A network that tells a noisy bit's odds from everything, seen as one that tells them from all else.
+
+    What the objective adds as the bit's own evidence is taken off first, so what comes out of the objective
+    is what the network said.
+    """
+
+    def __init__(self, prior: nn.Module, unit_layer: Tensor, target: str) -> None:
+        super().__init__()
+        self.prior = prior
+        self.unit_layer = unit_layer
+        self.flip = target == "flip"
+
+    def forward(
+        self, evidence: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `Prior.forward`."""
+        mu, log_scale = self.prior(evidence, keep, quality, label)
+        kept = keep[:, self.unit_layer]
+        noisy = (kept > 0) & (kept < 1)
+        own = torch.log1p(2 * kept / (1 - kept).clamp(min=1e-6)) * torch.exp(log_scale)
+        sign = torch.ones_like(mu) if self.flip else -evidence.sign()
+        return torch.where(noisy, mu + sign * own, mu), log_scale
+
+
+def fresh(settings: RunSettings, weights: Path, *, own: bool) -> Objective:
+    """The autoencoder of `weights` and a prior that knows nothing, the same one for every target."""
+    torch.manual_seed(settings.data.seed)
+    objective = Objective(settings.architecture, settings.objective)
+    tensors, _ = read_weights(weights)
+    autoencoder = {name: value for name, value in tensors.items() if name.startswith("autoencoder.")}
+    load_into(objective, {**objective.state_dict(), **autoencoder}, weights)
+    if own:
+        objective.prior = WithOwn(objective.prior, objective.unit_layer, settings.architecture.target)
+    return objective
+
+
+def train(settings: RunSettings, weights: Path, folder: Path, steps: int, *, own: bool) -> Objective:
+    """A trained prior with its averaged weights, from `folder` if it was finished there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    objective = fresh(settings, weights, own=own)
+    trainer = Trainer(settings, folder, torch.device("cpu"), objective)
+    finished = folder / "weights.safetensors"
+    if not finished.exists():
+        trainer.learn_prior_only()
+        train_stretch(trainer, read_sampler(settings)[0], Stretch(steps=steps), resumable=False)
+        trainer.save_weights()
+    load_into(objective, read_weights(finished)[0], finished)
+    return objective.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def noisy_bits(objective: Objective, clean: Tensor, keep: Tensor, label: Tensor | None) -> Tensor:
+    """Bits a site (B,) of centred levels (B, units, h, w) that noise of `keep` (B, layers, h, w) hides.
+
+    Per hidden site: known levels cost nothing and count for nothing.
+    """
+    maximum, unit_keep = objective.autoencoder.maximum, keep[:, objective.unit_layer]
+    noisy = bernoulli.add_noise(clean + maximum / 2, unit_keep, maximum) - maximum / 2
+    mu, log_scale = objective.prior(unit_keep * noisy, keep, torch.full((len(clean),), QUALITY), label)
+    hidden = unit_keep < 1
+    if objective.architecture.target == "flip":
+        flips = bernoulli.flip_to_value(mu, noisy + 0.5)
+        mu = torch.where((unit_keep > 0) & hidden, flips, mu)
+    cost = bernoulli.level_cost(clean, mu, log_scale, maximum)
+    observed = bernoulli.level_cost(noisy, mu, log_scale, maximum)
+    bits = bernoulli.cost_with_own_evidence(cost, observed, clean == noisy, unit_keep, maximum)
+    return clean.shape[1] * (bits * hidden).sum((1, 2, 3)) / hidden.sum((1, 2, 3)).clamp(min=1)
+
+
+@torch.no_grad()
+def measure(objective: Objective, found: Labelled) -> dict[str, Tensor]:
+    """Bits a site by picture, for each state; the noise is the same for every objective."""
+    layers, units = objective.architecture.layers, objective.architecture.units
+    names = [f"noise, k = {keep}" if keep else "nothing known" for keep in KEEPS]
+    parts: dict[str, list[Tensor]] = {name: [] for name in [*names, "half revealed", "coding order"]}
+    for start in range(0, len(found.photos), _BATCH):
+        clean = levels_of(objective, found.photos[start : start + _BATCH])
+        label = torch.tensor(found.labels[start : start + _BATCH]) if objective.architecture.classes else None
+        torch.manual_seed(start)
+        shape = (len(clean), layers, *clean.shape[2:])
+        for name, keep in zip(names, KEEPS, strict=True):
+            parts[name].append(noisy_bits(objective, clean, torch.full(shape, keep), label))
+        half = (torch.rand(shape) < 0.5).float()
+        parts["half revealed"].append(noisy_bits(objective, clean, half, label))
+        quality = torch.full((1,), QUALITY)
+        for levels in clean[: max(0, CODED_PICTURES - start)]:
+            bits = layer_bits(objective, levels[None], quality).sum() * units / levels.numel()
+            parts["coding order"].append(bits[None])
+    return {name: torch.cat(values).double() for name, values in parts.items()}
+
+
+@torch.no_grad()
+def levels_of(objective: Objective, photos: list[Any]) -> Tensor:
+    """Centred hard levels of photos of one size."""
+    image = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).float() / 255
+    model = objective.autoencoder
+    return model.quantise(model.analyse(image, torch.full((len(photos),), QUALITY)))
+
+
+def report(measured: dict[str, dict[str, Tensor]]) -> None:
+    """The table in Markdown."""
+    base = measured["value"]
+    print("| bits a site | " + " | ".join(measured) + " | flip less value |")
+    print("| --- |" + " ---: |" * (len(measured) + 1))
+    for state, own in base.items():
+        cells = [f"{rows[state].mean():.3f}" for rows in measured.values()]
+        apart = measured["flip"][state] - own
+        error = apart.std() / math.sqrt(len(apart))
+        print(f"| {state} | " + " | ".join(cells) + f" | {apart.mean():+.3f} ± {error:.3f} |")
+
+
+def main() -> None:
+    """Train what is missing, then print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", type=Path)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--finish-steps", type=int, default=0)
+    parser.add_argument("--without-own-evidence", action="store_true")
+    parser.add_argument("--photos", type=Path)
+    parser.add_argument("--valid", type=Path)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    settings = with_data(read_settings(chosen.config), photos=chosen.photos, valid=chosen.valid)
+    data = settings.data
+    if settings.architecture.classes:
+        found = read_labelled(data.valid, data.valid_under)
+    else:
+        photos = read_photos(data.valid, data.valid_under)
+        found = Labelled(photos, [0] * len(photos), ())
+    measured = {}
+    for own in (False, True)[: 1 + chosen.without_own_evidence]:
+        for target in ("value", "flip"):
+            name = f"{target}, own evidence learned" if own else target
+            architecture = dataclasses.replace(settings.architecture, target=target)
+            variant = dataclasses.replace(settings, architecture=architecture)
+            folder = chosen.out / name.replace(", ", "-").replace(" ", "-")
+            objective = train(variant, chosen.weights, folder, chosen.steps, own=own)
+            measured[name] = measure(objective, found)
+            weights, model = folder / "weights.safetensors", folder / f"{target}.safetensors"
+            if chosen.finish_steps and not own and not model.exists():
+                stretch = Stretch(steps=chosen.finish_steps)
+                finish(variant, weights, folder, target, stretch, validation_photos=32)
+    report(measured)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""A vector-quantised code (arXiv 1711.00937) with a prior of its own, to compare binary codes with.
+
+Encoder, decoder, prior blocks, loss, noise and sampler are those of the binary model; only the code differs.
+A site holds one index into each of several codebooks instead of bits. With b bits an index and G groups that
+are as many bits a site as a binary model of G b units has. One codebook for a whole site cannot be had: of 64
+bits it would have 2^64 entries, and a picture set of a million sites could not even visit them.
+
+A baseline for measurements: float, slow to draw, and without a file format.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bincodec import bernoulli
+from bincodec.architecture import STRIDE, Architecture
+from bincodec.autoencoder import Pointwise, quality_features
+from bincodec.prior import KEEP_INPUT, PriorBlock, with_nothing
+from bincodec.train import states
+from bincodec.train.objective import Objective, ObjectiveSettings, Terms
+from bincodec.units import straight_through
+
+COMMITMENT = 0.25
+EMA_DECAY = 0.99
+LEAST_USE = 0.1
+"""An entry that fewer rows a batch fall to, on average, is dead and starts anew."""
+
+_LOSS_SCALE = 0.05
+_TOLD = 0.85
+"""As in the binary model's objective."""
+_ALMOST_KNOWN = 0.999
+
+
+@dataclasses.dataclass(frozen=True)
+class Codebooks:
+    """`groups` indices a site, each of `bits` bits."""
+
+    groups: int = 8
+    bits: int = 8
+
+    @property
+    def entries(self) -> int:
+        """Of one codebook."""
+        return 1 << self.bits
+
+    def check(self, architecture: Architecture) -> None:
+        """Raise `ValueError` unless a site has as many bits as in the binary model of `architecture`."""
+        bits = sum(
+            n * math.log2(j + 1)
+            for n, j in zip(architecture.layer_units, architecture.maximum_level, strict=True)
+        )
+        if self.groups * self.bits != bits or architecture.units % self.groups:
+            msg = f"{self.groups} indices of {self.bits} bits are not the {bits:g} bits a site of the model"
+            raise ValueError(msg)
+
+
+class VectorQuantiser(nn.Module):
+    """Nearest entries, codebooks that follow their rows' averages, and new starts for dead entries.
+
+    Channel c of a site belongs to group c modulo `groups`: where channels begin as principal components,
+    every group gets strong ones.
+    """
+
+    codebook: Tensor
+    use: Tensor
+    sums: Tensor
+
+    def __init__(self, codebooks: Codebooks, channels: int) -> None:
+        super().__init__()
+        self.groups = codebooks.groups
+        shape = (codebooks.groups, codebooks.entries, channels // codebooks.groups)
+        self.register_buffer("codebook", torch.zeros(shape))
+        self.register_buffer("sums", torch.zeros(shape))
+        # Nothing is in use yet: the first batch starts every entry.
+        self.register_buffer("use", torch.zeros(shape[:2]))
+
+    def nearest(self, value: Tensor) -> Tensor:
+        """Indices (B, groups, h, w) of values (B, channels, h, w)."""
+        batch, _, height, width = value.shape
+        rows = self._rows(value)
+        distance = self.codebook.square().sum(2)[:, None] - 2 * rows @ self.codebook.transpose(1, 2)
+        return distance.argmin(2).view(self.groups, batch, height, width).movedim(0, 1)
+
+    def look_up(self, indices: Tensor) -> Tensor:
+        """The values (B, channels, h, w) that indices (B, groups, h, w) stand for."""
+        group = torch.arange(self.groups, device=indices.device)[:, None, None]
+        entries = self.codebook[group, indices]  # (B, groups, h, w, channels / groups)
+        return entries.permute(0, 4, 1, 2, 3).flatten(1, 2)
+
+    def restart(self, value: Tensor) -> None:
+        """Give dead entries the places of random values of this batch."""
+        rows = self._rows(value)
+        dead = self.use < LEAST_USE
+        chosen = torch.randint(rows.shape[1], self.use.shape, device=rows.device)
+        fresh = rows.gather(1, chosen[:, :, None].expand(-1, -1, rows.shape[2]))
+        self.codebook.copy_(torch.where(dead[:, :, None], fresh, self.codebook))
+        self.sums.copy_(torch.where(dead[:, :, None], fresh, self.sums))
+        self.use.masked_fill_(dead, 1.0)
+
+    def follow(self, value: Tensor, indices: Tensor) -> None:
+        """Move every entry towards the average of the values that fell to it."""
+        rows, flat = self._rows(value), indices.movedim(1, 0).flatten(1)
+        sums, counts = torch.zeros_like(self.sums), torch.zeros_like(self.use)
+        sums.scatter_add_(1, flat[:, :, None].expand_as(rows), rows)
+        counts.scatter_add_(1, flat, torch.ones_like(flat, dtype=counts.dtype))
+        self.sums.lerp_(sums, 1 - EMA_DECAY)
+        self.use.lerp_(counts, 1 - EMA_DECAY)
+        self.codebook.copy_(self.sums / self.use.clamp(min=1e-6)[:, :, None])
+
+    def _rows(self, value: Tensor) -> Tensor:
+        """(groups, B h w, channels / groups) float32, without a gradient."""
+        batch, channels, height, width = value.shape
+        grouped = value.detach().float().reshape(batch, channels // self.groups, self.groups, height, width)
+        return grouped.permute(2, 0, 3, 4, 1).flatten(1, 3)
+
+
+class VqPrior(nn.Module):
+    """Noisy indices with their keep, to each index's distribution from all other evidence.
+
+    The trunk is that of `bincodec.prior.Prior`; an index is shown as a learned vector.
+    """
+
+    def __init__(self, architecture: Architecture, codebooks: Codebooks) -> None:
+        super().__init__()
+        a, c = architecture, codebooks
+        size, outputs = a.units // c.groups, c.groups * c.entries
+        self.embedding = nn.Parameter(0.5 * torch.randn(c.groups, c.entries, size))
+        self.stem = nn.Conv2d(a.units + c.groups, a.prior_width, 3, padding=1)
+        self.blocks = nn.Sequential(*(PriorBlock(a.prior_width) for _ in range(a.prior_blocks)))
+        self.head = Pointwise(a.prior_width, outputs, scale=0.1)
+        self.stem_class = nn.Parameter(torch.zeros(a.classes, a.prior_width)) if a.classes else None
+        self.head_class = nn.Parameter(torch.zeros(a.classes, outputs)) if a.classes else None
+
+    def forward(self, indices: Tensor, keep: Tensor, label: Tensor | None = None) -> Tensor:
+        """Log-probabilities, float32 (B, groups, h, w, entries), from indices and keep (B, groups, h, w)."""
+        groups, entries, _ = self.embedding.shape
+        group = torch.arange(groups, device=indices.device)[:, None, None]
+        shown = (keep[..., None] * self.embedding[group, indices]).permute(0, 1, 4, 2, 3).flatten(1, 2)
+        x = self.stem(torch.cat([shown, KEEP_INPUT * keep], 1))
+        x = x + _everywhere(with_nothing(self.stem_class, label))
+        out = self.head(self.blocks(x)).float() + _everywhere(with_nothing(self.head_class, label))
+        return functional.log_softmax(out.unflatten(1, (groups, entries)).movedim(2, -1), -1)
+
+
+def _everywhere(told: Tensor | float) -> Tensor | float:
+    return told[:, :, None, None] if isinstance(told, Tensor) else told
+
+
+class VqObjective(Objective):
+    """The binary model's objective with indices for bits: the trainer takes it like the other.
+
+    The prior learns the same mix of states. Where the binary one prices its coding order, this one, which has
+    none, learns random reveal.
+    """
+
+    def __init__(self, architecture: Architecture, settings: ObjectiveSettings, codebooks: Codebooks) -> None:
+        codebooks.check(architecture)
+        super().__init__(architecture, settings)
+        self.codebooks = codebooks
+        self.quantiser = VectorQuantiser(codebooks, architecture.units)
+        self.prior = VqPrior(architecture, codebooks)
+
+    def forward(
+        self,
+        image: Tensor,
+        quality: Tensor,
+        rate_weight: float,
+        rng: np.random.Generator,
+        label: Tensor | None = None,
+    ) -> Terms:
+        """The loss of a batch, as `Objective.forward`; quality only says how much a crop weighs."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.prior_only):
+            value = self.analyse(image)
+        indices = self._quantise(value)
+        bits = self._prior_bits(indices, rng, self._tell(label, _TOLD, rng))
+        weight = self.lagrangian(quality)
+        mse, loss = torch.zeros_like(weight), torch.zeros_like(weight)
+        if not self.prior_only:
+            entries = self.quantiser.look_up(indices)
+            mse = ((self.synthesise(straight_through(entries, value)) - image) ** 2).mean((1, 2, 3))
+            loss = mse
+            if not self.hard_levels:
+                # By pixel and channel, like the error that it stands for while the networks are orthonormal.
+                far = ((value - entries) ** 2).sum((1, 2, 3)) / image[0].numel()
+                loss = loss + COMMITMENT * far
+        charged = 255**2 * weight.sqrt() * loss
+        others = bits / weight.repeat(2)[: len(bits)].sqrt()
+        total = _LOSS_SCALE * (charged.sum() + others.sum()) / len(image)
+        first, rest = bits[: len(image)].detach(), bits[len(image) :].detach()
+        return Terms(total, first.mean(), mse.detach().mean(), rest.mean())
+
+    def analyse(self, image: Tensor) -> Tensor:
+        """Values (B, units, h, w), float32, of images (B, 3, H, W) in 0..1."""
+        value: Tensor = self.autoencoder.encoder(image, _best(image)).float()
+        return value
+
+    def synthesise(self, value: Tensor) -> Tensor:
+        """The image of values."""
+        image: Tensor = self.autoencoder.decoder(value, _best(value))
+        return image
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """The image after quantisation."""
+        return self.synthesise(self.quantiser.look_up(self.quantiser.nearest(self.analyse(image))))
+
+    def _quantise(self, value: Tensor) -> Tensor:
+        """Indices; while the encoder learns, the codebooks do too."""
+        with torch.autocast(value.device.type, enabled=False), torch.no_grad():
+            if self.hard_levels or not self.training:
+                return self.quantiser.nearest(value)
+            self.quantiser.restart(value)
+            indices = self.quantiser.nearest(value)
+            self.quantiser.follow(value, indices)
+            return indices
+
+    def _prior_bits(self, clean: Tensor, rng: np.random.Generator, label: Tensor | None) -> Tensor:
+        """Cross-entropy of hidden and noisy indices in bits per pixel: of all crops, then of some again."""
+        others = states.other_kinds(len(clean), self.settings.other_states)
+        height, width = clean.shape[2:]
+        kinds = ["reveal"] * len(clean) + others
+        keep = [states.other_state(kind, self.codebooks.groups, height, width, rng) for kind in kinds]
+        again = torch.cat([clean, clean[: len(others)]])
+        told = None if label is None else torch.cat([label, label[: len(others)]])
+        bits = self.bits(again, torch.stack(keep).to(clean.device), told)
+        return bits / (height * width * STRIDE**2)
+
+    def bits(self, clean: Tensor, keep: Tensor, label: Tensor | None = None) -> Tensor:
+        """Bits (B,) of the indices (B, groups, h, w) that noise of `keep` hides; known ones cost none."""
+        maximum = torch.tensor(self.codebooks.entries - 1, device=clean.device)
+        noisy = bernoulli.add_noise(clean, keep, maximum).long()
+        log_probability = bernoulli.with_own_evidence(
+            self.prior(noisy, keep, label), noisy, keep.clamp(max=_ALMOST_KNOWN)
+        )
+        cost = -log_probability.gather(-1, clean[..., None])[..., 0] / math.log(2)
+        return (cost * (keep < 1)).sum((1, 2, 3))
+
+
+def _best(like: Tensor) -> Tensor:
+    """The features of quality 100 for a batch: indices are all there is, so there is one quality."""
+    return quality_features(torch.ones(len(like), device=like.device))
+
+
+def less_noisy(log_cavity: Tensor, observed: Tensor, keep_t: float, keep_s: float) -> Tensor:
+    """p(L_s | L_t = observed) (..., levels) from the cavity: `bernoulli.posterior` without its matrices.
+
+    `log_cavity` (..., levels) does not count `observed` (...) as evidence; `keep_t` <= `keep_s`, both from
+    time 0.
+    """
+    levels = log_cavity.shape[-1]
+    stay = keep_t / keep_s if keep_s > 0 else 0.0
+    own = functional.one_hot(observed, levels)
+    product = ((1 - stay) / levels + stay * own) * ((1 - keep_s) / levels + keep_s * log_cavity.exp())
+    return product / product.sum(-1, keepdim=True)
+
+
+@torch.no_grad()
+def sample(
+    prior: nn.Module,
+    shape: tuple[int, int, int, int],
+    entries: int,
+    keeps: Sequence[float],
+    generator: torch.Generator,
+    *,
+    label: Tensor | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Indices of `shape` (B, groups, h, w) by the reverse chain through `keeps`, from 0 to 1."""
+    state = torch.randint(entries, shape, generator=generator)
+    for keep_t, keep_s in itertools.pairwise(keeps):
+        log_cavity = functional.log_softmax(prior(state, torch.full(shape, keep_t), label) / temperature, -1)
+        probability = less_noisy(log_cavity, state, keep_t, keep_s)
+        state = torch.multinomial(probability.flatten(0, -2), 1, generator=generator).view(shape)
+    return state

@@ -1,0 +1,58 @@
+"""Pictures that the `clothing` model draws: rows of classes, and halves of its own pictures painted anew.
+
+    python examples/drawing.py -o docs
+
+Writes OUT/samples.jpg and OUT/inpaintings.jpg. The seeds were not chosen by what came out.
+"""
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+
+from bincodec import Codec
+from bincodec.painting import tiled
+
+CLASSES = ("pants", "tshirt", "dress", "shorts", "longsleeve", "skirt", "shoes", "hat")
+SEED = 3
+HOW = {"steps": 16, "schedule": "cosine", "temperature": 0.8}
+PAINTED = ("pants", "tshirt", "longsleeve", "shorts")
+VARIANTS = 5
+GREY = (128, 128, 128)
+
+
+def samples(codec: Codec, each: int) -> Image.Image:
+    """A row of `each` pictures for every class."""
+    rows = [codec.sample(each, seed=SEED, label=label, guidance=1.0, **HOW) for label in CLASSES]
+    return tiled([codec.decode(code) for row in rows for code in row], each)
+
+
+def inpaintings(codec: Codec) -> Image.Image:
+    """Rows of a drawn picture, the same with its lower half hidden, and ways to paint that half."""
+    pictures = []
+    for label in PAINTED:
+        code = codec.sample(1, seed=SEED, label=label, guidance=1.0, **HOW)[0]
+        whole = codec.decode(code)
+        hidden = (0, whole.height // 2, whole.width, whole.height)
+        mask = Image.new("L", whole.size, 0)
+        mask.paste(255, hidden)
+        shown = whole.copy()
+        shown.paste(GREY, hidden)
+        painted = codec.inpaint(code, mask, count=VARIANTS, seed=SEED, label=label, guidance=0.5, **HOW)
+        pictures += [whole, shown, *(one.image for one in painted)]
+    return tiled(pictures, VARIANTS + 2)
+
+
+def main() -> None:
+    """Draw both."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=Path())
+    parser.add_argument("-n", type=int, default=8)
+    chosen = parser.parse_args()
+    codec = Codec.load("clothing")
+    samples(codec, chosen.n).save(chosen.output / "samples.jpg", quality=88)
+    inpaintings(codec).save(chosen.output / "inpaintings.jpg", quality=88)
+
+
+if __name__ == "__main__":
+    main()
