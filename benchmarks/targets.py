@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bincodec import bernoulli
 from bincodec.train.data import Labelled, read_labelled, read_photos
 from bincodec.train.finish import finish
 from bincodec.train.loop import Stretch, read_sampler, train_stretch
@@ -100,17 +99,9 @@ def noisy_bits(objective: Objective, clean: Tensor, keep: Tensor, label: Tensor 
 
     Per hidden site: known levels cost nothing and count for nothing.
     """
-    maximum, unit_keep = objective.autoencoder.maximum, keep[:, objective.unit_layer]
-    noisy = bernoulli.add_noise(clean + maximum / 2, unit_keep, maximum) - maximum / 2
-    mu, log_scale = objective.prior(unit_keep * noisy, keep, torch.full((len(clean),), QUALITY), label)
-    hidden = unit_keep < 1
-    if objective.architecture.target == "flip":
-        flips = bernoulli.flip_to_value(mu, noisy + 0.5)
-        mu = torch.where((unit_keep > 0) & hidden, flips, mu)
-    cost = bernoulli.level_cost(clean, mu, log_scale, maximum)
-    observed = bernoulli.level_cost(noisy, mu, log_scale, maximum)
-    bits = bernoulli.cost_with_own_evidence(cost, observed, clean == noisy, unit_keep, maximum)
-    return clean.shape[1] * (bits * hidden).sum((1, 2, 3)) / hidden.sum((1, 2, 3)).clamp(min=1)
+    bits = objective.hidden_bits(clean, keep, torch.full((len(clean),), QUALITY), label)
+    hidden = keep[:, objective.unit_layer] < 1
+    return clean.shape[1] * bits.sum((1, 2, 3)) / hidden.sum((1, 2, 3)).clamp(min=1)
 
 
 @torch.no_grad()

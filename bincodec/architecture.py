@@ -97,7 +97,7 @@ class Architecture:
             msg = f"target {self.target!r} is neither 'value' nor 'flip'"
             raise ValueError(msg)
         bits_only = self.binariser == "logistic" or self.target == "flip"
-        if bits_only and set(self.maximum_level) != {1}:
+        if bits_only and not self.single_bits:
             msg = f"logistic binariser and flip target need J = 1 in every layer, not {self.maximum_level}"
             raise ValueError(msg)
 
@@ -110,6 +110,11 @@ class Architecture:
     def layers(self) -> int:
         """Number of layers."""
         return len(self.layer_units)
+
+    @property
+    def single_bits(self) -> bool:
+        """Whether every unit is one bit (J = 1), as in arXiv 2304.04820."""
+        return set(self.maximum_level) == {1}
 
     @property
     def raw_bits_per_pixel(self) -> float:

@@ -123,4 +123,4 @@ def own_sampler(card: ModelCard) -> Sampler:
     all bits settle together. But where a unit has many levels, uniform noise drowns what is left of them, and
     a prior trained for a short while learns little from it.
     """
-    return "noise" if set(card.architecture.maximum_level) == {1} else "reveal"
+    return "noise" if card.architecture.single_bits else "reveal"

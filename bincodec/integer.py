@@ -210,7 +210,7 @@ def mu_limits(architecture: Architecture) -> Tensor:
     in disguise, of a threshold at 0.
     """
     tops = torch.tensor(architecture.maximum_level)
-    if set(architecture.maximum_level) == {1}:
+    if architecture.single_bits:
         tops = torch.full_like(tops, MOST_LEVELS)
     return torch.repeat_interleave((tops + 2) << (MU_BITS - 1), torch.tensor(architecture.layer_units))
 
@@ -220,8 +220,7 @@ def evidence_bits(architecture: Architecture) -> int:
 
     There half a level is all there is, and hundreds of bits, each kept but rarely, tell what a picture shows.
     """
-    single = set(architecture.maximum_level) == {1}
-    return _EVIDENCE_BITS_OF_BITS if single else _EVIDENCE_BITS
+    return _EVIDENCE_BITS_OF_BITS if architecture.single_bits else _EVIDENCE_BITS
 
 
 def evidence_from(twice_centred: Tensor, keep: Tensor, bits: int) -> Tensor:

@@ -113,13 +113,7 @@ def _parse_folders(
     type=click.Path(file_okay=False, path_type=Path),
     help="Where features of REAL and --train are kept.  [default: the user's cache]",
 )
-@click.option(
-    "-o",
-    "--output",
-    "folder",
-    required=True,
-    type=click.Path(file_okay=False, writable=True, path_type=Path),
-)
+@options.report_folder
 @options.model
 @options.device
 @options.as_json

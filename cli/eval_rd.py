@@ -87,13 +87,7 @@ def _parse_targets(context: click.Context, parameter: click.Parameter, text: str
     type=click.Path(file_okay=False, path_type=Path),
     help="Where results are kept from run to run.  [default: the user's cache]",
 )
-@click.option(
-    "-o",
-    "--output",
-    "folder",
-    required=True,
-    type=click.Path(file_okay=False, writable=True, path_type=Path),
-)
+@options.report_folder
 @options.model
 @options.device
 @options.quiet

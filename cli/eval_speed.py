@@ -43,13 +43,7 @@ DEFAULT_CODECS = (
     "--repeat", type=click.IntRange(min=1), default=5, show_default=True, help="Calls to take the median of."
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Cores for each process.  [default: all]")
-@click.option(
-    "-o",
-    "--output",
-    "folder",
-    required=True,
-    type=click.Path(file_okay=False, writable=True, path_type=Path),
-)
+@options.report_folder
 @options.model
 @options.device
 @options.quiet

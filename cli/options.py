@@ -1,6 +1,7 @@
 """The options that several commands share."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -34,6 +35,13 @@ device = click.option(
 writing = together(max_pixels, force, device, as_json, quiet)
 """What every command takes that makes one picture or file from another, or from nothing."""
 
+report_folder = click.option(
+    "-o",
+    "--output",
+    "folder",
+    required=True,
+    type=click.Path(file_okay=False, writable=True, path_type=Path),
+)
 model = click.option("--model", default="photo", show_default=True, help="A name, or a .safetensors file.")
 images = click.argument("images", metavar="IMAGES...", nargs=-1, required=True)
 

@@ -187,12 +187,20 @@ class Objective(nn.Module):
         keep = torch.stack(
             [states.other_state(kind, self.architecture.layers, height, width, rng) for kind in kinds]
         ).to(hard.device)
-        maximum = self.autoencoder.maximum
-        clean, unit_keep = hard[: len(kinds)], keep[:, self.unit_layer]
+        told = None if label is None else label[: len(kinds)]
+        bits = self.hidden_bits(hard[: len(kinds)], keep, quality[: len(kinds)], told)
+        return bits.sum((1, 2, 3)) / (height * width * STRIDE**2)
+
+    def hidden_bits(
+        self, clean: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
+    ) -> Tensor:
+        """Bits of centred levels (B, units, h, w) that noise of `keep` (B, layers, h, w) hides; known: 0.
+
+        The noise is drawn here. What a noisy unit shows of itself is counted (`bernoulli`).
+        """
+        maximum, unit_keep = self.autoencoder.maximum, keep[:, self.unit_layer]
         noisy = bernoulli.add_noise(clean + maximum / 2, unit_keep, maximum) - maximum / 2
-        mu, log_scale = self.prior(
-            unit_keep * noisy, keep, quality[: len(kinds)], None if label is None else label[: len(kinds)]
-        )
+        mu, log_scale = self.prior(unit_keep * noisy, keep, quality, label)
         if self.architecture.target == "flip":
             flips = bernoulli.flip_to_value(mu, noisy + 0.5)
             mu = torch.where((unit_keep > 0) & (unit_keep < 1), flips, mu)
@@ -200,8 +208,7 @@ class Objective(nn.Module):
         observed = bernoulli.level_cost(noisy, mu, log_scale, maximum)
         with_own = bernoulli.cost_with_own_evidence(cost, observed, clean == noisy, unit_keep, maximum)
         # Known units carry no loss; for hidden ones (keep = 0) the two costs agree.
-        bits = (with_own * (unit_keep < 1)).sum((1, 2, 3))
-        return bits / (height * width * STRIDE**2)
+        return with_own * (unit_keep < 1)
 
     def _truncate(self, centred: Tensor, quality: Tensor, rng: np.random.Generator) -> Tensor:
         """Replace the layers above a random one by the prior's expectation, in the batch's last crops."""
