@@ -260,4 +260,5 @@ def start_at_8(objective: Objective, sampler: CropSampler, rng: np.random.Genera
         if isinstance(block, Block):
             block.spatial_out.weight.mul_(principal.BLOCK_SCALE)
             block.contract.weight.mul_(principal.BLOCK_SCALE)
-    principal._set_gains(objective, functional.conv2d(patches, basis[:units, :, None, None]))
+    coefficients = functional.conv2d(patches, basis[:units, :, None, None])
+    principal._set_gains(objective, slice(0, units), coefficients.movedim(1, 0).flatten(1))

@@ -107,6 +107,11 @@ class Architecture:
         return sum(self.layer_units)
 
     @property
+    def units_beyond(self) -> int:
+        """Units, the last ones, that the features at stride 16 are too few to carry."""
+        return max(0, self.units - self.width_16)
+
+    @property
     def layers(self) -> int:
         """Number of layers."""
         return len(self.layer_units)

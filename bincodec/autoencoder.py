@@ -1,8 +1,10 @@
 """The Bernoulli autoencoder: float networks from an image to unit values, and back (DESIGN §3).
 
 Patchify by 8, blocks of pointwise and depthwise 3x3 convolutions at stride 8, a few at stride 16: the
-family that real-time learned codecs use. Nothing here depends on the image's size, and nothing here decides
-a probability, so rounding differences between machines change pixels by a hair and bits never.
+family that real-time learned codecs use. A feature at stride 16 carries one unit; units beyond their number
+have a shortcut, a matrix between them and patches of 16x16 pixels (docs/decisions/0013). Nothing here
+depends on the image's size, and nothing here decides a probability, so rounding differences between machines
+change pixels by a hair and bits never.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bincodec.architecture import Architecture
+from bincodec.architecture import STRIDE, Architecture
 from bincodec.units import Gains, centred_levels, maximum_by_unit
 
 QUALITY_FEATURES = 8
+PATCH = 3 * STRIDE**2
+"""Numbers in the pixels of a site."""
 
 
 def quality_features(quality: Tensor) -> Tensor:
@@ -86,6 +90,7 @@ class Encoder(nn.Module):
         self.modulation_16 = Modulation(a.width_16)
         self.blocks_16 = nn.Sequential(*(Block(a.width_16) for _ in range(a.blocks_16)))
         self.head = Pointwise(a.width_16, a.units)
+        self.shortcut = Pointwise(PATCH, a.units_beyond) if a.units_beyond else None
 
     def forward(self, image: Tensor, features: Tensor) -> Tensor:
         """The units before their gains."""
@@ -93,8 +98,11 @@ class Encoder(nn.Module):
         x = self.blocks_8(self.modulation_8(x, features))
         x = self.down(functional.pixel_unshuffle(x, 2))
         x = self.blocks_16(self.modulation_16(x, features))
-        result: Tensor = self.head(x)
-        return result
+        units: Tensor = self.head(x)
+        if self.shortcut is None:
+            return units
+        beyond = self.shortcut(functional.pixel_unshuffle(image - 0.5, STRIDE))
+        return units + functional.pad(beyond, (0, 0, 0, 0, units.shape[1] - beyond.shape[1], 0))
 
 
 class Decoder(nn.Module):
@@ -110,13 +118,18 @@ class Decoder(nn.Module):
         self.modulation_8 = Modulation(a.width_8)
         self.blocks_8 = nn.Sequential(*(Block(a.width_8) for _ in range(a.blocks_8)))
         self.head = Pointwise(a.width_8, 3 * 64)
+        self.shortcut = Pointwise(a.units_beyond, PATCH) if a.units_beyond else None
 
     def forward(self, values: Tensor, features: Tensor) -> Tensor:
         """The picture that the units describe."""
         x = self.blocks_16(self.modulation_16(self.stem(values), features))
         x = functional.pixel_shuffle(self.up(x), 2)
         x = self.blocks_8(self.modulation_8(x, features))
-        return functional.pixel_shuffle(self.head(x), 8).float() + 0.5
+        image = functional.pixel_shuffle(self.head(x), 8).float() + 0.5
+        if self.shortcut is None:
+            return image
+        beyond = self.shortcut(values[:, -self.shortcut.weight.shape[1] :])
+        return image + functional.pixel_shuffle(beyond, STRIDE).float()
 
 
 class Autoencoder(nn.Module):

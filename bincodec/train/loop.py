@@ -95,7 +95,7 @@ def run(
     if resumed:
         trainer.load_state()
     elif start is not None:
-        trainer.start_from(start)
+        trainer.start_from(start, sampler)
     elif settings.optimiser.start == "components":
         trainer.start_from_components(sampler)
     train_stretch(trainer, sampler, stretch, world=world, compiled=compiled, workers=workers)

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bincodec.architecture import QUALITIES
-from bincodec.autoencoder import Block, quality_features
+from bincodec.architecture import QUALITIES, STRIDE
+from bincodec.autoencoder import PATCH, Block, quality_features
 from bincodec.train.data import CropSampler
 from bincodec.train.objective import Objective
 from bincodec.units import GAIN_KNOTS
@@ -27,8 +27,10 @@ from bincodec.units import GAIN_KNOTS
 BLOCK_SCALE = 0.3
 """What is left of the blocks' random outputs: enough for gradients, too little to spoil the transform."""
 
-_PATCH = 3 * 8 * 8
+_PATCH_8 = 3 * 8 * 8
 _CROPS = 512
+_DECODED, _AT_ONCE = 256, 16
+_RIDGE = 1e-6
 _HEADROOM = 1.1
 _LOGISTIC_SCALE = math.sqrt(3) / math.pi
 _LEAST_SCALE = 0.2
@@ -42,38 +44,86 @@ def start_from_components(objective: Objective, sampler: CropSampler, rng: np.ra
     """Lay principal components of the sampler's photos into a new objective's networks, in place.
 
     Raises:
-        ValueError: if the networks are too narrow to carry one component a unit, or wider than a patch.
+        ValueError: if the networks are wider than a patch, or stride 16 is wider than stride 8 can feed.
     """
     architecture = objective.architecture
     encoder, decoder = objective.autoencoder.encoder, objective.autoencoder.decoder
-    widest = min(4 * architecture.width_8, 4 * _PATCH)
-    if architecture.width_8 > _PATCH or not architecture.units <= architecture.width_16 <= widest:
+    widest = min(4 * architecture.width_8, PATCH)
+    units, width = architecture.units, architecture.width_16
+    if architecture.width_8 > _PATCH_8 or width > widest or units > PATCH:
         msg = (
-            f"principal components need width_8 {architecture.width_8} of at most {_PATCH} and width_16"
-            f" {architecture.width_16} of at least the {architecture.units} units and at most {widest}"
+            f"principal components need width_8 {architecture.width_8} of at most {_PATCH_8},"
+            f" width_16 {width} of at most {widest} and {units} units of at most {PATCH}"
         )
         raise ValueError(msg)
     patches = functional.pixel_unshuffle(sampler.batch(_CROPS, rng).crops.float() / 255 - 0.5, 8)
     basis_8, size_8 = components(patches, architecture.width_8)
     fine = functional.conv2d(patches, basis_8[:, :, None, None])
     quads = functional.pixel_unshuffle(fine, 2)
-    basis_16, size_16 = components(quads, architecture.width_16)
+    basis_16, size_16 = components(quads, width)
     scale_8, scale_16 = size_8.rsqrt(), size_16.rsqrt()
     spread_8 = scale_8.repeat_interleave(4)
-    units = architecture.units
 
     encoder.stem.weight.copy_(scale_8[:, None] * basis_8)
     encoder.down.weight.copy_(scale_16[:, None] * basis_16 / spread_8)
-    encoder.head.weight.copy_(torch.eye(architecture.width_16)[:units] / scale_16)
-    decoder.stem.weight.copy_(torch.eye(architecture.width_16)[:, :units] * scale_16[:, None])
+    encoder.head.weight.copy_(torch.eye(units, width) / scale_16)
+    decoder.stem.weight.copy_(torch.eye(width, units) * scale_16[:, None])
     decoder.up.weight.copy_((basis_16 / spread_8).T.div(scale_16).mul(spread_8.square()[:, None]))
     decoder.head.weight.copy_((basis_8 / scale_8[:, None]).T)
-    for block in (*encoder.modules(), *decoder.modules()):
-        if isinstance(block, Block):
-            block.spatial_out.weight.mul_(BLOCK_SCALE)
-            block.contract.weight.mul_(BLOCK_SCALE)
+    outputs = [
+        output.weight
+        for block in (*encoder.modules(), *decoder.modules())
+        if isinstance(block, Block)
+        for output in (block.spatial_out, block.contract)
+    ]
+    faint = [BLOCK_SCALE * weight for weight in outputs]
+    # Silent at first: the units beyond shall tell what the transform leaves out, not what random blocks add.
+    for weight in outputs:
+        weight.zero_()
     coefficients = functional.conv2d(quads, basis_16[:units, :, None, None])
-    _set_gains(objective, coefficients)
+    _set_gains(objective, slice(0, min(units, width)), coefficients.movedim(1, 0).flatten(1))
+    start_beyond(objective, width, sampler)
+    for weight, value in zip(outputs, faint, strict=True):
+        weight.copy_(value)
+
+
+@torch.no_grad()
+def start_beyond(objective: Objective, first: int, sampler: CropSampler) -> None:
+    """Let the units from `first` on, which have a shortcut, tell what those before them leave out.
+
+    Of the sampler's crops, that is, as they decode at the highest quality without rounding. What a matrix can
+    read of it from the pixels is found by least squares; its leading principal components become the units.
+    """
+    architecture, model = objective.architecture, objective.autoencoder
+    reading, writing = model.encoder.shortcut, model.decoder.shortcut
+    if reading is None or writing is None:
+        return
+    skipped = first - architecture.width_16
+    for zero in (model.encoder.head.weight[first:], reading.weight[skipped:], writing.weight[:, skipped:]):
+        zero.zero_()
+    for bias in (reading.bias, writing.bias):
+        bias.zero_()
+    seen, missed = _seen_and_missed(objective, sampler)
+    moments = seen.T @ seen
+    moments += _RIDGE * moments.diagonal().mean() * torch.eye(PATCH, dtype=moments.dtype)
+    readable = torch.linalg.solve(moments, seen.T @ missed)
+    found = (seen @ readable).float()
+    axes, _ = components(found.T[None, :, :, None], architecture.units - first)
+    reading.weight[skipped:] = axes @ readable.T.float()
+    writing.weight[:, skipped:] = axes.T
+    _set_gains(objective, slice(first, architecture.units), axes @ found.T)
+
+
+def _seen_and_missed(objective: Objective, sampler: CropSampler) -> tuple[Tensor, Tensor]:
+    """Patches of crops, and what is missing when they are decoded: float64 (patches, numbers in a patch)."""
+    model, rng = objective.autoencoder, np.random.default_rng(0)
+    seen, missed = [], []
+    for _ in range(0, _DECODED, _AT_ONCE):
+        image, quality = sampler.batch(_AT_ONCE, rng).crops.float() / 255, torch.ones(_AT_ONCE)
+        error = image - model.synthesise(model.analyse(image, quality), quality)
+        for part, rows in ((image - 0.5, seen), (error, missed)):
+            rows.append(functional.pixel_unshuffle(part, STRIDE).movedim(1, -1).flatten(0, -2).double())
+    return torch.cat(seen), torch.cat(missed)
 
 
 def components(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -88,34 +138,28 @@ def components(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return vectors[:, order].T.float().contiguous(), values[order].clamp_min(1e-8).sqrt().float()
 
 
-def _set_gains(objective: Objective, coefficients: Tensor) -> None:
-    """Gains that spend lambda(q) well on orthonormal coefficients, and a prior that knows their spread.
+def _set_gains(objective: Objective, part: slice, coefficients: Tensor) -> None:
+    """Gains that spend lambda(q) well on the orthonormal coefficients (units, sites) of the units of `part`,
+    and a prior that knows their spread.
 
     At the best rate of a Gaussian coefficient its error D and the price of the picture's error are tied by
     lambda 255^2 / 3 = 1 / (2 ln 2 D), and a uniform step makes an error of step^2 / 12.
     """
-    units = objective.architecture.units
-    flat = coefficients.movedim(1, 0).flatten(1)
-    if objective.architecture.binariser == "logistic":
-        size = flat.square().mean(1).sqrt()
-        objective.autoencoder.gains.log_gain.copy_(torch.log(_SURE / size))
-        objective.autoencoder.inverse_gains.log_gain.copy_(torch.log(2 * flat.abs().mean(1)))
-        return
-    largest = flat.abs().amax(1)
-    cap = objective.autoencoder.maximum[:, 0, 0] / 2 / (_HEADROOM * largest)
     model = objective.autoencoder
-
-    def gains(quality: Tensor) -> Tensor:
-        error = 1.5 / (math.log(2) * objective.lagrangian(quality) * 255**2)
-        return (12 * error).rsqrt()[:, None].minimum(cap)
-
-    log_gain = torch.log(gains(torch.linspace(0, 1, GAIN_KNOTS)))
-    model.gains.log_gain.copy_(log_gain)
-    model.inverse_gains.log_gain.copy_(-log_gain)
+    size = coefficients.square().mean(1).sqrt()
+    if objective.architecture.binariser == "logistic":
+        model.gains.log_gain[:, part] = torch.log(_SURE / size)
+        model.inverse_gains.log_gain[:, part] = torch.log(2 * coefficients.abs().mean(1))
+        return
+    error = 1.5 / (math.log(2) * objective.lagrangian(torch.linspace(0, 1, GAIN_KNOTS)) * 255**2)
+    cap = model.maximum[part, 0, 0] / 2 / (_HEADROOM * coefficients.abs().amax(1))
+    log_gain = torch.log((12 * error).rsqrt()[:, None].minimum(cap))
+    model.gains.log_gain[:, part] = log_gain
+    model.inverse_gains.log_gain[:, part] = -log_gain
     quality = torch.linspace(0, 1, QUALITIES)
-    spread = gains(quality) * flat.square().mean(1).sqrt() * _LOGISTIC_SCALE
+    spread = model.gains(quality)[:, part, 0, 0] * size * _LOGISTIC_SCALE
     wanted = torch.log(spread.clamp_min(_LEAST_SCALE))
     # In double precision: the last bits of this solver depend on where its arrays lie in memory.
     fitted = torch.linalg.lstsq(quality_features(quality).double(), wanted.double()).solution.float()
-    prior = objective.prior
-    prior.head_quality.weight[units:].copy_(fitted.T)  # type: ignore[union-attr, index]
+    scales = objective.prior.head_quality.weight[objective.architecture.units :]  # type: ignore[union-attr, index]
+    scales[part].copy_(fitted.T)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bincodec.architecture import Architecture
 from bincodec.train.data import CropSampler
 from bincodec.train.objective import Objective, Terms
-from bincodec.train.principal import start_from_components
+from bincodec.train.principal import start_beyond, start_from_components
 from bincodec.train.settings import RunSettings
 from bincodec.train.weights import load_into, read_weights
 from bincodec.train.widen import widen
@@ -27,7 +27,10 @@ _MOST_SKIPPED = 100
 
 _PATH = tuple(
     f"autoencoder.{part}.weight"
-    for part in ("encoder.stem", "encoder.down", "encoder.head", "decoder.stem", "decoder.up", "decoder.head")
+    for part in (
+        *("encoder.stem", "encoder.down", "encoder.head", "encoder.shortcut"),
+        *("decoder.stem", "decoder.up", "decoder.head", "decoder.shortcut"),
+    )
 )
 """The linear path through the autoencoder. Orthogonal steps as Muon takes would spread brightness into every
 unit, however faint; Adam at a rate of its own leaves the components of the start in place."""
@@ -128,8 +131,9 @@ class Trainer:
         self.objective.fresh.copy_(state["fresh"])
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
 
-    def start_from(self, weights: Path) -> None:
-        """Begin a stretch from averaged weights; layers that they lack are added.
+    def start_from(self, weights: Path, sampler: CropSampler | None = None) -> None:
+        """Begin a stretch from averaged weights; layers that they lack are added, and learn from `sampler`
+        where they begin.
 
         Where the prior learns alone and is to be of another width or depth, it begins anew.
         """
@@ -145,6 +149,10 @@ class Trainer:
             widen(loaded, state, old, new)
             loaded = state
         load_into(self.objective, loaded, weights)
+        if old.layers < new.layers and sampler is not None:
+            self.objective.to("cpu")
+            start_beyond(self.objective, max(old.units, new.width_16), sampler)
+            self.objective.to(self.device)
         self.objective.fresh[: old.units] = False
         self._restart_average()
 

@@ -1,7 +1,8 @@
 """More units for trained weights: layers added at the end, everything learned kept (see docs/decisions/0005).
 
 The new units begin unseen: the decoder's and the prior's weights on them are zero, so the picture and the
-prices of the old units stay as they were, and the new ones are learned from what is still missing.
+prices of the old units stay as they were. Those that have a shortcut then take the principal components of
+what the others leave out (`principal.start_beyond`); the rest learns from it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ def widen(trained: dict[str, Tensor], fresh: dict[str, Tensor], old: Architectur
     places: dict[str, tuple[int, Tensor, bool]] = {
         "autoencoder.encoder.head.weight": (0, units, False),
         "autoencoder.encoder.head.bias": (0, units, True),
+        "autoencoder.encoder.shortcut.weight": (0, units[: old.units_beyond], True),
+        "autoencoder.encoder.shortcut.bias": (0, units[: old.units_beyond], True),
+        "autoencoder.decoder.shortcut.weight": (1, units[: old.units_beyond], True),
         "autoencoder.decoder.stem.weight": (1, units, True),
         "autoencoder.gains.log_gain": (1, units, False),
         "autoencoder.inverse_gains.log_gain": (1, units, False),
@@ -37,11 +41,12 @@ def widen(trained: dict[str, Tensor], fresh: dict[str, Tensor], old: Architectur
         "prior.head_quality.weight": (0, predicted, True),
         "prior.head_quality.bias": (0, predicted, True),
     }
+    for name, (_, _, zero) in places.items():
+        if zero and name in fresh:
+            fresh[name].zero_()
     for name, value in trained.items():
         if name not in places:
             fresh[name].copy_(value)
             continue
-        axis, index, zero = places[name]
-        if zero:
-            fresh[name].zero_()
+        axis, index, _ = places[name]
         fresh[name].index_copy_(axis, index, value.to(fresh[name].dtype))

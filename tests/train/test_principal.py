@@ -1,6 +1,7 @@
 """The start from principal components: a transform codec before the first step."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from bincodec.architecture import Architecture
 from bincodec.autoencoder import Block
 from bincodec.train.data import CropSampler, CropSettings
 from bincodec.train.objective import Objective, ObjectiveSettings
-from bincodec.train.principal import components, start_from_components
+from bincodec.train.principal import components, start_beyond, start_from_components
+from bincodec.train.widen import widen
 
 NARROW = Architecture(
     layer_units=(6, 18),
@@ -81,6 +83,44 @@ def test_it_codes_before_the_first_step(sampler: CropSampler) -> None:
     assert errors[2] < 0.1 * mean_square(random, image, 1.0, rounded=True)
 
 
+def test_units_beyond_stride_16_tell_what_the_others_leave_out(sampler: CropSampler) -> None:
+    image = crops(sampler)
+    carried = dataclasses.replace(NARROW, layer_units=(6, 10), width_16=16)
+    both = dataclasses.replace(
+        carried, layer_units=(6, 10, 8), maximum_level=(126, 62, 62), layer_phases=(2, 2, 1)
+    )
+    wide = dataclasses.replace(both, width_16=24)
+    few, shortcut, trunk = (
+        mean_square(started(shape, sampler, silent=True), image, 1.0, rounded=False)
+        for shape in (carried, both, wide)
+    )
+    assert shortcut < 0.9 * few
+    assert shortcut < 1.01 * trunk
+
+
+def test_widened_weights_begin_with_what_they_left_out(sampler: CropSampler) -> None:
+    """The old units keep their values and what they say; the new ones lower the error at once."""
+    old = dataclasses.replace(NARROW, layer_units=(6, 10), width_16=16)
+    new = dataclasses.replace(
+        old, layer_units=(6, 10, 8), maximum_level=(126, 62, 62), layer_phases=(2, 2, 1)
+    )
+    before, after = started(old, sampler, silent=False), Objective(new, ObjectiveSettings()).eval()
+    state = after.state_dict()
+    widen(before.state_dict(), state, old, new)
+    after.load_state_dict(state)
+    start_beyond(after, 16, sampler)
+    image, at = crops(sampler), torch.ones(4)
+    with torch.no_grad():
+        values = [model.autoencoder.analyse(image, at) for model in (before, after)]
+        pictures = [
+            model.autoencoder.synthesise(model.autoencoder.quantise(value), at)
+            for model, value in zip((before, after), values, strict=True)
+        ]
+    torch.testing.assert_close(values[1][:, :16], values[0], atol=1e-4, rtol=1e-4)
+    errors = [float((picture - image).square().mean()) for picture in pictures]
+    assert errors[1] < 0.9 * errors[0]
+
+
 def test_single_bits_begin_clear_and_code_too(sampler: CropSampler) -> None:
     bits = dataclasses.replace(NARROW, maximum_level=(1, 1), binariser="logistic")
     objective = started(bits, sampler, silent=True)
@@ -119,9 +159,11 @@ def test_the_prior_begins_near_the_units_own_spread(sampler: CropSampler) -> Non
         assert (told[loud] / seen[loud]).log().abs().max() < 1.0
 
 
-@pytest.mark.parametrize("change", [{"width_8": 256}, {"width_16": 20}, {"width_8": 32, "width_16": 192}])
+@pytest.mark.parametrize(
+    "change", [{"width_8": 256}, {"layer_units": (6, 763)}, {"width_8": 32, "width_16": 192}]
+)
 def test_networks_that_cannot_carry_components_are_refused(
-    change: dict[str, int], sampler: CropSampler
+    change: dict[str, Any], sampler: CropSampler
 ) -> None:
     objective = Objective(dataclasses.replace(NARROW, **change), ObjectiveSettings())
     with pytest.raises(ValueError, match=r"principal components need width_8 \d+"):
