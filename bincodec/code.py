@@ -12,6 +12,8 @@ from bincodec.architecture import grid_of
 from bincodec.bitstream.container import Ancillary
 
 Levels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+"""True where something is: known, to be painted. Of pixels or of sites."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

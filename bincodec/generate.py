@@ -22,14 +22,13 @@ import torch
 
 from bincodec import coding
 from bincodec.bitstream.levels import decide, probability_of
-from bincodec.code import Levels
+from bincodec.code import Levels, Mask
 from bincodec.coding import Evidence, Integers, Predictor, Sites
 from bincodec.integer import KEEP_KNOWN
 from bincodec.order import Pass
 from bincodec.schedule import SCHEDULES
 
 Sampler = Literal["noise", "reveal"]
-Mask = npt.NDArray[np.bool_]
 
 
 class Words:
@@ -116,10 +115,12 @@ def keeps(schedule: str, steps: int, start: float = 1.0) -> list[int]:
     """The keep in 1/64 at the beginning and after each of `steps` steps from time `start` to 0.
 
     It rises from that of `start` (0 at time 1) to 64. The network is shown keep in these units, so the chain
-    is run in them: nothing is approximated between what it sees and what the noise is.
+    is run in them: nothing is approximated between what it sees and what the noise is. A start above 0 takes
+    away 1/64 at least.
     """
     times = [start * (1 - step / steps) for step in range(steps + 1)]
-    return [round(KEEP_KNOWN * SCHEDULES[schedule](time)) for time in times]
+    result = [round(KEEP_KNOWN * SCHEDULES[schedule](time)) for time in times]
+    return [min(result[0], KEEP_KNOWN - 1), *result[1:]] if start > 0 else result
 
 
 def denoise(
@@ -132,11 +133,15 @@ def denoise(
 ) -> list[tuple[Levels, ...]]:
     """The reverse chain from `levels`, noisy at `keep[0]` / 64, through every keep: the states after each.
 
-    Levels that `hole` knows are shown as known at every step and come out as they were.
+    Levels that `hole` knows are shown as known at every step and come out as they were. Where keep does not
+    rise there is nothing to draw: more than 64 steps cost no more than 64.
     """
     states = []
+    if hole is not None:
+        levels = _with_known(levels, hole)
     for earlier, later in itertools.pairwise(keep):
-        levels = _step(prior, quality, levels, earlier, later, words, hole)
+        if earlier < later:
+            levels = _step(prior, quality, levels, earlier, later, words, hole)
         states.append(levels)
     return states
 
@@ -166,8 +171,6 @@ def _step(
     """From noise at `earlier` / 64 to less noise at `later` / 64 (time runs backwards: earlier <= later)."""
     architecture = prior.architecture
     height, width = levels[0].shape[1:]
-    if hole is not None:
-        levels = _with_known(levels, hole)
     evidence = Evidence(architecture, height, width)
     sites = np.arange(height * width)
     keep = np.full(sites.size, earlier)

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 
 from bincodec.architecture import Architecture
-from bincodec.bitstream.probability import SCALES
+from bincodec.bitstream.probability import SCALES, STEPS
+from bincodec.code import Mask
 from bincodec.coding import Integers, Predictor
 from bincodec.exact import IntegerPrior
 from bincodec.integer import SCALE_OFFSET
 
-Mask = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-
 HOTTEST = 10.0
 _SCALES_PER_E = 8
+_REST_BITS = 16
 
 INVERSE_SCALES = np.array([round(2**20 * math.exp((SCALE_OFFSET - i) / 8)) for i in range(SCALES)])
 """1 / scale by index, in 2^-20: what guidance computes with instead of exponentials."""
@@ -58,12 +58,10 @@ class Guided:
         if weight == 0:
             return told
         none = self.prior.predict(evidence, quality, layer, sites)
-        tops, counts = self.architecture.maximum_level, self.architecture.layer_units
-        bits = np.repeat(tops, counts) == 1 if layer is None else np.full(counts[layer], tops[layer] == 1)
         mu, scale = mixed(
             [(part[0].numpy(), part[1].numpy()) for part in (told, none)],
             (_GUIDANCE_STEPS + weight, -weight),
-            bits[:, None],
+            _maximum(self.architecture, layer) == 1,
         )
         return torch.from_numpy(mu), torch.from_numpy(scale)
 
@@ -85,16 +83,18 @@ def mixed(
     middles = _GUIDANCE_STEPS * (INVERSE_SCALES[1:] + INVERSE_SCALES[:-1]) // 2
     index = (SCALES - 1) - np.searchsorted(middles[::-1], inverse)
     divisor = np.where(bits, _GUIDANCE_STEPS * INVERSE_SCALES[index], inverse)
-    location = np.clip(slope // divisor, -(2**14), 2**14)
+    location = np.clip((2 * slope + divisor) // (2 * divisor), -(2**14), 2**14)
     return location.astype(np.int32), index.astype(np.int32)
 
 
 @dataclasses.dataclass(frozen=True)
 class Tempered:
-    """A predictor with every scale multiplied by a temperature, rounded to a power of e^(1/8).
+    """A predictor with every scale multiplied by a temperature.
 
     A logistic distribution whose scale is T times as large has log-odds divided by T: at J = 1 that is what
-    the word means in arXiv 2304.04820.
+    the word means in arXiv 2304.04820. Scales go in steps of e^(1/8); what that leaves over is made up for in
+    mu where a unit is one bit, and lost elsewhere. At temperature 0 every unit takes its likeliest level, but
+    for the 1 in 65536 that no table goes below.
     """
 
     prior: Predictor
@@ -108,12 +108,22 @@ class Tempered:
     def predict(
         self, evidence: torch.Tensor, quality: int, layer: int | None, sites: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `IntegerPrior.predict`, with the scales moved."""
+        """As `IntegerPrior.predict`, tempered."""
         mu, scale = self.prior.predict(evidence, quality, layer, sites)
-        return mu, (scale + self._shift).clamp(0, SCALES - 1)
+        top = _maximum(self.architecture, layer)
+        if self.temperature == 0:
+            # The middle of a level is a multiple of 64 where J is even, 32 beside one where it is odd.
+            middle = torch.from_numpy(STEPS // 2 * (top % 2))
+            nearest = torch.floor_divide(mu - middle + STEPS // 2, STEPS) * STEPS + middle
+            return nearest.to(mu.dtype), torch.zeros_like(scale)
+        shift = round(_SCALES_PER_E * math.log(self.temperature))
+        rest = round(2**_REST_BITS * math.exp(shift / _SCALES_PER_E) / self.temperature)
+        moved = (mu.long() * rest + 2 ** (_REST_BITS - 1)) >> _REST_BITS
+        mu = torch.where(torch.from_numpy(top == 1), moved, mu.long()).to(mu.dtype)
+        return mu, (scale + shift).clamp(0, SCALES - 1)
 
-    @property
-    def _shift(self) -> int:
-        if self.temperature <= 0:
-            return -SCALES
-        return round(_SCALES_PER_E * math.log(self.temperature))
+
+def _maximum(architecture: Architecture, layer: int | None) -> Integers:
+    """J by unit, as a column (units, 1): of one layer, or of all."""
+    maximum = np.repeat(architecture.maximum_level, architecture.layer_units)
+    return maximum.astype(np.int32)[architecture.units_of(layer), None]

@@ -17,9 +17,8 @@ from torch.nn import functional
 from bincodec import images
 from bincodec.architecture import STRIDE
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+from bincodec.code import Mask
 from bincodec.images import ImageError, Pixels
-
-Mask = npt.NDArray[np.bool_]
 
 WHITE = 128
 """Where the channels' mean is this or more, a mask image is white: to be painted."""

@@ -17,12 +17,11 @@ from PIL import Image
 from bincodec import generate, images, masks, offset
 from bincodec.architecture import grid_of
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
-from bincodec.code import BinaryCode, Levels
+from bincodec.code import BinaryCode, Levels, Mask
 from bincodec.coding import Predictor
 from bincodec.drawing import Drawing, Plan
 from bincodec.generate import Hole, Words
 from bincodec.guidance import Guided, Tempered
-from bincodec.masks import Mask
 from bincodec.settings import InvalidSetting, checked_integer, checked_number, checked_quality
 
 if TYPE_CHECKING:
@@ -245,7 +244,7 @@ def _whole(codec: Codec, code: BinaryCode) -> BinaryCode:
 
 
 def _without_correction(code: BinaryCode) -> BinaryCode:
-    """The mean correction was measured on other levels: a code with drawn ones goes without."""
+    """The mean correction was measured on other levels: where all or most of them are drawn, it misleads."""
     return dataclasses.replace(code, ancillary=tuple(a for a in code.ancillary if a.kind != offset.KIND))
 
 

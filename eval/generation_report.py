@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from bincodec import files, images, painting
-from bincodec.eval.generation import Outcome, Plan, Row
+from bincodec.eval.generation import HELD_OUT, Outcome, Plan, Row
 from bincodec.eval.generation_spec import Setting
 from bincodec.eval.memorisation import THUMBNAIL, Memory
 from bincodec.eval.plain import plain, printable, to_json
@@ -97,9 +97,15 @@ def markdown(outcome: Outcome) -> str:
 
 def _about_memory(outcome: Outcome) -> str:
     count = 0 if outcome.plan.train is None else len(outcome.plan.train)
+    measure = outcome.memories[HELD_OUT]
+    copies = min(measure.feature_limit, measure.pixel_limit) == 0
     return (
         f"Medians of distances to the nearest of {count} training pictures, in the features and in pixels "
-        f"({THUMBNAIL} x {THUMBNAIL}, root mean square, 8-bit steps); near: nearer than 99 % of held-out ones"
+        f"({THUMBNAIL} x {THUMBNAIL}, root mean square, 8-bit steps); near: as near as 1 % of held-out ones"
+        + (
+            "; held-out pictures are themselves among the training pictures, so that this says nothing"
+            * copies
+        )
     )
 
 

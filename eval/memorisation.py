@@ -18,7 +18,7 @@ THUMBNAIL = 32
 """Pixels are compared as 32 x 32, so that neither a small shift nor what the codec loses hides a copy."""
 
 NEAR_PERCENT = 1
-"""Nearer than this share of held-out pictures is near."""
+"""As near as this share of held-out pictures is near."""
 
 PAIRS = 4
 """Closest pairs that are kept of each kind."""
@@ -62,15 +62,18 @@ class Memory:
 
     Args:
         feature_median: of the distances to the nearest training picture.
-        feature_share: of pictures nearer to one than 99 % of held-out ones are; 0.01 is as held-out ones.
-        pixel_median: as `feature_median`, in pixels.
-        pixel_share: as `feature_share`, in pixels.
+        feature_limit: the distance that 1 % of held-out pictures keep within; 0 means that these lie among
+            the training pictures themselves, and measure nothing.
+        feature_share: of pictures within the limit; 0.01 is as held-out ones.
+        pixel_median, pixel_limit, pixel_share: the same in pixels.
         closest: the closest pairs, by features first.
     """
 
     feature_median: float
+    feature_limit: float
     feature_share: float
     pixel_median: float
+    pixel_limit: float
     pixel_share: float
     closest: tuple[Pair, ...]
 
@@ -100,18 +103,17 @@ def look(training: Known, pixels: NDArray[np.uint8], features: Features) -> Near
 
 def memory(found: Nearest, held_out: Nearest) -> Memory:
     """A set's nearness to training pictures, against that of held-out ones."""
-    features, pixels = found.by_features[0], found.by_pixels[0]
     return Memory(
-        float(np.median(features)),
-        _share(features, held_out.by_features[0]),
-        float(np.median(pixels)),
-        _share(pixels, held_out.by_pixels[0]),
+        *_nearness(found.by_features[0], held_out.by_features[0]),
+        *_nearness(found.by_pixels[0], held_out.by_pixels[0]),
         (*_closest("features", *found.by_features), *_closest("pixels", *found.by_pixels)),
     )
 
 
-def _share(distances: Features, held_out: Features) -> float:
-    return float((distances < np.percentile(held_out, NEAR_PERCENT)).mean())
+def _nearness(distances: Features, held_out: Features) -> tuple[float, float, float]:
+    """Median, limit and the share within the limit."""
+    limit = float(np.percentile(held_out, NEAR_PERCENT))
+    return float(np.median(distances)), limit, float((distances <= limit).mean())
 
 
 def _closest(kind: str, distances: Features, indices: NDArray[np.intp]) -> Sequence[Pair]:

@@ -16,12 +16,13 @@ from bincodec.train.objective import ObjectiveSettings
 class OptimiserSettings:
     """Learning rates at the top of the schedule; Muon takes the matrices of blocks, Adam the rest.
 
-    `path_rate` is Adam's for the autoencoder's linear path.
+    `path_rate` is Adam's for the autoencoder's linear path, `shortcut_rate` for the encoder's shortcut.
     """
 
     adam_rate: float = 2e-3
     muon_rate: float = 0.01
     path_rate: float = 3e-4
+    shortcut_rate: float = 3e-5
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     warmup_steps: int = 200

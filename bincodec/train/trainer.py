@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,15 @@ _MOST_SKIPPED = 100
 _PATH = tuple(
     f"autoencoder.{part}.weight"
     for part in (
-        *("encoder.stem", "encoder.down", "encoder.head", "encoder.shortcut"),
+        *("encoder.stem", "encoder.down", "encoder.head"),
         *("decoder.stem", "decoder.up", "decoder.head", "decoder.shortcut"),
     )
 )
 """The linear path through the autoencoder. Orthogonal steps as Muon takes would spread brightness into every
 unit, however faint; Adam at a rate of its own leaves the components of the start in place."""
+
+_SHORTCUT = "autoencoder.encoder.shortcut.weight"
+"""It reads pixels as they are: at the path's rate brightness would swamp what its units are for."""
 
 _SMALL = ("modulation", "stem_quality", "head_quality", "_class", "gain", "prior.head")
 """Matrices on 8 cosines of quality, tables and the last layer: better off with Adam than with Muon."""
@@ -62,16 +66,18 @@ class Trainer:
     def _make_optimisers(self) -> list[torch.optim.Optimizer]:
         rates = self.settings.optimiser
         named = [(name, p) for name, p in self.objective.named_parameters() if p.requires_grad]
-        groups: dict[float, list[nn.Parameter]] = {rates.adam_rate: [], rates.path_rate: []}
+        groups: dict[float, list[nn.Parameter]] = defaultdict(list)
         matrices = []
         for name, parameter in named:
             if name in _PATH:
                 groups[rates.path_rate].append(parameter)
+            elif name == _SHORTCUT:
+                groups[rates.shortcut_rate].append(parameter)
             elif parameter.ndim == 2 and not any(part in name for part in _SMALL):
                 matrices.append(parameter)
             else:
                 groups[rates.adam_rate].append(parameter)
-        adam = [{"params": parameters, "lr": rate} for rate, parameters in groups.items() if parameters]
+        adam = [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
         return [
             torch.optim.Adam(adam, betas=(0.9, 0.99), fused=self.device.type == "cuda"),
             torch.optim.Muon(matrices, rates.muon_rate, weight_decay=0.0, momentum=0.95),

@@ -65,6 +65,14 @@ def test_new_pictures_are_like_held_out_ones(training: memorisation.Known, held_
     assert memory(look(training, everything, features(everything)), held_out).pixel_share == 1
 
 
+def test_copies_are_found_where_held_out_pictures_are_copies_too(training: memorisation.Known) -> None:
+    known = pictures(1, 30)
+    held_out = look(training, known[:20], features(known[:20]))
+    found = memory(look(training, known[20:], features(known[20:])), held_out)
+    assert found.feature_limit == found.pixel_limit == 0
+    assert found.feature_share == found.pixel_share == 1
+
+
 def test_pixel_distance_is_in_8_bit_steps() -> None:
     black, grey = np.zeros((4, 40, 40, 3), np.uint8), np.full((1, 40, 40, 3), 10, np.uint8)
     found = look(memorisation.known(black, features(black)), grey, features(grey))
