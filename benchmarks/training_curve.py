@@ -8,6 +8,7 @@ import csv
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,7 +20,7 @@ COLUMNS = ("stretch", "step", "seconds", "loss", "bits_per_pixel", "other_bits_p
 WINDOW = 10
 
 
-def read(logs: list[Path]) -> list[dict[str, float]]:
+def read(logs: list[Path]) -> list[dict[str, Any]]:
     """All progress rows of the stretches, numbered."""
     rows = []
     for stretch, log in enumerate(logs, 1):
@@ -36,7 +37,7 @@ def smoothed(values: list[float]) -> np.ndarray:
     return np.convolve(np.pad(values, (WINDOW // 2, WINDOW - 1 - WINDOW // 2), mode="edge"), kernel, "valid")
 
 
-def draw(rows: list[dict[str, float]], path: Path) -> None:
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Loss, rate and PSNR of the training batches over hours of training."""
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
     passed = 0.0
@@ -45,7 +46,8 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
         hours = (passed + np.array([row["seconds"] for row in part])) / 3600
         passed += part[-1]["seconds"]
         for axis, name in zip(axes, ("loss", "bits_per_pixel", "psnr"), strict=True):
-            axis.plot(hours, smoothed([row[name] for row in part]), label=f"stretch {int(stretch)}")
+            if part[0][name] is not None:  # PSNR, where the prior learned alone
+                axis.plot(hours, smoothed([row[name] for row in part]), label=f"stretch {int(stretch)}")
     for axis, title in zip(axes, ("loss", "bits per pixel", "PSNR, dB"), strict=True):
         axis.set(title=f"{title} (training batches)", xlabel="hours")
         axis.grid(alpha=0.3)

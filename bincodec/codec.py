@@ -155,7 +155,7 @@ class Codec:
         header = read.header
         reader = LayerReader(read)
         if not reader.layers_available:
-            msg = "no layer of the file arrived intact: there is no picture to show"
+            msg = "nothing arrived intact: the first chunk, all of a small file, is damaged or cut short"
             raise Truncated(msg)
         grid = grid_of(header.width, header.height)
         offset.read(read.ancillary)  # a malformed correction makes the file corrupt, wanted or not

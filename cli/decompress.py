@@ -17,7 +17,11 @@ EXTENSION = ".png"
 @click.option(
     "--layers", type=click.IntRange(min=1), help="Decode the first N layers only, a coarser picture."
 )
-@click.option("--partial", is_flag=True, help="Show what is intact of a truncated or damaged file.")
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="Show what is intact of a truncated or damaged file: at least its first 2 kB.",
+)
 @click.option("--complete", is_flag=True, help="Draw the layers that are missing, instead of smoothing.")
 @click.option("--conceal", is_flag=True, help="As --partial, with what is missing drawn as by --complete.")
 @drawing.seed

@@ -8,13 +8,16 @@ from typing import Any
 import click
 
 from bincodec.cli import drawing as shared
-from bincodec.cli import options, pictures, places
+from bincodec.cli import options, output, pictures, places
 
 
 @click.command()
 @click.argument("source", metavar="IN")
 @click.option(
-    "--strength", type=click.FloatRange(0, 1), required=True, help="0 changes nothing, 1 leaves nothing."
+    "--strength",
+    type=click.FloatRange(0, 1),
+    required=True,
+    help="0 changes nothing, 1 leaves nothing; in steps of 1/64.",
 )
 @click.option("-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder.")
 @shared.count
@@ -61,4 +64,6 @@ def command(
     files.write(contents)
     seconds = loaded - start, finished - loaded
     drawn = shared.Drawn("vary", files, [*contents], codec, codes[0], [drawing], *seconds)
+    if not codec.model.card.architecture.single_bits:
+        output.note(f"model {codec.model.card.name} was not made to vary pictures: much is lost", quiet=quiet)
     drawn.tell({"input": source, "strength": strength}, as_json=as_json, quiet=quiet)

@@ -15,7 +15,7 @@ from bincodec.painting import tiled
 
 CLASSES = ("pants", "tshirt", "dress", "shorts", "longsleeve", "skirt", "shoes", "hat")
 SEED = 3
-HOW = {"steps": 16, "schedule": "cosine", "temperature": 0.8}
+HOW = {"steps": 16, "temperature": 0.8}
 PAINTED = ("pants", "tshirt", "longsleeve", "shorts")
 VARIANTS = 5
 GREY = (128, 128, 128)

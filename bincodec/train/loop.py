@@ -193,11 +193,12 @@ def _log(trainer: Trainer, terms: Terms) -> dict[str, str]:
         "loss": terms.loss.item(),
         "bits_per_pixel": terms.bits_per_pixel.item(),
         "other_bits_per_pixel": terms.other_bits_per_pixel.item(),
-        "psnr": psnr(terms.mse.item()),
+        "psnr": None if trainer.objective.prior_only else psnr(terms.mse.item()),
     }
     with (trainer.folder / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps(row) + "\n")
-    return {"bpp": f"{row['bits_per_pixel']:.3f}", "PSNR": f"{row['psnr']:.2f}", "loss": f"{row['loss']:.3f}"}
+    shown = {"bpp": "bits_per_pixel", "PSNR": "psnr", "loss": "loss"}
+    return {title: f"{row[name]:.3f}" for title, name in shown.items() if row[name] is not None}
 
 
 def _finish(trainer: Trainer, validation_photos: int | None) -> None:

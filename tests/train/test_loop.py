@@ -119,12 +119,21 @@ def test_a_later_stretch_starts_from_weights(tmp_path: Path, make_settings: Make
     assert trainer.step == 0
 
 
-def test_a_stretch_may_leave_the_autoencoder_alone(tmp_path: Path, make_settings: Make) -> None:
+def test_a_stretch_may_leave_the_autoencoder_alone(
+    tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_LOG_EVERY", 2)
     settings = make_settings()
     run(settings, tmp_path / "first", FOUR, validation_photos=1)
     start = tmp_path / "first" / "weights.safetensors"
     run(settings, tmp_path / "second", FOUR, start=start, validation_photos=1, prior_only=True)
     before, after = weights(tmp_path / "first"), weights(tmp_path / "second")
+    rows = [
+        json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[0])
+        for name in ("first", "second")
+    ]
+    assert rows[0]["psnr"] > 0
+    assert rows[1]["psnr"] is None
     pixels = [name for name in before if name.startswith("autoencoder.")]
     assert pixels
     assert all(torch.equal(before[name], after[name]) for name in pixels)
