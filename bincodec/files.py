@@ -3,15 +3,18 @@
 import os
 import secrets
 import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from bincodec.bitstream.errors import BincodecError, TooLarge
 from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
-
+Name = TypeVar("Name", bound=str | os.PathLike[str])
 
 MOST_BYTES = 2**30
 """1 GiB: more than 64 Mpx take in any format, and an end to endless input."""
@@ -72,22 +75,72 @@ def write(destination: str | os.PathLike[str], data: bytes) -> None:
     symbolic link stays one. Devices and pipes cannot be renamed over: they are written to directly.
 
     Raises:
-        OSError: as the system reports it.
+        OSError: as the system reports it; it names `destination`.
     """
-    path = Path(os.path.realpath(destination))
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)
-        return
-    temporary = path.parent / f".bincodec-{secrets.token_hex(8)}.tmp"
+    write_all({destination: data})
+
+
+def write_all(contents: Mapping[Name, bytes]) -> None:
+    """Write several files as `write`: none gets its name before all of them are on the disk.
+
+    Raises:
+        OSError: as the system reports it; it names the destination.
+    """
+    direct = [destination for destination in contents if _is_direct(destination)]
+    staged: dict[Name, tuple[Path, Path]] = {}
     try:
-        # Mode "x" honours the umask, where the tempfile module would leave a private file.
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, temporary)
-        temporary.replace(path)
+        for destination in contents:
+            if destination not in direct:
+                path = Path(os.path.realpath(destination))
+                staged[destination] = path.parent / f".bincodec-{secrets.token_hex(8)}.tmp", path
+                with _blamed_on(destination):
+                    _stage(*staged[destination], contents[destination])
+        for destination in direct:
+            with _blamed_on(destination):
+                Path(destination).write_bytes(contents[destination])
+        for destination, (temporary, path) in staged.items():
+            with _blamed_on(destination):
+                temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        for temporary, _ in staged.values():
+            with suppress(OSError):  # What went wrong is told, not what that made of the temporary.
+                temporary.unlink()
         raise
+
+
+def check_folder(folder: str | os.PathLike[str], blamed: str | os.PathLike[str] | None = None) -> None:
+    """Try whether a file can be made in `folder`, so that nobody works for what cannot be kept.
+
+    Raises:
+        OSError: as the system reports it; it names `blamed`, or the folder.
+    """
+    with _blamed_on(folder if blamed is None else blamed), tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def _stage(temporary: Path, path: Path, data: bytes) -> None:
+    """A finished file that only lacks its name."""
+    # Mode "x" honours the umask, where the tempfile module would leave a private file.
+    with temporary.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    if path.exists():
+        shutil.copymode(path, temporary)
+
+
+def _is_direct(destination: str | os.PathLike[str]) -> bool:
+    """Whether something is there that cannot be renamed over.
+
+    Asked of the name as it was given: what stands behind /dev/stdout may have no path at all.
+    """
+    return os.path.exists(destination) and not os.path.isfile(destination)
+
+
+@contextmanager
+def _blamed_on(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let errors of the system name a path that the caller knows, instead of a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error

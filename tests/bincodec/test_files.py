@@ -78,6 +78,60 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
+def test_a_pipe_without_a_path_is_written_to() -> None:
+    """As /dev/stdout is, where standard output goes into a pipe."""
+    reader, writer = os.pipe()
+    try:
+        files.write(f"/dev/fd/{writer}", b"data")
+        assert os.read(reader, 10) == b"data"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_of_several_files_none_appears_before_all_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(b"old")
+    synced = []
+
+    def fail_at_the_second(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) == 2:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail_at_the_second)
+        with pytest.raises(OSError, match="No space left") as failure:
+            files.write_all({one: b"new", two: b"new"})
+    assert failure.value.filename == str(two)
+    assert (one.read_bytes(), list(tmp_path.iterdir())) == (b"old", [one])
+    with pytest.raises(IsADirectoryError):
+        files.write_all({one: b"new", tmp_path: b"new"})
+    assert (one.read_bytes(), list(tmp_path.iterdir())) == (b"old", [one])
+    files.write_all({one: b"new", two: b"too"})
+    assert (one.read_bytes(), two.read_bytes()) == (b"new", b"too")
+
+
+def test_errors_name_the_destination(tmp_path: Path) -> None:
+    path = tmp_path / "no" / "file"
+    with pytest.raises(FileNotFoundError) as failure:
+        files.write(path, b"data")
+    assert failure.value.filename == str(path)
+
+
+def test_a_folder_that_takes_no_file_is_found_before(tmp_path: Path) -> None:
+    files.check_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError) as failure:
+        files.check_folder(tmp_path / "no")
+    assert failure.value.filename == str(tmp_path / "no")
+    with pytest.raises(FileNotFoundError) as failure:
+        files.check_folder(tmp_path / "no", blamed="no/a.png")
+    assert failure.value.filename == "no/a.png"
+
+
 def test_a_folder_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         files.write(tmp_path, b"data")
