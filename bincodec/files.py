@@ -93,13 +93,13 @@ def write_all(contents: Mapping[Name, bytes]) -> None:
             if destination not in direct:
                 path = Path(os.path.realpath(destination))
                 staged[destination] = path.parent / f".bincodec-{secrets.token_hex(8)}.tmp", path
-                with _blamed_on(destination):
+                with blamed_on(destination):
                     _stage(*staged[destination], contents[destination])
         for destination in direct:
-            with _blamed_on(destination):
+            with blamed_on(destination):
                 Path(destination).write_bytes(contents[destination])
         for destination, (temporary, path) in staged.items():
-            with _blamed_on(destination):
+            with blamed_on(destination):
                 temporary.replace(path)
     except BaseException:
         for temporary, _ in staged.values():
@@ -108,13 +108,22 @@ def write_all(contents: Mapping[Name, bytes]) -> None:
         raise
 
 
+@contextmanager
+def blamed_on(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let errors of the system name a path that the caller knows, instead of a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
+
+
 def check_folder(folder: str | os.PathLike[str], blamed: str | os.PathLike[str] | None = None) -> None:
     """Try whether a file can be made in `folder`, so that nobody works for what cannot be kept.
 
     Raises:
         OSError: as the system reports it; it names `blamed`, or the folder.
     """
-    with _blamed_on(folder if blamed is None else blamed), tempfile.TemporaryFile(dir=folder):
+    with blamed_on(folder if blamed is None else blamed), tempfile.TemporaryFile(dir=folder):
         pass
 
 
@@ -135,12 +144,3 @@ def _is_direct(destination: str | os.PathLike[str]) -> bool:
     Asked of the name as it was given: what stands behind /dev/stdout may have no path at all.
     """
     return os.path.exists(destination) and not os.path.isfile(destination)
-
-
-@contextmanager
-def _blamed_on(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Let errors of the system name a path that the caller knows, instead of a temporary one."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error

@@ -39,6 +39,8 @@ WRITABLE: dict[str, tuple[str, dict[str, Any]]] = {
     ".pgm": ("PPM", {}),
     ".ppm": ("PPM", {}),
 }
+# Extensions of pictures that Pillow does not always know, if ever.
+_OTHERS = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg")
 
 # Pillow warns about large images through the process-wide warning filters, which are not safe to change from
 # two threads at once.
@@ -97,6 +99,11 @@ def check_writable(extension: str) -> None:
     if extension.lower() not in WRITABLE:
         msg = f"cannot write images as {extension!r}: choose one of {', '.join(WRITABLE)}"
         raise ImageError(msg)
+
+
+def is_of_pictures(extension: str) -> bool:
+    """Whether an extension says that a file is a picture, in a format that can be written or in another."""
+    return extension.lower() in (*WRITABLE, *_OTHERS, *Image.registered_extensions())
 
 
 def encode(image: Image.Image, extension: str) -> bytes:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from bincodec.drawing import Drawing
     from bincodec.painting import PillowImage
 
+NAMED_LEFT = 4
+"""So many files of an earlier run are named; of more, their number is told."""
+
 quality = click.option(
     "-q",
     "--quality",
@@ -151,3 +154,7 @@ class Drawn:
         output.summary(line, facts, as_json=as_json, quiet=quiet)
         if len(labels) > 1 and not as_json:
             output.note(f"{files.count // len(labels)} of each class: {', '.join(labels)}", quiet=quiet)
+        if left := files.left_over(self.paths):
+            more_of_them = f" and {len(left) - NAMED_LEFT} more" if len(left) > NAMED_LEFT else ""
+            names = ", ".join(left[:NAMED_LEFT]) + more_of_them
+            output.note(f"{files.destination}: of an earlier run there are still {names}", quiet=quiet)

@@ -47,9 +47,8 @@ def command(
         msg = "IN and MASK cannot both be standard input"
         raise click.UsageError(msg)
     endings = [pictures.CODE] if save_codes else []
-    files = pictures.choose(source, destination, count, force=force, as_json=as_json, endings=endings)
-    if not files.in_folder:
-        places.choose(mask, destination, extension=pictures.PICTURE, force=force, as_json=as_json)
+    inputs = [source, mask]
+    files = pictures.choose(inputs, destination, count, force=force, as_json=as_json, endings=endings)
 
     from bincodec import painting
 

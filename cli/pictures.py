@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,17 +23,18 @@ if TYPE_CHECKING:
 CODE = ".bld"
 PICTURE = ".png"
 TRACE = "-trace.png"
+_NUMBERED = re.compile(rf"\d{{3,}}({re.escape(PICTURE)}|{re.escape(CODE)}|{re.escape(TRACE)})")
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Checked places of `count` pictures.
+    """Checked places of `count` pictures, none of which is one of the `inputs`.
 
     With more than one they are files 000.png, 001.png and so on in the folder `destination`, unless they
     stand `together` in one image file, in rows of `columns`.
     """
 
-    source: str
+    inputs: Sequence[str]
     destination: str
     count: int
     together: bool
@@ -62,7 +64,7 @@ class Pictures:
         return str(Path(self.destination).with_suffix("")) + number + ending
 
     def write(self, contents: Mapping[str, bytes]) -> None:
-        """Write finished files by path. A new folder appears with all of them in it, or not at all.
+        """Write finished files by path, all or none. A new folder appears with all of them in it.
 
         Raises:
             places.Occupied: if something of that name has appeared since `choose` looked.
@@ -70,23 +72,31 @@ class Pictures:
         """
         if self.in_folder and not os.path.isdir(self.destination):
             self._write_folder(contents)
-            return
-        for path, data in contents.items():
-            places.Places(self.source, path, self.force).write(data)
+        else:
+            places.write(contents, force=self.force)
+
+    def left_over(self, written: Collection[str]) -> list[str]:
+        """Names in the folder that look like pictures of this run and are none, nor belong to one."""
+        if not self.in_folder:
+            return []
+        new = {os.path.basename(path) for path in written}
+        return sorted(
+            name for name in os.listdir(self.destination) if _NUMBERED.fullmatch(name) and name not in new
+        )
 
     def _write_folder(self, contents: Mapping[str, bytes]) -> None:
         from bincodec import files
 
         _refuse_folder(self.destination, self.force)
         temporary = Path(self.destination).parent / f".bincodec-{secrets.token_hex(8)}.tmp"
-        temporary.mkdir()
-        try:
-            for path, data in contents.items():
-                files.write(temporary / Path(path).name, data)
-            temporary.rename(self.destination)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        with files.blamed_on(self.destination):
+            temporary.mkdir()
+            try:
+                files.write_all({temporary / Path(path).name: data for path, data in contents.items()})
+                temporary.rename(self.destination)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
 
     def _numbered(self, index: int, ending: str) -> str:
         return os.path.join(self.destination, self._name(index) + ending)
@@ -96,7 +106,7 @@ class Pictures:
 
 
 def choose(
-    source: str,
+    inputs: Sequence[str],
     destination: str,
     count: int,
     *,
@@ -112,19 +122,19 @@ def choose(
 
     Raises:
         click.UsageError: for a format that cannot be written, or a name that does not fit the number.
-        places.Occupied: if something is in the way and `force` is not set, or there is no folder to stand in.
+        click.UsageError, places.Occupied, OSError: for any of the paths, as `places.check`.
     """
-    pictures = Pictures(source, destination, count, together, columns or math.ceil(math.sqrt(count)), force)
+    pictures = Pictures(inputs, destination, count, together, columns or math.ceil(math.sqrt(count)), force)
     if pictures.in_folder:
-        _check_folder(pictures)
+        _check_folder(pictures, endings)
         return pictures
-    places.choose(source, destination, extension=PICTURE, force=force, as_json=as_json)
+    places.check(inputs, destination, force=force, as_json=as_json)
     _check_extension(pictures)
     if endings and (destination == places.STANDARD or places.is_device(destination)):
         msg = f"{places.shown(destination, 'standard output')}: nothing can stand beside it: name a file"
         raise click.UsageError(msg)
     for path in {pictures.beside(index, ending) for index in range(count) for ending in endings}:
-        places.choose(source, path, extension="", force=force, as_json=as_json)
+        places.check(inputs, path, force=force, as_json=as_json)
     return pictures
 
 
@@ -150,15 +160,23 @@ def contents(
     return result
 
 
-def _check_folder(pictures: Pictures) -> None:
-    from bincodec.images import WRITABLE
+def _check_folder(pictures: Pictures, endings: Sequence[str]) -> None:
+    from bincodec import files, images
 
     destination = pictures.destination
-    if destination == places.STANDARD or Path(destination).suffix.lower() in (CODE, *WRITABLE):
+    places.require_name(destination)
+    suffix = Path(destination).suffix
+    if destination == places.STANDARD or suffix.lower() == CODE or images.is_of_pictures(suffix):
         name = places.shown(destination, "standard output")
         msg = f"{name}: one file does not hold {pictures.count} pictures: name a folder"
         raise click.UsageError(msg)
     _refuse_folder(destination, pictures.force)
+    if not os.path.isdir(destination):
+        files.check_folder(os.path.dirname(destination.rstrip("/")) or ".", blamed=destination)
+        return
+    for index in range(pictures.count):
+        for path in (pictures.picture(index), *(pictures.beside(index, ending) for ending in endings)):
+            places.check(pictures.inputs, path, force=pictures.force, as_json=False)
 
 
 def _refuse_folder(destination: str, force: bool) -> None:

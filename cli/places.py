@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,14 +40,25 @@ class Places:
             Occupied: if a file of that name has appeared since `choose` looked.
             OSError: as the system reports it.
         """
-        from bincodec import files
+        write({self.destination: data}, force=self.force)
 
-        if self.to_standard_output:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-            return
-        _refuse_occupied(self.destination, self.force)
-        files.write(self.destination, data)
+
+def write(contents: Mapping[str, bytes], *, force: bool) -> None:
+    """Write finished outputs by path, or `-`; none is seen before all are on the disk.
+
+    Raises:
+        Occupied: if a file of one of the names has appeared since `check` looked.
+        OSError: as the system reports it.
+    """
+    from bincodec import files
+
+    named = {path: data for path, data in contents.items() if path != STANDARD}
+    for path in named:
+        _refuse_occupied(path, force)
+    files.write_all(named)
+    if STANDARD in contents:
+        sys.stdout.buffer.write(contents[STANDARD])
+        sys.stdout.buffer.flush()
 
 
 def choose(source: str, destination: str | None, *, extension: str, force: bool, as_json: bool) -> Places:
@@ -57,23 +68,51 @@ def choose(source: str, destination: str | None, *, extension: str, force: bool,
     standard output.
 
     Raises:
-        click.UsageError: if both ends are the same file, or standard output is needed twice.
-        Occupied: if the output exists and `force` is not set, or has no folder to stand in.
+        click.UsageError, Occupied, OSError: as `check`.
     """
     if destination is None:
         destination = STANDARD if source == STANDARD else _beside(source, extension)
-    if destination == STANDARD:
-        if as_json:
-            msg = "--json needs standard output for itself: name an output file"
-            raise click.UsageError(msg)
-        if sys.stdout.isatty():
-            msg = "refusing to write binary data to a terminal: name an output file"
-            raise click.UsageError(msg)
-    elif source != STANDARD and _same_file(source, destination):
-        msg = f"{source} and {destination} are the same file"
-        raise click.UsageError(msg)
-    _refuse_occupied(destination, force)
+    check([source], destination, force=force, as_json=as_json)
     return Places(source, destination, force)
+
+
+def check(inputs: Sequence[str], destination: str, *, force: bool, as_json: bool) -> None:
+    """Refuse an output that cannot be written, or must not be, before any work is done for it.
+
+    Raises:
+        click.UsageError: if it is one of the inputs, without a name, or standard output that is needed twice.
+        Occupied: if it exists and `force` is not set, or has no folder to stand in.
+        OSError: if no file can be made in its folder.
+    """
+    require_name(destination)
+    if destination == STANDARD:
+        _check_standard_output(as_json)
+        return
+    for source in inputs:
+        if source != STANDARD and _same_file(source, destination):
+            msg = f"{source} and {destination} are the same file"
+            raise click.UsageError(msg)
+    _refuse_occupied(destination, force)
+    if not is_device(destination):
+        from bincodec import files
+
+        files.check_folder(os.path.dirname(os.path.realpath(destination)), blamed=destination)
+
+
+def require_name(destination: str) -> None:
+    """Raise click.UsageError for an output without a name: a variable of the shell that was not set."""
+    if not destination:
+        msg = "the name of the output is empty"
+        raise click.UsageError(msg)
+
+
+def _check_standard_output(as_json: bool) -> None:
+    if as_json:
+        msg = "--json needs standard output for itself: name an output file"
+        raise click.UsageError(msg)
+    if sys.stdout.isatty():
+        msg = "refusing to write binary data to a terminal: name an output file"
+        raise click.UsageError(msg)
 
 
 def limits(max_pixels: int | None) -> "Limits":

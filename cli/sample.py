@@ -88,7 +88,7 @@ def command(
     drawings = _drawings(card, labels, chosen, trace=trace)
     wanted = ((pictures.CODE, save_codes), (pictures.TRACE, trace))
     files = pictures.choose(
-        places.STANDARD,
+        [],
         destination,
         count * len(drawings),
         force=force,

@@ -47,7 +47,7 @@ def command(
     OUT is an image, or a .bld, or with -n a folder of 000.png, 001.png and so on. A .bld keeps its quality.
     """
     endings = [pictures.CODE] if save_codes else []
-    files = pictures.choose(source, destination, count, force=force, as_json=as_json, endings=endings)
+    files = pictures.choose([source], destination, count, force=force, as_json=as_json, endings=endings)
 
     from bincodec import painting
 

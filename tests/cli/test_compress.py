@@ -178,7 +178,7 @@ def test_a_failed_replacement_leaves_the_old_file(run, photo: Path, monkeypatch:
 
     monkeypatch.setattr(os, "fsync", fail)
     result = run("compress", photo, "--force")
-    assert (result.exit_code, result.stderr) == (1, "bincodec: error: No space left on device\n")
+    assert (result.exit_code, result.stderr) == (1, f"bincodec: error: {path}: No space left on device\n")
     assert path.read_bytes() == b"precious"
     assert sorted(photo.parent.iterdir()) == [path, photo]
 

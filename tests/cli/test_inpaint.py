@@ -142,6 +142,35 @@ def test_neither_the_picture_nor_the_mask_is_overwritten(run, folder: Path) -> N
     assert before == {name: (folder / name).read_bytes() for name in before}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "old", "new"),
+    [
+        (("inpaint", "out/000.png", "--mask", "mask.png"), "photo.png", "000.png"),
+        (("inpaint", "photo.png", "--mask", "out/001.png"), "mask.png", "001.png"),
+        (("inpaint", "out/001.bld", "--mask", "mask.png", "--save-codes"), "tiny.bld", "001.bld"),
+        (("vary", "out/000.bld", "--strength", 0.2, "--save-codes"), "tiny.bld", "000.bld"),
+    ],
+)
+def test_no_input_is_overwritten_in_a_folder(
+    run, folder: Path, arguments: tuple[object, ...], old: str, new: str
+) -> None:
+    (folder / "out").mkdir()
+    given = (folder / "out" / new).write_bytes((folder / old).read_bytes())
+    result = run(*arguments, "-n", 2, "-o", "out", "--force", *VARY)
+    assert (result.exit_code, made(folder)) == (2, ["out", f"out/{new}"])
+    assert f"out/{new} and out/{new} are the same file" in result.stderr
+    assert (folder / "out" / new).stat().st_size == given
+
+
+def test_a_mask_is_not_overwritten_by_what_stands_beside_a_picture(run, folder: Path) -> None:
+    (folder / "out.bld").symlink_to("mask.png")
+    result = run(
+        "inpaint", "photo.png", "--mask", "mask.png", "-o", "out.png", "--save-codes", "--force", *SMALL
+    )
+    assert (result.exit_code, made(folder)) == (2, ["out.bld"])
+    assert "mask.png and out.bld are the same file" in result.stderr
+
+
 @pytest.mark.parametrize("command", [("inpaint", "--mask", "mask.png"), ("vary", "--strength", 0.5)])
 def test_bad_input_is_one_line_and_writes_nothing(
     run, folder: Path, bld: Path, command: tuple[object, ...]

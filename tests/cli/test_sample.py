@@ -236,54 +236,6 @@ def test_standard_output(run) -> None:
     assert result.stderr.startswith("standard output: 1 of 40 x 30 pixels")
 
 
-def test_nothing_is_overwritten_unasked(run) -> None:
-    for arguments, path in (
-        (["-o", "a.png"], "a.png"),
-        (["-o", "a.jpg", "--save-codes"], "a.bld"),
-        (["-o", "a.jpg", "--trace"], "a-trace.png"),
-        (["-o", "a.jpg", "-n", "2", "--grid", "--save-codes"], "a-001.bld"),
-    ):
-        Path(path).write_bytes(b"precious")
-        result = run("sample", *SMALL, *arguments)
-        assert (result.exit_code, names(), Path(path).read_bytes()) == (1, [path], b"precious")
-        assert result.stderr == f"bincodec: error: {path}: exists; --force overwrites it\n"
-        assert run("sample", *SMALL, *arguments, "--force").exit_code == 0
-        assert Path(path).read_bytes() != b"precious"
-        for left in names():
-            Path(left).unlink()
-
-
-def test_a_folder_is_not_overwritten_unasked(run) -> None:
-    Path("out").mkdir()
-    Path("out/000.png").write_bytes(b"precious")
-    Path("out/other").write_bytes(b"precious")
-    result = run("sample", *SMALL, "-n", 2, "-o", "out")
-    assert (result.exit_code, names()) == (1, ["out", "out/000.png", "out/other"])
-    assert "out: exists; --force overwrites what has the same name in it" in result.stderr
-    assert run("sample", *SMALL, "-n", 2, "-o", "out", "--force").exit_code == 0
-    assert names() == ["out", "out/000.png", "out/001.png", "out/other"]
-    assert Path("out/other").read_bytes() == b"precious"
-    assert pixels_of("out/000.png").shape == (30, 40, 3)
-
-
-def test_a_new_folder_appears_whole_or_not_at_all(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bincodec import files
-
-    calls = []
-    real = files.write
-
-    def failing(path: Path, data: bytes) -> None:
-        calls.append(path)
-        if len(calls) == 2:
-            raise OSError(28, "No space left on device")
-        real(path, data)
-
-    monkeypatch.setattr(files, "write", failing)
-    result = run("sample", *SMALL, "-n", 3, "-o", "out")
-    assert (result.exit_code, len(calls), names()) == (1, 2, [])
-    assert "No space left on device" in result.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -306,6 +258,10 @@ def test_a_new_folder_appears_whole_or_not_at_all(run, monkeypatch: pytest.Monke
         (["-n", "2"], 2, "a.png: one file does not hold 2 pictures: name a folder"),
         (["-n", "2", "-o", "-"], 2, "standard output: one file does not hold 2 pictures"),
         (["-n", "2", "--grid", "-o", "a.bld"], 2, "cannot write images as '.bld'"),
+        (["-n", "2", "-o", "z.avif"], 2, "z.avif: one file does not hold 2 pictures: name a folder"),
+        (["-n", "2", "-o", "z.JP2"], 2, "z.JP2: one file does not hold 2 pictures: name a folder"),
+        (["-n", "2", "-o", ""], 2, "the name of the output is empty"),
+        (["-o", ""], 2, "the name of the output is empty"),
         (["-o", "a.xyz"], 2, "cannot write images as '.xyz'"),
         (["-o", "-", "--save-codes"], 2, "nothing can stand beside it"),
         (["-o", "-", "--json"], 2, "--json needs standard output"),
