@@ -39,6 +39,8 @@ WRITABLE: dict[str, tuple[str, dict[str, Any]]] = {
     ".pgm": ("PPM", {}),
     ".ppm": ("PPM", {}),
 }
+# Pixels a side, where a format ends below what a file of ours may have.
+MOST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 # Extensions of pictures that Pillow does not always know, if ever.
 _OTHERS = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg")
 
@@ -101,6 +103,16 @@ def check_writable(extension: str) -> None:
         raise ImageError(msg)
 
 
+def check_size(extension: str, width: int, height: int) -> None:
+    """Raise ImageError for more pixels a side than the format holds, before any work goes into the image."""
+    check_writable(extension)
+    file_format, _ = WRITABLE[extension.lower()]
+    most = MOST_SIDE.get(file_format)
+    if most is not None and max(width, height) > most:
+        msg = f"cannot write {width} x {height} pixels as {file_format}: it ends at {most} a side"
+        raise ImageError(msg)
+
+
 def is_of_pictures(extension: str) -> bool:
     """Whether an extension says that a file is a picture, in a format that can be written or in another."""
     return extension.lower() in (*WRITABLE, *_OTHERS, *Image.registered_extensions())
@@ -112,13 +124,12 @@ def encode(image: Image.Image, extension: str) -> bytes:
     Raises:
         ImageError: for an extension that is not in WRITABLE, or an image that the format cannot hold.
     """
-    check_writable(extension)
+    check_size(extension, image.width, image.height)
     file_format, options = WRITABLE[extension.lower()]
     buffer = BytesIO()
     try:
         image.save(buffer, format=file_format, **options)
     except (OSError, ValueError) as error:
-        # JPEG ends at 65500 pixels a side, WebP at 16383.
         msg = f"cannot write {image.width} x {image.height} pixels as {file_format}: {_one_line(error)}"
         raise ImageError(msg) from error
     return buffer.getvalue()

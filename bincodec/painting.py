@@ -174,12 +174,16 @@ def steps_of(codec: Codec, drawing: Drawing) -> int:
     return plan.steps if plan.sampler == "noise" else 1
 
 
+def tiled_size(size: tuple[int, int], count: int, columns: int) -> tuple[int, int]:
+    """Width and height of `count` pictures of `size` (width, height) that are `tiled`."""
+    width, height = size
+    return columns * (width + GAP) - GAP, -(-count // columns) * (height + GAP) - GAP
+
+
 def tiled(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
     """Pictures of one size in rows of `columns`, a white line of 2 pixels between them."""
     width, height = pictures[0].size
-    rows = -(-len(pictures) // columns)
-    size = (columns * (width + GAP) - GAP, rows * (height + GAP) - GAP)
-    result = Image.new("RGB", size, "white")
+    result = Image.new("RGB", tiled_size((width, height), len(pictures), columns), "white")
     for index, picture in enumerate(pictures):
         row, column = divmod(index, columns)
         result.paste(picture, (column * (width + GAP), row * (height + GAP)))

@@ -57,17 +57,19 @@ def command(
     plain = not ends.to_standard_output and not places.is_device(ends.destination)
     extension = Path(ends.destination).suffix if plain else EXTENSION
 
-    from bincodec import images
+    from bincodec import files, images
 
     try:
         images.check_writable(extension)
     except images.ImageError as error:
         raise click.UsageError(str(error)) from error
-    data = places.read(source)
+    data, limits = places.read(source), places.limits(max_pixels)
+    with places.named(source):
+        header = files.read_header(data, limits)
+        images.check_size(extension, header.width, header.height)
 
     import bincodec
 
-    limits = places.limits(max_pixels)
     start = time.perf_counter()
     with places.named(source):
         image = bincodec.decompress(

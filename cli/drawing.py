@@ -88,6 +88,11 @@ def read(
     return Codec.load(model or "photo", device), images.to_image(picture.pixels, grey=picture.grey)
 
 
+def size_of(given: BinaryCode | PillowImage) -> tuple[int, int]:
+    """Width and height of what `read` gave, in pixels."""
+    return given.width, given.height
+
+
 @contextmanager
 def progress(steps: int, *, hidden: bool) -> Iterator[Callable[[object], None]]:
     """A bar on standard error, where that is a terminal; call what it gives after each step."""

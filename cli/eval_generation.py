@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,19 +18,6 @@ if TYPE_CHECKING:
     from bincodec.eval.picture_sets import PictureSet
 
 INTERRUPTED = 130
-
-
-def _parse_size(
-    context: click.Context, parameter: click.Parameter, text: str | None
-) -> tuple[int, int] | None:
-    """WIDTHxHEIGHT in pixels."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if found is None:
-        msg = f"{text!r} is not a size such as 128x128"
-        raise click.BadParameter(msg)
-    return int(found[1]), int(found[2])
 
 
 def _parse_folders(
@@ -83,9 +69,7 @@ def _parse_folders(
     show_default=True,
     help="Pictures of each setting.",
 )
-@click.option(
-    "--size", metavar="WxH", callback=_parse_size, help="Cut and resize all to this.  [default: REAL's own]"
-)
+@options.size("Cut and resize all to this.  [default: REAL's own]")
 @click.option(
     "-q",
     "--quality",

@@ -56,6 +56,7 @@ def command(
     start = time.perf_counter()
     codec, given = shared.read(source, model, device, limits, quiet=quiet)
     loaded = time.perf_counter()
+    files.check_size(shared.size_of(given), limits)
     marked = places.read(mask) if mask == places.STANDARD else mask
     steps = painting.steps_of(codec, drawing)
     with shared.progress(count * steps, hidden=quiet or as_json) as advance:

@@ -1,10 +1,13 @@
 """The options that several commands share."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from bincodec.bitstream.limits import SIDE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Command], Command]
@@ -44,6 +47,29 @@ report_folder = click.option(
 )
 model = click.option("--model", default="photo", show_default=True, help="A name, or a .safetensors file.")
 images = click.argument("images", metavar="IMAGES...", nargs=-1, required=True)
+
+
+def _parse_size(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, int] | None:
+    """WIDTHxHEIGHT in pixels, each 1..65535."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text)
+    if found is None:
+        msg = f"{text!r} is not a size such as 256x256"
+        raise click.BadParameter(msg)
+    width, height = int(found[1]), int(found[2])
+    for name, value in (("width", width), ("height", height)):
+        if not 1 <= value <= SIDE:
+            msg = f"{name} {value} is not an integer in 1..{SIDE}"
+            raise click.BadParameter(msg)
+    return width, height
+
+
+def size(explanation: str) -> Option[Any]:
+    """--size, which is None or (width, height); its help is `explanation`."""
+    return click.option("--size", metavar="WxH", callback=_parse_size, help=explanation)
 
 
 def _parse_qualities(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from bincodec.cli import places
 
 if TYPE_CHECKING:
     from bincodec import BinaryCode, Codec
+    from bincodec.bitstream.limits import Limits
     from bincodec.painting import PillowImage
 
 CODE = ".bld"
@@ -62,6 +63,28 @@ class Pictures:
             return self._numbered(index, ending)
         number = f"-{self._name(index)}" if self.together and self.count > 1 and ending == CODE else ""
         return str(Path(self.destination).with_suffix("")) + number + ending
+
+    def check_size(self, size: tuple[int, int], limits: Limits, *, states: int = 0) -> None:
+        """Refuse pictures of `size` (width, height) that the image files would not hold, before any is drawn.
+
+        `states` of a trace stand beside each other.
+
+        Raises:
+            click.UsageError: for more pixels a side than the format holds.
+            InvalidSetting: for more pixels than the limit.
+        """
+        from bincodec import images, painting
+
+        shown = painting.tiled_size(size, self.count, self.columns) if self.together else size
+        if self.extension != CODE:
+            try:
+                images.check_size(self.extension, *shown)
+            except images.ImageError as error:
+                raise click.UsageError(str(error)) from error
+            _check_pixels("the grid" if self.together else "size", shown, limits)
+        if states:
+            every = states * (self.count if self.together else 1)
+            _check_pixels("the trace", painting.tiled_size(size, every, states), limits)
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Write finished files by path, all or none. A new folder appears with all of them in it.
@@ -189,6 +212,15 @@ def _refuse_folder(destination: str, force: bool) -> None:
     if os.path.isdir(destination) and not force:
         msg = f"{destination}: exists; --force overwrites what has the same name in it"
         raise places.Occupied(msg)
+
+
+def _check_pixels(what: str, size: tuple[int, int], limits: Limits) -> None:
+    from bincodec.settings import InvalidSetting
+
+    width, height = size
+    if width * height > limits.pixels:
+        msg = f"{what} {width} x {height}: {width * height} is over the limit pixels={limits.pixels}"
+        raise InvalidSetting(msg)
 
 
 def _check_extension(pictures: Pictures) -> None:

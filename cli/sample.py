@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,25 +21,10 @@ MOST_TRACED = 8
 EVERY = "all"
 
 
-def _parse_size(
-    context: click.Context, parameter: click.Parameter, text: str | None
-) -> tuple[int, int] | None:
-    """WIDTHxHEIGHT in pixels."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text)
-    if found is None:
-        msg = f"{text!r} is not a size such as 256x256"
-        raise click.BadParameter(msg)
-    return int(found[1]), int(found[2])
-
-
 @click.command()
 @click.option("-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder.")
 @shared.count
-@click.option(
-    "--size", metavar="WxH", callback=_parse_size, help="In pixels.  [default: the model's own, or 256x256]"
-)
+@options.size("In pixels.  [default: the model's own, or 256x256]")
 @shared.quality
 @shared.sampler
 @click.option(
@@ -101,6 +85,8 @@ def command(
     from bincodec import Codec, painting
 
     limits = places.limits(max_pixels)
+    states = min(drawings[0].settled(card).steps, MOST_TRACED) if trace else 0
+    files.check_size(size or card.size, limits, states=states)
     start = time.perf_counter()
     codec = Codec.load(str(card.path), device)
     loaded = time.perf_counter()

@@ -55,6 +55,7 @@ def command(
     start = time.perf_counter()
     codec, given = shared.read(source, model, device, limits, quiet=quiet)
     loaded = time.perf_counter()
+    files.check_size(shared.size_of(given), limits)
     steps = painting.steps_of(codec, drawing)
     with shared.progress(count * steps, hidden=quiet or as_json) as advance:
         codes = painting.vary(codec, given, strength, quality, count, drawing, limits, advance)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import bincodec
+from bincodec import images
 
 PHOTO = Path(__file__).resolve().parents[2] / "examples" / "chelsea.png"
 KEYS = {
@@ -160,6 +161,17 @@ def test_bad_files_are_one_line_and_write_nothing(run, bld: Path, compressed: by
     assert_fails(run("decompress", folder / "missing.bld"), folder, "No such file")
     assert_fails(run("decompress", folder / "folder.bld"), folder, "Is a directory")
     assert_fails(run("decompress", "-", folder / "out.png", stdin=b""), folder, "standard input: ")
+
+
+def test_what_the_format_cannot_hold_is_not_decoded(run, bld: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        msg = "decoded"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr(bincodec, "decompress", refuse)
+    monkeypatch.setitem(images.MOST_SIDE, "WEBP", 72)
+    result = run("decompress", bld, bld.with_suffix(".webp"))
+    assert_fails(result, bld.parent, f"{bld}: cannot write 73 x 50 pixels as WEBP: it ends at 72 a side")
 
 
 def test_completing_says_what_is_real(run, bld: Path, compressed: bytes) -> None:

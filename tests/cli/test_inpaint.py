@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bincodec import Codec, masks
+from bincodec import Codec, images, masks
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
 VARY = ("--model", TINY, "--steps", 3)
@@ -189,6 +189,23 @@ def test_bad_input_is_one_line_and_writes_nothing(
         assert words in result.stderr
         assert result.stderr.count("\n") == 1
         assert not Path("out.png").exists()
+
+
+@pytest.mark.parametrize("command", [("inpaint", "--mask", "mask.png"), ("vary", "--strength", 0.5)])
+@pytest.mark.parametrize("source", ["photo.png", "tiny.bld"])
+def test_what_the_format_cannot_hold_is_not_drawn(
+    run, folder: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[object, ...], source: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        msg = "drawn"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr("bincodec.painting._draw", refuse)
+    monkeypatch.setitem(images.MOST_SIDE, "WEBP", 72)
+    name, *rest = command
+    result = run(name, source, *rest, "-o", "out.webp", *VARY)
+    assert (result.exit_code, made(folder)) == (2, [])
+    assert "cannot write 73 x 50 pixels as WEBP: it ends at 72 a side" in result.stderr
 
 
 def test_vary_draws_pictures_like_a_given_one(run, codec: Codec, folder: Path) -> None:

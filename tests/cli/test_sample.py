@@ -242,8 +242,30 @@ def test_standard_output(run) -> None:
         (["--size", "40"], 2, "'40' is not a size such as 256x256"),
         (["--size", "40x-3"], 2, "is not a size"),
         (["--size", "0x5"], 2, "width 0 is not an integer in 1..65535"),
+        (["--size", "5x65536"], 2, "height 65536 is not an integer in 1..65535"),
         (["--size", "60000x60000"], 2, "limit pixels=67108864 (--max-pixels raises it)"),
         (["--size", "40x30", "--max-pixels", "1000"], 2, "1200 is over the limit pixels=1000"),
+        (
+            ["--size", "16400x16", "-o", "a.webp"],
+            2,
+            "cannot write 16400 x 16 pixels as WEBP: it ends at 16383",
+        ),
+        (
+            ["--size", "65501x16", "-o", "a.jpg"],
+            2,
+            "cannot write 65501 x 16 pixels as JPEG: it ends at 65500",
+        ),
+        (["--size", "5000x9", "-n", "10", "--grid", "-o", "a.webp"], 2, "20006 x 31 pixels as WEBP"),
+        (
+            ["--size", "40x30", "-n", "3", "--grid", "--max-pixels", "5083"],
+            2,
+            "the grid 82 x 62: 5084 is over the limit pixels=5083 (--max-pixels raises it)",
+        ),
+        (
+            ["--size", "40x30", "--sampler", "noise", "--steps", "3", "--trace", "--max-pixels", "3719"],
+            2,
+            "the trace 124 x 30: 3720 is over the limit pixels=3719",
+        ),
         (["-n", "0"], 2, "0 is not in the range"),
         (["--steps", "0"], 2, "0 is not in the range"),
         (["--steps", "1001"], 2, "steps 1001 is not an integer in 1..1000"),
@@ -269,7 +291,14 @@ def test_standard_output(run) -> None:
         (["-n", "2", "-o", "no/folder"], 1, "there is no such folder"),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(run, arguments: list[str], code: int, words: str) -> None:
+def test_bad_input_is_one_line_and_draws_nothing(
+    run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, words: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        msg = "drawn"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr("bincodec.painting._draw", refuse)
     result = run("sample", "--model", TINY, "-o", "a.png", *arguments)
     assert (result.exit_code, result.stdout) == (code, ""), result.stderr
     assert result.stderr.startswith("bincodec: error: ")
