@@ -8,6 +8,7 @@ with an `ImageError` (transparent pixels, animations, floating point). The conve
 import os
 import threading
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from bincodec import colour, files
 from bincodec.bitstream.errors import BincodecError, TooLarge
@@ -118,14 +119,18 @@ def is_of_pictures(extension: str) -> bool:
     return extension.lower() in (*WRITABLE, *_OTHERS, *Image.registered_extensions())
 
 
-def encode(image: Image.Image, extension: str) -> bytes:
+def encode(image: Image.Image, extension: str, texts: Mapping[str, str] | None = None) -> bytes:
     """The bytes of an image file; `extension` (".png", ...) picks the format.
+
+    `texts` by keyword (1..79 characters of Latin-1) go into a PNG; the other formats have no place for them.
 
     Raises:
         ImageError: for an extension that is not in WRITABLE, or an image that the format cannot hold.
     """
     check_size(extension, image.width, image.height)
     file_format, options = WRITABLE[extension.lower()]
+    if texts and file_format == "PNG":
+        options = options | {"pnginfo": _png_texts(texts)}
     buffer = BytesIO()
     try:
         image.save(buffer, format=file_format, **options)
@@ -133,6 +138,13 @@ def encode(image: Image.Image, extension: str) -> bytes:
         msg = f"cannot write {image.width} x {image.height} pixels as {file_format}: {_one_line(error)}"
         raise ImageError(msg) from error
     return buffer.getvalue()
+
+
+def _png_texts(texts: Mapping[str, str]) -> PngImagePlugin.PngInfo:
+    chunks = PngImagePlugin.PngInfo()
+    for keyword, text in texts.items():
+        chunks.add_text(keyword, text)
+    return chunks
 
 
 def save(image: Image.Image, destination: str | os.PathLike[str]) -> None:

@@ -53,6 +53,7 @@ def command(
     if not drawn and (seed, temperature) != (None, None):
         msg = "--seed and --temperature need --complete or --conceal: nothing else is drawn"
         raise click.UsageError(msg)
+    seed, temperature = seed or 0, 1.0 if temperature is None else temperature
     ends = places.choose(source, destination, extension=EXTENSION, force=force, as_json=as_json)
     plain = not ends.to_standard_output and not places.is_device(ends.destination)
     extension = Path(ends.destination).suffix if plain else EXTENSION
@@ -78,16 +79,16 @@ def command(
             partial=partial,
             complete=complete,
             conceal=conceal,
-            seed=seed or 0,
-            temperature=1.0 if temperature is None else temperature,
+            seed=seed,
+            temperature=temperature,
             model=model,
             device=device,
             limits=limits,
         )
     seconds = time.perf_counter() - start
-    ends.write(images.encode(image, extension))
-
     decoded = image.info["bld"]
+    ends.write(images.encode(image, extension, _texts(decoded, seed, temperature)))
+
     if not decoded["complete"] and not drawn:
         output.note(f"the file is damaged: only its first {decoded['layers']} layers are shown", quiet=quiet)
     elif drawn:
@@ -107,12 +108,21 @@ def command(
         "seconds": seconds,
     }
     if drawn:
-        facts |= {"seed": seed or 0} | {name: decoded[name] for name in ("real_layers", "real_share")}
+        facts |= {"seed": seed} | {name: decoded[name] for name in ("real_layers", "real_share")}
     line = (
         f"{places.shown(ends.destination, 'standard output')}: {image.width} x {image.height} pixels, "
         f"{decoded['layers']} layers, model {decoded['model']}, {seconds:.2f} s"
     )
     output.summary(line, facts, as_json=as_json, quiet=quiet)
+
+
+def _texts(decoded: dict[str, Any], seed: int, temperature: float) -> dict[str, str]:
+    """What the picture's file tells about the layers that are drawn; nothing where none is."""
+    if decoded.get("real_layers", decoded["layers"]) == decoded["layers"]:
+        return {}
+    names = ("model", "quality", "real_layers")
+    facts = {name: decoded[name] for name in names} | {"seed": seed, "temperature": temperature}
+    return drawing.as_texts(facts)
 
 
 def _what_is_real(decoded: dict[str, Any]) -> str:

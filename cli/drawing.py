@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -93,6 +93,44 @@ def size_of(given: BinaryCode | PillowImage) -> tuple[int, int]:
     return given.width, given.height
 
 
+def how(codec: Codec, code: BinaryCode, drawing: Drawing) -> dict[str, Any]:
+    """How a picture was drawn, mostly by the names of the options; None is what was not asked for."""
+    plan = drawing.settled(codec.model.card)
+    return {
+        "model": code.model,
+        "quality": code.quality,
+        "sampler": plan.sampler,
+        "steps": plan.steps,
+        "temperature": drawing.temperature,
+        "seed": drawing.seed,
+        "schedule": drawing.schedule,
+        "class": drawing.label,
+        "guidance": drawing.guidance,
+    }
+
+
+def as_texts(facts: Mapping[str, object]) -> dict[str, str]:
+    """What a picture's file tells about how it was drawn: whoever likes it can draw it again."""
+    from bincodec import __version__
+
+    told = {name: str(value) for name, value in facts.items() if value is not None}
+    return {"Software": f"bincodec {__version__}"} | told
+
+
+def texts(
+    files: Pictures, codec: Codec, codes: Sequence[BinaryCode], drawings: Sequence[Drawing], **more: object
+) -> list[dict[str, str]]:
+    """`as_texts` for each image file; "picture" is the number that a picture has under its seed, from 0."""
+    if files.together:
+        classes = ", ".join(drawing.label for drawing in drawings if drawing.label is not None)
+        return [as_texts(how(codec, codes[0], drawings[0]) | {"class": classes or None} | more)]
+    each = len(codes) // len(drawings)
+    return [
+        as_texts(how(codec, code, drawings[index // each]) | {"picture": index % each} | more)
+        for index, code in enumerate(codes)
+    ]
+
+
 @contextmanager
 def progress(steps: int, *, hidden: bool) -> Iterator[Callable[[object], None]]:
     """A bar on standard error, where that is a terminal; call what it gives after each step."""
@@ -129,7 +167,6 @@ class Drawn:
         """The summary; `more` goes into the JSON object, behind the command's name."""
         drawing, code, files = self.drawings[0], self.code, self.files
         labels = [one.label for one in self.drawings if one.label is not None]
-        plan = drawing.settled(self.codec.model.card)
         facts = {
             "command": self.command,
             **more,
@@ -138,22 +175,15 @@ class Drawn:
             "count": files.count,
             "width": code.width,
             "height": code.height,
-            "quality": code.quality,
-            "model": code.model,
-            "sampler": plan.sampler,
-            "steps": plan.steps,
-            "temperature": drawing.temperature,
-            "seed": drawing.seed,
-            "schedule": drawing.schedule,
+            **how(self.codec, code, drawing),
             "class": drawing.label if len(labels) == 1 else None,
             "classes": labels,
-            "guidance": drawing.guidance,
             "seconds_load": self.seconds_load,
             "seconds_draw": self.seconds_draw,
         }
         line = (
             f"{places.shown(files.destination, 'standard output')}: {files.count} of {code.width} x "
-            f"{code.height} pixels, {plan.sampler} in {plan.steps} steps, seed {drawing.seed}, model "
+            f"{code.height} pixels, {facts['sampler']} in {facts['steps']} steps, seed {drawing.seed}, model "
             f"{code.model}, {self.seconds_draw:.2f} s + {self.seconds_load:.2f} s loading"
         )
         output.summary(line, facts, as_json=as_json, quiet=quiet)

@@ -63,7 +63,8 @@ def command(
         painted = painting.inpaint(codec, given, marked, quality, count, drawing, limits, advance)
     first, codes = painted[0], [one.code for one in painted]
     shown = (one.image for one in painted)
-    contents = pictures.contents(files, codec, codes, shown, save_codes=save_codes)
+    texts = shared.texts(files, codec, codes, [drawing])
+    contents = pictures.contents(files, codec, codes, shown, texts, save_codes=save_codes)
     finished = time.perf_counter()
     files.write(contents)
     if not first.known.any():

@@ -166,10 +166,11 @@ def contents(
     codec: Codec,
     codes: Sequence[BinaryCode],
     shown: Iterable[PillowImage],
+    texts: Sequence[Mapping[str, str]],
     *,
     save_codes: bool,
 ) -> dict[str, bytes]:
-    """The pictures `shown`, or their codes, or both, by path."""
+    """The pictures `shown`, or their codes, or both, by path; each image file gets one of `texts`."""
     from bincodec import images, painting
 
     if pictures.extension == CODE:
@@ -177,7 +178,10 @@ def contents(
     shown = list(shown)
     if pictures.together:
         shown = [painting.tiled(shown, pictures.columns)]
-    result = {pictures.picture(i): images.encode(image, pictures.extension) for i, image in enumerate(shown)}
+    result = {
+        pictures.picture(index): images.encode(image, pictures.extension, about)
+        for index, (image, about) in enumerate(zip(shown, texts, strict=True))
+    }
     if save_codes:
         result |= {pictures.beside(i, CODE): codec.pack(code, verify=True) for i, code in enumerate(codes)}
     return result

@@ -105,7 +105,8 @@ def command(
             for code in painting.sample(codec, count, size, quality, drawing, limits, watch)
         ]
     shown = (codec.decode(code) for code in codes)
-    contents = pictures.contents(files, codec, codes, shown, save_codes=save_codes)
+    texts = shared.texts(files, codec, codes, drawings)
+    contents = pictures.contents(files, codec, codes, shown, texts, save_codes=save_codes)
     if trace:
         contents |= _strips(codec, files, traces.rows)
     finished = time.perf_counter()

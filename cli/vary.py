@@ -60,7 +60,8 @@ def command(
     with shared.progress(count * steps, hidden=quiet or as_json) as advance:
         codes = painting.vary(codec, given, strength, quality, count, drawing, limits, advance)
     shown = (codec.decode(code) for code in codes)
-    contents = pictures.contents(files, codec, codes, shown, save_codes=save_codes)
+    texts = shared.texts(files, codec, codes, [drawing], strength=strength)
+    contents = pictures.contents(files, codec, codes, shown, texts, save_codes=save_codes)
     finished = time.perf_counter()
     files.write(contents)
     seconds = loaded - start, finished - loaded

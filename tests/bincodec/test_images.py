@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngImageFile
 
 import bincodec
 from bincodec import images
@@ -511,6 +512,14 @@ def test_a_size_that_the_format_cannot_hold_is_an_error_of_ours(tmp_path: Path) 
     with pytest.raises(ImageError, match="70000 x 1 pixels as JPEG"):
         images.save(Image.new("RGB", (70000, 1)), tmp_path / "wide.jpg")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_go_into_a_png_in_any_script() -> None:
+    texts = {"seed": "7", "class": "Hemd, 衬衫"}
+    with Image.open(io.BytesIO(images.encode(photo(), ".png", texts))) as image:
+        assert isinstance(image, PngImageFile)
+        assert image.text == texts
+    assert images.encode(photo(), ".jpg", texts) == images.encode(photo(), ".jpg")
 
 
 def test_saving_into_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 import bincodec
 from bincodec import images
@@ -32,6 +33,12 @@ KEYS = {
 def pixels_of(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.array(image)
+
+
+def texts_of(path: Path) -> dict[str, str]:
+    with Image.open(path) as image:
+        assert isinstance(image, PngImageFile)
+        return dict(image.text)
 
 
 def assert_fails(result, folder: Path, words: str, code: int = 1) -> None:
@@ -191,10 +198,19 @@ def test_completing_says_what_is_real(run, bld: Path, compressed: bytes) -> None
     share = f"{facts['real_share']:.1%}"
     words = f"note: layers 1 to 2 of {layers} came from the file, {share} of the bits; the rest is drawn\n"
     assert words in result.stderr
+    assert texts_of(bld.with_suffix(".png")) == {
+        "Software": f"bincodec {bincodec.__version__}",
+        "model": facts["model"],
+        "quality": "30",
+        "real_layers": "2",
+        "seed": "3",
+        "temperature": "0.5",
+    }
     assert run(*command, "--force", "--quiet").output == ""
     whole = run("decompress", bld, "--complete", "--force")
     assert f"all {layers} layers came from the file, nothing is drawn" in whole.stderr
     assert np.array_equal(pixels_of(bld.with_suffix(".png")), np.array(bincodec.decompress(compressed)))
+    assert texts_of(bld.with_suffix(".png")) == {}
 
 
 def test_a_damaged_file_is_concealed(run, bld: Path) -> None:

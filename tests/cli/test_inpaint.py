@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from bincodec import Codec, images, masks
 
@@ -218,6 +219,19 @@ def test_vary_draws_pictures_like_a_given_one(run, codec: Codec, folder: Path) -
             found = codec.unpack((folder / f"out/00{index}.bld").read_bytes())
             assert (found.digest(), found.quality) == (varied.digest(), varied.quality)
             assert np.array_equal(pixels_of(f"out/00{index}.png"), np.asarray(codec.decode(varied)))
+
+
+def test_a_png_tells_how_it_was_drawn(run, folder: Path) -> None:
+    for command, more in (
+        (("inpaint", "photo.png", "--mask", "mask.png", "--sampler", "noise"), {}),
+        (("vary", "photo.png", "--strength", 0.3), {"strength": "0.3"}),
+    ):
+        assert run(*command, *VARY, "--seed", 9, "-n", 2, "-o", "out", "--force").exit_code == 0
+        with Image.open("out/001.png") as image:
+            assert isinstance(image, PngImageFile)
+            told = dict(image.text)
+        expected = {"model": "tiny-1", "seed": "9", "steps": "3", "sampler": "noise", "picture": "1"} | more
+        assert told | expected == told
 
 
 @pytest.mark.parametrize("strength", ["-0.1", "1.1", "nan", "much"])

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
+import bincodec
 from bincodec import Codec, models
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
@@ -98,6 +100,34 @@ def mask(width: int, height: int) -> str:
     white[:8, :8] = 255
     Image.fromarray(white).save("mask.png")
     return "mask.png"
+
+
+def texts_of(path: Path | str) -> dict[str, str]:
+    with Image.open(path) as image:
+        assert isinstance(image, PngImageFile)
+        return dict(image.text)
+
+
+def test_a_png_tells_how_it_was_drawn(run, bits_model: Path) -> None:
+    how = {
+        "Software": f"bincodec {bincodec.__version__}",
+        "model": "bits-1",
+        "quality": "30",
+        "sampler": "noise",
+        "steps": "3",
+        "temperature": "0.5",
+        "seed": "7",
+        "schedule": "cosine",
+    }
+    options = ["--steps", "3", "-q", "30", "--temperature", "0.5", "--seed", "7", "--schedule", "cosine"]
+    common = ("sample", "--model", bits_model, *options)
+    assert run(*common, "-o", "a.png").exit_code == 0
+    assert texts_of("a.png") == how | {"picture": "0"}
+    assert run(*common, "-n", 2, "--class", "dog", "--class", "cat", "-o", "out").exit_code == 0
+    assert texts_of("out/003.png") == how | {"class": "cat", "picture": "1"}
+    assert run(*common, "--class", "all", "--guidance", 2, "--grid", "-o", "b.png").exit_code == 0
+    assert texts_of("b.png") == how | {"class": "cat, dog, not sure", "guidance": "2.0"}
+    assert run(*common, "-o", "a.jpg").exit_code == 0
 
 
 def test_a_grid_has_a_row_for_each_class(run, bits_model: Path) -> None:
