@@ -13,7 +13,7 @@ from bincodec import files, images, models
 from bincodec.bitstream import container
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.codec import Codec
-from bincodec.settings import DEFAULT_EFFORT
+from bincodec.settings import DEFAULT_EFFORT, checked_integer
 
 
 def compress(
@@ -56,7 +56,7 @@ def decompress(
     `image.info["bld"]` says what was decoded.
 
     `layers` shows only the first few; `partial` accepts a truncated or damaged file and shows what is intact
-    (then `image.info["bld"]["complete"]` is False).
+    (then `image.info["bld"]["complete"]` is False), fewer layers than asked for where fewer are intact.
 
     What is missing then is shown as the prior expects it: smooth. `complete` draws it instead, as
     `Codec.complete`, and `conceal` does so for a damaged file. `image.info["bld"]` says how many layers,
@@ -71,6 +71,9 @@ def decompress(
     card = models.find_fingerprint(header.fingerprint) if model is None else models.find(model)
     codec = _shared_codec(card.path, device)
     code = codec.unpack(content, partial=partial or conceal, limits=limits)
+    if layers is not None and (partial or conceal):
+        # Whoever asks for what is intact does not know how much that is.
+        layers = min(checked_integer("layers", layers, 1, header.layers), code.layers)
     if not (complete or conceal):
         return codec.decode(code, layers)
     completed = codec.complete(code, layers, seed=seed, temperature=temperature)

@@ -20,7 +20,7 @@ EXTENSION = ".png"
 @click.option(
     "--partial",
     is_flag=True,
-    help="Show what is intact of a truncated or damaged file: at least its first 2 kB.",
+    help="Show what is intact of a truncated or damaged file: at least its first 2 kB, at most N layers.",
 )
 @click.option("--complete", is_flag=True, help="Draw the layers that are missing, instead of smoothing.")
 @click.option("--conceal", is_flag=True, help="As --partial, with what is missing drawn as by --complete.")

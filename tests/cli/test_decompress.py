@@ -231,6 +231,25 @@ def test_a_damaged_file_is_concealed(run, bld: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("option", ["--partial", "--conceal"])
+def test_layers_that_are_not_intact_are_not_asked_for(run, bld: Path, option: str) -> None:
+    compressed = bytearray(bincodec.compress(PHOTO, quality=80))
+    compressed[last_levels(bytes(compressed)) + 9] ^= 1
+    bld.write_bytes(compressed)
+    layers = bincodec.read_header(bytes(compressed)).layers
+    result = run("decompress", bld, option)
+    assert result.exit_code == 0, result.stderr
+    expected = pixels_of(bld.with_suffix(".png"))
+    result = run("decompress", bld, option, "--layers", layers, "--force")
+    assert (result.exit_code, "the file is damaged" in result.stderr) == (0, True), result.stderr
+    assert np.array_equal(pixels_of(bld.with_suffix(".png")), expected)
+    assert run("decompress", bld, option, "--layers", 1, "--force").exit_code == 0
+    assert not np.array_equal(pixels_of(bld.with_suffix(".png")), expected)
+    bld.with_suffix(".png").unlink()
+    result = run("decompress", bld, option, "--layers", layers + 1)
+    assert_fails(result, bld.parent, f"layers {layers + 1} is not an integer in 1..{layers}", code=2)
+
+
 @pytest.mark.parametrize("option", [("--seed", 1), ("--temperature", 1.0)])
 def test_what_steers_a_draw_needs_one(run, bld: Path, option: tuple[str, float]) -> None:
     result = run("decompress", bld, *option)
