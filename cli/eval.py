@@ -3,12 +3,14 @@
 A group: each subcommand is a module of its own, imported when it is named, so that help is instant.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
 import click
+
+from bincodec import files
 
 # Subcommand -> module `eval_NAME` of this package, which calls its command `command`.
 COMMANDS = ("rd", "prior", "speed", "generation")
@@ -17,15 +19,24 @@ NOTHING_LEFT = "nothing is left to report and nothing was written"
 
 
 @contextmanager
-def made(folder: Path) -> Iterator[None]:
+def made(folder: Path, names: Sequence[str] = ()) -> Iterator[None]:
     """Make an output folder before anything is measured for it; if nothing was written, it goes again.
 
+    A report replaces an earlier one, whose folder has the first of `names`. Where others of them stand
+    without it, they are somebody else's.
+
     Raises:
-        OSError: if it cannot be made.
+        click.ClickException: for such a folder.
+        OSError: if it cannot be made, or takes no file.
     """
+    present = [name for name in names if (folder / name).exists()]
+    if present and names[0] not in present:
+        msg = f"{folder / present[0]}: exists, and no {names[0]} beside it says that an earlier run wrote it"
+        raise click.ClickException(msg)
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
+        files.check_folder(folder)
         yield
     finally:
         for place in new:

@@ -154,7 +154,7 @@ def command(
         cache_folder or cache.default_folder(),
     )
     generation.check(plan)
-    with made(folder):
+    with made(folder, generation_report.NAMES):
         outcome = generation.run(plan, progress=not quiet)
         generation_report.write(outcome, folder)
     click.echo(

@@ -131,7 +131,7 @@ def command(
         (*missing_codecs, *missing_metrics),
     )
     cache = caching.Cache(cache_folder or caching.default_folder())
-    with made(folder):
+    with made(folder, study.NAMES):
         outcome = _measure(plan, images, jobs, cache, quiet)
         failures = [report.failure_line(failure) for failure in outcome.report.sweep.failures]
         if not outcome.report.sweep.rows:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from bincodec import files
 from bincodec.drawing import Drawing
 from bincodec.eval import drawn_sets, memorisation, set_distances
 from bincodec.eval.drawn_sets import Drawn
@@ -122,6 +123,7 @@ def check(plan: Plan) -> None:
         InvalidSetting: for a setting that its model cannot do.
         NameTaken: if two sets have one name.
         TooFew: for sets that are too small.
+        OSError: for a cache that takes no file.
     """
     set_distances.require_enough(len(plan.real) // 2, "each half of the held-out pictures")
     others = plan.folders if plan.train is None else {"training pictures": plan.train, **plan.folders}
@@ -138,6 +140,9 @@ def check(plan: Plan) -> None:
         if names.count(name) > 1:
             msg = f"two sets of this run are called {name!r}"
             raise NameTaken(msg)
+    if plan.cache is not None:
+        plan.cache.mkdir(parents=True, exist_ok=True)
+        files.check_folder(plan.cache)
 
 
 def run(plan: Plan, *, progress: bool = False) -> Outcome:

@@ -22,6 +22,9 @@ from bincodec.eval.set_distances import NEIGHBOUR, SUBSETS
 SCHEMA = 1
 """Raised when a key of generation.json is renamed, removed or given another meaning."""
 
+NAMES = ("generation.json", "generation.md", "rows.csv", "samples.png", "closest.png")
+"""The files of a report; the first is always there."""
+
 _MEASURES = (
     "set",
     "pictures",
@@ -232,7 +235,7 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def write(outcome: Outcome, folder: Path) -> None:
-    """Everything into an existing folder, each file whole; sheets of an earlier run that this has not go.
+    """Everything into an existing folder, all or nothing; what only an earlier run had goes after that.
 
     Raises:
         OSError: as the system reports it.
@@ -243,11 +246,12 @@ def write(outcome: Outcome, folder: Path) -> None:
         "rows.csv": printable(as_csv(outcome.rows)).encode(),
     }
     for name, sheets in (("samples.png", outcome.samples), ("closest.png", outcome.pairs)):
-        (folder / name).unlink(missing_ok=True)
         if sheets:
             contents[name] = sheet(sheets)
-    for name, data in contents.items():
-        files.write(folder / name, data)
+    files.write_all({folder / name: data for name, data in contents.items()})
+    for name in NAMES:
+        if name not in contents:
+            (folder / name).unlink(missing_ok=True)
 
 
 def sheet(rows: Mapping[str, NDArray[np.uint8]]) -> bytes:

@@ -26,6 +26,8 @@ MOST_PICTURE_BYTES = 5_500_000
 """Of pictures that nobody asked for: a page with these and all else stays under 10 MB."""
 
 PAGE = "report.html"
+NAMES = ("report.json", "rows.csv", PAGE)
+"""The files of a report beside its pictures; the first is there as soon as any of the others is."""
 PICTURES = "pictures"
 _OWN_PICTURE = re.compile(r"\d+-(\d+|original)\.webp")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bincodec import models
+from bincodec import files, models
 from bincodec.eval import features, generation
 from bincodec.eval.errors import NotInstalled
 from bincodec.eval.features import FeatureNetwork
@@ -161,6 +161,63 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert (result.exit_code, result.stdout) == (code, ""), result.stderr
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
+    assert not Path("out").exists()
+
+
+@pytest.fixture
+def no_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        msg = "measured"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr(FeatureNetwork, "features", refuse)
+
+
+@pytest.mark.usefixtures("no_features")
+@pytest.mark.parametrize("name", ["samples.png", "closest.png", "rows.csv", "generation.md"])
+def test_files_of_somebody_else_are_left_alone(run, tar: Path, name: str) -> None:
+    Path("out").mkdir()
+    (Path("out") / name).write_bytes(b"mine")
+    result = run("eval", "generation", tar, *COMMON)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert f"out/{name}: exists, and no generation.json beside it" in result.stderr
+    assert [(path.name, path.read_bytes()) for path in Path("out").iterdir()] == [(name, b"mine")]
+
+
+def test_a_report_replaces_an_earlier_one(run, tar: Path) -> None:
+    assert run("eval", "generation", tar, *COMMON, "--train", tar, "--train-under", "train/").exit_code == 0
+    (Path("out") / "notes.txt").write_bytes(b"mine")
+    assert run("eval", "generation", tar, *COMMON).exit_code == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "generation.json", "generation.md", "notes.txt", "rows.csv", "samples.png",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("no_features")
+@pytest.mark.parametrize("cache", ["file/cache", "file/more/cache"])
+def test_a_cache_that_cannot_be_kept_is_found_before_anything_is_measured(run, tar: Path, cache: str) -> None:
+    Path("file").write_text("")
+    result = run("eval", "generation", tar, *COMMON, "--cache", cache)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith(f"bincodec: error: {cache}: ")
+    assert not Path("out").exists()
+
+
+@pytest.mark.usefixtures("no_features")
+@pytest.mark.parametrize("place", ["kept", "out"])
+def test_a_folder_that_takes_no_file_is_found_before_anything_is_measured(
+    run, tar: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    real = files.tempfile.TemporaryFile
+
+    def refuse(dir: Path) -> object:
+        if dir.name == place:
+            raise PermissionError(13, "Permission denied")
+        return real(dir=dir)
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
+    result = run("eval", "generation", tar, *COMMON, "--cache", "kept")
+    assert (result.exit_code, result.stderr) == (1, f"bincodec: error: {place}: Permission denied\n")
     assert not Path("out").exists()
 
 

@@ -203,6 +203,23 @@ def test_what_an_earlier_run_has_left_goes(rd: Rd, photos: list[Path], tmp_path:
     assert {path.name for path in out.iterdir()} == {"report.json", "rows.csv"}
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "report.html"])
+def test_files_of_somebody_else_are_left_alone(
+    rd: Rd, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        msg = "measured"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr("bincodec.eval.study.run", refuse)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_bytes(b"mine")
+    result = rd(photos[0], "--codec", "jpeg")
+    assert result.exit_code == 1
+    assert f"{name}: exists, and no report.json beside it" in result.stderr
+    assert (tmp_path / "out" / name).read_bytes() == b"mine"
+
+
 def test_the_folder_is_made_before_anything_is_measured(
     rd: Rd, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -239,6 +240,24 @@ def test_reports_hold_the_same(plan: MakePlan, tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(samples)[:32, :32], outcome.samples[outcome.rows[2].name][0])
     generation_report.write(run(plan("")), tmp_path)
     assert not (tmp_path / "closest.png").exists()
+
+
+def test_a_report_that_fails_leaves_the_earlier_one(
+    plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation_report.write(run(plan("", train=picture_set(2, 20))), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    outcome = run(plan("seed=1"))
+    for module, name in ((generation_report, "sheet"), (os, "fsync")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, fail)
+            with pytest.raises(OSError, match="No space left"):
+                generation_report.write(outcome, tmp_path)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_the_warning_goes_where_there_are_pictures_enough(plan: MakePlan) -> None:
