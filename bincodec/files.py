@@ -91,7 +91,7 @@ def write_all(contents: Mapping[Name, bytes]) -> None:
     try:
         for destination in contents:
             if destination not in direct:
-                path = Path(os.path.realpath(destination))
+                path = Path(os.path.realpath(Path(destination)))
                 staged[destination] = path.parent / f".bincodec-{secrets.token_hex(8)}.tmp", path
                 with blamed_on(destination):
                     _stage(*staged[destination], contents[destination])
