@@ -41,7 +41,8 @@ def command(
     """Fill what a mask marks in an image or a .bld.
 
     OUT is an image, or a .bld, or with -n a folder of 000.png, 001.png and so on. Of an image all pixels
-    outside the mask stay, but for a rim of 8; of a .bld all bits of sites clear of the mask, and the quality.
+    stay that are 8 or more pixels from the mask; of a .bld the quality, and all bits of sites (16 x 16
+    pixels) that are more than 8 pixels from the mask. A PNG says how it was drawn, in its text chunks.
     """
     if source == mask == places.STANDARD:
         msg = "IN and MASK cannot both be standard input"
@@ -68,7 +69,9 @@ def command(
     finished = time.perf_counter()
     files.write(contents)
     if not first.known.any():
-        output.note("no site is clear of the mask: nothing around the hole is known", quiet=quiet)
+        output.note(
+            "no site is more than 8 pixels from the mask: nothing around the hole is known", quiet=quiet
+        )
     sites = {"sites": first.known.size, "sites_drawn": int((~first.known).sum())}
     seconds = loaded - start, finished - loaded
     drawn = shared.Drawn("inpaint", files, [*contents], codec, first.code, [drawing], *seconds)

@@ -62,9 +62,10 @@ def command(
     """Draw pictures from the model.
 
     OUT is an image, or a .bld, or with -n a folder of 000.png, 001.png and so on; - is standard output. The
-    same seed gives the same bits on every machine. Of several classes -n pictures each are drawn, class by
-    class in the order given, or with `all` in the order of `bincodec models`; the pictures of a class are
-    those that it would have by itself, so each column of a grid begins with the same random words.
+    same seed gives the same bits on every machine; a PNG says how it was drawn, in its text chunks. Of
+    several classes -n pictures each are drawn, class by class in the order given, or with `all` in the order
+    of `bincodec models`; the pictures of a class are those that it would have by itself, so each column of a
+    grid begins with the same random words.
     """
     from bincodec import models
 

@@ -45,6 +45,7 @@ def command(
     """Draw pictures like an image or a .bld: add noise to its bits, then take it away.
 
     OUT is an image, or a .bld, or with -n a folder of 000.png, 001.png and so on. A .bld keeps its quality.
+    A PNG says how it was drawn, in its text chunks.
     """
     endings = [pictures.CODE] if save_codes else []
     files = pictures.choose([source], destination, count, force=force, as_json=as_json, endings=endings)

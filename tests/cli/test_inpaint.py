@@ -108,7 +108,20 @@ def test_a_mask_that_reaches_every_site_is_said(run, folder: Path) -> None:
     Image.fromarray(pixels).save("mask.png")
     result = run("inpaint", "photo.png", "--mask", "mask.png", "-o", "out.png", *SMALL)
     assert result.exit_code == 0
-    assert "bincodec: note: no site is clear of the mask" in result.stderr
+    assert "bincodec: note: no site is more than 8 pixels from the mask" in result.stderr
+
+
+def test_the_help_says_what_stays(run) -> None:
+    row = np.zeros((1, 100), np.bool_)
+    row[0, 50] = True
+    black, white = (np.full((1, 100, 3), value, np.uint8) for value in (0, 255))
+    changed = np.flatnonzero(masks.blend(black, white, row)[0, :, 0])
+    nearest_kept = changed.max() + 1 - 50
+    # The first site is columns 0 to 15.
+    distances = [at - 15 for at in range(16, 40) if masks.known_sites(np.arange(48)[None] == at)[0, 0]]
+    told = " ".join(run("inpaint", "--help").stdout.split())
+    assert f"all pixels stay that are {nearest_kept} or more pixels from the mask" in told
+    assert f"sites (16 x 16 pixels) that are more than {min(distances) - 1} pixels from the mask" in told
 
 
 def save_mask(width: int, height: int, level: int) -> None:
