@@ -105,11 +105,12 @@ class IntegerNetwork:
 
 
 def requantise(
-    total: Tensor, shift: Tensor | int, low: Limit, high: Limit, floor: Floor = torch.floor_
+    total: Tensor, shift: Tensor | int, low: Limit, high: Limit, floor: Floor | None = None
 ) -> Tensor:
     """floor((a + 2^(r-1)) / 2^r), clamped to low..high; r <= 0 multiplies by 2^-r. Channels come last.
 
-    In a float type this is a 2^-r + 1/2: `check_bounds` keeps both the product and the sum exact.
+    In a float type this is a 2^-r + 1/2: `check_bounds` keeps both the product and the sum exact. `total` is
+    overwritten (fresh memory costs more than the arithmetic), unless a `floor` with a gradient is given.
     """
     shift = torch.as_tensor(shift, device=total.device)
     if not total.is_floating_point():
@@ -117,9 +118,14 @@ def requantise(
         half = (1 << positive) >> 1
         rounded = ((total + half) >> positive) << (-shift).clamp(min=0).long()
     else:
-        factor = torch.exp2(-shift.to(total.dtype))
-        rounded = floor(torch.addcmul(0.5 * (shift > 0).to(total.dtype), total, factor))
-    return rounded.clamp_(torch.as_tensor(low).to(rounded), torch.as_tensor(high).to(rounded))
+        factor, half = torch.exp2(-shift.to(total.dtype)), 0.5 * (shift > 0).to(total.dtype)
+        if floor is None:
+            rounded = total.mul_(factor).add_(half).floor_()
+        else:
+            rounded = floor(torch.addcmul(half, total, factor))
+    if isinstance(low, Tensor) or isinstance(high, Tensor):
+        return rounded.clamp_(torch.as_tensor(low).to(rounded), torch.as_tensor(high).to(rounded))
+    return rounded.clamp_(low, high)
 
 
 def _shifted(x: Tensor, size: int) -> Iterator[Tensor]:
@@ -136,17 +142,17 @@ def _pointwise(x: Tensor, layer: Layer) -> Tensor:
     return functional.linear(x, layer.weight, layer.bias)
 
 
-def _stem(x: Tensor, layer: Layer, bias: Tensor, *, direct: bool) -> Tensor:
-    bias = bias[:, None, None]
+def stem_sums(evidence: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
+    """The stem's sums before its bias, (B, h, w, width), from evidence (B, h, w, channels).
+
+    They are linear in the evidence: sums over a change of it, or over some channels, add up to the whole.
+    """
     if direct:
-        total = functional.conv2d(x.permute(0, 3, 1, 2), layer.weight, padding=1).permute(0, 2, 3, 1)
-    else:
-        kernels = layer.weight.flatten(2).unbind(2)
-        total = bias
-        for part, kernel in zip(_shifted(x, 3), kernels, strict=True):
-            total = total + part @ kernel.T
-        return total
-    return total + bias
+        return functional.conv2d(evidence.permute(0, 3, 1, 2), weight, padding=1).permute(0, 2, 3, 1)
+    sums = evidence.new_zeros(evidence[..., 0].numel(), len(weight))
+    for part, kernel in zip(_shifted(evidence, 3), weight.flatten(2).unbind(2), strict=True):
+        sums.addmm_(part.flatten(0, 2), kernel.T)
+    return sums.view(*evidence.shape[:3], -1)
 
 
 def _depthwise(x: Tensor, layer: Layer, *, direct: bool) -> Tensor:
@@ -164,14 +170,14 @@ def _depthwise(x: Tensor, layer: Layer, *, direct: bool) -> Tensor:
 
 def stream(
     network: IntegerNetwork,
-    evidence: Tensor,
+    sums: Tensor,
     quality: Tensor,
     label: Tensor | None = None,
     *,
     direct: bool,
-    floor: Floor = torch.floor_,
+    floor: Floor | None = None,
 ) -> Tensor:
-    """The head's input (B, h, w, width) from evidence (B, h, w, units + layers) at integer qualities (B,).
+    """The head's input (B, h, w, width) from the `stem_sums` of the evidence at integer qualities (B,).
 
     `label` (B,) is 0 for no class, else the number of a class from 1.
     """
@@ -179,10 +185,9 @@ def stream(
     bias = network.stem.bias[quality]
     if network.classes is not None and label is not None:
         bias = bias + network.classes[0][label]
-    total = _stem(evidence, network.stem, bias, direct=direct)
-    x = requantise(total, network.stem.shift, -rail, rail, floor)
+    x = requantise(sums + bias[:, None, None], network.stem.shift, -rail, rail, floor)
     for block in network.blocks:
-        y = requantise(x, block.enter, -top, top, floor)
+        y = requantise(x.clone(), block.enter, -top, top, floor)
         y = _depthwise(y, block.depthwise, direct=direct)
         y = requantise(y, block.depthwise.shift, -top, top, floor)
         y = requantise(_pointwise(y, block.expand), block.expand.shift, 0, top, floor)  # ReLU by the clamp
@@ -192,7 +197,7 @@ def stream(
 
 
 def head(
-    layer: Layer, x: Tensor, bias: Tensor, limit: int | Tensor, floor: Floor = torch.floor_
+    layer: Layer, x: Tensor, bias: Tensor, limit: int | Tensor, floor: Floor | None = None
 ) -> tuple[Tensor, Tensor]:
     """mu in 1/64 level, within +-limit, and the scale index 0..63, each (..., units of `layer` / 2)."""
     total = x @ layer.weight.T + bias

@@ -83,7 +83,8 @@ class QuantisedPrior(nn.Module):
             shown = 2**self._evidence_bits * torch.cat([evidence.float(), KEEP_INPUT * keep.float()], 1)
             shown = straight_through(torch.floor(shown + 0.5), shown).permute(0, 2, 3, 1)
             rows = torch.arange(len(quality), device=quality.device)
-            x = integer.stream(network, shown, rows, label, direct=True, floor=_floor)
+            sums = integer.stem_sums(shown, network.stem.weight, direct=True)
+            x = integer.stream(network, sums, rows, label, direct=True, floor=_floor)
             bias = network.head.bias[:, None, None]
             if network.classes is not None and label is not None:
                 bias = bias + network.classes[1][label][:, None, None]

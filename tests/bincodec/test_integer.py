@@ -175,16 +175,61 @@ def test_neither_batch_nor_threads_matter() -> None:
     threads = torch.get_num_threads()
     try:
         for direct in (True, False):
+
+            def answers(rows: slice, direct: bool = direct) -> Tensor:
+                sums = exact.stem_sums(batch[rows], network.stem.weight, direct=direct)
+                return exact.stream(network, sums, qualities[rows], direct=direct)
+
             torch.set_num_threads(1)
-            together = exact.stream(network, batch, qualities, direct=direct)
-            alone = [
-                exact.stream(network, batch[i : i + 1], qualities[i : i + 1], direct=direct) for i in range(3)
-            ]
-            assert torch.equal(together, torch.cat(alone))
+            together = answers(slice(None))
+            assert torch.equal(together, torch.cat([answers(slice(i, i + 1)) for i in range(3)]))
             torch.set_num_threads(2)
-            assert torch.equal(exact.stream(network, batch, qualities, direct=direct), together)
+            assert torch.equal(answers(slice(None)), together)
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("kernel", ["conv", "matmul", "float64", "int64"])
+def test_what_was_asked_before_does_not_matter(kernel: Kernel) -> None:
+    """Sums are built upon the last ones where little changes: layer by layer, back again, in other sizes."""
+    heavy = dataclasses.replace(WIDE, prior_width=96)
+    network = random_network(heavy, strong=True, seed=3)
+    used = IntegerPrior(heavy, network, kernel=kernel)
+    full = saturated_evidence(heavy, 6, 5, 1)
+    asked, shown = [], torch.zeros_like(full)
+    for layer in range(heavy.layers):
+        part = heavy.layer_slice(layer)
+        for rows in (slice(0, 6, 2), slice(None)):
+            shown = shown.clone()
+            shown[rows, :, part] = full[rows, :, part]
+            shown[rows, :, heavy.units + layer] = full[rows, :, heavy.units + layer]
+            asked.append(shown)
+    # From one extreme to the other is twice as far as sums are bounded for.
+    turned = shown.clone()
+    turned[..., heavy.layer_slice(0)] *= -1
+    asked += [turned, shown, random_evidence(heavy, 6, 5, 2), saturated_evidence(heavy, 4, 7, 3), full]
+    for evidence in asked:
+        fresh = IntegerPrior(heavy, network, kernel="int64")
+        assert same(predictions(used, evidence, 40), predictions(fresh, evidence, 40))
+
+
+def test_a_layer_is_added_to_what_was_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No work is done twice: the second time only the channels that changed are multiplied."""
+    prior, seen = IntegerPrior(WIDE, random_network(WIDE)), []
+    honest = exact.stem_sums
+
+    def counted(evidence: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
+        seen.append(evidence.shape[-1])
+        return honest(evidence, weight, direct=direct)
+
+    evidence = random_evidence(WIDE, 6, 5, 1)
+    sites = torch.arange(30)
+    prior.predict(evidence, 40, 0, sites)
+    monkeypatch.setattr(exact, "stem_sums", counted)
+    evidence[..., 0] = 0
+    prior.predict(evidence, 40, 1, sites)
+    prior.predict(evidence, 50, 1, sites)
+    assert seen == [1]
 
 
 @pytest.mark.parametrize("precision", ["high", "medium"])
