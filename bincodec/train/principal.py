@@ -117,7 +117,8 @@ def start_beyond(objective: Objective, first: int, sampler: CropSampler) -> None
 def _seen_and_missed(objective: Objective, sampler: CropSampler) -> tuple[Tensor, Tensor]:
     """Patches of crops, and what is missing when they are decoded: float64 (patches, numbers in a patch)."""
     model, rng = objective.autoencoder, np.random.default_rng(0)
-    seen, missed = [], []
+    seen: list[Tensor] = []
+    missed: list[Tensor] = []
     for _ in range(0, _DECODED, _AT_ONCE):
         image, quality = sampler.batch(_AT_ONCE, rng).crops.float() / 255, torch.ones(_AT_ONCE)
         error = image - model.synthesise(model.analyse(image, quality), quality)
