@@ -37,6 +37,12 @@ _path = click.Path(exists=True, path_type=Path)
 )
 @click.option("--batch", type=click.IntRange(min=1), help="Crops in a batch, instead of the configuration's.")
 @click.option(
+    "--rates",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    help="Learning rates times this; 0.25 to go on from a model that is nearly good.",
+)
+@click.option(
     "--photos", type=_path, help="Folder or tar of training photos, instead of the configuration's."
 )
 @click.option("--valid", type=_path, help="Folder of validation photos, instead of the configuration's.")
@@ -55,6 +61,7 @@ def command(
     workers: int,
     crop: int | None,
     batch: int | None,
+    rates: float,
     photos: Path | None,
     valid: Path | None,
 ) -> None:
@@ -78,13 +85,14 @@ def command(
     from bincodec.settings import checked_device
     from bincodec.train import loop
     from bincodec.train.finish import finish as finish_model
-    from bincodec.train.settings import read_settings, with_data
+    from bincodec.train.settings import read_settings, with_data, with_rates
 
     if threads is not None:
         torch.set_num_threads(threads)
     checked_device(device)
     try:
-        settings = with_data(read_settings(config), crop=crop, batch=batch, photos=photos, valid=valid)
+        settings = with_rates(read_settings(config), rates)
+        settings = with_data(settings, crop=crop, batch=batch, photos=photos, valid=valid)
         stretch = loop.Stretch(steps, minutes)
         if finish is None:
             loop.run(

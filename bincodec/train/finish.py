@@ -97,14 +97,7 @@ def _float_prior(objective: Objective) -> Prior:
 
 
 def _gentle(settings: RunSettings) -> RunSettings:
-    rates = settings.optimiser
-    gentle = dataclasses.replace(
-        rates,
-        adam_rate=RATE_SHARE * rates.adam_rate,
-        muon_rate=RATE_SHARE * rates.muon_rate,
-        path_rate=RATE_SHARE * rates.path_rate,
-        decay_share=1.0,
-    )
+    gentle = dataclasses.replace(settings.optimiser.times(RATE_SHARE), decay_share=1.0)
     return dataclasses.replace(settings, optimiser=gentle)
 
 

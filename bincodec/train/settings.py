@@ -34,6 +34,11 @@ class OptimiserSettings:
     start: str = "components"
     """Where a first stretch begins: principal "components" of the photos, or "random" weights."""
 
+    def times(self, factor: float) -> OptimiserSettings:
+        """The same with every learning rate times `factor`."""
+        names = ("adam_rate", "muon_rate", "path_rate", "shortcut_rate")
+        return dataclasses.replace(self, **{name: factor * getattr(self, name) for name in names})
+
     def __post_init__(self) -> None:
         if self.start not in ("components", "random"):
             msg = f"start {self.start!r} is neither 'components' nor 'random'"
@@ -110,6 +115,11 @@ def _build(kind: Any, fields: dict[str, Any], path: Path) -> Any:
         msg = f"{path}: {kind.__name__} knows no {', '.join(unknown)}"
         raise ValueError(msg)
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+
+
+def with_rates(settings: RunSettings, factor: float) -> RunSettings:
+    """The same run at learning rates times `factor`."""
+    return dataclasses.replace(settings, optimiser=settings.optimiser.times(factor))
 
 
 def with_data(settings: RunSettings, **changes: Any) -> RunSettings:

@@ -1,6 +1,7 @@
 """The start from principal components: a transform codec before the first step."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from bincodec.autoencoder import Block
 from bincodec.train.data import CropSampler, CropSettings
 from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.principal import components, start_beyond, start_from_components
+from bincodec.train.settings import DataSettings, OptimiserSettings, RunSettings
+from bincodec.train.trainer import Trainer
 from bincodec.train.widen import widen
 
 NARROW = Architecture(
@@ -168,3 +171,22 @@ def test_networks_that_cannot_carry_components_are_refused(
     objective = Objective(dataclasses.replace(NARROW, **change), ObjectiveSettings())
     with pytest.raises(ValueError, match=r"principal components need width_8 \d+"):
         start_from_components(objective, sampler, np.random.default_rng(0))
+
+
+def test_every_parameter_learns_at_one_rate(tmp_path: Path) -> None:
+    """What reads pixels as they are goes slowest; the linear path slower than the rest."""
+    shape = dataclasses.replace(NARROW, width_16=16)
+    rates = OptimiserSettings()
+    trainer = Trainer(
+        RunSettings(shape, ObjectiveSettings(), rates, DataSettings(tmp_path, tmp_path)),
+        tmp_path,
+        torch.device("cpu"),
+    )
+    groups = [group for optimiser in trainer.optimisers for group in optimiser.param_groups]
+    found = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    named = dict(trainer.objective.named_parameters())
+    assert sum(len(group["params"]) for group in groups) == len(named) == len(found)
+    assert found[id(named["autoencoder.encoder.shortcut.weight"])] == rates.shortcut_rate
+    assert found[id(named["autoencoder.decoder.shortcut.weight"])] == rates.path_rate
+    assert found[id(named["autoencoder.encoder.stem.weight"])] == rates.path_rate
+    assert found[id(named["prior.head.weight"])] == rates.adam_rate

@@ -1,12 +1,13 @@
 """Configurations: read from TOML, and refused where they say something unknown."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from bincodec.architecture import Architecture
 from bincodec.train.objective import ObjectiveSettings
-from bincodec.train.settings import OptimiserSettings, read_settings
+from bincodec.train.settings import OptimiserSettings, read_settings, with_rates
 
 WHOLE = """
 [architecture]
@@ -89,3 +90,14 @@ def test_the_architecture_survives_its_json() -> None:
     architecture = Architecture(layer_units=(1, 2), maximum_level=(1, 1), layer_phases=(1, 2), target="flip")
     assert Architecture.from_json(architecture.to_json()) == architecture
     assert Architecture().raw_bits_per_pixel >= 2.5
+
+
+def test_rates_are_scaled_together_and_nothing_else(tmp_path: Path) -> None:
+    before = read_settings(written(tmp_path, WHOLE))
+    after = with_rates(before, 0.25)
+    rates = {field.name for field in dataclasses.fields(OptimiserSettings) if field.name.endswith("_rate")}
+    for name in rates - {"final_rate"}:
+        assert getattr(after.optimiser, name) == 0.25 * getattr(before.optimiser, name)
+    same = {name: getattr(before.optimiser, name) for name in rates - {"final_rate"}}
+    assert dataclasses.replace(after.optimiser, **same) == before.optimiser
+    assert (after.architecture, after.data) == (before.architecture, before.data)
