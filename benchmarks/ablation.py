@@ -100,12 +100,6 @@ VARIANTS: dict[str, Variant] = {
         maximum_level=(126, 126, 62, 30, 30, 62),
         layer_phases=(4, 2, 2, 2, 2, 1),
     ),
-    "128 units more, stride 16 as wide": architecture(
-        layer_units=(8, 16, 40, 64, 128, 128),
-        maximum_level=(126, 126, 62, 30, 30, 62),
-        layer_phases=(4, 2, 2, 2, 2, 1),
-        width_16=384,
-    ),
     "stride 8, 64 units": at_stride_8(prior_width=104),
     "stride 8, 64 units, prior of width 192": at_stride_8(prior_width=192),
     "5 passes: no phases": architecture(layer_phases=(1, 1, 1, 1, 1)),

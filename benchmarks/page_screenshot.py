@@ -1,4 +1,4 @@
-"""Draw docs/page.png: the page of `bincodec eval rd` on three photos, on a desk and on a phone.
+"""Draw docs/page.webp: the page of `bincodec eval rd` on three photos, on a desk and on a phone.
 
 python benchmarks/page_screenshot.py [--model photo] [--width 1600] [-o OUT]
 
@@ -26,7 +26,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from bincodec.cli.eval import command
 
-OUT = Path(__file__).resolve().parents[1] / "docs" / "page.png"
+OUT = Path(__file__).resolve().parents[1] / "docs" / "page.webp"
 PHOTOS = ("astronaut", "coffee", "chelsea")
 CODECS = ("bincodec", "jpeg", "webp", "avif:tune=psnr")
 
@@ -121,7 +121,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         seen = sheet(report(Path(folder), arguments.model))
     height = round(seen.height * arguments.width / seen.width)
-    seen.resize((arguments.width, height), Image.Resampling.LANCZOS).save(arguments.output, optimize=True)
+    seen.resize((arguments.width, height), Image.Resampling.LANCZOS).save(
+        arguments.output, optimize=True, quality=90, method=6
+    )
     print(f"{arguments.output}: {arguments.width} x {height}, {arguments.output.stat().st_size:,} bytes")
 
 

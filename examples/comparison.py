@@ -1,9 +1,9 @@
 """Draw one photo, and what several codecs make of it in the same number of bytes.
 
 python examples/comparison.py [--bytes 6000] [--photo coffee] [--corner X,Y] [--model photo] [-o OUT]
-python examples/comparison.py --rates 0.1,0.2,0.4 -o docs/rates.png
+python examples/comparison.py --rates 0.1,0.2,0.4 -o docs/rates.webp
 
-The first makes docs/comparison.png, two by two; with --rates there is a row for each number of bits per
+The first makes docs/comparison.webp, two by two; with --rates there is a row for each number of bits per
 pixel, and a column for JPEG, WebP, AVIF and bincodec. Each codec gets the highest quality whose file does not
 exceed the bytes. Bytes and PSNR are the whole photo's; what is shown is an enlarged part. The photos are
 those of the scikit-image package.
@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 from bincodec.eval import match, peers
 from bincodec.eval.metrics import psnr
 
-OUT = Path(__file__).resolve().parents[1] / "docs" / "comparison.png"
+OUT = Path(__file__).resolve().parents[1] / "docs" / "comparison.webp"
 
 # 1800 pixels in all: twice the width that the picture is shown at. Whole pixels are repeated, because smooth
 # enlarging would hide some of what each codec does, and make a file of three times the size.
@@ -116,8 +116,8 @@ def main() -> None:
     else:
         shown = [original(photo), *panels(photo, wanted.bytes, wanted.model)]
         sheet = draw(shown, wanted.corner)
-    # Photographs in 256 colours would band; a JPEG would add artefacts of its own to every panel.
-    sheet.save(wanted.output, optimize=True)
+    # Photographs in 256 colours would band; a lower quality would add artefacts of its own to every panel.
+    sheet.save(wanted.output, optimize=True, quality=95, method=6)
     for panel in shown:
         print(f"{panel.name}: {panel.facts}")
     print(f"{wanted.output}: {sheet.width} x {sheet.height} pixels, {wanted.output.stat().st_size} bytes")
