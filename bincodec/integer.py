@@ -151,7 +151,7 @@ def stem_sums(evidence: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
         return functional.conv2d(evidence.permute(0, 3, 1, 2), weight, padding=1).permute(0, 2, 3, 1)
     sums = evidence.new_zeros(evidence[..., 0].numel(), len(weight))
     for part, kernel in zip(_shifted(evidence, 3), weight.flatten(2).unbind(2), strict=True):
-        sums.addmm_(part.flatten(0, 2), kernel.T)
+        torch.addmm(sums, part.flatten(0, 2), kernel.T, out=sums)
     return sums.view(*evidence.shape[:3], -1)
 
 

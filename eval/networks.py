@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bincodec.architecture import QUALITIES, STRIDE, Architecture, grid_of
-from bincodec.coding import phase_sites
+from bincodec.coding import Evidence, phase_sites
 from bincodec.order import passes
 from bincodec.prior import Prior
 
@@ -78,10 +79,15 @@ def _prior_passes(prior: IntegerPrior, rows: int, columns: int, quality: int) ->
     architecture = prior.architecture
     # The other kernels multiply element by element, which is not counted.
     convolving = prior.with_kernel("conv")
-    evidence = torch.zeros(rows, columns, architecture.units + architecture.layers, dtype=torch.int16)
+    evidence = Evidence(architecture, rows, columns)
     counts = []
     for step in passes(architecture.layer_phases):
-        sites = torch.from_numpy(phase_sites(architecture, step, rows, columns))
-        predict = functools.partial(convolving.predict, evidence, quality, step.layer, sites)
-        counts.append(multiply_adds(predict) if len(sites) else 0)
+        sites = phase_sites(architecture, step, rows, columns)
+        predict = functools.partial(
+            convolving.predict, evidence.values, quality, step.layer, torch.from_numpy(sites)
+        )
+        counts.append(multiply_adds(predict) if sites.size else 0)
+        # Something must change for the next pass to take account of: the highest levels do.
+        units, top = architecture.layer_units[step.layer], architecture.maximum_level[step.layer]
+        evidence.reveal(step.layer, sites, np.full((units, sites.size), top, np.uint8))
     return counts

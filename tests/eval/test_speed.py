@@ -107,18 +107,21 @@ def test_multiply_adds_are_those_of_a_sum_by_hand(codec: bincodec.Codec) -> None
     block_16 = 12 * 12 + 9 * 12 + 12 * 12 + 2 * (12 * 24)
     modulation = 8 * (2 * 8) + 8 * (2 * 12)
     sides = 48 * (192 * 8 + block_8) + 12 * (32 * 12 + block_16 + 12 * 9) + modulation
-    # Stem 3x3 of 9 units and 3 layers, then two blocks of depthwise 5x5 and a pointwise pair.
-    body = 12 * (9 * 12 * 16 + 2 * (25 * 16 + 2 * (16 * 32)))
+    # Stem 3x3 of 9 units and 3 layers at first, then of the units and the keep of the layer just revealed.
+    stems = [12 * 9 * channels * 16 for channels in (12, 3, 3, 3, 3, 4, 4)]
+    # Two blocks of depthwise 5x5 and a pointwise pair.
+    blocks = 12 * 2 * (25 * 16 + 2 * (16 * 32))
     # Location and scale of a layer's units, at the pass's sites: 3 x 4 sites as quadtree, checkerboard, all.
     heads = [
         16 * 2 * units * sites for units, sites in [(2, 4), (2, 2), (2, 4), (2, 2), (3, 6), (3, 6), (4, 12)]
     ]
     found = {part.name: part.multiply_adds for part in networks.parts(codec, 64, 48, 50)}
-    assert found.pop("prior, all passes") == 7 * body + sum(heads)
+    bodies = [stem + blocks + head for stem, head in zip(stems, heads, strict=True)]
+    assert found.pop("prior, all passes") == sum(bodies)
     assert found == {
         "encoder": sides,
         "decoder": sides,
-        **{f"prior, pass {index + 1}": body + head for index, head in enumerate(heads)},
+        **{f"prior, pass {index + 1}": body for index, body in enumerate(bodies)},
     }
 
 
@@ -149,8 +152,10 @@ def test_encoding_decodes_too_and_decoding_asks_the_prior(photos: list[Path], ti
     parts = json.loads(timing.main(json.dumps(dataclasses.asdict(job(photos[0], "bincodec", tiny)))))
     work = {part["name"]: part["multiply_adds"] for part in parts}
     size = {part["name"]: part["parameters"] for part in parts}
-    assert work["encoding"] == work["encoder"] + work["decoder"] + work["prior, all passes"]
-    assert work["decoding"] == work["decoder"] + work["prior, all passes"]
+    # The prior takes account of what changes; of a real picture that may be less than of one where all does.
+    decoding = work["decoder"] + work["prior, all passes"]
+    assert 0.8 * decoding < work["decoding"] <= decoding
+    assert work["encoding"] == work["encoder"] + work["decoding"]
     assert size["encoding"] == size["decoding"] + size["encoder"]
 
 
