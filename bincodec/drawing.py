@@ -39,7 +39,8 @@ class Drawing:
         steps: of the noise sampler, 16 if None; or into how many groups the reveal sampler merges its passes,
             none if None.
         sampler: "reveal" or "noise" (`generate`); the model's own if None (`own_sampler`).
-        temperature: 0..10; the width of every distribution is multiplied by it. 0 always takes the middle.
+        temperature: 0..10; the width of every distribution is multiplied by it, rounded to a power of e^(1/8)
+            where units have many levels. 0 takes the likeliest level of each.
         seed: 0..2^64 - 1.
         schedule: of the noise sampler: "linear", "cosine" or "sigmoid".
         label: the class to draw, by name; only for models that have classes.

@@ -39,7 +39,9 @@ count = click.option(
 save_codes = click.option("--save-codes", is_flag=True, help="Put a .bld beside each picture.")
 seed = click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="The same seed draws the same bits.")
 temperature = click.option(
-    "--temperature", type=click.FloatRange(0, 10), help="Below 1: closer to what is likeliest.  [default: 1]"
+    "--temperature",
+    type=click.FloatRange(0, 10),
+    help="Below 1: closer to what is likeliest (photo: in steps of 13 %).  [default: 1]",
 )
 sampler = click.option(
     "--sampler",
