@@ -53,7 +53,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.3)
     axes[0].set_yscale("log")
     axes[0].legend()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=80)
 
 
 def main(out: Path, logs: list[Path]) -> None:

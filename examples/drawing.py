@@ -2,7 +2,7 @@
 
     python examples/drawing.py -o docs
 
-Writes OUT/samples.jpg and OUT/inpaintings.jpg. The seeds were not chosen by what came out.
+Writes OUT/samples.webp and OUT/inpaintings.webp. The seeds were not chosen by what came out.
 """
 
 import argparse
@@ -50,8 +50,8 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=8)
     chosen = parser.parse_args()
     codec = Codec.load("clothing")
-    samples(codec, chosen.n).save(chosen.output / "samples.jpg", quality=88)
-    inpaintings(codec).save(chosen.output / "inpaintings.jpg", quality=88)
+    samples(codec, chosen.n).save(chosen.output / "samples.webp", quality=88, method=6)
+    inpaintings(codec).save(chosen.output / "inpaintings.webp", quality=88, method=6)
 
 
 if __name__ == "__main__":
