@@ -1,6 +1,6 @@
 """Draw the log of a training run and keep its numbers: python benchmarks/training_curve.py OUT LOG...
 
-LOG are the `log.jsonl` files of a model's stretches, in order. Writes OUT.csv (every second row) and OUT.png.
+LOG are the `log.jsonl` files of a model's stretches, in order. Writes OUT.csv (every second row) and OUT.webp.
 Needs the `eval` extra.
 """
 
@@ -53,13 +53,13 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.3)
     axes[0].set_yscale("log")
     axes[0].legend()
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=110, pil_kwargs={"lossless": True, "method": 6})
 
 
 def main(out: Path, logs: list[Path]) -> None:
     """Write both files."""
     rows = read(logs)
-    draw(rows, out.with_suffix(".png"))
+    draw(rows, out.with_suffix(".webp"))
     with out.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
