@@ -1,7 +1,7 @@
 """Draw the log of a training run and keep its numbers: python benchmarks/training_curve.py OUT LOG...
 
-LOG are the `log.jsonl` files of a model's stretches, in order. Writes OUT.webp, and OUT.csv (every second row).
-Needs the `eval` extra.
+LOG are the `log.jsonl` files of a model's stretches, in order. Writes OUT.webp and, of every second row,
+OUT.csv. Needs the `eval` extra.
 """
 
 import csv
