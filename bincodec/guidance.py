@@ -18,6 +18,7 @@ from bincodec.code import Mask
 from bincodec.coding import Integers, Predictor
 from bincodec.exact import IntegerPrior
 from bincodec.integer import SCALE_OFFSET
+from bincodec.units import maximum_by_unit
 
 HOTTEST = 10.0
 _SCALES_PER_E = 8
@@ -61,7 +62,7 @@ class Guided:
         mu, scale = mixed(
             [(part[0].numpy(), part[1].numpy()) for part in (told, none)],
             (_GUIDANCE_STEPS + weight, -weight),
-            _maximum(self.architecture, layer) == 1,
+            (_maximum(self.architecture, layer) == 1).numpy(),
         )
         return torch.from_numpy(mu), torch.from_numpy(scale)
 
@@ -113,17 +114,16 @@ class Tempered:
         top = _maximum(self.architecture, layer)
         if self.temperature == 0:
             # The middle of a level is a multiple of 64 where J is even, 32 beside one where it is odd.
-            middle = torch.from_numpy(STEPS // 2 * (top % 2))
+            middle = STEPS // 2 * (top % 2)
             nearest = torch.floor_divide(mu - middle + STEPS // 2, STEPS) * STEPS + middle
             return nearest.to(mu.dtype), torch.zeros_like(scale)
         shift = round(_SCALES_PER_E * math.log(self.temperature))
         rest = round(2**_REST_BITS * math.exp(shift / _SCALES_PER_E) / self.temperature)
         moved = (mu.long() * rest + 2 ** (_REST_BITS - 1)) >> _REST_BITS
-        mu = torch.where(torch.from_numpy(top == 1), moved, mu.long()).to(mu.dtype)
+        mu = torch.where(top == 1, moved, mu.long()).to(mu.dtype)
         return mu, (scale + shift).clamp(0, SCALES - 1)
 
 
-def _maximum(architecture: Architecture, layer: int | None) -> Integers:
-    """J by unit, as a column (units, 1): of one layer, or of all."""
-    maximum = np.repeat(architecture.maximum_level, architecture.layer_units)
-    return maximum.astype(np.int32)[architecture.units_of(layer), None]
+def _maximum(architecture: Architecture, layer: int | None) -> torch.Tensor:
+    """J by unit, as a column (units, 1) of int32: of one layer, or of all."""
+    return maximum_by_unit(architecture)[architecture.units_of(layer), :, 0].int()

@@ -101,14 +101,12 @@ def markdown(outcome: Outcome) -> str:
 def _about_memory(outcome: Outcome) -> str:
     count = 0 if outcome.plan.train is None else len(outcome.plan.train)
     measure = outcome.memories[HELD_OUT]
-    copies = min(measure.feature_limit, measure.pixel_limit) == 0
+    useless = min(measure.feature_limit, measure.pixel_limit) == 0
+    warning = "; held-out pictures are themselves among the training pictures, so that this says nothing"
     return (
         f"Medians of distances to the nearest of {count} training pictures, in the features and in pixels "
         f"({THUMBNAIL} x {THUMBNAIL}, root mean square, 8-bit steps); near: as near as 1 % of held-out ones"
-        + (
-            "; held-out pictures are themselves among the training pictures, so that this says nothing"
-            * copies
-        )
+        f"{warning if useless else ''}"
     )
 
 
