@@ -68,10 +68,11 @@ def work(
         with bar:
             for position, result in running:
                 index = missing[position]
-                results[index] = result
-                bar.update()
+                # Kept first: an interruption in between must not count what is not there.
                 if not isinstance(result, Broken):
                     cache = _keep(cache, pieces[index].key, result)
+                results[index] = result
+                bar.update()
     except KeyboardInterrupt as stop:
         done = sum(not isinstance(result, Broken) for result in results.values())
         raise Interrupted(done, len(pieces)) from stop
