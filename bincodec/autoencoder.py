@@ -94,14 +94,15 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor, features: Tensor) -> Tensor:
         """The units before their gains."""
-        x = self.stem(functional.pixel_unshuffle(image - 0.5, 8))
+        centred = image - 0.5
+        x = self.stem(functional.pixel_unshuffle(centred, 8))
         x = self.blocks_8(self.modulation_8(x, features))
         x = self.down(functional.pixel_unshuffle(x, 2))
         x = self.blocks_16(self.modulation_16(x, features))
         units: Tensor = self.head(x)
         if self.shortcut is None:
             return units
-        beyond = self.shortcut(functional.pixel_unshuffle(image - 0.5, STRIDE))
+        beyond = self.shortcut(functional.pixel_unshuffle(centred, STRIDE))
         return units + functional.pad(beyond, (0, 0, 0, 0, units.shape[1] - beyond.shape[1], 0))
 
 
@@ -122,6 +123,8 @@ class Decoder(nn.Module):
 
     def forward(self, values: Tensor, features: Tensor) -> Tensor:
         """The picture that the units describe."""
+        # Convolutions keep the memory format they are given; the other one is far slower on a CPU.
+        values = values.contiguous(memory_format=torch.channels_last)
         x = self.blocks_16(self.modulation_16(self.stem(values), features))
         x = functional.pixel_shuffle(self.up(x), 2)
         x = self.blocks_8(self.modulation_8(x, features))

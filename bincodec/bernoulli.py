@@ -119,5 +119,8 @@ def level_cost(
 
 def expected_centred(mu: Tensor, log_scale: Tensor, maximum: int) -> Tensor:
     """The mean of L - J/2: the sum of P(L >= j) over j, less J/2."""
-    argument = (mu[..., None] - thresholds(maximum, mu)) * torch.exp(-log_scale)[..., None]
-    return torch.sigmoid(argument).sum(-1) - maximum / 2
+    inverse, mean = torch.exp(-log_scale), torch.full_like(mu, -maximum / 2)
+    # One threshold at a time: all at once would take J times the memory, and be slower.
+    for theta in thresholds(maximum, mu).tolist():
+        mean = mean + torch.sigmoid((mu - theta) * inverse)
+    return mean
