@@ -23,6 +23,7 @@ from bincodec.train.data import CropSampler, read_photos
 from bincodec.train.loop import VALIDATION_QUALITIES, Stretch, read_sampler, train_stretch
 from bincodec.train.objective import Objective
 from bincodec.train.quantise import QuantisedPrior, RangeRecorder
+from bincodec.train.readout import fit_output
 from bincodec.train.settings import RunSettings
 from bincodec.train.trainer import Trainer
 from bincodec.train.validate import Point, validate
@@ -70,6 +71,9 @@ def finish(
     train_stretch(trainer, sampler, stretch, workers=workers, resumable=False)
     photos = read_photos(settings.data.valid, settings.data.valid_under)[:validation_photos]
     with trainer.averaged() as finished:
+        # Rounded first here too: the last matrices, which are not, make up for it.
+        finished.autoencoder.load_state_dict(models.as_stored(finished.autoencoder.state_dict()))
+        fit_output(finished, sampler, np.random.default_rng(settings.data.seed))
         points = validate(finished, photos, VALIDATION_QUALITIES)
         _save_float(trainer, folder / f"{name}-float.safetensors", name)
         return _save_model(trainer, folder / f"{name}.safetensors", name, points, {**classes, **(card or {})})

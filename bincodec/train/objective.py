@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from bincodec import bernoulli
 from bincodec.architecture import STRIDE, Architecture
@@ -122,8 +123,9 @@ class Objective(nn.Module):
         """Squared error of each crop; nothing where no weight could make it less."""
         if self.prior_only:
             return torch.zeros_like(quality)
-        shown = self._truncate(centred, quality, rng)
-        return ((self.autoencoder.synthesise(shown, quality) - image) ** 2).mean((1, 2, 3))
+        shown = self.truncate(centred, quality, rng)
+        picture = self.autoencoder.synthesise(shown, quality)
+        return functional.mse_loss(picture, image, reduction="none").mean((1, 2, 3))
 
     def _tell(self, label: Tensor | None, share: float, rng: np.random.Generator) -> Tensor | None:
         """Labels of a random share of crops; the others are shown no class. None for a classless model."""
@@ -210,7 +212,7 @@ class Objective(nn.Module):
         # Known units carry no loss; for hidden ones (keep = 0) the two costs agree.
         return with_own * (unit_keep < 1)
 
-    def _truncate(self, centred: Tensor, quality: Tensor, rng: np.random.Generator) -> Tensor:
+    def truncate(self, centred: Tensor, quality: Tensor, rng: np.random.Generator) -> Tensor:
         """Replace the layers above a random one by the prior's expectation, in the batch's last crops."""
         count = round(self.settings.truncated_share * len(centred))
         if count == 0 or self.architecture.layers == 1:

@@ -163,7 +163,7 @@ def test_the_paper_s_options_need_single_bits(small: Architecture, change: dict[
 def test_some_crops_lose_their_upper_layers(small: Architecture) -> None:
     objective = make(small, truncated=0.5)
     hard, *_ = objective._binarise(3 * torch.randn(4, small.units, 4, 4))
-    shown = objective._truncate(hard, torch.rand(4), np.random.default_rng(3))
+    shown = objective.truncate(hard, torch.rand(4), np.random.default_rng(3))
     assert torch.equal(shown[:2], hard[:2])
     first = small.layer_slice(0)
     assert torch.equal(shown[2:, first], hard[2:, first])
@@ -171,7 +171,7 @@ def test_some_crops_lose_their_upper_layers(small: Architecture) -> None:
     assert not torch.isclose(shown[2:, last], hard[2:, last]).all()
     assert (shown.abs() <= objective.autoencoder.maximum / 2).all()
     assert objective.settings.truncated_share == 0.5
-    assert make(small, truncated=0.0)._truncate(hard, torch.rand(4), np.random.default_rng(3)) is hard
+    assert make(small, truncated=0.0).truncate(hard, torch.rand(4), np.random.default_rng(3)) is hard
 
 
 def test_a_truncated_batch_still_teaches_encoder_and_decoder(small: Architecture) -> None:

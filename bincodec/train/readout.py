@@ -1,0 +1,61 @@
+"""The decoder's last matrix in closed form: the least squared error instead of another step towards it.
+
+What that matrix reads is far from white, and along its fainter components gradient steps hardly move
+(docs/decisions/0014). Given everything before it the best matrix solves a linear system, so it is solved for
+once, when nothing before it moves any more.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bincodec.train.data import CropSampler
+from bincodec.train.objective import Objective
+
+_BATCHES, _CROPS = 96, 8
+_RIDGE, _LEAST = 1e-4, 1e-6
+_PATCH = 8
+
+
+@torch.no_grad()
+def fit_output(objective: Objective, sampler: CropSampler, rng: np.random.Generator) -> None:
+    """Solve for the decoder's head, in place, on hard levels at all qualities.
+
+    Crops weigh what they weigh in the objective's distortion; some are shown without their last layers, too.
+    """
+    head = objective.autoencoder.decoder.head
+    read = head.weight.shape[1]
+    products = torch.zeros(read + 1, read + 1, dtype=torch.float64)
+    errors = torch.zeros(read + 1, head.weight.shape[0], dtype=torch.float64)
+    for _ in range(_BATCHES):
+        image = sampler.batch(_CROPS, rng).crops.to(head.weight.device).float() / 255
+        quality = torch.from_numpy(rng.random(len(image))).float().to(image.device)
+        rows, error = _read_and_missed(objective, image, quality, rng)
+        products += (rows.T @ rows).double().cpu()
+        errors += (rows.T @ error).double().cpu()
+    ridge = torch.diag(_RIDGE * products.diagonal() + _LEAST * products.diagonal().mean())
+    change = torch.linalg.solve(products + ridge, errors).float().to(head.weight.device)
+    head.weight.add_(change[:read].T)
+    head.bias.add_(change[read])
+
+
+def _read_and_missed(
+    objective: Objective, image: Tensor, quality: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """What the head reads, with a 1, and what its pixels miss, (patches, features + 1) and (patches, 192)."""
+    model = objective.autoencoder
+    heard: list[Tensor] = []
+    hook = model.decoder.head.register_forward_hook(lambda _, inputs, __: heard.append(inputs[0]))
+    levels = objective.truncate(model.quantise(model.analyse(image, quality)), quality, rng)
+    missed = image - model.synthesise(levels, quality)
+    hook.remove()
+    weight = objective.lagrangian(quality).pow(0.25)[:, None, None, None]
+    features = functional.pad(heard[0], (0, 0, 0, 0, 0, 1), value=1.0)
+    return _rows(weight * features), _rows(weight * functional.pixel_unshuffle(missed, _PATCH))
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.movedim(1, -1).flatten(0, -2)

@@ -1,0 +1,77 @@
+"""The decoder's last matrix in closed form."""
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from bincodec.train.data import CropSampler, CropSettings
+from bincodec.train.objective import Objective
+from bincodec.train.readout import fit_output
+from bincodec.train.settings import RunSettings
+from bincodec.train.trainer import Trainer
+
+Make = Callable[..., RunSettings]
+
+
+def sampler() -> CropSampler:
+    rng = np.random.default_rng(5)
+    coarse = rng.integers(0, 256, (4, 10, 10, 3)).astype(np.uint8)
+    photos = [np.kron(one, np.ones((16, 16, 1), np.uint8)) for one in coarse]
+    return CropSampler(photos, CropSettings(64, plain=0.0))
+
+
+def started(make_settings: Make) -> Objective:
+    trainer = Trainer(make_settings(), None, torch.device("cpu"))  # type: ignore[arg-type]
+    trainer.start_from_components(sampler())
+    return trainer.objective
+
+
+@torch.no_grad()
+def error(objective: Objective) -> float:
+    """Weighted as the objective weighs it, on crops that were not fitted to."""
+    image = sampler().batch(16, np.random.default_rng(77)).crops.float() / 255
+    quality = torch.linspace(0, 1, len(image))
+    model = objective.autoencoder
+    shown = model.synthesise(model.quantise(model.analyse(image, quality)), quality)
+    return float((objective.lagrangian(quality).sqrt() * ((shown - image) ** 2).mean((1, 2, 3))).mean())
+
+
+def test_it_mends_a_spoilt_head_and_nothing_else(make_settings: Make) -> None:
+    objective = started(make_settings)
+    head = objective.autoencoder.decoder.head
+    before = error(objective)
+    with torch.no_grad():
+        head.weight += head.weight.std() * torch.randn(head.weight.shape)
+        head.bias += 0.1
+    others = {
+        name: value
+        for name, value in copy.deepcopy(objective.state_dict()).items()
+        if "decoder.head" not in name
+    }
+    spoilt = error(objective)
+    fit_output(objective, sampler(), np.random.default_rng(0))
+    assert spoilt > 1.5 * before
+    assert error(objective) < 1.01 * before
+    after = objective.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in others.items())
+
+
+def test_what_it_found_cannot_be_bettered_by_a_step(make_settings: Make) -> None:
+    """The gradient of the squared error by the head vanishes, on the crops that were fitted to."""
+    objective = started(make_settings)
+    head = objective.autoencoder.decoder.head
+    fit_output(objective, sampler(), np.random.default_rng(0))
+    first = head.weight.detach().clone()
+    fit_output(objective, sampler(), np.random.default_rng(0))
+    assert float((head.weight.detach() - first).norm()) < 0.01 * float(first.norm())
+
+
+def test_the_same_crops_give_the_same_head(make_settings: Make) -> None:
+    found = []
+    for _ in range(2):
+        objective = started(make_settings)
+        fit_output(objective, sampler(), np.random.default_rng(3))
+        found.append(objective.autoencoder.decoder.head.weight.detach())
+    assert torch.equal(*found)
