@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bincodec import coding, images, models, offset, pixels
+from bincodec import coding, correction, images, models, pixels
 from bincodec.architecture import grid_of
 from bincodec.bitstream import container
 from bincodec.bitstream.errors import BincodecError, BitsMismatch, Corrupt, Truncated, WrongModel
@@ -94,7 +94,10 @@ class Codec:
             picture.grey,
         )
         rendered = pixels.render(self.model, code, code.layers, self.device)
-        return dataclasses.replace(code, ancillary=offset.measure(picture.pixels, rendered))
+        weight = pixels.price_of_error(self.model, quality)
+        return dataclasses.replace(
+            code, ancillary=correction.measure(picture.pixels, rendered, weight or 0.0)
+        )
 
     def pack(self, code: BinaryCode, *, verify: bool = False) -> bytes:
         """The bytes of a `.bld` file. With `verify` they are unpacked again before they are returned.
@@ -158,7 +161,7 @@ class Codec:
             msg = "nothing arrived intact: the first chunk, all of a small file, is damaged or cut short"
             raise Truncated(msg)
         grid = grid_of(header.width, header.height)
-        offset.read(read.ancillary)  # a malformed correction makes the file corrupt, wanted or not
+        correction.read(read.ancillary)  # a malformed correction makes the file corrupt, wanted or not
         levels = coding.run(prior, header.quality, grid, reader.layers_available, coding.Coded(reader))
         return BinaryCode(
             levels,
@@ -185,7 +188,7 @@ class Codec:
         shown = checked_integer("layers", shown, 1, code.layers)
         rendered = pixels.render(self.model, code, shown, self.device)
         if shown == self.model.card.architecture.layers:
-            rendered += offset.read(code.ancillary)
+            rendered = correction.corrected(rendered, correction.read(code.ancillary))
         if code.grey:
             rendered = rendered.mean(2, keepdims=True)
         image = images.to_image(np.round(255 * rendered.clip(0, 1)).astype(np.uint8), grey=code.grey)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from bincodec import generate, images, masks, offset
+from bincodec import correction, generate, images, masks
 from bincodec.architecture import grid_of
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.code import BinaryCode, Levels, Mask
@@ -248,8 +248,8 @@ def _whole(codec: Codec, code: BinaryCode) -> BinaryCode:
 
 
 def _without_correction(code: BinaryCode) -> BinaryCode:
-    """The mean correction was measured on other levels: where all or most of them are drawn, it misleads."""
-    return dataclasses.replace(code, ancillary=tuple(a for a in code.ancillary if a.kind != offset.KIND))
+    """The correction was measured on other levels: where all or most of them are drawn, it misleads."""
+    return dataclasses.replace(code, ancillary=tuple(a for a in code.ancillary if a.kind != correction.KIND))
 
 
 def _as_pixels(image: Image.Image) -> images.Pixels:

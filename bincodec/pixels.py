@@ -35,9 +35,11 @@ def analyse(
     centred = autoencoder.quantise(autoencoder.analyse(image, _at(quality, device)))
     if rounds:
         checked_search(width * height)
-        target = effort.Target(
-            image, height, width, quality, effort.error_weight(_lagrangian(model, quality))
-        )
+        weight = price_of_error(model, quality)
+        if weight is None:
+            msg = f"model {model.card.name} does not say its Lagrange multipliers: only effort 0"
+            raise InvalidSetting(msg)
+        target = effort.Target(image, height, width, quality, weight)
         centred = effort.search(autoencoder, model.prior, centred, target, rounds)
     levels = (centred + autoencoder.maximum / 2).round()
     flat = levels[0].to("cpu", torch.uint8).numpy()
@@ -48,7 +50,7 @@ def analyse(
 @torch.inference_mode()
 def render(model: Model, code: BinaryCode, layers: int, device: str) -> npt.NDArray[np.float32]:
     """Pixels (H, W, 3), nominally in 0..1, of the first `layers` layers; of the others their expectation."""
-    levels = centred(model, code, layers).to(device)[None].contiguous(memory_format=torch.channels_last)
+    levels = centred(model, code, layers).to(device)[None]
     image = model.autoencoder.synthesise(levels, _at(code.quality, device))
     cropped = image[0, :, : code.height, : code.width].permute(1, 2, 0)
     return cropped.cpu().contiguous().numpy()
@@ -79,13 +81,15 @@ def _at(quality: int, device: str) -> Tensor:
     return torch.full((1,), quality / (QUALITIES - 1), dtype=torch.float32, device=device)
 
 
-def _lagrangian(model: Model, quality: int) -> float:
-    """lambda at `quality`, as the model was trained (DESIGN §3)."""
+def price_of_error(model: Model, quality: int) -> float | None:
+    """Bits that a squared error of 1, summed over pixels and channels, is worth at `quality`.
+
+    By the multiplier that the model was trained with (DESIGN §3); None if its card does not say.
+    """
     try:
         lowest, highest = (float(value) for value in model.card.card["lagrangian"])
-        if not 0 < lowest <= highest < math.inf:
-            raise ValueError
-    except (KeyError, TypeError, ValueError) as error:
-        msg = f"model {model.card.name} does not say its Lagrange multipliers: only effort 0"
-        raise InvalidSetting(msg) from error
-    return float(lowest * (highest / lowest) ** (quality / (QUALITIES - 1)))
+    except (KeyError, TypeError, ValueError):
+        return None
+    if not 0 < lowest <= highest < math.inf:
+        return None
+    return effort.error_weight(lowest * (highest / lowest) ** (quality / (QUALITIES - 1)))

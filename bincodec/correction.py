@@ -1,0 +1,199 @@
+"""The correction: one small linear filter for the whole picture, fitted by the encoder to the original.
+
+A decoder that was trained on many photos is off by a little on each: a colour cast, a little too soft or too
+sharp. The encoder sees the original, so it fits
+
+    corrected_c = a_c + offset_c + sum_d colour_cd (a_d - 1/2)
+                      + sum_k tap_ck (a_c(x + k) + a_c(x - k) - 2 a_c(x))
+
+by least squares, a the decoded picture clamped to 0..1, channels c and d, k over half of the 3x3 or 5x5
+neighbours; and sends what is worth its bytes in an ancillary chunk (FORMAT, type 0x81).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bincodec.bitstream.container import CHUNK_OVERHEAD, Ancillary
+from bincodec.bitstream.errors import Corrupt
+
+KIND = 0x81
+OFFSET_STEPS = 64
+"""Offsets are in 1/64 of a level of 0..255."""
+WEIGHT_STEPS = 256
+"""Colour and taps are in 1/256."""
+WORTHWHILE_SHARE = 0.25
+"""Share of the squared error that offsets alone must remove to be sent whatever their bytes cost."""
+
+NEAR = ((0, 1), (1, -1), (1, 0), (1, 1))
+FAR = ((0, 2), (1, -2), (1, 2), (2, -2), (2, -1), (2, 0), (2, 1), (2, 2))
+_TAPS = (*NEAR, *FAR)
+_REACH = 2
+_OFFSETS = struct.Struct("<3h")
+_TOLD = (0, 3, 3 + len(NEAR), 3 + len(_TAPS))
+"""Weights a channel that a payload of each of the four lengths holds: none, colour, near taps, far taps."""
+_LENGTHS = tuple(_OFFSETS.size + 3 * told for told in _TOLD)
+_MOST_PIXELS, _STRIP = 2**21, 2**14
+_USUAL = 0.1
+"""How large weights usually are: the ridge that keeps them from following noise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Correction:
+    """Offsets (3,) in 1/64 level; weights (3, 0, 3, 7 or 15) in 1/256: of each channel, colour and taps."""
+
+    offsets: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.int64]
+
+    def payload(self) -> bytes:
+        """What the chunk holds: the offsets, then the weights in bytes, channel by channel."""
+        return _OFFSETS.pack(*self.offsets.tolist()) + self.weights.astype(np.int8).tobytes()
+
+
+def read(ancillary: tuple[Ancillary, ...]) -> Correction | None:
+    """The correction among a file's ancillary chunks, if there is one.
+
+    Raises:
+        Corrupt: if there are several, or one of a length that none has.
+    """
+    payloads = [chunk.payload for chunk in ancillary if chunk.kind == KIND]
+    if not payloads:
+        return None
+    if len(payloads) > 1 or len(payloads[0]) not in _LENGTHS:
+        known = ", ".join(str(length) for length in _LENGTHS)
+        msg = f"correction: {len(payloads)} chunks, the first of {len(payloads[0])} bytes, not one of {known}"
+        raise Corrupt(msg)
+    offsets = np.array(_OFFSETS.unpack_from(payloads[0]), np.int64)
+    weights = np.frombuffer(payloads[0], np.int8, offset=_OFFSETS.size).astype(np.int64)
+    return Correction(offsets, weights.reshape(3, -1))
+
+
+@torch.inference_mode()
+def corrected(decoded: npt.NDArray[np.float32], correction: Correction | None) -> npt.NDArray[np.float32]:
+    """Pixels (H, W, 3), nominally in 0..1, with the correction applied; unchanged if there is none."""
+    if correction is None:
+        return decoded
+    offsets = torch.from_numpy(correction.offsets).float() / (255 * OFFSET_STEPS)
+    weights = torch.from_numpy(correction.weights).float() / WEIGHT_STEPS
+    if weights.shape[1]:
+        offsets = offsets - weights[:, :3].sum(1) / 2
+    image = torch.from_numpy(decoded).permute(2, 0, 1)[None].clamp(0, 1)
+    padded = functional.pad(image, (_REACH,) * 4, mode="replicate")
+    result: npt.NDArray[np.float32] = (
+        functional.conv2d(padded, _kernel(weights), offsets)[0].permute(1, 2, 0).numpy()
+    )
+    return result
+
+
+def measure(
+    original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32], error_weight: float
+) -> tuple[Ancillary, ...]:
+    """The chunk that corrects `decoded` (H, W, 3) towards `original`, if it is worth sending.
+
+    `error_weight` is what a squared error of 1, summed over pixels and channels, is worth in bits.
+    """
+    moments = _moments(original, decoded)
+    nothing = error_weight * moments.error(np.zeros((3, _TOLD[-1] + 1)))
+    best, lowest = None, nothing
+    for told in _TOLD:
+        found, error = moments.fit(told)
+        cost = 8 * (CHUNK_OVERHEAD + len(found.payload())) + error_weight * error
+        cast = told == 0 and error < (1 - WORTHWHILE_SHARE) * moments.squared.sum()
+        if cost < lowest or cast:
+            best, lowest = found, min(cost, lowest)
+    if best is None or not (best.offsets.any() or best.weights.any()):
+        return ()
+    return (Ancillary(KIND, best.payload()),)
+
+
+def _kernel(weights: Tensor) -> Tensor:
+    """The filter as a convolution, (3, 3, 5, 5)."""
+    side = 2 * _REACH + 1
+    kernel = torch.zeros(3, 3, side, side)
+    kernel[:, :, _REACH, _REACH] = torch.eye(3)
+    if weights.shape[1]:
+        kernel[:, :, _REACH, _REACH] += weights[:, :3]
+    for index, (down, right) in zip(range(3, weights.shape[1]), _TAPS, strict=False):
+        for channel in range(3):
+            tap, own = weights[channel, index], kernel[channel, channel]
+            own[_REACH + down, _REACH + right] += tap
+            own[_REACH - down, _REACH - right] += tap
+            own[_REACH, _REACH] -= 2 * tap
+    return kernel
+
+
+@dataclasses.dataclass(frozen=True)
+class _Moments:
+    """Of each channel, over pixels: x x^T (3, n, n), x e (3, n), e^2 (3,), for the error e and what it is
+    fitted with, x: colour, taps, and 1 as the last."""
+
+    products: npt.NDArray[np.float64]
+    errors: npt.NDArray[np.float64]
+    squared: npt.NDArray[np.float64]
+    pixels: float
+
+    def error(self, weights: npt.NDArray[np.float64]) -> float:
+        """The squared error that `weights` (3, n) leave."""
+        left = self.squared - 2 * (weights * self.errors).sum(1)
+        return float((left + np.einsum("ci,cij,cj->c", weights, self.products, weights)).sum())
+
+    def fit(self, told: int) -> tuple[Correction, float]:
+        """The best correction with `told` weights a channel, as stored, and the error that it leaves."""
+        size = self.errors.shape[1]
+        some = [*range(told), size - 1]
+        ridge = (self.squared / self.pixels + 1e-9) / _USUAL**2
+        products = self.products[:, some][:, :, some] + ridge[:, None, None] * np.eye(len(some))
+        free = np.linalg.solve(products, self.errors[:, some, None])[:, :told, 0]
+        stored = np.round(WEIGHT_STEPS * free).clip(-128, 127)
+        weights = np.zeros((3, size))
+        weights[:, :told] = stored / WEIGHT_STEPS
+        # The offset comes last: it mends what the others' rounding did to the mean.
+        mean = (self.errors[:, -1] - (self.products[:, -1] * weights).sum(1)) / self.products[:, -1, -1]
+        steps = np.round(255 * OFFSET_STEPS * mean).clip(-(2**15) + 1, 2**15 - 1)
+        weights[:, -1] = steps / (255 * OFFSET_STEPS)
+        return Correction(steps.astype(np.int64), stored.astype(np.int64)), self.error(weights)
+
+
+@torch.inference_mode()
+def _moments(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) -> _Moments:
+    """Moments over the picture, or over evenly spread strips of a large one."""
+    height, width = original.shape[:2]
+    rows = max(1, _STRIP // width)
+    every = max(1, round(height * width / _MOST_PIXELS))
+    image = torch.from_numpy(decoded).permute(2, 0, 1)[None].clamp(0, 1)
+    padded = functional.pad(image, (_REACH,) * 4, mode="replicate")[0]
+    size, used = _TOLD[-1] + 1, 0
+    products, errors = np.zeros((3, size, size)), np.zeros((3, size))
+    squared: npt.NDArray[Any] = np.zeros(3)
+    for top in range(0, height, rows * every):
+        part = padded[:, top : top + min(rows, height - top) + 2 * _REACH]
+        target = torch.from_numpy(original[top : top + rows]).permute(2, 0, 1).float() / 255
+        read, error = _read(part), (target - _shifted(part, 0, 0)).flatten(1)
+        used += error.shape[1]
+        products += (read @ read.mT).double().numpy()
+        errors += (read @ error[..., None])[..., 0].double().numpy()
+        squared += error.square().sum(1).double().numpy()
+    share = height * width / used
+    return _Moments(share * products, share * errors, share * squared, height * width)
+
+
+def _read(part: Tensor) -> Tensor:
+    """What each channel's error is fitted with, (3, n, pixels), in a part of the padded picture."""
+    here = _shifted(part, 0, 0)
+    colour = (here - 0.5).flatten(1).expand(3, -1, -1)
+    taps = [_shifted(part, *k) + _shifted(part, -k[0], -k[1]) - 2 * here for k in _TAPS]
+    ones = torch.ones(3, 1, colour.shape[2])
+    return torch.cat([colour, torch.stack(taps, 1).flatten(2), ones], 1)
+
+
+def _shifted(part: Tensor, down: int, right: int) -> Tensor:
+    height, width = (side - 2 * _REACH for side in part.shape[1:])
+    return part[:, _REACH + down : _REACH + down + height, _REACH + right : _REACH + right + width]

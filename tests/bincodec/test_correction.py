@@ -1,0 +1,188 @@
+"""The correction: the filter itself, what the encoder finds, and what it is willing to pay for it."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+from skimage import data as photos
+
+from bincodec import BinaryCode, Codec, correction
+from bincodec.bitstream.container import CHUNK_OVERHEAD, Ancillary
+from bincodec.bitstream.errors import Corrupt
+from bincodec.correction import FAR, KIND, NEAR, Correction, corrected, measure, read
+
+Pixels = npt.NDArray[np.float32]
+LENGTHS = (6, 15, 27, 51)
+WEIGHT = 65025.0 / 3
+"""A dear error: lambda = 1."""
+
+
+def photo() -> npt.NDArray[np.uint8]:
+    part: npt.NDArray[np.uint8] = photos.astronaut()[40:168, 150:310]
+    return part
+
+
+def as_floats(pixels: npt.NDArray[np.uint8]) -> Pixels:
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+def error(original: npt.NDArray[np.uint8], shown: Pixels) -> float:
+    return float(((as_floats(original) - shown.clip(0, 1)) ** 2).sum(dtype=np.float64))
+
+
+def by_hand(decoded: Pixels, found: Correction) -> npt.NDArray[np.float64]:
+    """The formula of the module, pixel by pixel of a padded picture."""
+    a = decoded.clip(0, 1).astype(np.float64)
+    height, width = a.shape[:2]
+    result = a.copy()
+    for channel in range(3):
+        own = found.weights[channel] / 256
+        for y in range(height):
+            for x in range(width):
+                value = found.offsets[channel] / (255 * 64)
+                value += (own[:3] * (a[y, x] - 0.5)).sum() if len(own) else 0.0
+                for tap, (down, right) in zip(own[3:], NEAR + FAR, strict=False):
+                    for sign in (1, -1):
+                        row = min(max(y + sign * down, 0), height - 1)
+                        column = min(max(x + sign * right, 0), width - 1)
+                        value += tap * (a[row, column, channel] - a[y, x, channel])
+                result[y, x, channel] += value
+    return result
+
+
+@st.composite
+def corrections(draw: st.DrawFn) -> Correction:
+    told = draw(st.sampled_from((0, 3, 7, 15)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    return Correction(rng.integers(-(2**15), 2**15, 3), rng.integers(-128, 128, (3, told)))
+
+
+@given(corrections(), st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**32))
+def test_the_filter_is_the_formula(found: Correction, height: int, width: int, seed: int) -> None:
+    decoded = np.random.default_rng(seed).uniform(-0.2, 1.2, (height, width, 3)).astype(np.float32)
+    np.testing.assert_allclose(corrected(decoded, found), by_hand(decoded, found), atol=2e-5)
+
+
+@given(corrections())
+def test_what_is_stored_is_what_is_read(found: Correction) -> None:
+    payload = found.payload()
+    assert len(payload) == LENGTHS[(0, 3, 7, 15).index(found.weights.shape[1])]
+    again = read((Ancillary(0x80, b"profile"), Ancillary(KIND, payload)))
+    assert again is not None
+    assert np.array_equal(again.offsets, found.offsets)
+    assert np.array_equal(again.weights, found.weights)
+
+
+def test_without_a_chunk_nothing_changes() -> None:
+    decoded = np.full((4, 5, 3), 1.25, np.float32)
+    assert read((Ancillary(0x80, b"profile"),)) is None
+    assert corrected(decoded, None) is decoded
+
+
+def test_weights_of_zero_change_nothing_but_clamp() -> None:
+    decoded = np.linspace(-0.5, 1.5, 75, dtype=np.float32).reshape(5, 5, 3)
+    nothing = Correction(np.zeros(3, np.int64), np.zeros((3, 15), np.int64))
+    np.testing.assert_allclose(corrected(decoded, nothing), decoded.clip(0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [0, 5, 7, 14, 16, 26, 50, 52])
+def test_other_lengths_are_corrupt(length: int) -> None:
+    with pytest.raises(Corrupt, match=f"correction: 1 chunks, the first of {length} bytes"):
+        read((Ancillary(KIND, bytes(length)),))
+
+
+def test_two_are_corrupt() -> None:
+    with pytest.raises(Corrupt, match="correction: 2 chunks"):
+        read((Ancillary(KIND, bytes(6)), Ancillary(KIND, bytes(6))))
+
+
+def test_a_wrong_colour_matrix_is_found() -> None:
+    original = photo()
+    away = np.array([[0.1, -0.03, 0.02], [0.05, -0.08, 0.0], [-0.02, 0.04, 0.06]])
+    a = as_floats(original)
+    decoded = (a - (a - 0.5) @ np.linalg.inv(np.eye(3) + away).T @ away.T + 0.02).astype(np.float32)
+    (chunk,) = measure(original, decoded, WEIGHT)
+    shown = corrected(decoded, read((chunk,)))
+    assert len(chunk.payload) >= 15
+    assert error(original, shown) < 0.01 * error(original, decoded)
+
+
+def test_a_blur_is_undone_with_the_more_taps_the_dearer_errors_are() -> None:
+    original = photo()
+    rng = np.random.default_rng(1)
+    soft = ndimage.gaussian_filter(as_floats(original), (0.6, 0.6, 0))
+    decoded = (soft + 0.01 * rng.standard_normal(soft.shape)).astype(np.float32)
+    errors, lengths = [error(original, decoded)], [0]
+    for weight in (300.0, 3e3, 3e4):
+        (chunk,) = measure(original, decoded, weight)
+        lengths.append(len(chunk.payload))
+        errors.append(error(original, corrected(decoded, read((chunk,)))))
+    assert lengths == sorted(lengths)
+    assert lengths[-1] == 51
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.8 * errors[0]
+
+
+@given(st.integers(1, 24), st.integers(1, 24), st.floats(0, 1e5), st.floats(0, 0.3), st.integers(0, 2**32))
+def test_bits_and_error_together_never_rise(
+    height: int, width: int, weight: float, noise: float, seed: int
+) -> None:
+    """Unless a colour cast is taken away, which may cost what it costs, and never adds to the error."""
+    rng = np.random.default_rng(seed)
+    original = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+    decoded = (as_floats(original) + noise * rng.standard_normal(original.shape)).astype(np.float32)
+    before = error(original, decoded)
+    found = measure(original, decoded, weight)
+    after = error(original, corrected(decoded, read(found)))
+    # The clamp after the filter can only help; 1e-3 is for sums in float32.
+    allowed = before * (1 + 1e-3) + 1e-6
+    assert after <= allowed
+    if found and len(found[0].payload) > 6:
+        bits = 8 * (CHUNK_OVERHEAD + len(found[0].payload))
+        assert bits + weight * after <= weight * allowed
+
+
+def test_only_a_cast_is_corrected_where_errors_cost_nothing() -> None:
+    original = photo()
+    soft = ndimage.gaussian_filter(as_floats(original), (1, 1, 0)).astype(np.float32)
+    assert measure(original, soft, 0.0) == ()
+    (chunk,) = measure(original, soft + np.float32(0.2), 0.0)
+    assert len(chunk.payload) == 6
+    flat = np.full((9, 9, 3), 250, np.uint8)
+    (chunk,) = measure(flat, as_floats(flat) - np.float32(0.03), 0.0)
+    shown = corrected(as_floats(flat) - np.float32(0.03), read((chunk,)))
+    assert np.array_equal(np.round(255 * shown.clip(0, 1)), flat)
+
+
+def test_a_perfect_picture_needs_none() -> None:
+    assert measure(photo(), as_floats(photo()), 1e9) == ()
+
+
+def test_a_large_picture_is_measured_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = photo()
+    noise = 0.02 * np.random.default_rng(1).standard_normal(original.shape)
+    decoded = (0.8 * as_floats(original) + 0.05 + noise).astype(np.float32)
+    (whole,) = measure(original, decoded, WEIGHT)
+    monkeypatch.setattr(correction, "_STRIP", 512)
+    monkeypatch.setattr(correction, "_MOST_PIXELS", 4096)
+    (part,) = measure(original, decoded, WEIGHT)
+    assert part != whole
+    for chunk in (whole, part):
+        assert error(original, corrected(decoded, read((chunk,)))) < 0.3 * error(original, decoded)
+
+
+def test_it_is_applied_where_all_layers_are_shown(codec: Codec) -> None:
+    code: BinaryCode = codec.encode(photo(), 60)
+    filtered = dataclasses.replace(
+        code, ancillary=(Ancillary(KIND, Correction(np.array([640, 0, 0]), np.zeros((3, 0), int)).payload()),)
+    )
+    bare = dataclasses.replace(code, ancillary=())
+    shown, plain = (np.asarray(codec.decode(one)).astype(int) for one in (filtered, bare))
+    assert np.array_equal(shown[..., 1:], plain[..., 1:])
+    assert np.array_equal(shown[..., 0], np.minimum(plain[..., 0] + 10, 255))
+    parts = [np.asarray(codec.decode(one, layers=1)) for one in (filtered, bare)]
+    assert np.array_equal(*parts)
