@@ -1,19 +1,21 @@
-"""The correction: one small linear filter for the whole picture, fitted by the encoder to the original.
+"""The correction: one filter for the whole picture, fitted by the encoder to the original.
 
-A decoder that was trained on many photos is off by a little on each: a colour cast, a little too soft or too
-sharp. The encoder sees the original, so it fits
+A decoder that was trained on many photos is off by a little on each: a colour cast, too little contrast, a
+little too soft or too sharp. The encoder sees the original, so it fits
 
-    corrected_c = a_c + offset_c + sum_d colour_cd (a_d - 1/2)
+    corrected_c = a_c + offset_c + sum_nd curve_cnd P_n(2 a_d - 1) / 2
                       + sum_k tap_ck (a_c(x + k) + a_c(x - k) - 2 a_c(x))
 
-by least squares, a the decoded picture clamped to 0..1, channels c and d, k over half of the 3x3 or 5x5
-neighbours; and sends what is worth its bytes in an ancillary chunk (FORMAT, type 0x81).
+by least squares, a the decoded picture clamped to 0..1, channels c and d, P_n the Legendre polynomials of
+degree 1 to 5, k over half of the 3x3 or 5x5 neighbours; and sends what is worth its bytes in an ancillary
+chunk (FORMAT, type 0x81).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,26 +31,31 @@ KIND = 0x81
 OFFSET_STEPS = 64
 """Offsets are in 1/64 of a level of 0..255."""
 WEIGHT_STEPS = 256
-"""Colour and taps are in 1/256."""
+"""Weights of curves and taps are in 1/256."""
 WORTHWHILE_SHARE = 0.25
 """Share of the squared error that offsets alone must remove to be sent whatever their bytes cost."""
 
+DEGREES = 5
 NEAR = ((0, 1), (1, -1), (1, 0), (1, 1))
 FAR = ((0, 2), (1, -2), (1, 2), (2, -2), (2, -1), (2, 0), (2, 1), (2, 2))
-_TAPS = (*NEAR, *FAR)
+_CURVES = tuple(tuple(range(3 * n, 3 * n + 3)) for n in range(DEGREES))
+_NEAR = tuple(range(3 * DEGREES, 3 * DEGREES + len(NEAR)))
+_FAR = tuple(range(_NEAR[-1] + 1, _NEAR[-1] + 1 + len(FAR)))
+ORDER = (*_CURVES[0], *_CURVES[1], *_CURVES[2], *_NEAR, *_CURVES[3], *_CURVES[4], *_FAR)
+"""Weights of a channel (curves by degree, near taps, far taps), the ones worth most for their bytes first."""
+TOLD = (0, 3, 6, 9, 13, 16, 19, 27)
+"""How many of them a payload may hold for each channel."""
 _REACH = 2
 _OFFSETS = struct.Struct("<3h")
-_TOLD = (0, 3, 3 + len(NEAR), 3 + len(_TAPS))
-"""Weights a channel that a payload of each of the four lengths holds: none, colour, near taps, far taps."""
-_LENGTHS = tuple(_OFFSETS.size + 3 * told for told in _TOLD)
-_MOST_PIXELS, _STRIP = 2**21, 2**14
+_LENGTHS = tuple(_OFFSETS.size + 3 * told for told in TOLD)
+_MOST_PIXELS, _STRIP = 2**18, 2**13
 _USUAL = 0.1
 """How large weights usually are: the ridge that keeps them from following noise."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Correction:
-    """Offsets (3,) in 1/64 level; weights (3, 0, 3, 7 or 15) in 1/256: of each channel, colour and taps."""
+    """Offsets (3,) in 1/64 level, and weights (3, told) in 1/256: the first of `ORDER` for each channel."""
 
     offsets: npt.NDArray[np.int64]
     weights: npt.NDArray[np.int64]
@@ -82,15 +89,17 @@ def corrected(decoded: npt.NDArray[np.float32], correction: Correction | None) -
     if correction is None:
         return decoded
     offsets = torch.from_numpy(correction.offsets).float() / (255 * OFFSET_STEPS)
-    weights = torch.from_numpy(correction.weights).float() / WEIGHT_STEPS
-    if weights.shape[1]:
-        offsets = offsets - weights[:, :3].sum(1) / 2
-    image = torch.from_numpy(decoded).permute(2, 0, 1)[None].clamp(0, 1)
-    padded = functional.pad(image, (_REACH,) * 4, mode="replicate")
-    result: npt.NDArray[np.float32] = (
-        functional.conv2d(padded, _kernel(weights), offsets)[0].permute(1, 2, 0).numpy()
-    )
-    return result
+    weights = torch.zeros(3, len(ORDER))
+    told = correction.weights.shape[1]
+    weights[:, ORDER[:told]] = torch.from_numpy(correction.weights).float() / WEIGHT_STEPS
+    image = torch.from_numpy(decoded).permute(2, 0, 1).clamp(0, 1)
+    padded = functional.pad(image[None], (_REACH,) * 4, mode="replicate")
+    result = functional.conv2d(padded, _kernel(weights), offsets, groups=3)[0]
+    for curve, feature in zip(_CURVES, _curves(image), strict=True):
+        if weights[:, curve].any():
+            result += torch.einsum("cd,dhw->chw", weights[:, curve], feature)
+    shown: npt.NDArray[np.float32] = result.permute(1, 2, 0).numpy()
+    return shown
 
 
 def measure(
@@ -101,9 +110,9 @@ def measure(
     `error_weight` is what a squared error of 1, summed over pixels and channels, is worth in bits.
     """
     moments = _moments(original, decoded)
-    nothing = error_weight * moments.error(np.zeros((3, _TOLD[-1] + 1)))
+    nothing = error_weight * moments.error(np.zeros((3, len(ORDER) + 1)))
     best, lowest = None, nothing
-    for told in _TOLD:
+    for told in TOLD:
         found, error = moments.fit(told)
         cost = 8 * (CHUNK_OVERHEAD + len(found.payload())) + error_weight * error
         cast = told == 0 and error < (1 - WORTHWHILE_SHARE) * moments.squared.sum()
@@ -114,26 +123,32 @@ def measure(
     return (Ancillary(KIND, best.payload()),)
 
 
+def _curves(image: Tensor) -> Iterator[Tensor]:
+    """P_n(2 a - 1) / 2 of a picture (3, H, W) for n from 1, one after the other: each is as large as it."""
+    x = 2 * image - 1
+    before, now = torch.ones_like(x), x
+    for n in range(1, DEGREES + 1):
+        yield now / 2
+        before, now = now, ((2 * n + 1) * x * now - n * before) / (n + 1)
+
+
 def _kernel(weights: Tensor) -> Tensor:
-    """The filter as a convolution, (3, 3, 5, 5)."""
+    """The picture and the taps on its neighbours as a convolution of each channel, (3, 1, 5, 5)."""
     side = 2 * _REACH + 1
-    kernel = torch.zeros(3, 3, side, side)
-    kernel[:, :, _REACH, _REACH] = torch.eye(3)
-    if weights.shape[1]:
-        kernel[:, :, _REACH, _REACH] += weights[:, :3]
-    for index, (down, right) in zip(range(3, weights.shape[1]), _TAPS, strict=False):
-        for channel in range(3):
-            tap, own = weights[channel, index], kernel[channel, channel]
-            own[_REACH + down, _REACH + right] += tap
-            own[_REACH - down, _REACH - right] += tap
-            own[_REACH, _REACH] -= 2 * tap
+    kernel = torch.zeros(3, 1, side, side)
+    own = kernel[:, 0]
+    own[:, _REACH, _REACH] = 1
+    for index, (down, right) in zip((*_NEAR, *_FAR), (*NEAR, *FAR), strict=True):
+        own[:, _REACH + down, _REACH + right] += weights[:, index]
+        own[:, _REACH - down, _REACH - right] += weights[:, index]
+        own[:, _REACH, _REACH] -= 2 * weights[:, index]
     return kernel
 
 
 @dataclasses.dataclass(frozen=True)
 class _Moments:
     """Of each channel, over pixels: x x^T (3, n, n), x e (3, n), e^2 (3,), for the error e and what it is
-    fitted with, x: colour, taps, and 1 as the last."""
+    fitted with, x: what the weights of `ORDER` multiply, and 1 as the last."""
 
     products: npt.NDArray[np.float64]
     errors: npt.NDArray[np.float64]
@@ -151,13 +166,17 @@ class _Moments:
         some = [*range(told), size - 1]
         ridge = (self.squared / self.pixels + 1e-9) / _USUAL**2
         products = self.products[:, some][:, :, some] + ridge[:, None, None] * np.eye(len(some))
-        free = np.linalg.solve(products, self.errors[:, some, None])[:, :told, 0]
-        stored = np.round(WEIGHT_STEPS * free).clip(-128, 127)
+        left = self.errors[:, some]
+        stored = np.zeros((3, told))
+        # One after the other: what rounding did to a weight is made up for by those that come later.
+        for index in range(told):
+            free = np.linalg.solve(products[:, index:, index:], left[:, index:, None])[:, 0, 0]
+            stored[:, index] = np.round(WEIGHT_STEPS * free).clip(-128, 127)
+            left = left - products[:, :, index] * stored[:, index : index + 1] / WEIGHT_STEPS
+        steps = np.round(255 * OFFSET_STEPS * left[:, -1] / products[:, -1, -1])
+        steps = steps.clip(-(2**15) + 1, 2**15 - 1)
         weights = np.zeros((3, size))
         weights[:, :told] = stored / WEIGHT_STEPS
-        # The offset comes last: it mends what the others' rounding did to the mean.
-        mean = (self.errors[:, -1] - (self.products[:, -1] * weights).sum(1)) / self.products[:, -1, -1]
-        steps = np.round(255 * OFFSET_STEPS * mean).clip(-(2**15) + 1, 2**15 - 1)
         weights[:, -1] = steps / (255 * OFFSET_STEPS)
         return Correction(steps.astype(np.int64), stored.astype(np.int64)), self.error(weights)
 
@@ -170,7 +189,7 @@ def _moments(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) 
     every = max(1, round(height * width / _MOST_PIXELS))
     image = torch.from_numpy(decoded).permute(2, 0, 1)[None].clamp(0, 1)
     padded = functional.pad(image, (_REACH,) * 4, mode="replicate")[0]
-    size, used = _TOLD[-1] + 1, 0
+    size, used = len(ORDER) + 1, 0
     products, errors = np.zeros((3, size, size)), np.zeros((3, size))
     squared: npt.NDArray[Any] = np.zeros(3)
     for top in range(0, height, rows * every):
@@ -188,10 +207,10 @@ def _moments(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) 
 def _read(part: Tensor) -> Tensor:
     """What each channel's error is fitted with, (3, n, pixels), in a part of the padded picture."""
     here = _shifted(part, 0, 0)
-    colour = (here - 0.5).flatten(1).expand(3, -1, -1)
-    taps = [_shifted(part, *k) + _shifted(part, -k[0], -k[1]) - 2 * here for k in _TAPS]
-    ones = torch.ones(3, 1, colour.shape[2])
-    return torch.cat([colour, torch.stack(taps, 1).flatten(2), ones], 1)
+    curves = torch.cat(list(_curves(here))).flatten(1).expand(3, -1, -1)
+    taps = [_shifted(part, *k) + _shifted(part, -k[0], -k[1]) - 2 * here for k in (*NEAR, *FAR)]
+    every = torch.cat([curves, torch.stack(taps, 1).flatten(2)], 1)
+    return functional.pad(every[:, ORDER], (0, 0, 0, 1), value=1.0)
 
 
 def _shifted(part: Tensor, down: int, right: int) -> Tensor:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import ndimage
+from scipy import ndimage, special
 from skimage import data as photos
 
 from bincodec import BinaryCode, Codec, correction
@@ -16,7 +16,8 @@ from bincodec.bitstream.errors import Corrupt
 from bincodec.correction import FAR, KIND, NEAR, Correction, corrected, measure, read
 
 Pixels = npt.NDArray[np.float32]
-LENGTHS = (6, 15, 27, 51)
+TOLD = (0, 3, 6, 9, 13, 16, 19, 27)
+LENGTHS = (6, 15, 24, 33, 45, 54, 63, 87)
 WEIGHT = 65025.0 / 3
 """A dear error: lambda = 1."""
 
@@ -41,11 +42,15 @@ def by_hand(decoded: Pixels, found: Correction) -> npt.NDArray[np.float64]:
     result = a.copy()
     for channel in range(3):
         own = found.weights[channel] / 256
+        curves = [*own[:9], *own[13:19]]
+        taps = [*own[9:13], *own[19:]]
         for y in range(height):
             for x in range(width):
                 value = found.offsets[channel] / (255 * 64)
-                value += (own[:3] * (a[y, x] - 0.5)).sum() if len(own) else 0.0
-                for tap, (down, right) in zip(own[3:], NEAR + FAR, strict=False):
+                for index, weight in enumerate(curves):
+                    degree, other = divmod(index, 3)
+                    value += weight * special.eval_legendre(degree + 1, 2 * a[y, x, other] - 1) / 2
+                for tap, (down, right) in zip(taps, NEAR + FAR, strict=False):
                     for sign in (1, -1):
                         row = min(max(y + sign * down, 0), height - 1)
                         column = min(max(x + sign * right, 0), width - 1)
@@ -56,7 +61,7 @@ def by_hand(decoded: Pixels, found: Correction) -> npt.NDArray[np.float64]:
 
 @st.composite
 def corrections(draw: st.DrawFn) -> Correction:
-    told = draw(st.sampled_from((0, 3, 7, 15)))
+    told = draw(st.sampled_from(TOLD))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     return Correction(rng.integers(-(2**15), 2**15, 3), rng.integers(-128, 128, (3, told)))
 
@@ -70,7 +75,7 @@ def test_the_filter_is_the_formula(found: Correction, height: int, width: int, s
 @given(corrections())
 def test_what_is_stored_is_what_is_read(found: Correction) -> None:
     payload = found.payload()
-    assert len(payload) == LENGTHS[(0, 3, 7, 15).index(found.weights.shape[1])]
+    assert len(payload) == LENGTHS[TOLD.index(found.weights.shape[1])]
     again = read((Ancillary(0x80, b"profile"), Ancillary(KIND, payload)))
     assert again is not None
     assert np.array_equal(again.offsets, found.offsets)
@@ -85,11 +90,11 @@ def test_without_a_chunk_nothing_changes() -> None:
 
 def test_weights_of_zero_change_nothing_but_clamp() -> None:
     decoded = np.linspace(-0.5, 1.5, 75, dtype=np.float32).reshape(5, 5, 3)
-    nothing = Correction(np.zeros(3, np.int64), np.zeros((3, 15), np.int64))
+    nothing = Correction(np.zeros(3, np.int64), np.zeros((3, 27), np.int64))
     np.testing.assert_allclose(corrected(decoded, nothing), decoded.clip(0, 1), atol=1e-6)
 
 
-@pytest.mark.parametrize("length", [0, 5, 7, 14, 16, 26, 50, 52])
+@pytest.mark.parametrize("length", [0, 5, 7, 14, 16, 27, 51, 88])
 def test_other_lengths_are_corrupt(length: int) -> None:
     with pytest.raises(Corrupt, match=f"correction: 1 chunks, the first of {length} bytes"):
         read((Ancillary(KIND, bytes(length)),))
@@ -117,12 +122,12 @@ def test_a_blur_is_undone_with_the_more_taps_the_dearer_errors_are() -> None:
     soft = ndimage.gaussian_filter(as_floats(original), (0.6, 0.6, 0))
     decoded = (soft + 0.01 * rng.standard_normal(soft.shape)).astype(np.float32)
     errors, lengths = [error(original, decoded)], [0]
-    for weight in (300.0, 3e3, 3e4):
+    for weight in (300.0, 3e4, 1e6):
         (chunk,) = measure(original, decoded, weight)
         lengths.append(len(chunk.payload))
         errors.append(error(original, corrected(decoded, read((chunk,)))))
     assert lengths == sorted(lengths)
-    assert lengths[-1] == 51
+    assert lengths[-1] == 87
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.8 * errors[0]
 

@@ -157,8 +157,8 @@ def test_encoding_decodes_too_and_decoding_asks_the_prior(photos: list[Path], ti
     decoding = work["decoder"] + work["prior, all passes"]
     with Image.open(photos[0]) as picture:
         pixels = picture.width * picture.height
-    # A correction is a convolution of 5x5x3x3, and measuring one takes products of 16 numbers in each channel.
-    apply, measure = 225 * pixels, 3 * 16 * 17 * pixels
+    # A correction is a convolution of 5x5 and five matrices; measuring one, products of 28 numbers.
+    apply, measure = (3 * 25 + 5 * 9) * pixels, 3 * 28 * 29 * pixels
     assert 0.8 * decoding < work["decoding"] <= decoding + apply
     assert 0 <= work["encoding"] - work["encoder"] - work["decoding"] <= measure
     assert size["encoding"] == size["decoding"] + size["encoder"]
