@@ -48,7 +48,7 @@ TOLD = (0, 3, 6, 9, 13, 16, 19, 27)
 _REACH = 2
 _OFFSETS = struct.Struct("<3h")
 _LENGTHS = tuple(_OFFSETS.size + 3 * told for told in TOLD)
-_MOST_PIXELS, _STRIP = 2**18, 2**13
+_MOST_PIXELS, _STRIP = 2**18, 2**14
 _USUAL = 0.1
 """How large weights usually are: the ridge that keeps them from following noise."""
 
@@ -92,14 +92,14 @@ def corrected(decoded: npt.NDArray[np.float32], correction: Correction | None) -
     weights = torch.zeros(3, len(ORDER))
     told = correction.weights.shape[1]
     weights[:, ORDER[:told]] = torch.from_numpy(correction.weights).float() / WEIGHT_STEPS
-    image = torch.from_numpy(decoded).permute(2, 0, 1).clamp(0, 1)
-    padded = functional.pad(image[None], (_REACH,) * 4, mode="replicate")
-    result = functional.conv2d(padded, _kernel(weights), offsets, groups=3)[0]
-    for curve, feature in zip(_CURVES, _curves(image), strict=True):
-        if weights[:, curve].any():
-            result += torch.einsum("cd,dhw->chw", weights[:, curve], feature)
-    shown: npt.NDArray[np.float32] = result.permute(1, 2, 0).numpy()
-    return shown
+    kernel, result = _kernel(weights), np.empty_like(decoded)
+    for top, part in _strips(decoded):
+        shown = functional.conv2d(part[None], kernel, offsets, groups=3)[0]
+        for curve, feature in zip(_CURVES, _curves(_shifted(part, 0, 0)), strict=True):
+            if weights[:, curve].any():
+                shown += torch.einsum("cd,dhw->chw", weights[:, curve], feature)
+        result[top : top + shown.shape[1]] = shown.permute(1, 2, 0).numpy()
+    return result
 
 
 def measure(
@@ -185,23 +185,30 @@ class _Moments:
 def _moments(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) -> _Moments:
     """Moments over the picture, or over evenly spread strips of a large one."""
     height, width = original.shape[:2]
-    rows = max(1, _STRIP // width)
-    every = max(1, round(height * width / _MOST_PIXELS))
-    image = torch.from_numpy(decoded).permute(2, 0, 1)[None].clamp(0, 1)
-    padded = functional.pad(image, (_REACH,) * 4, mode="replicate")[0]
     size, used = len(ORDER) + 1, 0
     products, errors = np.zeros((3, size, size)), np.zeros((3, size))
     squared: npt.NDArray[Any] = np.zeros(3)
-    for top in range(0, height, rows * every):
-        part = padded[:, top : top + min(rows, height - top) + 2 * _REACH]
-        target = torch.from_numpy(original[top : top + rows]).permute(2, 0, 1).float() / 255
-        read, error = _read(part), (target - _shifted(part, 0, 0)).flatten(1)
+    for top, part in _strips(decoded, every=max(1, round(height * width / _MOST_PIXELS))):
+        here = _shifted(part, 0, 0)
+        target = torch.from_numpy(original[top : top + here.shape[1]]).permute(2, 0, 1).float() / 255
+        read, error = _read(part), (target - here).flatten(1)
         used += error.shape[1]
         products += (read @ read.mT).double().numpy()
         errors += (read @ error[..., None])[..., 0].double().numpy()
         squared += error.square().sum(1).double().numpy()
     share = height * width / used
     return _Moments(share * products, share * errors, share * squared, height * width)
+
+
+def _strips(decoded: npt.NDArray[np.float32], every: int = 1) -> Iterator[tuple[int, Tensor]]:
+    """One strip in `every` of a picture (H, W, 3): its first row, and (3, rows, columns) clamped to 0..1 with
+    the neighbours around it. What lies outside the picture repeats its border."""
+    height, width = decoded.shape[:2]
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows * every):
+        inside = np.arange(top - _REACH, min(top + rows, height) + _REACH).clip(0, height - 1)
+        part = torch.from_numpy(decoded[inside]).permute(2, 0, 1).clamp(0, 1)
+        yield top, functional.pad(part, (_REACH, _REACH, 0, 0), mode="replicate")
 
 
 def _read(part: Tensor) -> Tensor:
