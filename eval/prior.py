@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from bincodec import coding
 from bincodec.architecture import Architecture
+from bincodec.bitstream.container import CHUNK_OVERHEAD
 from bincodec.code import BinaryCode, Levels
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class PriorRow:
         integer_by_passes: the sum of -log2 of the integer prior's probabilities, by number of passes; the
             largest number is the coding order, and its sum is what files are coded with.
         float_by_passes: the same under the float prior, empty where there is none at hand.
+        ancillary_bytes: of the file, chunks that carry no levels (the correction of the picture).
     """
 
     image: str
@@ -59,6 +61,7 @@ class PriorRow:
     frequency_bits: float
     integer_by_passes: Mapping[int, float]
     float_by_passes: Mapping[int, float]
+    ancillary_bytes: int = 0
 
     @property
     def integer_bits(self) -> float:
@@ -72,8 +75,8 @@ class PriorRow:
 
     @property
     def overhead_bytes(self) -> float:
-        """What the file takes beyond the sum; negative where a part that would not shrink is stored raw."""
-        return self.file_bytes - self.integer_bits / 8
+        """What the file takes for its levels beyond the sum; negative where raw parts are shorter."""
+        return self.file_bytes - self.ancillary_bytes - self.integer_bits / 8
 
     @property
     def budget_bytes(self) -> float:
@@ -154,6 +157,7 @@ def price(
         frequencies.bits(code),
         {count: integer_bits(codec, code, count) for count in counts},
         {} if float_prior is None else {count: float_prior.bits(code, count) for count in counts},
+        sum(CHUNK_OVERHEAD + len(extra.payload) for extra in code.ancillary),
     )
 
 
@@ -187,6 +191,7 @@ def as_json(rows: Sequence[PriorRow], codec: Codec) -> dict[str, Any]:
             "quality": row.quality,
             "pixels": row.pixels,
             "file_bytes": row.file_bytes,
+            "ancillary_bytes": row.ancillary_bytes,
             "raw_bits": row.raw_bits,
             "frequency_bits": row.frequency_bits,
             "integer_bits": row.integer_bits,
@@ -225,7 +230,7 @@ def text(rows: Sequence[PriorRow]) -> str:
         _table(["quality", "raw", "frequencies", *map(str, passes), "file"], groups, _rates),
         "Saved by each step, %, and by the prior with all passes over raw and frequencies",
         _table(["quality", *steps, "over raw", "over freq."], groups, _savings),
-        "Bytes of the file over the sum of -log2; files over the budget",
+        "Bytes of the file for its levels over the sum of -log2; files over the budget",
         _table(["quality", "mean", "worst", "over budget"], groups, _overhead),
     ]
     if all(row.float_by_passes for row in rows):
