@@ -94,10 +94,8 @@ class Codec:
             picture.grey,
         )
         rendered = pixels.render(self.model, code, code.layers, self.device)
-        weight = pixels.price_of_error(self.model, quality)
-        return dataclasses.replace(
-            code, ancillary=correction.measure(picture.pixels, rendered, weight or 0.0)
-        )
+        weight = pixels.price_of_error(self.model, quality) or 0.0
+        return dataclasses.replace(code, ancillary=correction.measure(picture.pixels, rendered, weight))
 
     def pack(self, code: BinaryCode, *, verify: bool = False) -> bytes:
         """The bytes of a `.bld` file. With `verify` they are unpacked again before they are returned.
@@ -182,6 +180,7 @@ class Codec:
         Raises:
             WrongModel: if the code is another model's.
             InvalidSetting: if `layers` is not between 1 and the code's.
+            Corrupt: if the code's correction is of no length that has a meaning; a file's never is.
         """
         self.check(code)
         shown = code.layers if layers is None else layers
@@ -190,7 +189,7 @@ class Codec:
         if shown == self.model.card.architecture.layers:
             rendered = correction.corrected(rendered, correction.read(code.ancillary))
         if code.grey:
-            rendered = rendered.mean(2, keepdims=True)
+            rendered = rendered[..., :1]
         image = images.to_image(np.round(255 * rendered.clip(0, 1)).astype(np.uint8), grey=code.grey)
         image.info["bld"] = {
             "model": code.model,

@@ -49,10 +49,15 @@ def analyse(
 
 @torch.inference_mode()
 def render(model: Model, code: BinaryCode, layers: int, device: str) -> npt.NDArray[np.float32]:
-    """Pixels (H, W, 3), nominally in 0..1, of the first `layers` layers; of the others their expectation."""
+    """Pixels (H, W, 3), nominally in 0..1, of the first `layers` layers; of the others their expectation.
+
+    Of a grey picture all three channels are their mean.
+    """
     levels = centred(model, code, layers).to(device)[None]
     image = model.autoencoder.synthesise(levels, _at(code.quality, device))
     cropped = image[0, :, : code.height, : code.width].permute(1, 2, 0)
+    if code.grey:
+        cropped = cropped.mean(2, keepdim=True).expand(-1, -1, 3)
     return cropped.cpu().contiguous().numpy()
 
 

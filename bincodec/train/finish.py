@@ -74,6 +74,7 @@ def finish(
         # Rounded first here too: the last matrices, which are not, make up for it.
         finished.autoencoder.load_state_dict(models.as_stored(finished.autoencoder.state_dict()))
         fit_output(finished, sampler, np.random.default_rng(settings.data.seed))
+        finished.autoencoder.load_state_dict(models.as_stored(finished.autoencoder.state_dict()))
         points = validate(finished, photos, VALIDATION_QUALITIES)
         _save_float(trainer, folder / f"{name}-float.safetensors", name)
         return _save_model(trainer, folder / f"{name}.safetensors", name, points, {**classes, **(card or {})})

@@ -34,8 +34,8 @@ def fit_output(objective: Objective, sampler: CropSampler, rng: np.random.Genera
         image = sampler.batch(_CROPS, rng).crops.to(head.weight.device).float() / 255
         quality = torch.from_numpy(rng.random(len(image))).float().to(image.device)
         rows, error = _read_and_missed(objective, image, quality, rng)
-        products += (rows.T @ rows).double().cpu()
-        errors += (rows.T @ error).double().cpu()
+        products += (rows.T @ rows).cpu()
+        errors += (rows.T @ error).cpu()
     ridge = torch.diag(_RIDGE * products.diagonal() + _LEAST * products.diagonal().mean())
     change = torch.linalg.solve(products + ridge, errors).float().to(head.weight.device)
     head.weight.add_(change[:read].T)
@@ -49,12 +49,15 @@ def _read_and_missed(
     model = objective.autoencoder
     heard: list[Tensor] = []
     hook = model.decoder.head.register_forward_hook(lambda _, inputs, __: heard.append(inputs[0]))
-    levels = objective.truncate(model.quantise(model.analyse(image, quality)), quality, rng)
-    missed = image - model.synthesise(levels, quality)
-    hook.remove()
+    try:
+        levels = objective.truncate(model.quantise(model.analyse(image, quality)), quality, rng)
+        missed = image - model.synthesise(levels, quality)
+    finally:
+        hook.remove()
     weight = objective.lagrangian(quality).pow(0.25)[:, None, None, None]
     features = functional.pad(heard[0], (0, 0, 0, 0, 0, 1), value=1.0)
-    return _rows(weight * features), _rows(weight * functional.pixel_unshuffle(missed, _PATCH))
+    missed = functional.pixel_unshuffle(missed, _PATCH)
+    return _rows(weight * features).double(), _rows(weight * missed).double()
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -167,17 +167,88 @@ def test_a_perfect_picture_needs_none() -> None:
     assert measure(photo(), as_floats(photo()), 1e9) == ()
 
 
-def test_a_large_picture_is_measured_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def blurred(noise: float = 0.01) -> Pixels:
+    soft = ndimage.gaussian_filter(as_floats(photo()), (0.6, 0.6, 0))
+    result: Pixels = (soft + noise * np.random.default_rng(1).standard_normal(soft.shape)).astype(np.float32)
+    return result
+
+
+@pytest.mark.parametrize("weight", [1.0, 30.0, 100.0, 200.0, 400.0, 1e3, 4e3, 1e4, 4e4, 2e5, 1e6])
+def test_the_length_is_the_cheapest(weight: float) -> None:
+    moments = correction._moments(photo(), blurred())
+    costs = {0: weight * moments.error(np.zeros((3, 28)))}
+    for told, length in zip(TOLD, LENGTHS, strict=True):
+        found, left = moments.fit(told)
+        assert len(found.payload()) == length
+        costs[length] = 8 * (12 + length) + weight * left
+    sent = measure(photo(), blurred(), weight)
+    assert (len(sent[0].payload) if sent else 0) == min(costs, key=lambda length: costs[length])
+
+
+def test_later_weights_make_up_for_what_rounding_did_to_earlier_ones() -> None:
     original = photo()
-    noise = 0.02 * np.random.default_rng(1).standard_normal(original.shape)
-    decoded = (0.8 * as_floats(original) + 0.05 + noise).astype(np.float32)
-    (whole,) = measure(original, decoded, WEIGHT)
+    a = as_floats(original)
+    decoded = (a + 0.06 * np.sin(5 * a) + 0.04 * a[..., ::-1] ** 4).astype(np.float32)
+    moments = correction._moments(original, decoded)
+    exact = np.linalg.solve(moments.products + 1e-3 * np.eye(28), moments.errors[..., None])[..., 0]
+    by_itself = exact.copy()
+    by_itself[:, :27] = np.round(256 * exact[:, :27]).clip(-128, 127) / 256
+    _, left = moments.fit(27)
+    assert left < 0.75 * moments.error(by_itself)
+
+
+def test_a_large_picture_is_measured_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    original, decoded = photo(), blurred(0.05)
+    whole = correction._moments(original, decoded)
     monkeypatch.setattr(correction, "_STRIP", 512)
     monkeypatch.setattr(correction, "_MOST_PIXELS", 4096)
-    (part,) = measure(original, decoded, WEIGHT)
-    assert part != whole
-    for chunk in (whole, part):
-        assert error(original, corrected(decoded, read((chunk,)))) < 0.3 * error(original, decoded)
+    part = correction._moments(original, decoded)
+    assert not np.array_equal(part.squared, whole.squared)
+    assert part.squared == pytest.approx(whole.squared, rel=0.1)
+    assert part.products[:, -1, -1] == pytest.approx(original.shape[0] * original.shape[1])
+
+
+@pytest.mark.parametrize(("width", "every"), [(64, 4), (64, 8), (32, 2), (128, 16), (20, 7)])
+def test_strips_of_a_large_picture_see_every_row_of_a_patch(
+    monkeypatch: pytest.MonkeyPatch, width: int, every: int
+) -> None:
+    monkeypatch.setattr(correction, "_STRIP", 128)
+    picture = np.zeros((800, width, 3), np.float32)
+    strips = correction._strips(picture, every)
+    rows = {row % 8 for top, part in strips for row in range(top, top + part.shape[1] - 4)}
+    assert rows == set(range(8))
+
+
+def test_what_is_no_number_is_not_corrected() -> None:
+    assert measure(photo(), np.full((128, 160, 3), np.nan, np.float32), WEIGHT) == ()
+
+
+def test_what_nobody_can_see_is_no_cast() -> None:
+    flat = np.full((9, 9, 3), 250, np.uint8)
+    assert measure(flat, as_floats(flat) - np.float32(0.3 / 255), 0.0) == ()
+    assert len(measure(flat, as_floats(flat) - np.float32(0.7 / 255), 0.0)) == 1
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_photo_gets_one_that_is_worth_its_bytes(grey: bool) -> None:
+    """With the shipped model; a grey picture is measured as it is shown, the mean of its channels."""
+    codec = Codec.load("photo")
+    picture = photos.astronaut()[:320, 100:420]
+    if grey:
+        picture = picture.mean(2).round().astype(np.uint8)
+    code = codec.encode(picture, 90)
+    (chunk,) = code.ancillary
+    assert len(chunk.payload) > 6
+    bare = dataclasses.replace(code, ancillary=())
+    bits = {len(one.ancillary): 8 * len(codec.pack(one)) for one in (code, bare)}
+    errors = {
+        len(one.ancillary): ((np.asarray(codec.decode(one)) - picture.astype(float)) ** 2).mean()
+        for one in (code, bare)
+    }
+    # lambda of quality 90, as the model's card says it, for each of the picture's pixels
+    lowest, highest = codec.model.card.card["lagrangian"]
+    price = lowest * (highest / lowest) ** 0.9 * picture.shape[0] * picture.shape[1]
+    assert bits[1] + price * errors[1] < bits[0] + price * errors[0]
 
 
 def test_it_is_applied_where_all_layers_are_shown(codec: Codec) -> None:

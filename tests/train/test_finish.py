@@ -15,6 +15,7 @@ from bincodec.models import ModelCard
 from bincodec.train import loop
 from bincodec.train.finish import finish
 from bincodec.train.loop import Stretch, run
+from bincodec.train.objective import Objective
 from bincodec.train.settings import RunSettings
 from bincodec.train.weights import read_weights
 
@@ -139,3 +140,20 @@ def test_storing_rounds_blocks_to_8_bits_once(finished: Finished) -> None:
     twice = models.as_stored(stored)
     for key in stored:
         torch.testing.assert_close(twice[key], stored[key], atol=1e-6, rtol=1e-5)
+
+
+def test_the_last_matrix_is_solved_for_last(
+    tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After all steps, and what it found is what is stored."""
+    settings = make_settings()
+    run(settings, tmp_path / "run", Stretch(steps=1), validation_photos=1)
+
+    def mark(objective: Objective, *_: object) -> None:
+        with torch.no_grad():
+            objective.autoencoder.decoder.head.bias.fill_(0.25)
+
+    monkeypatch.setattr("bincodec.train.finish.fit_output", mark)
+    start = tmp_path / "run" / "weights.safetensors"
+    card = finish(settings, start, tmp_path / "model", "test-1", Stretch(steps=2), validation_photos=1)
+    assert (Codec.load(str(card.path)).model.autoencoder.decoder.head.bias == 0.25).all()
