@@ -10,7 +10,8 @@ h is the diagonal of J^T J by unit, J the decoder's derivative, estimated with r
 The model is local and treats units one by one, so h is taken 1.5 times as large, a move must promise a
 little, and in each round only a random share of the units may move. A round that made things better is kept
 and is where the next begins; one that did not is undone, and the share halved. So lambda 255^2 MSE + bits per
-pixel never rises with more rounds. Bytes and PSNR each may move either way.
+pixel never rises with more rounds, by the correction that the picture had at the start (it is measured once
+more at the end). Bytes and PSNR each may move either way.
 """
 
 from __future__ import annotations

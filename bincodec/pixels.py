@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bincodec import coding, effort
+from bincodec import coding, correction, effort
 from bincodec.architecture import QUALITIES, STRIDE
 from bincodec.code import BinaryCode, Levels
 from bincodec.models import Model
@@ -39,12 +39,23 @@ def analyse(
         if weight is None:
             msg = f"model {model.card.name} does not say its Lagrange multipliers: only effort 0"
             raise InvalidSetting(msg)
-        target = effort.Target(image, height, width, quality, weight)
+        shown = autoencoder.synthesise(centred, _at(quality, device))
+        aim = image - _correctable(pixels, shown, weight)
+        target = effort.Target(aim, height, width, quality, weight)
         centred = effort.search(autoencoder, model.prior, centred, target, rounds)
     levels = (centred + autoencoder.maximum / 2).round()
     flat = levels[0].to("cpu", torch.uint8).numpy()
     parts = (flat[architecture.layer_slice(layer)] for layer in range(architecture.layers))
     return tuple(np.ascontiguousarray(part) for part in parts)
+
+
+def _correctable(original: npt.NDArray[np.uint8], shown: Tensor, weight: float) -> Tensor:
+    """What the correction of a picture (1, 3, H, W) will add to it: the search need not pay for that."""
+    height, width = original.shape[:2]
+    decoded = shown[0].permute(1, 2, 0).cpu().contiguous().numpy()
+    found = correction.read(correction.measure(original, decoded[:height, :width], weight))
+    added = correction.corrected(decoded, found) - decoded
+    return torch.from_numpy(added).to(shown.device).permute(2, 0, 1)[None]
 
 
 @torch.inference_mode()
