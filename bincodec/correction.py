@@ -48,7 +48,7 @@ TOLD = (0, 3, 6, 9, 13, 16, 19, 27)
 _REACH = 2
 _OFFSETS = struct.Struct("<3h")
 _LENGTHS = tuple(_OFFSETS.size + 3 * told for told in TOLD)
-_MOST_PIXELS, _STRIP = 2**18, 2**14
+_MOST_PIXELS, _STRIP = 2**22, 2**14
 _USUAL = 0.1
 """How large weights usually are: the ridge that keeps them from following noise."""
 
