@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,14 +109,15 @@ def measure(
     `error_weight` is what a squared error of 1, summed over pixels and channels, is worth in bits.
     """
     moments = _moments(original, decoded)
-    best, lowest = None, error_weight * moments.error(np.zeros((3, len(ORDER) + 1)))
     if not np.isfinite(moments.products).all() or not np.isfinite(moments.errors).all():
         return ()
+    nothing = float(moments.squared.sum())
+    best, lowest = None, error_weight * nothing
     for told in TOLD:
         found, error = moments.fit(told)
         cost = 8 * (CHUNK_OVERHEAD + len(found.payload())) + error_weight * error
         seen = np.abs(found.offsets).max() >= OFFSET_STEPS / 2
-        cast = told == 0 and seen and error < (1 - WORTHWHILE_SHARE) * moments.squared.sum()
+        cast = told == 0 and seen and error < (1 - WORTHWHILE_SHARE) * nothing
         if cost < lowest or cast:
             best, lowest = found, min(cost, lowest)
     if best is None or not (best.offsets.any() or best.weights.any()):
@@ -155,7 +155,7 @@ class _Moments:
     products: npt.NDArray[np.float64]
     errors: npt.NDArray[np.float64]
     squared: npt.NDArray[np.float64]
-    pixels: float
+    pixels: int
 
     def error(self, weights: npt.NDArray[np.float64]) -> float:
         """The squared error that `weights` (3, n) leave."""
@@ -190,7 +190,7 @@ def _moments(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) 
     height, width = original.shape[:2]
     size, used = len(ORDER) + 1, 0
     products, errors = np.zeros((3, size, size)), np.zeros((3, size))
-    squared: npt.NDArray[Any] = np.zeros(3)
+    squared = np.zeros(3)
     for top, part in _strips(decoded, every=max(1, round(height * width / _MOST_PIXELS))):
         here = _shifted(part, 0, 0)
         target = torch.from_numpy(original[top : top + here.shape[1]]).permute(2, 0, 1).float() / 255

@@ -71,7 +71,7 @@ def finish(
     train_stretch(trainer, sampler, stretch, workers=workers, resumable=False)
     photos = read_photos(settings.data.valid, settings.data.valid_under)[:validation_photos]
     with trainer.averaged() as finished:
-        # Rounded first here too: the last matrices, which are not, make up for it.
+        # Rounded first here too: the last matrix, which stays as fine as fp16 is, makes up for it.
         finished.autoencoder.load_state_dict(models.as_stored(finished.autoencoder.state_dict()))
         fit_output(finished, sampler, np.random.default_rng(settings.data.seed))
         finished.autoencoder.load_state_dict(models.as_stored(finished.autoencoder.state_dict()))

@@ -603,7 +603,7 @@ def test_a_forged_header_is_noticed(codec: Codec, repair: Callable[..., bytes]) 
             assert np.array_equal(pixels_of(codec.decode(found)), picture)
 
 
-# --- the mean correction ----------------------------------------------------------------------------------
+# --- the correction ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("quality", [50, 100])
