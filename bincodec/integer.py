@@ -1,6 +1,6 @@
 """The prior in exact integers: the network that codes (DESIGN §5).
 
-Weights lie in -127..127, activations in -511..511, the residual stream in -2^20..2^20; between layers a sum
+Weights lie in -127..127, activations in -2047..2047, the residual stream in -2^20..2^20; between layers a sum
 is divided by a power of two and rounded, floor((a + 2^(r-1)) / 2^r). All of it is carried in float32, which
 is exact in any order of summation while every partial sum stays below 2^24; `check_bounds` proves that from
 the weights. So any BLAS, thread count or instruction set gives the same integers, and with them the same
@@ -22,7 +22,9 @@ from bincodec.architecture import MOST_LEVELS, Architecture
 from bincodec.bitstream.errors import Unsupported
 
 WEIGHT_LIMIT = 127
-ACTIVATION_LIMIT = 511
+ACTIVATION_LIMIT = 2047
+FIRST_ACTIVATION_LIMIT = 511
+"""Of networks that do not say theirs (docs/decisions/0015)."""
 STREAM_LIMIT = 2**20
 EXACT_LIMIT = 2**24
 """Float32 carries every integer up to here."""
@@ -78,6 +80,7 @@ class IntegerNetwork:
 
     Row 0, no class, is zero.
     """
+    activation_limit: int = ACTIVATION_LIMIT
 
     def named_layers(self) -> Iterator[tuple[str, Layer]]:
         """Every linear map under its canonical name, in network order."""
@@ -101,7 +104,9 @@ class IntegerNetwork:
         classes = None
         if self.classes is not None:
             classes = (self.classes[0].to(device, dtype), self.classes[1].to(device, dtype))
-        return IntegerNetwork(move(self.stem), blocks, self.head_enter, move(self.head), classes)
+        return dataclasses.replace(
+            self, stem=move(self.stem), blocks=blocks, head=move(self.head), classes=classes
+        )
 
 
 def requantise(
@@ -181,7 +186,7 @@ def stream(
 
     `label` (B,) is 0 for no class, else the number of a class from 1.
     """
-    rail, top = STREAM_LIMIT, ACTIVATION_LIMIT
+    rail, top = STREAM_LIMIT, network.activation_limit
     bias = network.stem.bias[quality]
     if network.classes is not None and label is not None:
         bias = bias + network.classes[0][label]
@@ -258,7 +263,7 @@ def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:
         if weight.max() > WEIGHT_LIMIT:
             msg = f"{name}: a weight of {int(weight.max())} is beyond {WEIGHT_LIMIT}"
             raise Unsupported(msg)
-        largest = stem_inputs[:, None] if name == "stem" else torch.tensor(float(ACTIVATION_LIMIT))
+        largest = stem_inputs[:, None] if name == "stem" else torch.tensor(float(network.activation_limit))
         total = (weight.flatten(2) if name == "stem" else weight.flatten(1)) * largest
         shift = layer.shift.double()
         bound = total.flatten(1).sum(1) + layer.bias.double().abs().reshape(-1, len(weight)).amax(0)
@@ -285,5 +290,7 @@ def fingerprint(architecture: Architecture, network: IntegerNetwork, tables_dige
     for part, table in zip(("stem", "head"), network.classes or (), strict=False):
         digest.update(f"{part}.classes{tuple(table.shape)}".encode())
         digest.update(table.to("cpu", torch.int32).numpy().astype("<i4").tobytes())
+    if network.activation_limit != FIRST_ACTIVATION_LIMIT:
+        digest.update(f"activations to {network.activation_limit}".encode())
     digest.update(tables_digest)
     return digest.digest()[:8]

@@ -179,7 +179,7 @@ def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model
 
 
 def _network(architecture: Architecture, tensors: dict[str, Any]) -> Any:
-    from bincodec.integer import Block, IntegerNetwork, Layer
+    from bincodec.integer import FIRST_ACTIVATION_LIMIT, Block, IntegerNetwork, Layer
 
     if any(value.is_floating_point() for name, value in tensors.items() if name.startswith("prior.")):
         msg = "the prior is not in integers"
@@ -201,7 +201,10 @@ def _network(architecture: Architecture, tensors: dict[str, Any]) -> Any:
     classes = None
     if architecture.classes:
         classes = (tensors["prior.stem.classes"].long(), tensors["prior.head.classes"].long())
-    return IntegerNetwork(layer("stem"), blocks, enter[-1], layer("head"), classes)
+    limit = FIRST_ACTIVATION_LIMIT
+    if "prior.activation_limit" in tensors:
+        limit = int(tensors["prior.activation_limit"])
+    return IntegerNetwork(layer("stem"), blocks, enter[-1], layer("head"), classes, limit)
 
 
 def save(
@@ -232,6 +235,7 @@ def save(
         tensors[f"prior.{part}.classes"] = table.to(torch.int32).contiguous()
     enter = [*(block.enter for block in network.blocks), network.head_enter]
     tensors["prior.enter"] = torch.tensor(enter, dtype=torch.int8)
+    tensors["prior.activation_limit"] = torch.tensor(network.activation_limit, dtype=torch.int32)
     mark = fingerprint(architecture, network, bytes.fromhex(TABLES_SHA256))
     metadata = {
         "format": FORMAT,

@@ -32,8 +32,6 @@ from bincodec.prior import KEEP_INPUT, Prior, PriorBlock, with_nothing
 from bincodec.units import straight_through
 
 _HIGHEST_EXPONENT = 14
-_QUANTILE = 0.9999
-"""Activations beyond this share are clipped: one outlier must not cost everything else a bit."""
 _STREAM_HEADROOM = 4
 
 
@@ -159,12 +157,10 @@ class RangeRecorder:
 
     def _watch_input(self, module: nn.Module, name: str) -> None:
         def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            values = inputs[0].detach().float().abs().flatten()
+            largest = inputs[0].detach().float().abs().max().item()
+            self.ranges[name] = max(self.ranges.get(name, 0.0), largest)
             if name.endswith("enter") or name == "head":
-                self.ranges["stream"] = max(self.ranges["stream"], values.max().item())
-            rank = max(1, int(_QUANTILE * len(values)))
-            bulk = torch.kthvalue(values, rank).values.item()
-            self.ranges[name] = max(self.ranges.get(name, 0.0), bulk)
+                self.ranges["stream"] = max(self.ranges["stream"], largest)
 
         self._handles.append(module.register_forward_pre_hook(record))
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from bincodec import exact, models
+from bincodec import exact, integer, models
 from bincodec.architecture import QUALITIES, Architecture
 from bincodec.autoencoder import Autoencoder
 from bincodec.bitstream.errors import Unsupported
@@ -20,6 +21,7 @@ from bincodec.bitstream.probability import REACH, TABLES_SHA256
 from bincodec.exact import IntegerPrior, Kernel
 from bincodec.integer import (
     ACTIVATION_LIMIT,
+    FIRST_ACTIVATION_LIMIT,
     KEEP_KNOWN,
     STREAM_LIMIT,
     WEIGHT_LIMIT,
@@ -68,7 +70,10 @@ def random_layer(shape: tuple[int, ...], *, biases: int = 1, strong: bool = Fals
     return Layer(weight, bias if biases > 1 else bias[0], shift)
 
 
-def random_network(architecture: Architecture, *, strong: bool = False, seed: int = 0) -> IntegerNetwork:
+def random_network(
+    architecture: Architecture, *, strong: bool = False, limit: int = ACTIVATION_LIMIT, seed: int = 0
+) -> IntegerNetwork:
+    """A network of any integers; wide ones keep within the bounds with the narrower activations alone."""
     width, inputs = architecture.prior_width, architecture.units + architecture.layers
     stem = random_layer((width, inputs, 3, 3), biases=QUALITIES, seed=seed)
     blocks = tuple(
@@ -81,7 +86,7 @@ def random_network(architecture: Architecture, *, strong: bool = False, seed: in
         for enter in range(2, 2 + architecture.prior_blocks)
     )
     head = random_layer((2 * architecture.units, width), biases=QUALITIES, seed=seed + 7)
-    return IntegerNetwork(stem, blocks, 3, head)
+    return IntegerNetwork(stem, blocks, 3, head, activation_limit=limit)
 
 
 def random_evidence(architecture: Architecture, height: int, width: int, seed: int) -> Tensor:
@@ -127,7 +132,7 @@ def priors(tiny: models.Model) -> Iterator[IntegerPrior]:
     yield tiny.prior
     yield IntegerPrior(WIDE, random_network(WIDE))
     heavy = dataclasses.replace(WIDE, prior_width=96)
-    yield IntegerPrior(heavy, random_network(heavy, strong=True, seed=3))
+    yield IntegerPrior(heavy, random_network(heavy, strong=True, limit=FIRST_ACTIVATION_LIMIT, seed=3))
 
 
 # --- one answer -------------------------------------------------------------------------------------------
@@ -193,7 +198,7 @@ def test_neither_batch_nor_threads_matter() -> None:
 def test_what_was_asked_before_does_not_matter(kernel: Kernel) -> None:
     """Sums are built upon the last ones where little changes: layer by layer, back again, in other sizes."""
     heavy = dataclasses.replace(WIDE, prior_width=96)
-    network = random_network(heavy, strong=True, seed=3)
+    network = random_network(heavy, strong=True, limit=FIRST_ACTIVATION_LIMIT, seed=3)
     used = IntegerPrior(heavy, network, kernel=kernel)
     full = saturated_evidence(heavy, 6, 5, 1)
     asked, shown = [], torch.zeros_like(full)
@@ -237,7 +242,8 @@ def test_a_layer_is_added_to_what_was_asked_before(monkeypatch: pytest.MonkeyPat
 def test_a_program_s_wish_for_fast_matrix_products_does_not_matter(precision: str, kernel: Kernel) -> None:
     """The setting is global and common, and lets processors with bfloat16 or TF32 units round float32."""
     architecture = dataclasses.replace(WIDE, prior_width=128)
-    prior = IntegerPrior(architecture, random_network(architecture), kernel=kernel)
+    network = random_network(architecture, limit=FIRST_ACTIVATION_LIMIT)
+    prior = IntegerPrior(architecture, network, kernel=kernel)
     evidence = random_evidence(architecture, 16, 24, 5)
     expected = predictions(prior.with_kernel("int64"), evidence, 60)
     before = torch.get_float32_matmul_precision()
@@ -367,7 +373,7 @@ def test_bounds_refuse_sums_that_may_not_be_exact(name: str, part: str, value: i
 
 
 def test_bounds_are_tight_for_a_channel_s_worst_input() -> None:
-    """One channel by hand: 48 weights of 127 times 511, the bias and half a step, just below 2^24."""
+    """One channel by hand: 48 weights of 127 times 2047, the bias and half a step, just below 2^24."""
     network = random_network(WIDE)
     largest = 48 * WEIGHT_LIMIT * ACTIVATION_LIMIT
     step = 2**9  # Half of 2^10.
@@ -425,6 +431,8 @@ def test_shifts_between_layers_order_and_tables_change_the_fingerprint() -> None
     entered = dataclasses.replace(network.blocks[1], enter=9)
     others = [
         (WIDE, dataclasses.replace(network, head_enter=4), TABLES),
+        (WIDE, dataclasses.replace(network, activation_limit=FIRST_ACTIVATION_LIMIT), TABLES),
+        (WIDE, dataclasses.replace(network, activation_limit=1023), TABLES),
         (WIDE, dataclasses.replace(network, blocks=(network.blocks[0], entered)), TABLES),
         (WIDE, dataclasses.replace(network, blocks=network.blocks[:1]), TABLES),
         (dataclasses.replace(WIDE, layer_units=(3, 4)), network, TABLES),
@@ -453,6 +461,37 @@ def test_a_model_file_whose_integers_were_changed_is_refused(tmp_path: Path, tin
     with pytest.raises(Unsupported, match="not the one that its fingerprint"):
         models.load(dataclasses.replace(card, path=path))
     assert models.load(models.read_card(path)).card.fingerprint != card.fingerprint
+
+
+def test_a_model_file_that_does_not_say_how_large_activations_get_means_the_first_limit(
+    tmp_path: Path, tiny: models.Model
+) -> None:
+    card, network = tiny.card, tiny.prior.network
+    assert network.activation_limit == FIRST_ACTIVATION_LIMIT
+    assert "prior.activation_limit" not in load_file(card.path)
+    wide = dataclasses.replace(network, activation_limit=ACTIVATION_LIMIT)
+    path = tmp_path / "wide-1.safetensors"
+    models.save(path, "wide-1", card.architecture, tiny.autoencoder.state_dict(), wide, {})
+    found = models.load(models.read_card(path))
+    assert found.prior.network.activation_limit == ACTIVATION_LIMIT
+    assert found.card.fingerprint != card.fingerprint
+
+
+def test_activations_stop_at_the_network_s_own_limit() -> None:
+    network = random_network(WIDE)
+    narrow = dataclasses.replace(network, activation_limit=FIRST_ACTIVATION_LIMIT)
+    evidence = saturated_evidence(WIDE, 5, 4, seed=1)[None]
+
+    def entered(network: IntegerNetwork) -> Tensor:
+        sums = integer.stem_sums(evidence, network.stem.weight, direct=False)
+        return integer.stream(network, sums, torch.tensor([50]), direct=False)
+
+    assert int(entered(network).abs().max()) == ACTIVATION_LIMIT
+    assert int(entered(narrow).abs().max()) == FIRST_ACTIVATION_LIMIT
+    assert not same(
+        predictions(IntegerPrior(WIDE, network), evidence[0], 50),
+        predictions(IntegerPrior(WIDE, narrow), evidence[0], 50),
+    )
 
 
 # --- training through the integers ------------------------------------------------------------------------
