@@ -8,10 +8,11 @@ error, from its gradient and curvature at the present picture,
 
 h is the diagonal of J^T J by unit, J the decoder's derivative, estimated with random signs (Hutchinson).
 The model is local and treats units one by one, so h is taken 1.5 times as large, a move must promise a
-little, and in each round only a random share of the units may move. A round that made things better is kept
-and is where the next begins; one that did not is undone, and the share halved. So lambda 255^2 MSE + bits per
-pixel never rises with more rounds, by the correction that the picture had at the start (it is measured once
-more at the end). Bytes and PSNR each may move either way.
+little, and in each round only a random share of the units may move. What came of a round is then measured
+site by site, and only sites that got better by it are kept (docs/decisions/0008). A round that even so made
+things worse is undone, and the share halved. So lambda 255^2 MSE + bits per pixel never rises with more
+rounds, by the correction that the picture had at the start (it is measured once more at the end). Bytes and
+PSNR each may move either way.
 """
 
 from __future__ import annotations
@@ -19,16 +20,22 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from bincodec import bernoulli, coding
+from bincodec.architecture import STRIDE
 from bincodec.autoencoder import Autoencoder
+from bincodec.bitstream.levels import cost_levels
 from bincodec.code import Levels
 from bincodec.exact import IntegerPrior
 from bincodec.integer import MU_BITS, SCALE_OFFSET
 from bincodec.order import Pass
 from bincodec.prior import LOG_SCALE_STEP
+
+Costs = npt.NDArray[np.float64]
 
 _SHARE = 0.5
 _CAUTION = 1.5
@@ -59,6 +66,13 @@ class Target:
         """Differences from the image where it counts, (1, 3, height, width)."""
         return (picture - self.image)[..., : self.height, : self.width]
 
+    def site_costs(self, errors: Tensor) -> Costs:
+        """What the squared errors of each site are worth in bits, (h, w)."""
+        squared = functional.pad(errors.square().sum(1), (0, -self.width % STRIDE, 0, -self.height % STRIDE))
+        sites = STRIDE**2 * functional.avg_pool2d(squared, STRIDE)[0]
+        costs: Costs = self.weight * sites.cpu().double().numpy()
+        return costs
+
 
 def error_weight(lagrangian: float) -> float:
     """Bits that a squared error of 1, summed over pixels and the three channels, is worth at lambda."""
@@ -74,19 +88,19 @@ def search(
     """
     rng = np.random.default_rng(0)
     best = _Picture(autoencoder, centred, target)
-    curvature = _curvature(autoencoder, best, rng)
-    choice = _Choice(best, curvature, 0.0, rng)
-    grid, layers = (centred.shape[2], centred.shape[3]), prior.architecture.layers
-    coding.run(prior, target.quality, grid, layers, choice)
-    lowest, share = choice.bits + target.weight * best.error, _SHARE
+    curvature, share = _curvature(autoencoder, best, rng), _SHARE
+    costs = best.costs(prior)
     for _ in range(rounds):
         choice = _Choice(best, curvature, share, rng)
-        levels = coding.run(prior, target.quality, grid, layers, choice)
-        found = torch.from_numpy(np.concatenate(levels)).to(centred.device) - autoencoder.maximum / 2
-        tried = _Picture(autoencoder, found[None], target)
-        cost = choice.bits + target.weight * tried.error
-        if cost < lowest:
-            best, lowest = tried, cost
+        levels = coding.run(prior, target.quality, choice.bits.shape, prior.architecture.layers, choice)
+        tried = torch.from_numpy(np.concatenate(levels))[None].to(centred) - autoencoder.maximum / 2
+        with torch.no_grad():
+            errors = target.errors(autoencoder.synthesise(tried, target.at))
+        better = torch.from_numpy(choice.bits + target.site_costs(errors) < costs).to(centred.device)
+        mixed = _Picture(autoencoder, torch.where(better, tried, best.centred), target)
+        found = mixed.costs(prior)
+        if found.sum() < costs.sum():
+            best, costs = mixed, found
         else:
             share /= 2
     return best.centred
@@ -96,12 +110,21 @@ class _Picture:
     """Levels, what they decode to, and how that would change."""
 
     def __init__(self, autoencoder: Autoencoder, centred: Tensor, target: Target) -> None:
-        self.centred, self.target = centred, target
+        self.centred, self.target, self._maximum = centred, target, autoencoder.maximum
         with torch.enable_grad():
             self._leaf = centred.clone().requires_grad_()
             self.errors = target.errors(autoencoder.synthesise(self._leaf, target.at))
-        self.error = float(self.errors.detach().square().sum())
         self._gradient: Tensor | None = None
+
+    def costs(self, prior: IntegerPrior) -> Costs:
+        """Bits and weighted squared error of each site, (h, w)."""
+        architecture = prior.architecture
+        every = (self.centred + self._maximum / 2)[0].to("cpu", torch.uint8).numpy()
+        levels = tuple(every[architecture.layer_slice(layer)] for layer in range(architecture.layers))
+        priced = coding.Priced(levels)
+        coding.run(prior, self.target.quality, every.shape[1:], architecture.layers, priced)
+        costs: Costs = priced.bits.sum(0) + self.target.site_costs(self.errors.detach())
+        return costs
 
     def pull(self, change: Tensor, *, again: bool = False) -> Tensor:
         """J^T of a change of the picture; `again` if there is more to pull."""
@@ -129,7 +152,7 @@ def _curvature(autoencoder: Autoencoder, picture: _Picture, rng: np.random.Gener
 
 
 class _Choice:
-    """A source for `coding.run` that chooses levels near those of a picture, and adds up their bits.
+    """A source for `coding.run` that chooses levels near those of a picture, and adds up their bits by site.
 
     A `share` of the units may move.
     """
@@ -142,7 +165,7 @@ class _Choice:
         self._share = share
         self._rng = rng
         self._first_unit = 0
-        self.bits = 0.0
+        self.bits = np.zeros(picture.centred.shape[2:])
 
     def take(
         self, step: Pass, sites: coding.Sites, mu: coding.Integers, scale: coding.Integers, maximum: int
@@ -160,8 +183,8 @@ class _Choice:
         choice = promised.argmin(0)
         free = torch.from_numpy(self._rng.random(choice.shape) < self._share)
         choice = torch.where(free, choice, 0)[None]
-        self.bits += float(bits.gather(0, choice).sum(dtype=torch.float64))
         levels: Levels = (candidates.gather(0, choice)[0] + top).to(torch.uint8).numpy()
+        self.bits.ravel()[sites] += cost_levels(levels, mu, scale, maximum).sum(0)
         return levels
 
     def end_layer(self, layer: int, levels: Levels) -> None:
