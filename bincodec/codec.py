@@ -72,7 +72,7 @@ class Codec:
         """The bits of an image: a path, bytes, a file, a `PIL.Image` or (H, W, 3) or (H, W) uint8.
 
         More `effort` searches longer for a better trade of bits against error at this quality; bytes and PSNR
-        each may move either way (`bincodec.effort`). It takes about half a gigabyte a megapixel.
+        each may move either way (`bincodec.effort`). It takes about three quarters of a gigabyte a megapixel.
 
         Raises:
             ImageError: if it is not an image that can be coded.

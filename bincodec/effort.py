@@ -36,6 +36,7 @@ from bincodec.order import Pass
 from bincodec.prior import LOG_SCALE_STEP
 
 Costs = npt.NDArray[np.float64]
+"""In bits, by site: (h, w)."""
 
 _SHARE = 0.5
 _CAUTION = 1.5
@@ -90,20 +91,27 @@ def search(
     best = _Picture(autoencoder, centred, target)
     curvature, share = _curvature(autoencoder, best, rng), _SHARE
     costs = best.costs(prior)
+    grid, layers = (centred.shape[2], centred.shape[3]), prior.architecture.layers
     for _ in range(rounds):
         choice = _Choice(best, curvature, share, rng)
-        levels = coding.run(prior, target.quality, choice.bits.shape, prior.architecture.layers, choice)
+        levels = coding.run(prior, target.quality, grid, layers, choice)
         tried = torch.from_numpy(np.concatenate(levels))[None].to(centred) - autoencoder.maximum / 2
         with torch.no_grad():
             errors = target.errors(autoencoder.synthesise(tried, target.at))
-        better = torch.from_numpy(choice.bits + target.site_costs(errors) < costs).to(centred.device)
-        mixed = _Picture(autoencoder, torch.where(better, tried, best.centred), target)
+        better = _site_by_site(tried, choice.bits + target.site_costs(errors), best.centred, costs)
+        mixed = _Picture(autoencoder, better, target)
         found = mixed.costs(prior)
         if found.sum() < costs.sum():
             best, costs = mixed, found
         else:
             share /= 2
+        del mixed  # What the decoder computed on the way is large: never hold it twice.
     return best.centred
+
+
+def _site_by_site(tried: Tensor, tried_costs: Costs, present: Tensor, present_costs: Costs) -> Tensor:
+    """Levels (1, units, h, w): those tried at sites where they cost less, the present ones elsewhere."""
+    return torch.where(torch.from_numpy(tried_costs < present_costs).to(present.device), tried, present)
 
 
 class _Picture:
@@ -119,10 +127,10 @@ class _Picture:
     def costs(self, prior: IntegerPrior) -> Costs:
         """Bits and weighted squared error of each site, (h, w)."""
         architecture = prior.architecture
-        every = (self.centred + self._maximum / 2)[0].to("cpu", torch.uint8).numpy()
+        every = (self.centred + self._maximum / 2)[0].round().to("cpu", torch.uint8).numpy()
         levels = tuple(every[architecture.layer_slice(layer)] for layer in range(architecture.layers))
-        priced = coding.Priced(levels)
-        coding.run(prior, self.target.quality, every.shape[1:], architecture.layers, priced)
+        priced, grid = coding.Priced(levels), (self.centred.shape[2], self.centred.shape[3])
+        coding.run(prior, self.target.quality, grid, architecture.layers, priced)
         costs: Costs = priced.bits.sum(0) + self.target.site_costs(self.errors.detach())
         return costs
 
@@ -178,8 +186,8 @@ class _Choice:
         move = candidates - present
         location = torch.from_numpy(mu).float() / 2**MU_BITS
         log_scale = (torch.from_numpy(scale).float() - SCALE_OFFSET) * LOG_SCALE_STEP
-        bits = bernoulli.level_cost(candidates, location, log_scale, 2 * top)
-        promised = bits + slope * move + self._bend[part] * move**2 + _MARGIN * (move != 0)
+        estimated = bernoulli.level_cost(candidates, location, log_scale, 2 * top)
+        promised = estimated + slope * move + self._bend[part] * move**2 + _MARGIN * (move != 0)
         choice = promised.argmin(0)
         free = torch.from_numpy(self._rng.random(choice.shape) < self._share)
         choice = torch.where(free, choice, 0)[None]

@@ -255,14 +255,11 @@ def largest_evidence(architecture: Architecture) -> Tensor:
     return torch.cat([evidence_from(levels, torch.tensor(KEEP_KNOWN), bits), keep_shown(known, bits)])
 
 
-def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:
-    """Raise `Unsupported` unless every partial sum of every output channel stays below 2^24."""
+def largest_sums(architecture: Architecture, network: IntegerNetwork) -> Iterator[tuple[str, Tensor]]:
+    """By linear map: how large any partial sum of each output channel may get, (out,) float64."""
     stem_inputs = largest_evidence(architecture).double()
     for name, layer in network.named_layers():
         weight = layer.weight.double().abs()
-        if weight.max() > WEIGHT_LIMIT:
-            msg = f"{name}: a weight of {int(weight.max())} is beyond {WEIGHT_LIMIT}"
-            raise Unsupported(msg)
         largest = stem_inputs[:, None] if name == "stem" else torch.tensor(float(network.activation_limit))
         total = (weight.flatten(2) if name == "stem" else weight.flatten(1)) * largest
         shift = layer.shift.double()
@@ -270,8 +267,20 @@ def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:
         if network.classes is not None and name in ("stem", "head"):
             bound = bound + network.classes[name == "head"].double().abs().amax(0)
         bound = bound + torch.exp2(shift.clamp(min=1) - 1) + (STREAM_LIMIT if "contract" in name else 0)
-        worst = float((bound * torch.exp2((-shift).clamp(min=0))).max())
-        if worst >= EXACT_LIMIT:
+        yield name, bound * torch.exp2((-shift).clamp(min=0))
+
+
+def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:
+    """Raise `Unsupported` unless every partial sum of every output channel stays below 2^24."""
+    if not 1 <= network.activation_limit <= ACTIVATION_LIMIT:
+        msg = f"activations to {network.activation_limit} are not in 1..{ACTIVATION_LIMIT}"
+        raise Unsupported(msg)
+    for name, layer in network.named_layers():
+        if layer.weight.abs().max() > WEIGHT_LIMIT:
+            msg = f"{name}: a weight of {int(layer.weight.abs().max())} is beyond {WEIGHT_LIMIT}"
+            raise Unsupported(msg)
+    for name, bound in largest_sums(architecture, network):
+        if (worst := float(bound.max())) >= EXACT_LIMIT:
             msg = f"{name}: sums may reach {worst:.0f}, beyond the exact {EXACT_LIMIT}"
             raise Unsupported(msg)
 

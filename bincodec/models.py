@@ -179,9 +179,12 @@ def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model
 
 
 def _network(architecture: Architecture, tensors: dict[str, Any]) -> Any:
+    import torch
+
     from bincodec.integer import FIRST_ACTIVATION_LIMIT, Block, IntegerNetwork, Layer
 
-    if any(value.is_floating_point() for name, value in tensors.items() if name.startswith("prior.")):
+    integers = (torch.int8, torch.int16, torch.int32, torch.int64)
+    if any(value.dtype not in integers for name, value in tensors.items() if name.startswith("prior.")):
         msg = "the prior is not in integers"
         raise ValueError(msg)
 
@@ -203,7 +206,7 @@ def _network(architecture: Architecture, tensors: dict[str, Any]) -> Any:
         classes = (tensors["prior.stem.classes"].long(), tensors["prior.head.classes"].long())
     limit = FIRST_ACTIVATION_LIMIT
     if "prior.activation_limit" in tensors:
-        limit = int(tensors["prior.activation_limit"])
+        limit = int(tensors["prior.activation_limit"].reshape(()))
     return IntegerNetwork(layer("stem"), blocks, enter[-1], layer("head"), classes, limit)
 
 

@@ -17,7 +17,7 @@ SEARCH_ROUNDS = (0, 1, 2, 3, 4, 6, 9, 14, 22, 35)
 
 
 MOST_SEARCHED_PIXELS = 16 * 2**20
-"""The search holds what the decoder computed on the way: 0.5 GB a megapixel."""
+"""The search holds what the decoder computed on the way: about 0.75 GB a megapixel."""
 
 
 class InvalidSetting(BincodecError, ValueError):

@@ -64,8 +64,9 @@ def finish(
     objective.autoencoder.encoder.requires_grad_(False)
     objective.autoencoder.gains.requires_grad_(False)
     ranges = _calibrate(settings, objective, sampler)
-    objective.prior = QuantisedPrior(_float_prior(objective), settings.architecture, ranges)
-    integer.check_bounds(settings.architecture, objective.prior.export())
+    prior = QuantisedPrior(_float_prior(objective), settings.architecture, ranges)
+    prior.keep_bounds()
+    objective.prior = prior
     trainer = Trainer(_gentle(settings), folder, where, objective)
     trainer.history = metadata["history"]
     train_stretch(trainer, sampler, stretch, workers=workers, resumable=False)
@@ -75,6 +76,7 @@ def finish(
         finished.autoencoder.load_state_dict(models.as_stored(finished.autoencoder.state_dict()))
         fit_output(finished, sampler, np.random.default_rng(settings.data.seed))
         finished.autoencoder.load_state_dict(models.as_stored(finished.autoencoder.state_dict()))
+        prior.keep_bounds()
         points = validate(finished, photos, VALIDATION_QUALITIES)
         _save_float(trainer, folder / f"{name}-float.safetensors", name)
         return _save_model(trainer, folder / f"{name}.safetensors", name, points, {**classes, **(card or {})})

@@ -44,6 +44,7 @@ class QuantisedPrior(nn.Module):
         super().__init__()
         self.prior = prior
         self.register_buffer("limits", integer.mu_limits(architecture), persistent=False)
+        self._architecture = architecture
         self._evidence_bits = integer.evidence_bits(architecture)
         self._exponents = self._choose_exponents(ranges, integer.largest_evidence(architecture))
 
@@ -118,7 +119,8 @@ class QuantisedPrior(nn.Module):
                 ),
                 self._sums("head", torch.as_tensor(with_nothing(prior.head_class, rows)), e["head"]),
             )
-        return IntegerNetwork(stem, tuple(blocks), int(e["stream"]) - int(e["head"]), head, classes)
+        enter = int(e["stream"]) - int(e["head"])
+        return IntegerNetwork(stem, tuple(blocks), enter, head, classes, ACTIVATION_LIMIT)
 
     def _layer(
         self, name: str, weight: Tensor, bias: Tensor, entering: Tensor | int, leaving: Tensor | int
@@ -134,6 +136,18 @@ class QuantisedPrior(nn.Module):
         exponent = torch.as_tensor(self._exponents[f"{name}.weight"], device=bias.device)
         total = bias * torch.exp2((exponent + entering).float())
         return straight_through(torch.floor(total + 0.5), total)
+
+    @torch.no_grad()
+    def keep_bounds(self) -> None:
+        """Halve the integers of every row whose sums might leave the exact range: training moves weights and
+        biases, and their exponents were chosen before."""
+        over = True
+        while over:
+            over = False
+            for name, bound in integer.largest_sums(self._architecture, self.export()):
+                beyond = (bound >= EXACT_LIMIT).to(self.limits.device)
+                self._exponents[f"{name}.weight"] = self._exponents[f"{name}.weight"] - beyond.long()
+                over = over or bool(beyond.any())
 
     @torch.no_grad()
     def export(self) -> IntegerNetwork:

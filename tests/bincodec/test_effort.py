@@ -56,6 +56,74 @@ def test_a_photo_gains_by_effort() -> None:
     assert costs[1] < 0.99 * costs[0]
 
 
+@pytest.fixture(scope="module")
+def photo() -> Codec:
+    return Codec.load("photo")
+
+
+def searched(photo: Codec, quality: int, *rounds: int) -> list[float]:
+    """Bits + lambda 255^2 MSE of a part of a photo whose sides are no multiples of 16, after `rounds`."""
+    part = np.ascontiguousarray(photos.chelsea()[60:157, 100:250])
+    model = photo.model
+    lowest, highest = model.card.card["lagrangian"]
+    weight = effort.error_weight(lowest * (highest / lowest) ** (quality / 100))
+    target = effort.Target(pixels.padded(part, photo.device), 97, 150, quality, weight)
+    with torch.no_grad():
+        start = model.autoencoder.quantise(model.autoencoder.analyse(target.image, target.at))
+    found = [effort.search(model.autoencoder, model.prior, start, target, count) for count in rounds]
+    return [float(effort._Picture(model.autoencoder, one, target).costs(model.prior).sum()) for one in found]
+
+
+@pytest.mark.parametrize("quality", [15, 50, 85])
+def test_rounds_make_a_photo_s_levels_better(photo: Codec, quality: int) -> None:
+    costs = searched(photo, quality, 0, 1, 3)
+    assert costs[2] < costs[1] < costs[0]
+
+
+def test_rounds_that_go_wrong_are_undone(photo: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(effort, "_CAUTION", 0.0)
+    monkeypatch.setattr(effort, "_MARGIN", -50.0)
+    costs = searched(photo, 50, 0, 1, 2)
+    assert costs[0] == costs[1] == costs[2]
+
+
+def test_sites_that_lost_by_a_round_keep_their_levels() -> None:
+    tried, present = torch.ones(1, 5, 2, 3), torch.zeros(1, 5, 2, 3)
+    costs = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    cheaper = np.array([[0.0, -1.0, 1.0], [0.5, -0.5, -9.0]])
+    found = effort._site_by_site(tried, costs + cheaper, present, costs)
+    assert torch.equal(found, torch.from_numpy(cheaper < 0).float().expand(1, 5, 2, 3))
+
+
+def test_sites_are_told_apart_by_the_search(photo: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    plain = effort._site_by_site
+
+    def watched(
+        tried: torch.Tensor, tried_costs: np.ndarray, present: torch.Tensor, costs: np.ndarray
+    ) -> torch.Tensor:
+        moved = (tried != present).any(1)[0].numpy()
+        seen.extend([moved, tried_costs < costs])
+        return plain(tried, tried_costs, present, costs)
+
+    monkeypatch.setattr(effort, "_site_by_site", watched)
+    searched(photo, 50, 1)
+    moved, better = seen
+    assert moved.mean() > 0.5
+    assert 0.2 < better.mean() < 0.95
+
+
+@pytest.mark.parametrize(("height", "width"), [(70, 105), (17, 33), (1, 1), (32, 48)])
+def test_errors_by_site_add_up(height: int, width: int) -> None:
+    rows, columns = -(-height // 16), -(-width // 16)
+    target = effort.Target(torch.zeros(1, 3, 16 * rows, 16 * columns), height, width, 50, 3.0)
+    errors = target.errors(torch.rand(1, 3, 16 * rows, 16 * columns))
+    found = target.site_costs(errors)
+    assert found.shape == (rows, columns)
+    assert found.sum() == pytest.approx(3 * float(errors.double().square().sum()))
+    assert found[0, 0] == pytest.approx(3 * float(errors[..., :16, :16].double().square().sum()))
+
+
 def test_no_effort_is_the_encoder_alone(codec: Codec, picture: np.ndarray) -> None:
     plain = Codec.load(str(MODELS / "tiny-1.safetensors"))
     assert codec.encode(picture, 50, effort=0).digest() == plain.encode(picture, 50).digest()

@@ -9,7 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -73,7 +74,7 @@ def random_layer(shape: tuple[int, ...], *, biases: int = 1, strong: bool = Fals
 def random_network(
     architecture: Architecture, *, strong: bool = False, limit: int = ACTIVATION_LIMIT, seed: int = 0
 ) -> IntegerNetwork:
-    """A network of any integers; wide ones keep within the bounds with the narrower activations alone."""
+    """A network of any integers. The wider it is and the stronger, the smaller `limit` must be."""
     width, inputs = architecture.prior_width, architecture.units + architecture.layers
     stem = random_layer((width, inputs, 3, 3), biases=QUALITIES, seed=seed)
     blocks = tuple(
@@ -128,11 +129,12 @@ def same(first: list[Tensor], second: list[Tensor]) -> bool:
 
 
 def priors(tiny: models.Model) -> Iterator[IntegerPrior]:
-    """The frozen one, a random one, and one whose sums come near the limit of exactness."""
+    """The frozen one, a random one, and two whose sums come near the limit of exactness."""
     yield tiny.prior
     yield IntegerPrior(WIDE, random_network(WIDE))
-    heavy = dataclasses.replace(WIDE, prior_width=96)
-    yield IntegerPrior(heavy, random_network(heavy, strong=True, limit=FIRST_ACTIVATION_LIMIT, seed=3))
+    for width, limit in ((96, FIRST_ACTIVATION_LIMIT), (29, ACTIVATION_LIMIT)):
+        heavy = dataclasses.replace(WIDE, prior_width=width)
+        yield IntegerPrior(heavy, random_network(heavy, strong=True, limit=limit, seed=3))
 
 
 # --- one answer -------------------------------------------------------------------------------------------
@@ -466,15 +468,48 @@ def test_a_model_file_whose_integers_were_changed_is_refused(tmp_path: Path, tin
 def test_a_model_file_that_does_not_say_how_large_activations_get_means_the_first_limit(
     tmp_path: Path, tiny: models.Model
 ) -> None:
-    card, network = tiny.card, tiny.prior.network
-    assert network.activation_limit == FIRST_ACTIVATION_LIMIT
-    assert "prior.activation_limit" not in load_file(card.path)
-    wide = dataclasses.replace(network, activation_limit=ACTIVATION_LIMIT)
-    path = tmp_path / "wide-1.safetensors"
-    models.save(path, "wide-1", card.architecture, tiny.autoencoder.state_dict(), wide, {})
-    found = models.load(models.read_card(path))
-    assert found.prior.network.activation_limit == ACTIVATION_LIMIT
-    assert found.card.fingerprint != card.fingerprint
+    card, pixels = tiny.card, tiny.autoencoder.state_dict()
+    found = {}
+    for limit in (FIRST_ACTIVATION_LIMIT, ACTIVATION_LIMIT):
+        network = dataclasses.replace(tiny.prior.network, activation_limit=limit)
+        path = tmp_path / f"said-{limit}.safetensors"
+        found[limit] = models.save(path, f"said-{limit}", card.architecture, pixels, network, {})
+        assert models.load(models.read_card(path)).prior.network.activation_limit == limit
+    assert found[FIRST_ACTIVATION_LIMIT].fingerprint != found[ACTIVATION_LIMIT].fingerprint
+    silent = resaved(found[FIRST_ACTIVATION_LIMIT].path, {"prior.activation_limit": None})
+    assert models.load(models.read_card(silent)).prior.network.activation_limit == FIRST_ACTIVATION_LIMIT
+
+
+def resaved(path: Path, changes: dict[str, Tensor | None]) -> Path:
+    """A model file with some tensors changed, or left out."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = {**load_file(path), **changes}
+    changed = path.with_name("changed.safetensors")
+    save_file({name: value for name, value in tensors.items() if value is not None}, changed, metadata)
+    return changed
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        *(torch.tensor(value) for value in (0, -1, -(2**31), ACTIVATION_LIMIT + 1, 2**40)),
+        *(torch.tensor([511, 511]), torch.tensor(511.0), torch.tensor(True), torch.tensor([])),
+    ],
+)
+def test_a_model_file_whose_limit_makes_no_sense_is_refused(tmp_path: Path, limit: Tensor) -> None:
+    path = tmp_path / "tiny-1.safetensors"
+    path.write_bytes(TINY.read_bytes())
+    broken = resaved(path, {"prior.activation_limit": limit})
+    with pytest.raises(Unsupported):
+        models.load(models.read_card(broken))
+
+
+@pytest.mark.parametrize("limit", [0, -511, ACTIVATION_LIMIT + 1])
+def test_bounds_refuse_a_limit_out_of_range(limit: int) -> None:
+    network = dataclasses.replace(random_network(WIDE), activation_limit=limit)
+    with pytest.raises(Unsupported, match=f"activations to {limit} are not in 1..2047"):
+        check_bounds(WIDE, network)
 
 
 def test_activations_stop_at_the_network_s_own_limit() -> None:
@@ -546,6 +581,58 @@ def test_training_through_the_rounding_reaches_every_weight(tiny: models.Model) 
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.abs().sum() > 0, name
+
+
+def ranges_of(prior: Prior, architecture: Architecture) -> dict[str, float]:
+    torch.manual_seed(13)
+    evidence = torch.randint(-3, 4, (2, architecture.units, 6, 6)).float()
+    recorder = RangeRecorder(prior)
+    with torch.no_grad():
+        prior(evidence, torch.ones(2, architecture.layers, 6, 6), torch.tensor([0.0, 1.0]))
+    recorder.close()
+    return recorder.ranges
+
+
+def test_the_largest_activation_counts_however_rare_it_is() -> None:
+    prior = Prior(WIDE)
+    before = ranges_of(prior, WIDE)
+
+    def one_outlier(_: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        x = inputs[0].clone()
+        x[0, 0, 0, 0] = 1e4
+        return (x,)
+
+    handle = prior.blocks[0].register_forward_pre_hook(one_outlier)
+    after = ranges_of(prior, WIDE)
+    handle.remove()
+    assert before["blocks.0.enter"] < 1e3
+    assert after["blocks.0.enter"] == 1e4 <= after["stream"]
+
+
+def test_rows_that_training_moved_beyond_the_bounds_are_halved() -> None:
+    """Weights grow, and a bias of a row of tiny weights is large in the units of its sums."""
+    torch.manual_seed(14)
+    wide = dataclasses.replace(WIDE, prior_width=192, prior_blocks=1)
+    prior = Prior(wide)
+    quantised = QuantisedPrior(prior, wide, ranges_of(prior, wide))
+    quantised.keep_bounds()
+    assert quantised.export().activation_limit == ACTIVATION_LIMIT
+    check_bounds(wide, quantised.export())
+    with torch.no_grad():
+        prior.blocks[0].contract.weight.mul_(1.5)
+        prior.head.weight[3] *= 1e-3
+        prior.head.bias[3] = 200.0
+        quantised = QuantisedPrior(prior, wide, ranges_of(prior, wide))
+        prior.head.bias[3] = 4000.0
+    with pytest.raises(Unsupported, match="sums may reach"):
+        check_bounds(wide, quantised.export())
+    before = quantised.export()
+    quantised.keep_bounds()
+    check_bounds(wide, quantised.export())
+    # Only what had to: other rows stay as fine as they were.
+    coarser = before.head.shift - quantised.export().head.shift
+    assert coarser[3] > 0
+    assert int((coarser != 0).sum()) == 1
 
 
 # --- the self-test ----------------------------------------------------------------------------------------
