@@ -12,7 +12,7 @@ from bincodec.bitstream.errors import BincodecError
 DEVICES = ("cpu", "cuda")
 DEFAULT_EFFORT = 0
 
-SEARCH_ROUNDS = (0, 1, 2, 3, 4, 6, 9, 14, 22, 35)
+SEARCH_ROUNDS = (0, 1, 2, 3, 5, 8, 12, 18, 26, 40)
 """Rounds of the encoder's search by effort, 0..9 (`bincodec.effort`)."""
 
 
