@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -162,3 +164,9 @@ class Autoencoder(nn.Module):
     def quantise(self, value: Tensor) -> Tensor:
         """Centred hard levels of unit values."""
         return centred_levels(value, self.maximum)
+
+    def levels_of(self, centred: Tensor) -> tuple[npt.NDArray[np.uint8], ...]:
+        """Levels by layer, as files hold them, of the centred hard levels (1, units, h, w) of one image."""
+        levels = (centred + self.maximum / 2).round()[0].to("cpu", torch.uint8).numpy()
+        layers = range(self.architecture.layers)
+        return tuple(np.ascontiguousarray(levels[self.architecture.layer_slice(layer)]) for layer in layers)

@@ -118,7 +118,7 @@ class _Picture:
     """Levels, what they decode to, and how that would change."""
 
     def __init__(self, autoencoder: Autoencoder, centred: Tensor, target: Target) -> None:
-        self.centred, self.target, self._maximum = centred, target, autoencoder.maximum
+        self.centred, self.target, self._autoencoder = centred, target, autoencoder
         with torch.enable_grad():
             self._leaf = centred.clone().requires_grad_()
             self.errors = target.errors(autoencoder.synthesise(self._leaf, target.at))
@@ -126,11 +126,9 @@ class _Picture:
 
     def costs(self, prior: IntegerPrior) -> Costs:
         """Bits and weighted squared error of each site, (h, w)."""
-        architecture = prior.architecture
-        every = (self.centred + self._maximum / 2)[0].round().to("cpu", torch.uint8).numpy()
-        levels = tuple(every[architecture.layer_slice(layer)] for layer in range(architecture.layers))
-        priced, grid = coding.Priced(levels), (self.centred.shape[2], self.centred.shape[3])
-        coding.run(prior, self.target.quality, grid, architecture.layers, priced)
+        priced = coding.Priced(self._autoencoder.levels_of(self.centred))
+        grid = (self.centred.shape[2], self.centred.shape[3])
+        coding.run(prior, self.target.quality, grid, prior.architecture.layers, priced)
         costs: Costs = priced.bits.sum(0) + self.target.site_costs(self.errors.detach())
         return costs
 

@@ -1,10 +1,10 @@
 """The prior in exact integers: the network that codes (DESIGN §5).
 
-Weights lie in -127..127, activations in -2047..2047, the residual stream in -2^20..2^20; between layers a sum
-is divided by a power of two and rounded, floor((a + 2^(r-1)) / 2^r). All of it is carried in float32, which
-is exact in any order of summation while every partial sum stays below 2^24; `check_bounds` proves that from
-the weights. So any BLAS, thread count or instruction set gives the same integers, and with them the same
-probabilities.
+Weights lie in -127..127, activations within the network's own limit (2047 in new ones), the residual stream
+in -2^20..2^20; between layers a sum is divided by a power of two and rounded, floor((a + 2^(r-1)) / 2^r). All
+of it is carried in float32, which is exact in any order of summation while every partial sum stays below
+2^24; `check_bounds` proves that from the weights. So any BLAS, thread count or instruction set gives the same
+integers, and with them the same probabilities.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def analyse(
         InvalidSetting: if there are rounds, and the image is too large for them or the model does not say its
             multipliers.
     """
-    autoencoder, architecture = model.autoencoder, model.card.architecture
+    autoencoder = model.autoencoder
     height, width = pixels.shape[:2]
     image = padded(pixels, device)
     centred = autoencoder.quantise(autoencoder.analyse(image, _at(quality, device)))
@@ -43,10 +43,7 @@ def analyse(
         aim = image - _correctable(pixels, shown, weight)
         target = effort.Target(aim, height, width, quality, weight)
         centred = effort.search(autoencoder, model.prior, centred, target, rounds)
-    levels = (centred + autoencoder.maximum / 2).round()
-    flat = levels[0].to("cpu", torch.uint8).numpy()
-    parts = (flat[architecture.layer_slice(layer)] for layer in range(architecture.layers))
-    return tuple(np.ascontiguousarray(part) for part in parts)
+    return autoencoder.levels_of(centred)
 
 
 def _correctable(original: npt.NDArray[np.uint8], shown: Tensor, weight: float) -> Tensor:

@@ -141,13 +141,14 @@ class QuantisedPrior(nn.Module):
     def keep_bounds(self) -> None:
         """Halve the integers of every row whose sums might leave the exact range: training moves weights and
         biases, and their exponents were chosen before."""
-        over = True
-        while over:
+        for _ in range(_HIGHEST_EXPONENT):  # More would leave nothing of a row.
             over = False
             for name, bound in integer.largest_sums(self._architecture, self.export()):
                 beyond = (bound >= EXACT_LIMIT).to(self.limits.device)
                 self._exponents[f"{name}.weight"] = self._exponents[f"{name}.weight"] - beyond.long()
                 over = over or bool(beyond.any())
+            if not over:
+                break
 
     @torch.no_grad()
     def export(self) -> IntegerNetwork:
