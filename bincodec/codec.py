@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bincodec import coding, correction, images, models, pixels
+from bincodec import coding, correction, correction_fit, images, models, pixels
 from bincodec.architecture import grid_of
 from bincodec.bitstream import container
 from bincodec.bitstream.errors import BincodecError, BitsMismatch, Corrupt, Truncated, WrongModel
@@ -95,7 +95,7 @@ class Codec:
         )
         rendered = pixels.render(self.model, code, code.layers, self.device)
         weight = pixels.price_of_error(self.model, quality) or 0.0
-        return dataclasses.replace(code, ancillary=correction.measure(picture.pixels, rendered, weight))
+        return dataclasses.replace(code, ancillary=correction_fit.measure(picture.pixels, rendered, weight))
 
     def pack(self, code: BinaryCode, *, verify: bool = False) -> bytes:
         """The bytes of a `.bld` file. With `verify` they are unpacked again before they are returned.

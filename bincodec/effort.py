@@ -18,6 +18,7 @@ PSNR each may move either way.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -47,16 +48,24 @@ _PROBES = 2
 _PROBE_STEP = 0.5
 
 
+def _uncorrected(picture: Tensor) -> tuple[Tensor, float]:
+    return torch.zeros_like(picture), 0.0
+
+
 @dataclasses.dataclass(frozen=True)
 class Target:
     """What the search is for: an image (1, 3, H, W) in 0..1 of which the first `height` rows and `width`
-    columns count, a quality in 0..100, and the weight of a squared error in bits."""
+    columns count, a quality in 0..100, and the weight of a squared error in bits.
+
+    `correct` says what the correction adds to a decoded picture, and the bits that it takes.
+    """
 
     image: Tensor
     height: int
     width: int
     quality: int
     weight: float
+    correct: Callable[[Tensor], tuple[Tensor, float]] = _uncorrected
 
     @property
     def at(self) -> Tensor:
@@ -97,11 +106,11 @@ def search(
         levels = coding.run(prior, target.quality, grid, layers, choice)
         tried = torch.from_numpy(np.concatenate(levels))[None].to(centred) - autoencoder.maximum / 2
         with torch.no_grad():
-            errors = target.errors(autoencoder.synthesise(tried, target.at))
+            errors = target.errors(autoencoder.synthesise(tried, target.at) + best.added)
         better = _site_by_site(tried, choice.bits + target.site_costs(errors), best.centred, costs)
         mixed = _Picture(autoencoder, better, target)
         found = mixed.costs(prior)
-        if found.sum() < costs.sum():
+        if found.sum() + mixed.added_bits < costs.sum() + best.added_bits:
             best, costs = mixed, found
         else:
             share /= 2
@@ -115,13 +124,15 @@ def _site_by_site(tried: Tensor, tried_costs: Costs, present: Tensor, present_co
 
 
 class _Picture:
-    """Levels, what they decode to, and how that would change."""
+    """Levels, what they decode to with its correction, and how that would change."""
 
     def __init__(self, autoencoder: Autoencoder, centred: Tensor, target: Target) -> None:
         self.centred, self.target, self._autoencoder = centred, target, autoencoder
         with torch.enable_grad():
             self._leaf = centred.clone().requires_grad_()
-            self.errors = target.errors(autoencoder.synthesise(self._leaf, target.at))
+            decoded = autoencoder.synthesise(self._leaf, target.at)
+            self.added, self.added_bits = target.correct(decoded.detach())
+            self.errors = target.errors(decoded + self.added)
         self._gradient: Tensor | None = None
 
     def costs(self, prior: IntegerPrior) -> Costs:
@@ -151,7 +162,8 @@ def _curvature(autoencoder: Autoencoder, picture: _Picture, rng: np.random.Gener
     for _ in range(_PROBES):
         signs = torch.from_numpy(rng.choice([-1.0, 1.0], tuple(centred.shape))).to(centred)
         with torch.no_grad():
-            moved = target.errors(autoencoder.synthesise(centred + _PROBE_STEP * signs, target.at))
+            shown = autoencoder.synthesise(centred + _PROBE_STEP * signs, target.at)
+            moved = target.errors(shown + picture.added)
         pulled = picture.pull(moved - picture.errors.detach(), again=True)
         total += (pulled * signs)[0].mean((1, 2)) / _PROBE_STEP
     return (total / _PROBES).clamp_min(0)

@@ -5,15 +5,18 @@ pixels -> analyse -> levels -> render -> pixels
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from bincodec import coding, correction, effort
+from bincodec import coding, correction, correction_fit, effort
 from bincodec.architecture import QUALITIES, STRIDE
+from bincodec.bitstream.container import CHUNK_OVERHEAD
 from bincodec.code import BinaryCode, Levels
 from bincodec.models import Model
 from bincodec.settings import InvalidSetting, checked_search
@@ -39,20 +42,21 @@ def analyse(
         if weight is None:
             msg = f"model {model.card.name} does not say its Lagrange multipliers: only effort 0"
             raise InvalidSetting(msg)
-        shown = autoencoder.synthesise(centred, _at(quality, device))
-        aim = image - _correctable(pixels, shown, weight)
-        target = effort.Target(aim, height, width, quality, weight)
+        correct = functools.partial(_correctable, pixels, weight)
+        target = effort.Target(image, height, width, quality, weight, correct)
         centred = effort.search(autoencoder, model.prior, centred, target, rounds)
     return autoencoder.levels_of(centred)
 
 
-def _correctable(original: npt.NDArray[np.uint8], shown: Tensor, weight: float) -> Tensor:
-    """What the correction of a picture (1, 3, H, W) will add to it: the search need not pay for that."""
+def _correctable(original: npt.NDArray[np.uint8], weight: float, shown: Tensor) -> tuple[Tensor, float]:
+    """What the correction of a picture (1, 3, H, W) adds to it, and the bits that its chunk takes."""
     height, width = original.shape[:2]
-    decoded = shown[0].permute(1, 2, 0).cpu().contiguous().numpy()
-    found = correction.read(correction.measure(original, decoded[:height, :width], weight))
-    added = correction.corrected(decoded, found) - decoded
-    return torch.from_numpy(added).to(shown.device).permute(2, 0, 1)[None]
+    decoded = shown[0, :, :height, :width].permute(1, 2, 0).cpu().contiguous().numpy()
+    chunks = correction_fit.measure(original, decoded, weight)
+    added = torch.from_numpy(correction.corrected(decoded, correction.read(chunks)) - decoded)
+    margins = (0, shown.shape[3] - width, 0, shown.shape[2] - height)
+    bits = sum(8 * (CHUNK_OVERHEAD + len(chunk.payload)) for chunk in chunks)
+    return functional.pad(added.permute(2, 0, 1)[None].to(shown.device), margins), bits
 
 
 @torch.inference_mode()

@@ -190,9 +190,44 @@ def test_multipliers_that_make_no_sense_are_refused(
 
 
 def test_the_search_leaves_to_the_correction_what_it_will_correct() -> None:
-    original = photos.astronaut()[:64, 100:196]
-    image = torch.from_numpy(original).permute(2, 0, 1)[None].float() / 255
+    original = photos.astronaut()[:60, 100:190]
+    image = pixels.padded(original, "cpu")
     shown = 0.8 * image + 0.15
-    left = image - (shown + pixels._correctable(original, shown, 65025.0))
-    assert float(left.square().mean()) < 0.01 * float((image - shown).square().mean())
-    assert torch.equal(pixels._correctable(original, image, 65025.0), torch.zeros_like(image))
+    added, bits = pixels._correctable(original, 65025.0, shown)
+    before, after = ((image - one)[..., :60, :90].square().mean() for one in (shown, shown + added))
+    assert float(after) < 0.01 * float(before)
+    assert bits >= 8 * 15
+    nothing, bits = pixels._correctable(original, 65025.0, image)
+    assert torch.equal(nothing, torch.zeros_like(image))
+    assert bits == 0
+
+
+def test_the_correction_is_measured_anew_as_levels_move(photo: Codec, picture: np.ndarray) -> None:
+    calls: list[torch.Tensor] = []
+
+    def correct(shown: torch.Tensor) -> tuple[torch.Tensor, float]:
+        calls.append(shown)
+        return torch.full_like(shown, 0.01 * len(calls)), 5.0 * len(calls)
+
+    model = photo.model
+    target = effort.Target(pixels.padded(picture, "cpu"), 70, 105, 50, 50.0, correct)
+    with torch.no_grad():
+        start = model.autoencoder.quantise(model.autoencoder.analyse(target.image, target.at))
+    effort.search(model.autoencoder, model.prior, start, target, 2)
+    assert len(calls) == 3
+    first = effort._Picture(model.autoencoder, start, target)
+    assert (first.added_bits, float(first.added.mean())) == (20.0, pytest.approx(0.04))
+    expected = target.errors(model.autoencoder.synthesise(start, target.at) + 0.04)
+    assert torch.allclose(first.errors, expected, atol=1e-6)
+
+
+def test_a_correction_too_dear_is_no_gain(photo: Codec, picture: np.ndarray) -> None:
+    """A round whose picture would need a dearer correction than it saves is undone."""
+    model = photo.model
+    bits = iter([0.0, 1e9, 1e9])
+    target = effort.Target(
+        pixels.padded(picture, "cpu"), 70, 105, 50, 50.0, lambda p: (torch.zeros_like(p), next(bits))
+    )
+    with torch.no_grad():
+        start = model.autoencoder.quantise(model.autoencoder.analyse(target.image, target.at))
+    assert torch.equal(effort.search(model.autoencoder, model.prior, start, target, 2), start)

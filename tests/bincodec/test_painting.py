@@ -250,7 +250,7 @@ def test_grey_pictures_stay_grey(codec: Codec, photo: np.ndarray, mask: np.ndarr
 
 
 def test_a_code_is_painted_as_it_stands(codec: Codec, code: BinaryCode, mask: np.ndarray) -> None:
-    extra = (Ancillary(0x80, b"profile"), Ancillary(correction.KIND, bytes(6)))
+    extra = (Ancillary(0x80, b"profile"), Ancillary(correction.KIND, bytes(13)))
     given = dataclasses.replace(code, ancillary=extra)
     (painted,) = codec.inpaint(given, mask, quality=3)
     assert (painted.code.quality, painted.code.ancillary) == (60, extra)
@@ -327,7 +327,7 @@ def test_the_strength_goes_from_nothing_to_everything(codec: Codec, photo: np.nd
 
 
 def test_variations_are_files_and_do_not_depend_on_their_number(codec: Codec, code: BinaryCode) -> None:
-    extra = (Ancillary(0x80, b"profile"), Ancillary(correction.KIND, bytes(6)))
+    extra = (Ancillary(0x80, b"profile"), Ancillary(correction.KIND, bytes(13)))
     several = codec.vary(dataclasses.replace(code, ancillary=extra), 0.6, quality=3, count=3, seed=2)
     assert len({varied.digest() for varied in several}) == 3
     assert same(several[0], codec.vary(code, 0.6, seed=2)[0])
@@ -390,7 +390,7 @@ def test_layers_that_are_not_there(codec: Codec, code: BinaryCode, layers: Any) 
 
 
 def test_a_completed_picture_goes_without_the_correction(codec: Codec, code: BinaryCode) -> None:
-    extra = (Ancillary(0x80, b"profile"), Ancillary(correction.KIND, bytes(6)))
+    extra = (Ancillary(0x80, b"profile"), Ancillary(correction.KIND, bytes(13)))
     given = dataclasses.replace(code, ancillary=extra)
     assert codec.complete(given, 1).code.ancillary == extra[:1]
     assert codec.complete(given).code.ancillary == extra

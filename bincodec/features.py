@@ -1,0 +1,212 @@
+"""What a correction may add to a picture: its features, pixel by pixel (FORMAT, corrections).
+
+They are functions of the decoded picture around a pixel, of these kinds:
+
+- *tones*: polynomials of the pixel's own colour, and of the mean tone around it;
+- *detail*: how much a pixel differs from those next to it or near it, plain or times what is around it
+  (brightness, saturation, texture, where in the picture);
+- *lines*: how far a pixel is from the line that its channel follows with the mean of all channels around it;
+- *place*: how far right and down.
+
+Some are the same for all channels (shared), some read their own channel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+NEAR = ((0, 1), (1, -1), (1, 0), (1, 1))
+FAR = ((0, 2), (1, -2), (1, 2), (2, -2), (2, -1), (2, 0), (2, 1), (2, 2))
+"""Half of the neighbours in 3x3 and on the ring around: steps down and right."""
+
+REACH = 8
+"""Pixels around a part that its features read."""
+_DEGREES = 5
+_TEXTURE = 0.02
+"""Detail at which texture counts as half of the most it can count."""
+_COARSE, _FINE, _WIDE = 9, 3, 15
+_STRIP, _LEAST_ROWS = 2**15, 16
+"""Pixels of a strip that stay in a processor's cache; rows that are worth the reach around them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Strip:
+    """Rows of a picture, (3, rows + 2 REACH, columns + 2 REACH), clamped to 0..1, and where they lie."""
+
+    part: Tensor
+    top: int
+    height: int
+
+    def shifted(self, down: int = 0, right: int = 0) -> Tensor:
+        """The rows without what is around them, (3, rows, columns), or what lies so far from each pixel."""
+        rows, columns = (side - 2 * REACH for side in self.part.shape[1:])
+        return self.part[:, REACH + down : REACH + down + rows, REACH + right : REACH + right + columns]
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """Of the pixels of a strip: `shared` (S, pixels) for all channels alike, `own` (3, N, pixels)."""
+
+    shared: Tensor
+    own: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Dictionary:
+    """A set of features, in the order of their numbers: the shared ones, then the channels' own."""
+
+    shared: int
+    own: int
+    compute: Callable[[Strip], Features]
+
+    @property
+    def size(self) -> int:
+        """How many weights a channel has."""
+        return self.shared + self.own
+
+
+def strips(decoded: npt.NDArray[np.float32], every: int = 1) -> Iterator[Strip]:
+    """One strip in `every` of a picture (H, W, 3). What lies outside the picture repeats its border."""
+    height, width = decoded.shape[:2]
+    rows = max(_LEAST_ROWS, _STRIP // width)
+    # An odd number of rows further on: the decoder's errors differ by the row of its 8x8 patches.
+    for top in range(0, height, rows if every == 1 else rows * every | 1):
+        inside = np.arange(top - REACH, min(top + rows, height) + REACH).clip(0, height - 1)
+        part = torch.from_numpy(decoded[inside]).permute(2, 0, 1).clamp(0, 1)
+        yield Strip(functional.pad(part, (REACH, REACH, 0, 0), mode="replicate"), top, height)
+
+
+def _legendre(x: Tensor) -> Iterator[Tensor]:
+    """P_n(x) / 2 for n = 1..5."""
+    before, now = torch.ones_like(x), x
+    for n in range(1, _DEGREES + 1):
+        yield now / 2
+        before, now = now, ((2 * n + 1) * x * now - n * before) / (n + 1)
+
+
+def _taps(strip: Strip, steps: tuple[tuple[int, int], ...]) -> list[Tensor]:
+    """a(+k) + a(-k) - 2 a for each step k."""
+    here = strip.shifted()
+    return [strip.shifted(*k) + strip.shifted(-k[0], -k[1]) - 2 * here for k in steps]
+
+
+def _first(strip: Strip) -> Features:
+    """Curves of each channel by degree; near and far taps."""
+    curves = torch.cat(list(_legendre(2 * strip.shifted() - 1)))
+    taps = torch.stack(_taps(strip, (*NEAR, *FAR)), 1)
+    return Features(curves.flatten(1), taps.flatten(2))
+
+
+FIRST = Dictionary(15, 12, _first)
+"""Of corrections of type 0x81."""
+
+
+def _slide(values: Tensor, side: int, combine: Callable[..., Tensor]) -> Tensor:
+    """What `combine` makes of side x side of (C, h, w), where all of them are known.
+
+    By whole rows and columns: on a CPU many times faster than pooling.
+    """
+    for axis in (1, 2):
+        length = values.shape[axis] - side + 1
+        result = values.narrow(axis, 0, length).clone()
+        for start in range(1, side):
+            combine(result, values.narrow(axis, start, length), out=result)
+        values = result
+    return values
+
+
+def _box(values: Tensor, side: int) -> Tensor:
+    """Means over side x side of (C, h, w), where all of them are known."""
+    return _slide(values, side, torch.add) / side**2
+
+
+def _textures(strip: Strip) -> tuple[Tensor, Tensor]:
+    """How much detail there is in 3x3 and in 15x15 pixels around, each (rows, columns) in 0..1."""
+    mean = strip.part.mean(0)
+    inner = mean[1:-1, 1:-1]
+    rows, columns = inner.shape
+    detail = torch.zeros_like(inner)
+    for down, right in NEAR:
+        after = mean[1 + down : 1 + down + rows, 1 + right : 1 + right + columns]
+        before = mean[1 - down : 1 - down + rows, 1 - right : 1 - right + columns]
+        detail += (after + before - 2 * inner).abs() / len(NEAR)
+    fine, wide = (_box(detail[None], side)[0] for side in (_FINE, _WIDE))
+    margin = (fine.shape[0] - wide.shape[0]) // 2
+    fine = fine[margin:-margin, margin:-margin]
+    return fine / (fine + _TEXTURE), wide / (wide + _TEXTURE)
+
+
+def _inside(values: Tensor, like: Tensor) -> Tensor:
+    """The middle of (C, h, w), as large as `like`."""
+    rows, columns = like.shape[-2:]
+    down, right = (values.shape[1] - rows) // 2, (values.shape[2] - columns) // 2
+    return values[:, down : down + rows, right : right + columns]
+
+
+def _guided(strip: Strip, side: int, least: float) -> tuple[Tensor, Tensor]:
+    """How far a line through the square of `side` pixels around is from each pixel: of each channel as it
+    goes with Y, (3, rows, columns), and of Y, (rows, columns).
+
+    Squares in which Y varies by less than `least` count as flat (a guided filter, He, Sun and Tang 2010,
+    without its second averaging).
+    """
+    here = strip.shifted()
+    guide = strip.part.mean(0, keepdim=True)
+    read = torch.cat([guide, guide**2, strip.part, guide * strip.part])
+    boxes = _inside(_box(read, side), here)
+    mean, square, own, product = boxes[:1], boxes[1:2], boxes[2:5], boxes[5:]
+    spread = (square - mean**2).clamp_min(0) + least
+    away = here.mean(0) - mean
+    return own + (product - mean * own) / spread * away - here, (-least / spread * away)[0]
+
+
+def _second(strip: Strip) -> Features:
+    """The 56 features of FORMAT's table. Factors make the weights of all alike in size."""
+    here = strip.shifted()
+    rows, columns = here.shape[1:]
+    x = 2 * here - 1
+    red, green, blue = x
+    mean = x.mean(0)
+    fine, wide = _textures(strip)
+    near = torch.stack(_taps(strip, NEAR))
+    taps = near.mean(1)
+    detail, own = -taps.mean(0), -near.mean(0)
+    coarse = _inside(_box(strip.part, _COARSE), here) - here
+    bulge, tone = coarse.mean(0), 2 * (coarse + here).mean(0) - 1
+    chroma, small = _guided(strip, 5, 1e-4)
+    around = strip.part[:, REACH - 1 : 1 - REACH, REACH - 1 : 1 - REACH]
+    above, below = _slide(around, 3, torch.maximum) - here, here - _slide(around, 3, torch.minimum)
+    saturation = here.amax(0) - here.amin(0)
+    right = ((2 * torch.arange(columns) + 1) / columns - 1).expand(rows, columns)
+    down = ((2 * (strip.top + torch.arange(rows)) + 1) / strip.height - 1)[:, None].expand(rows, columns)
+    curves = zip(_legendre(x), (1, 1, 1 / 2, 1 / 8, 1 / 8), strict=True)
+    tones = list(_legendre(tone))
+    shared = [
+        *torch.cat([factor * curve for curve, factor in curves]),
+        *(pair / 2 for pair in (red * green, green * blue, red * blue)),
+        *(red**2 * green / 2, red**2 * blue / 2, green**2 * red / 2),
+        *(green**2 * blue / 2, blue**2 * red / 2, blue**2 * green / 2),
+        *(tones[1] / 8, tones[2] / 8),
+        *(detail, detail * mean, detail * mean**2, 4 * detail * fine, 4 * detail * wide),
+        *(detail.clamp_min(0) / 2, (taps[0] + taps[2]) / 2, taps[2] / 8, detail * right**2 / 2),
+        *(bulge, bulge.clamp_min(0), (_inside(_box(strip.part, 5), here) - here).mean(0)),
+        *(above.mean(0), below.mean(0), small, _guided(strip, 9, 1e-3)[1]),
+        *(right / 128, down / 128),
+    ]
+    alone = [
+        *(own * x, own * x**2, own * saturation, 4 * own * fine, 4 * own * wide),
+        *(own.clamp_min(0) / 2, own * right / 8, own * down / 8, coarse, chroma),
+        *(tap / 8 for tap in _taps(strip, ((0, 2), (2, 0)))),
+    ]
+    return Features(torch.stack(shared).flatten(1), torch.stack(alone, 1).flatten(2))
+
+
+SECOND = Dictionary(44, 12, _second)
+"""Of corrections of type 0x82."""

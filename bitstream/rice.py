@@ -1,0 +1,75 @@
+"""Rice codes: small signed integers in few bits, without tables (FORMAT, corrections).
+
+An integer v is folded to z = 2 v, or -2 v - 1 if it is negative; z >> k ones and a zero follow, then the last
+k bits of z, the highest first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bincodec.bitstream.errors import Corrupt
+
+Integers = npt.NDArray[np.int64]
+
+MOST_SHIFT = 15
+"""The largest k."""
+LARGEST = 2**15 - 1
+"""The largest magnitude."""
+
+
+def best_shift(values: Integers) -> int:
+    """The k, 0..15, that makes `values` shortest."""
+    return min(range(MOST_SHIFT + 1), key=lambda shift: bits(values, shift))
+
+
+def bits(values: Integers, shift: int) -> int:
+    """How many bits `values` take at k = `shift`."""
+    return int((_folded(values) >> shift).sum()) + values.size * (shift + 1)
+
+
+def encode(values: Integers, shift: int) -> bytes:
+    """The codes of `values`, one after the other, and zeros up to a whole byte.
+
+    Raises:
+        ValueError: if a magnitude is beyond `LARGEST`, or `shift` beyond `MOST_SHIFT`.
+    """
+    if np.abs(values).max(initial=0) > LARGEST or not 0 <= shift <= MOST_SHIFT:
+        msg = f"values up to {LARGEST} and a shift of 0..{MOST_SHIFT} can be coded"
+        raise ValueError(msg)
+    stream: list[int] = []
+    for z in _folded(values).ravel().tolist():
+        stream += [1] * (z >> shift) + [0]
+        stream += [z >> place & 1 for place in reversed(range(shift))]
+    return np.packbits(np.array(stream, np.uint8)).tobytes()
+
+
+def decode(data: bytes, count: int, shift: int) -> Integers:
+    """`count` integers, the inverse of `encode`.
+
+    Raises:
+        Corrupt: if `data` is not exactly what `encode` makes of some integers.
+    """
+    stream = np.unpackbits(np.frombuffer(data, np.uint8))
+    zeros = np.flatnonzero(stream == 0)
+    values = np.zeros(count, np.int64)
+    place = 0
+    for index in range(count):
+        found = np.searchsorted(zeros, place)
+        end = int(zeros[found]) + 1 if found < len(zeros) else len(stream) + 1
+        high, low = end - place - 1, stream[end : end + shift].tolist()
+        if len(low) < shift or end > len(stream) or high << shift > 2 * LARGEST:
+            msg = f"Rice codes: number {index} of {count} is cut short or too large"
+            raise Corrupt(msg)
+        z = high << shift | int("".join(map(str, low)) or "0", 2)
+        values[index] = z >> 1 ^ -(z & 1)
+        place = end + shift
+    if np.abs(values).max(initial=0) > LARGEST or len(data) != -(-place // 8) or stream[place:].any():
+        msg = f"Rice codes: {count} numbers end after {place} bits, not with {len(data)} bytes"
+        raise Corrupt(msg)
+    return values
+
+
+def _folded(values: Integers) -> Integers:
+    return np.where(values >= 0, 2 * values, -2 * values - 1)
