@@ -22,34 +22,25 @@ from torch import Tensor
 from bincodec.bitstream import rice
 from bincodec.bitstream.container import Ancillary
 from bincodec.bitstream.errors import Corrupt
-from bincodec.features import FIRST, SECOND, Dictionary, strips
+from bincodec.features import SHARED, SIZE, compute, strips
 
-FIRST_KIND, KIND = 0x81, 0x82
-"""Types of the chunk: the older one, which is only read, and the one that is written."""
-KINDS = (FIRST_KIND, KIND)
+KIND = 0x82
 
 OFFSET_STEPS = 64
 """Offsets are in 1/64 of a level of 0..255."""
-MOST_STEPS = 15
-"""The finest weights are in 1/2^15."""
 
 _OFFSETS = struct.Struct("<3h")
-_FIRST_STEPS = 8
-_FIRST_ORDER = (*range(9), *range(15, 19), *range(9, 15), *range(19, 27))
-"""Curves of degree 1 to 3, near taps, curves of degree 4 and 5, far taps."""
-_FIRST_COUNTS = (0, 3, 6, 9, 13, 16, 19, 27)
-_MASK_BYTES = SECOND.size // 8
+_MASK_BYTES = SIZE // 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Correction:
-    """Offsets (3,) in 1/64 level, and weights (3, n) in 1/2^`steps` of the features `chosen`."""
+    """Offsets (3,) in 1/64 level, and weights (3, n) of the features `chosen`, in 1/2^`steps`, 0..15."""
 
     offsets: npt.NDArray[np.int64]
     chosen: tuple[int, ...]
     weights: npt.NDArray[np.int64]
     steps: int
-    dictionary: Dictionary = SECOND
 
     def payload(self) -> bytes:
         """What a chunk of type 0x82 holds; of features in rising order.
@@ -65,8 +56,8 @@ class Correction:
         return offsets + mask + bytes([self.steps << 4 | shift]) + rice.encode(self.weights.T, shift)
 
     def matrix(self) -> Tensor:
-        """The weights of all features, float32 (3, size)."""
-        weights = torch.zeros(3, self.dictionary.size)
+        """The weights of all features, float32 (3, SIZE)."""
+        weights = torch.zeros(3, SIZE)
         weights[:, self.chosen] = torch.from_numpy(self.weights).float() / 2**self.steps
         return weights
 
@@ -77,25 +68,13 @@ def read(ancillary: tuple[Ancillary, ...]) -> Correction | None:
     Raises:
         Corrupt: if there are several, or one that no encoder can have written.
     """
-    chunks = [chunk for chunk in ancillary if chunk.kind in KINDS]
+    chunks = [chunk for chunk in ancillary if chunk.kind == KIND]
     if not chunks:
         return None
     if len(chunks) > 1:
         msg = f"correction: {len(chunks)} chunks, more than one"
         raise Corrupt(msg)
-    (chunk,) = chunks
-    return _read_first(chunk.payload) if chunk.kind == FIRST_KIND else _read(chunk.payload)
-
-
-def _read_first(payload: bytes) -> Correction:
-    lengths = [_OFFSETS.size + 3 * count for count in _FIRST_COUNTS]
-    if len(payload) not in lengths:
-        known = ", ".join(map(str, lengths))
-        msg = f"correction: a chunk of {len(payload)} bytes, not one of {known}"
-        raise Corrupt(msg)
-    offsets = np.array(_OFFSETS.unpack_from(payload), np.int64)
-    weights = np.frombuffer(payload, np.int8, offset=_OFFSETS.size).astype(np.int64).reshape(3, -1)
-    return Correction(offsets, _FIRST_ORDER[: weights.shape[1]], weights, _FIRST_STEPS, FIRST)
+    return _read(chunks[0].payload)
 
 
 def _read(payload: bytes) -> Correction:
@@ -105,7 +84,7 @@ def _read(payload: bytes) -> Correction:
         raise Corrupt(msg)
     offsets = np.array(_OFFSETS.unpack_from(payload), np.int64)
     mask = int.from_bytes(payload[_OFFSETS.size : head], "little")
-    chosen = tuple(feature for feature in range(SECOND.size) if mask >> feature & 1)
+    chosen = tuple(feature for feature in range(SIZE) if mask >> feature & 1)
     if len(payload) == head and not chosen:
         return Correction(offsets, (), np.zeros((3, 0), np.int64), 0)
     if len(payload) == head or not chosen:
@@ -126,14 +105,14 @@ def corrected(decoded: npt.NDArray[np.float32], correction: Correction | None) -
     if correction is None:
         return decoded
     offsets = torch.from_numpy(correction.offsets).float() / (255 * OFFSET_STEPS)
-    matrix, shared_features = correction.matrix(), correction.dictionary.shared
-    shared, own = matrix[:, :shared_features], matrix[:, shared_features:]
+    matrix = correction.matrix()
     result = np.empty_like(decoded)
     for strip in strips(decoded):
         here = strip.shifted()
         shown = here + offsets[:, None, None]
         if correction.chosen:
-            features = correction.dictionary.compute(strip)
-            shown += (shared @ features.shared + (own[:, None] @ features.own)[:, 0]).reshape(here.shape)
+            shared, own = compute(strip)
+            added = matrix[:, :SHARED] @ shared + (matrix[:, None, SHARED:] @ own)[:, 0]
+            shown += added.reshape(here.shape)
         result[strip.top : strip.top + here.shape[1]] = shown.permute(1, 2, 0).numpy()
     return result

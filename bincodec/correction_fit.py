@@ -11,7 +11,7 @@ import torch
 from bincodec.bitstream import rice
 from bincodec.bitstream.container import CHUNK_OVERHEAD, Ancillary
 from bincodec.correction import KIND, OFFSET_STEPS, Correction
-from bincodec.features import SECOND, strips
+from bincodec.features import OWN, SHARED, compute, strips
 
 Floats = npt.NDArray[np.float64]
 
@@ -138,23 +138,22 @@ def _eliminate(table: Floats, place: int) -> None:
 def _moments(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) -> _Moments:
     """Moments over the picture, or over evenly spread strips of a large one."""
     height, width = original.shape[:2]
-    shared, own = SECOND.shared, SECOND.own
-    size, used = shared + 3 * own + 1, 0
+    size, used = SHARED + 3 * OWN + 1, 0
     products, errors, squared = np.zeros((size, size)), np.zeros((size, 3)), np.zeros(3)
     for strip in strips(decoded, every=max(1, round(height * width / _MOST_PIXELS))):
         here = strip.shifted()
         target = torch.from_numpy(original[strip.top : strip.top + here.shape[1]])
         error = (target.permute(2, 0, 1).float() / 255 - here).flatten(1).double().numpy()
-        features = SECOND.compute(strip)
+        shared, own = compute(strip)
         ones = torch.ones(1, error.shape[1])
         # In float64: on flat and grey pictures the columns say nearly the same.
-        rows = torch.cat([features.shared, *features.own, ones]).double().numpy()
+        rows = torch.cat([shared, *own, ones]).double().numpy()
         used += error.shape[1]
         products += rows @ rows.T
         errors += rows @ error.T
         squared += (error**2).sum(1)
     share = height * width / used
-    reads = [[*range(shared), *range(shared + c * own, shared + (c + 1) * own), size - 1] for c in range(3)]
+    reads = [[*range(SHARED), *range(SHARED + c * OWN, SHARED + (c + 1) * OWN), size - 1] for c in range(3)]
     by_channel = np.stack([products[np.ix_(read, read)] for read in reads])
     own_errors = np.stack([errors[read, channel] for channel, read in enumerate(reads)])
     return _Moments(share * by_channel, share * own_errors, share * squared, height * width)

@@ -23,8 +23,10 @@ from torch import Tensor
 from torch.nn import functional
 
 NEAR = ((0, 1), (1, -1), (1, 0), (1, 1))
-FAR = ((0, 2), (1, -2), (1, 2), (2, -2), (2, -1), (2, 0), (2, 1), (2, 2))
-"""Half of the neighbours in 3x3 and on the ring around: steps down and right."""
+"""Half of the neighbours in 3x3: steps down and right. The other half lies opposite."""
+SHARED, OWN = 44, 12
+SIZE = SHARED + OWN
+"""Features: the shared ones have the first numbers."""
 
 REACH = 8
 """Pixels around a part that its features read."""
@@ -50,28 +52,6 @@ class Strip:
         return self.part[:, REACH + down : REACH + down + rows, REACH + right : REACH + right + columns]
 
 
-@dataclasses.dataclass(frozen=True)
-class Features:
-    """Of the pixels of a strip: `shared` (S, pixels) for all channels alike, `own` (3, N, pixels)."""
-
-    shared: Tensor
-    own: Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class Dictionary:
-    """A set of features, in the order of their numbers: the shared ones, then the channels' own."""
-
-    shared: int
-    own: int
-    compute: Callable[[Strip], Features]
-
-    @property
-    def size(self) -> int:
-        """How many weights a channel has."""
-        return self.shared + self.own
-
-
 def strips(decoded: npt.NDArray[np.float32], every: int = 1) -> Iterator[Strip]:
     """One strip in `every` of a picture (H, W, 3). What lies outside the picture repeats its border."""
     height, width = decoded.shape[:2]
@@ -95,17 +75,6 @@ def _taps(strip: Strip, steps: tuple[tuple[int, int], ...]) -> list[Tensor]:
     """a(+k) + a(-k) - 2 a for each step k."""
     here = strip.shifted()
     return [strip.shifted(*k) + strip.shifted(-k[0], -k[1]) - 2 * here for k in steps]
-
-
-def _first(strip: Strip) -> Features:
-    """Curves of each channel by degree; near and far taps."""
-    curves = torch.cat(list(_legendre(2 * strip.shifted() - 1)))
-    taps = torch.stack(_taps(strip, (*NEAR, *FAR)), 1)
-    return Features(curves.flatten(1), taps.flatten(2))
-
-
-FIRST = Dictionary(15, 12, _first)
-"""Of corrections of type 0x81."""
 
 
 def _slide(values: Tensor, side: int, combine: Callable[..., Tensor]) -> Tensor:
@@ -167,8 +136,11 @@ def _guided(strip: Strip, side: int, least: float) -> tuple[Tensor, Tensor]:
     return own + (product - mean * own) / spread * away - here, (-least / spread * away)[0]
 
 
-def _second(strip: Strip) -> Features:
-    """The 56 features of FORMAT's table. Factors make the weights of all alike in size."""
+def compute(strip: Strip) -> tuple[Tensor, Tensor]:
+    """The features of FORMAT's table: shared (SHARED, pixels), and own (3, OWN, pixels).
+
+    Factors make the weights of all alike in size.
+    """
     here = strip.shifted()
     rows, columns = here.shape[1:]
     x = 2 * here - 1
@@ -205,8 +177,4 @@ def _second(strip: Strip) -> Features:
         *(own.clamp_min(0) / 2, own * right / 8, own * down / 8, coarse, chroma),
         *(tap / 8 for tap in _taps(strip, ((0, 2), (2, 0)))),
     ]
-    return Features(torch.stack(shared).flatten(1), torch.stack(alone, 1).flatten(2))
-
-
-SECOND = Dictionary(44, 12, _second)
-"""Of corrections of type 0x82."""
+    return torch.stack(shared).flatten(1), torch.stack(alone, 1).flatten(2)

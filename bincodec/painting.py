@@ -249,9 +249,7 @@ def _whole(codec: Codec, code: BinaryCode) -> BinaryCode:
 
 def _without_correction(code: BinaryCode) -> BinaryCode:
     """The correction was measured on other levels: where all or most of them are drawn, it misleads."""
-    return dataclasses.replace(
-        code, ancillary=tuple(a for a in code.ancillary if a.kind not in correction.KINDS)
-    )
+    return dataclasses.replace(code, ancillary=tuple(a for a in code.ancillary if a.kind != correction.KIND))
 
 
 def _as_pixels(image: Image.Image) -> images.Pixels:

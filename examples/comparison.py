@@ -117,7 +117,7 @@ def main() -> None:
         shown = [original(photo), *panels(photo, wanted.bytes, wanted.model)]
         sheet = draw(shown, wanted.corner)
     # Photographs in 256 colours would band; a lower quality would add artefacts of its own to every panel.
-    sheet.save(wanted.output, optimize=True, quality=90, method=6)
+    sheet.save(wanted.output, optimize=True, quality=85, method=6)
     for panel in shown:
         print(f"{panel.name}: {panel.facts}")
     print(f"{wanted.output}: {sheet.width} x {sheet.height} pixels, {wanted.output.stat().st_size} bytes")

@@ -1,7 +1,6 @@
 """The correction: the filter itself, what the encoder finds, and what it is willing to pay for it."""
 
 import dataclasses
-import struct
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +14,11 @@ from bincodec import BinaryCode, Codec, correction_fit, features
 from bincodec.bitstream import rice
 from bincodec.bitstream.container import CHUNK_OVERHEAD, Ancillary
 from bincodec.bitstream.errors import Corrupt
-from bincodec.correction import FIRST_KIND, KIND, Correction, corrected, read
+from bincodec.correction import KIND, Correction, corrected, read
 from bincodec.correction_fit import measure
-from bincodec.features import FIRST, SECOND
+from bincodec.features import SHARED, SIZE
 
 Pixels = npt.NDArray[np.float32]
-FIRST_COUNTS = (0, 3, 6, 9, 13, 16, 19, 27)
 WEIGHT = 65025.0 / 3
 """A dear error: lambda = 1."""
 OFFSETS_ALONE = 13
@@ -42,7 +40,7 @@ def error(original: npt.NDArray[np.uint8], shown: Pixels) -> float:
 
 @st.composite
 def corrections(draw: st.DrawFn) -> Correction:
-    chosen = tuple(sorted(draw(st.sets(st.integers(0, SECOND.size - 1)))))
+    chosen = tuple(sorted(draw(st.sets(st.integers(0, SIZE - 1)))))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     largest = draw(st.sampled_from([1, 60, rice.LARGEST]))
     weights = rng.integers(-largest, largest + 1, (3, len(chosen)))
@@ -50,47 +48,20 @@ def corrections(draw: st.DrawFn) -> Correction:
     return Correction(rng.integers(-(2**15), 2**15, 3), chosen, weights, steps)
 
 
-def first(offsets: list[int], weights: npt.NDArray[np.int64]) -> Ancillary:
-    """A chunk of the older type: weights (3, n)."""
-    return Ancillary(FIRST_KIND, struct.pack("<3h", *offsets) + weights.astype(np.int8).tobytes())
-
-
 @given(corrections(), st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**32))
 def test_the_filter_is_the_formula(found: Correction, height: int, width: int, seed: int) -> None:
     decoded = np.random.default_rng(seed).uniform(-0.2, 1.2, (height, width, 3)).astype(np.float32)
     (strip,) = features.strips(decoded)
-    every = SECOND.compute(strip)
+    shared, own = features.compute(strip)
     expected = decoded.clip(0, 1).astype(np.float64)
     for channel in range(3):
         expected[..., channel] += found.offsets[channel] / (64 * 255)
         for index, feature in enumerate(found.chosen):
-            values = (
-                every.shared[feature]
-                if feature < SECOND.shared
-                else every.own[channel, feature - SECOND.shared]
-            )
+            values = shared[feature] if feature < SHARED else own[channel, feature - SHARED]
             weight = found.weights[channel, index] / 2**found.steps
             expected[..., channel] += weight * values.numpy().reshape(height, width)
     size = 1 + np.abs(found.weights).sum() / 2**found.steps
     np.testing.assert_allclose(corrected(decoded, found), expected, atol=1e-6 * size)
-
-
-@pytest.mark.parametrize("count", FIRST_COUNTS)
-def test_the_older_type_is_still_applied(count: int) -> None:
-    rng = np.random.default_rng(count)
-    decoded = rng.uniform(-0.2, 1.2, (5, 4, 3)).astype(np.float32)
-    weights = rng.integers(-128, 128, (3, count))
-    (strip,) = features.strips(decoded)
-    every = FIRST.compute(strip)
-    # Curves of degree 1 to 3, near taps, curves of degree 4 and 5, far taps: FORMAT.
-    order = [*every.shared[:9], *range(4), *every.shared[9:], *range(4, 12)][:count]
-    expected = decoded.clip(0, 1).astype(np.float64) + np.array([64, -128, 5]) / (64 * 255)
-    for channel in range(3):
-        for weight, feature in zip(weights[channel], order, strict=True):
-            values = every.own[channel, feature] if isinstance(feature, int) else feature
-            expected[..., channel] += weight / 256 * values.numpy().reshape(5, 4)
-    found = read((first([64, -128, 5], weights),))
-    np.testing.assert_allclose(corrected(decoded, found), expected, atol=1e-5)
 
 
 @given(corrections())
@@ -138,12 +109,6 @@ def test_weights_of_zero_change_nothing_but_clamp() -> None:
     np.testing.assert_allclose(corrected(decoded, nothing), decoded.clip(0, 1), atol=1e-6)
 
 
-@pytest.mark.parametrize("length", [0, 5, 7, 14, 16, 27, 51, 88])
-def test_other_lengths_of_the_older_type_are_corrupt(length: int) -> None:
-    with pytest.raises(Corrupt, match=f"correction: a chunk of {length} bytes, not one of 6, 15"):
-        read((Ancillary(FIRST_KIND, bytes(length)),))
-
-
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
@@ -159,10 +124,13 @@ def test_what_does_not_read_is_corrupt(payload: bytes, message: str) -> None:
         read((Ancillary(KIND, payload),))
 
 
-@pytest.mark.parametrize("kinds", [(FIRST_KIND, FIRST_KIND), (KIND, KIND), (FIRST_KIND, KIND)])
-def test_two_are_corrupt(kinds: tuple[int, int]) -> None:
+def test_two_are_corrupt() -> None:
     with pytest.raises(Corrupt, match="correction: 2 chunks"):
-        read(tuple(Ancillary(kind, bytes(6)) for kind in kinds))
+        read((Ancillary(KIND, bytes(13)), Ancillary(KIND, bytes(13))))
+
+
+def test_that_of_earlier_drafts_is_ignored() -> None:
+    assert read((Ancillary(0x81, b"anything"),)) is None
 
 
 def test_a_wrong_colour_matrix_is_found() -> None:

@@ -9,21 +9,20 @@ from hypothesis import strategies as st
 from scipy import special
 
 from bincodec import features
-from bincodec.features import FIRST, SECOND, Dictionary
+from bincodec.features import OWN, SHARED, SIZE
 
 Picture = npt.NDArray[np.float64]
 NEAR = [(0, 1), (1, -1), (1, 0), (1, 1)]
-FAR = [(0, 2), (1, -2), (1, 2), (2, -2), (2, -1), (2, 0), (2, 1), (2, 2)]
 
 
-def computed(dictionary: Dictionary, decoded: npt.NDArray[np.float32]) -> Picture:
+def computed(decoded: npt.NDArray[np.float32]) -> Picture:
     """(features, H, W, 3) of a whole picture."""
     parts = []
     for strip in features.strips(decoded):
-        found = dictionary.compute(strip)
-        assert (found.shared.shape[0], found.own.shape[1]) == (dictionary.shared, dictionary.own)
-        both = torch.cat([found.shared.expand(3, -1, -1), found.own], 1)
-        parts.append(both.reshape(3, dictionary.size, -1, decoded.shape[1]).permute(1, 2, 3, 0).numpy())
+        shared, own = features.compute(strip)
+        assert (len(shared), own.shape[1]) == (SHARED, OWN)
+        both = torch.cat([shared.expand(3, -1, -1), own], 1)
+        parts.append(both.reshape(3, SIZE, -1, decoded.shape[1]).permute(1, 2, 3, 0).numpy())
     result: Picture = np.concatenate(parts, 1).astype(np.float64)
     return result
 
@@ -65,7 +64,7 @@ class ByHand:
         away = self.a.mean(2, keepdims=True) - m
         return -v * away / s, own + slope * away - self.a
 
-    def second(self) -> list[Picture]:
+    def features(self) -> list[Picture]:
         a, x = self.a, 2 * self.a - 1
         r, g, b = (x[..., c : c + 1] for c in range(3))
         y = x.mean(2, keepdims=True)
@@ -102,17 +101,12 @@ class ByHand:
             *(coarse, chroma, self.tap((0, 2)) / 8, self.tap((2, 0)) / 8),
         ]
 
-    def first(self) -> list[Picture]:
-        x = 2 * self.a - 1
-        curves = [special.eval_legendre(n, x[..., d : d + 1]) / 2 for n in range(1, 6) for d in range(3)]
-        return [*curves, *(self.tap(k) for k in NEAR + FAR)]
-
 
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 2**32), st.floats(0.001, 1))
-def test_the_second_dictionary_is_the_table(height: int, width: int, seed: int, contrast: float) -> None:
+def test_the_features_are_the_table(height: int, width: int, seed: int, contrast: float) -> None:
     noise = np.random.default_rng(seed).uniform(-0.7, 0.7, (height, width, 3))
     decoded = (0.5 + contrast * noise).astype(np.float32)
-    found, expected = computed(SECOND, decoded), ByHand(decoded).second()
+    found, expected = computed(decoded), ByHand(decoded).features()
     assert len(found) == len(expected) == 56
     for index, (one, other) in enumerate(zip(found, expected, strict=True)):
         # A slope divides by a variance that float32 knows to about 1e-7, where 1e-4 counts as flat.
@@ -120,25 +114,15 @@ def test_the_second_dictionary_is_the_table(height: int, width: int, seed: int, 
         np.testing.assert_allclose(one, np.broadcast_to(other, one.shape), atol=away, err_msg=str(index))
 
 
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32))
-def test_the_first_dictionary_is_the_table(height: int, width: int, seed: int) -> None:
-    decoded = np.random.default_rng(seed).uniform(-0.2, 1.2, (height, width, 3)).astype(np.float32)
-    found, expected = computed(FIRST, decoded), ByHand(decoded).first()
-    assert len(found) == len(expected) == 27
-    for index, (one, other) in enumerate(zip(found, expected, strict=True)):
-        np.testing.assert_allclose(one, np.broadcast_to(other, one.shape), atol=2e-5, err_msg=str(index))
-
-
-@pytest.mark.parametrize("dictionary", [FIRST, SECOND])
-def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch, dictionary: Dictionary) -> None:
+def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = np.random.default_rng(0).uniform(-0.2, 1.2, (50, 30, 3)).astype(np.float32)
-    whole = computed(dictionary, decoded)
+    whole = computed(decoded)
     monkeypatch.setattr(features, "_STRIP", 30 * 7)
     monkeypatch.setattr(features, "_LEAST_ROWS", 3)
     assert [strip.top for strip in features.strips(decoded)] == [0, 7, 14, 21, 28, 35, 42, 49]
     monkeypatch.setattr(features, "_LEAST_ROWS", 16)
     assert [strip.top for strip in features.strips(decoded)] == [0, 16, 32, 48]
-    np.testing.assert_allclose(computed(dictionary, decoded), whole, atol=1e-5)
+    np.testing.assert_allclose(computed(decoded), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize(("width", "every"), [(64, 4), (64, 8), (32, 2), (128, 16), (20, 7)])
