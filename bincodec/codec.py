@@ -84,7 +84,7 @@ class Codec:
         height, width = picture.pixels.shape[:2]
         card = self.model.card
         code = BinaryCode(
-            pixels.analyse(self.model, picture.pixels, quality, rounds, self.device),
+            pixels.analyse(self.model, picture.pixels, quality, rounds, self.device, grey=picture.grey),
             card.architecture.maximum_level,
             width,
             height,
@@ -180,7 +180,7 @@ class Codec:
         Raises:
             WrongModel: if the code is another model's.
             InvalidSetting: if `layers` is not between 1 and the code's.
-            Corrupt: if the code's correction is of no length that has a meaning; a file's never is.
+            Corrupt: if the code's correction cannot be read; a file's always can.
         """
         self.check(code)
         shown = code.layers if layers is None else layers

@@ -22,7 +22,7 @@ from torch import Tensor
 from bincodec.bitstream import rice
 from bincodec.bitstream.container import Ancillary
 from bincodec.bitstream.errors import Corrupt
-from bincodec.features import SHARED, SIZE, compute, strips
+from bincodec.features import SHARED, SIZE, compute, tiles
 
 KIND = 0x82
 
@@ -107,12 +107,12 @@ def corrected(decoded: npt.NDArray[np.float32], correction: Correction | None) -
     offsets = torch.from_numpy(correction.offsets).float() / (255 * OFFSET_STEPS)
     matrix = correction.matrix()
     result = np.empty_like(decoded)
-    for strip in strips(decoded):
-        here = strip.shifted()
+    for tile in tiles(decoded):
+        here = tile.shifted()
         shown = here + offsets[:, None, None]
         if correction.chosen:
-            shared, own = compute(strip)
+            shared, own = compute(tile)
             added = matrix[:, :SHARED] @ shared + (matrix[:, None, SHARED:] @ own)[:, 0]
             shown += added.reshape(here.shape)
-        result[strip.top : strip.top + here.shape[1]] = shown.permute(1, 2, 0).numpy()
+        result[tile.place] = shown.permute(1, 2, 0).numpy()
     return result

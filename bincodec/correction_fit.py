@@ -11,7 +11,7 @@ import torch
 from bincodec.bitstream import rice
 from bincodec.bitstream.container import CHUNK_OVERHEAD, Ancillary
 from bincodec.correction import KIND, OFFSET_STEPS, Correction
-from bincodec.features import OWN, SHARED, compute, strips
+from bincodec.features import OWN, SHARED, compute, tiles
 
 Floats = npt.NDArray[np.float64]
 
@@ -21,7 +21,7 @@ WORTHWHILE_SHARE = 0.25
 _MOST_PIXELS = 2**22
 _USUAL = 0.1
 """How large weights usually are: the ridge that keeps them from following noise."""
-_ASSUMED_BITS = 15
+_ASSUMED_BITS = 19
 """What the three weights of a feature take, while features are chosen."""
 _STEPS = range(2, 13)
 _LARGEST_OFFSET = 2**15 - 1
@@ -32,25 +32,24 @@ def measure(
 ) -> tuple[Ancillary, ...]:
     """The chunk that corrects `decoded` (H, W, 3) towards `original`, if it is worth sending.
 
-    `error_weight` is what a squared error of 1, summed over pixels and channels, is worth in bits.
+    `error_weight` is what a squared error of 1, summed over pixels and channels, is worth in bits. Bits and
+    error together do not rise, but for a plain cast; beyond six megapixels that is an estimate, from a part.
     """
     moments = _moments(original, decoded)
     if not np.isfinite(moments.products).all() or not np.isfinite(moments.errors).all():
         return ()
     nothing = float(moments.squared.sum())
-    offsets, error = moments.fit((), 0)
+    offsets, left = moments.fit((), 0)
     seen = np.abs(offsets.offsets).max() >= OFFSET_STEPS / 2
-    cast = seen and error < (1 - WORTHWHILE_SHARE) * nothing
+    cast = seen and left < (1 - WORTHWHILE_SHARE) * nothing
     chosen = moments.choose(error_weight)
-    found = [(offsets, error), *(moments.fit(chosen, steps) for steps in _STEPS if chosen)]
+    found = [(offsets, left), *(moments.fit(chosen, steps) for steps in _STEPS if chosen)]
     best, lowest = None, error_weight * nothing
     for tried, error in found:
         cost = 8 * (CHUNK_OVERHEAD + len(tried.payload())) + error_weight * error
         if cost < lowest or (cast and best is None):
             best, lowest = tried, min(cost, lowest)
-    if best is None or not (best.offsets.any() or best.weights.any()):
-        return ()
-    return (Ancillary(KIND, best.payload()),)
+    return () if best is None else (Ancillary(KIND, best.payload()),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,15 +135,15 @@ def _eliminate(table: Floats, place: int) -> None:
 
 @torch.inference_mode()
 def _moments(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) -> _Moments:
-    """Moments over the picture, or over evenly spread strips of a large one."""
+    """Moments over the picture, or over evenly spread tiles of a large one."""
     height, width = original.shape[:2]
     size, used = SHARED + 3 * OWN + 1, 0
     products, errors, squared = np.zeros((size, size)), np.zeros((size, 3)), np.zeros(3)
-    for strip in strips(decoded, every=max(1, round(height * width / _MOST_PIXELS))):
-        here = strip.shifted()
-        target = torch.from_numpy(original[strip.top : strip.top + here.shape[1]])
+    for tile in tiles(decoded, every=max(1, round(height * width / _MOST_PIXELS))):
+        here = tile.shifted()
+        target = torch.from_numpy(original[tile.place])
         error = (target.permute(2, 0, 1).float() / 255 - here).flatten(1).double().numpy()
-        shared, own = compute(strip)
+        shared, own = compute(tile)
         ones = torch.ones(1, error.shape[1])
         # In float64: on flat and grey pictures the columns say nearly the same.
         rows = torch.cat([shared, *own, ones]).double().numpy()

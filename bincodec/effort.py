@@ -10,9 +10,9 @@ h is the diagonal of J^T J by unit, J the decoder's derivative, estimated with r
 The model is local and treats units one by one, so h is taken 1.5 times as large, a move must promise a
 little, and in each round only a random share of the units may move. What came of a round is then measured
 site by site, and only sites that got better by it are kept (docs/decisions/0008). A round that even so made
-things worse is undone, and the share halved. So lambda 255^2 MSE + bits per pixel never rises with more
-rounds, by the correction that the picture had at the start (it is measured once more at the end). Bytes and
-PSNR each may move either way.
+things worse is undone, and the share halved. The correction of the picture is measured anew each
+time, and its bits count, so lambda 255^2 MSE + bits per pixel never rises with more rounds. Bytes and PSNR
+each may move either way.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Target:
     """What the search is for: an image (1, 3, H, W) in 0..1 of which the first `height` rows and `width`
     columns count, a quality in 0..100, and the weight of a squared error in bits.
 
-    `correct` says what the correction adds to a decoded picture, and the bits that it takes.
+    `correct` says what the correction adds to a decoded picture, and the bits that it takes. If `grey`, the
+    mean of the channels is shown.
     """
 
     image: Tensor
@@ -66,11 +67,17 @@ class Target:
     quality: int
     weight: float
     correct: Callable[[Tensor], tuple[Tensor, float]] = _uncorrected
+    grey: bool = False
 
     @property
     def at(self) -> Tensor:
         """The quality in 0..1, as networks take it."""
         return torch.full((1,), self.quality / 100, device=self.image.device)
+
+    def shown(self, autoencoder: Autoencoder, centred: Tensor) -> Tensor:
+        """What centred levels decode to, (1, 3, H, W), before the correction."""
+        picture = autoencoder.synthesise(centred, self.at)
+        return picture.mean(1, keepdim=True).expand_as(picture) if self.grey else picture
 
     def errors(self, picture: Tensor) -> Tensor:
         """Differences from the image where it counts, (1, 3, height, width)."""
@@ -106,7 +113,7 @@ def search(
         levels = coding.run(prior, target.quality, grid, layers, choice)
         tried = torch.from_numpy(np.concatenate(levels))[None].to(centred) - autoencoder.maximum / 2
         with torch.no_grad():
-            errors = target.errors(autoencoder.synthesise(tried, target.at) + best.added)
+            errors = target.errors(target.shown(autoencoder, tried) + best.added)
         better = _site_by_site(tried, choice.bits + target.site_costs(errors), best.centred, costs)
         mixed = _Picture(autoencoder, better, target)
         found = mixed.costs(prior)
@@ -130,7 +137,7 @@ class _Picture:
         self.centred, self.target, self._autoencoder = centred, target, autoencoder
         with torch.enable_grad():
             self._leaf = centred.clone().requires_grad_()
-            decoded = autoencoder.synthesise(self._leaf, target.at)
+            decoded = target.shown(autoencoder, self._leaf)
             self.added, self.added_bits = target.correct(decoded.detach())
             self.errors = target.errors(decoded + self.added)
         self._gradient: Tensor | None = None
@@ -162,7 +169,7 @@ def _curvature(autoencoder: Autoencoder, picture: _Picture, rng: np.random.Gener
     for _ in range(_PROBES):
         signs = torch.from_numpy(rng.choice([-1.0, 1.0], tuple(centred.shape))).to(centred)
         with torch.no_grad():
-            shown = autoencoder.synthesise(centred + _PROBE_STEP * signs, target.at)
+            shown = target.shown(autoencoder, centred + _PROBE_STEP * signs)
             moved = target.errors(shown + picture.added)
         pulled = picture.pull(moved - picture.errors.detach(), again=True)
         total += (pulled * signs)[0].mean((1, 2)) / _PROBE_STEP

@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 NEAR = ((0, 1), (1, -1), (1, 0), (1, 1))
 """Half of the neighbours in 3x3: steps down and right. The other half lies opposite."""
@@ -34,33 +33,47 @@ _DEGREES = 5
 _TEXTURE = 0.02
 """Detail at which texture counts as half of the most it can count."""
 _COARSE, _FINE, _WIDE = 9, 3, 15
-_STRIP, _LEAST_ROWS = 2**15, 16
-"""Pixels of a strip that stay in a processor's cache; rows that are worth the reach around them."""
+_TILE, _MOST_COLUMNS = 2**15, 1024
+"""Pixels of a tile, few enough for a processor's cache, and its width at the most."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Strip:
-    """Rows of a picture, (3, rows + 2 REACH, columns + 2 REACH), clamped to 0..1, and where they lie."""
+class Tile:
+    """A part of a picture of `height` x `width` pixels, (3, rows + 2 REACH, columns + 2 REACH), clamped to
+    0..1, and where it lies."""
 
     part: Tensor
     top: int
+    left: int
     height: int
+    width: int
 
     def shifted(self, down: int = 0, right: int = 0) -> Tensor:
-        """The rows without what is around them, (3, rows, columns), or what lies so far from each pixel."""
+        """The pixels without what is around them, (3, rows, columns), or what lies so far from each."""
         rows, columns = (side - 2 * REACH for side in self.part.shape[1:])
         return self.part[:, REACH + down : REACH + down + rows, REACH + right : REACH + right + columns]
 
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Its rows and columns in the picture."""
+        rows, columns = self.shifted().shape[1:]
+        return slice(self.top, self.top + rows), slice(self.left, self.left + columns)
 
-def strips(decoded: npt.NDArray[np.float32], every: int = 1) -> Iterator[Strip]:
-    """One strip in `every` of a picture (H, W, 3). What lies outside the picture repeats its border."""
+
+def tiles(decoded: npt.NDArray[np.float32], every: int = 1) -> Iterator[Tile]:
+    """The tiles of a picture (H, W, 3), or of one row of tiles in `every`. What lies outside the picture
+    repeats its border."""
     height, width = decoded.shape[:2]
-    rows = max(_LEAST_ROWS, _STRIP // width)
+    columns = min(width, _MOST_COLUMNS)
+    rows = max(1, _TILE // columns)
     # An odd number of rows further on: the decoder's errors differ by the row of its 8x8 patches.
     for top in range(0, height, rows if every == 1 else rows * every | 1):
         inside = np.arange(top - REACH, min(top + rows, height) + REACH).clip(0, height - 1)
-        part = torch.from_numpy(decoded[inside]).permute(2, 0, 1).clamp(0, 1)
-        yield Strip(functional.pad(part, (REACH, REACH, 0, 0), mode="replicate"), top, height)
+        strip = decoded[inside]
+        for left in range(0, width, columns):
+            beside = np.arange(left - REACH, min(left + columns, width) + REACH).clip(0, width - 1)
+            part = torch.from_numpy(strip[:, beside]).permute(2, 0, 1).clamp(0, 1)
+            yield Tile(part, top, left, height, width)
 
 
 def _legendre(x: Tensor) -> Iterator[Tensor]:
@@ -71,10 +84,10 @@ def _legendre(x: Tensor) -> Iterator[Tensor]:
         before, now = now, ((2 * n + 1) * x * now - n * before) / (n + 1)
 
 
-def _taps(strip: Strip, steps: tuple[tuple[int, int], ...]) -> list[Tensor]:
+def _taps(tile: Tile, steps: tuple[tuple[int, int], ...]) -> list[Tensor]:
     """a(+k) + a(-k) - 2 a for each step k."""
-    here = strip.shifted()
-    return [strip.shifted(*k) + strip.shifted(-k[0], -k[1]) - 2 * here for k in steps]
+    here = tile.shifted()
+    return [tile.shifted(*k) + tile.shifted(-k[0], -k[1]) - 2 * here for k in steps]
 
 
 def _slide(values: Tensor, side: int, combine: Callable[..., Tensor]) -> Tensor:
@@ -96,9 +109,9 @@ def _box(values: Tensor, side: int) -> Tensor:
     return _slide(values, side, torch.add) / side**2
 
 
-def _textures(strip: Strip) -> tuple[Tensor, Tensor]:
+def _textures(tile: Tile) -> tuple[Tensor, Tensor]:
     """How much detail there is in 3x3 and in 15x15 pixels around, each (rows, columns) in 0..1."""
-    mean = strip.part.mean(0)
+    mean = tile.part.mean(0)
     inner = mean[1:-1, 1:-1]
     rows, columns = inner.shape
     detail = torch.zeros_like(inner)
@@ -119,16 +132,16 @@ def _inside(values: Tensor, like: Tensor) -> Tensor:
     return values[:, down : down + rows, right : right + columns]
 
 
-def _guided(strip: Strip, side: int, least: float) -> tuple[Tensor, Tensor]:
+def _guided(tile: Tile, side: int, least: float) -> tuple[Tensor, Tensor]:
     """How far a line through the square of `side` pixels around is from each pixel: of each channel as it
     goes with Y, (3, rows, columns), and of Y, (rows, columns).
 
     Squares in which Y varies by less than `least` count as flat (a guided filter, He, Sun and Tang 2010,
     without its second averaging).
     """
-    here = strip.shifted()
-    guide = strip.part.mean(0, keepdim=True)
-    read = torch.cat([guide, guide**2, strip.part, guide * strip.part])
+    here = tile.shifted()
+    guide = tile.part.mean(0, keepdim=True)
+    read = torch.cat([guide, guide**2, tile.part, guide * tile.part])
     boxes = _inside(_box(read, side), here)
     mean, square, own, product = boxes[:1], boxes[1:2], boxes[2:5], boxes[5:]
     spread = (square - mean**2).clamp_min(0) + least
@@ -136,28 +149,28 @@ def _guided(strip: Strip, side: int, least: float) -> tuple[Tensor, Tensor]:
     return own + (product - mean * own) / spread * away - here, (-least / spread * away)[0]
 
 
-def compute(strip: Strip) -> tuple[Tensor, Tensor]:
+def compute(tile: Tile) -> tuple[Tensor, Tensor]:
     """The features of FORMAT's table: shared (SHARED, pixels), and own (3, OWN, pixels).
 
     Factors make the weights of all alike in size.
     """
-    here = strip.shifted()
+    here = tile.shifted()
     rows, columns = here.shape[1:]
     x = 2 * here - 1
     red, green, blue = x
     mean = x.mean(0)
-    fine, wide = _textures(strip)
-    near = torch.stack(_taps(strip, NEAR))
+    fine, wide = _textures(tile)
+    near = torch.stack(_taps(tile, NEAR))
     taps = near.mean(1)
     detail, own = -taps.mean(0), -near.mean(0)
-    coarse = _inside(_box(strip.part, _COARSE), here) - here
+    coarse = _inside(_box(tile.part, _COARSE), here) - here
     bulge, tone = coarse.mean(0), 2 * (coarse + here).mean(0) - 1
-    chroma, small = _guided(strip, 5, 1e-4)
-    around = strip.part[:, REACH - 1 : 1 - REACH, REACH - 1 : 1 - REACH]
+    chroma, small = _guided(tile, 5, 1e-4)
+    around = tile.part[:, REACH - 1 : 1 - REACH, REACH - 1 : 1 - REACH]
     above, below = _slide(around, 3, torch.maximum) - here, here - _slide(around, 3, torch.minimum)
     saturation = here.amax(0) - here.amin(0)
-    right = ((2 * torch.arange(columns) + 1) / columns - 1).expand(rows, columns)
-    down = ((2 * (strip.top + torch.arange(rows)) + 1) / strip.height - 1)[:, None].expand(rows, columns)
+    right = ((2 * (tile.left + torch.arange(columns)) + 1) / tile.width - 1).expand(rows, columns)
+    down = ((2 * (tile.top + torch.arange(rows)) + 1) / tile.height - 1)[:, None].expand(rows, columns)
     curves = zip(_legendre(x), (1, 1, 1 / 2, 1 / 8, 1 / 8), strict=True)
     tones = list(_legendre(tone))
     shared = [
@@ -168,13 +181,13 @@ def compute(strip: Strip) -> tuple[Tensor, Tensor]:
         *(tones[1] / 8, tones[2] / 8),
         *(detail, detail * mean, detail * mean**2, 4 * detail * fine, 4 * detail * wide),
         *(detail.clamp_min(0) / 2, (taps[0] + taps[2]) / 2, taps[2] / 8, detail * right**2 / 2),
-        *(bulge, bulge.clamp_min(0), (_inside(_box(strip.part, 5), here) - here).mean(0)),
-        *(above.mean(0), below.mean(0), small, _guided(strip, 9, 1e-3)[1]),
+        *(bulge, bulge.clamp_min(0), (_inside(_box(tile.part, 5), here) - here).mean(0)),
+        *(above.mean(0), below.mean(0), small, _guided(tile, 9, 1e-3)[1]),
         *(right / 128, down / 128),
     ]
     alone = [
         *(own * x, own * x**2, own * saturation, 4 * own * fine, 4 * own * wide),
         *(own.clamp_min(0) / 2, own * right / 8, own * down / 8, coarse, chroma),
-        *(tap / 8 for tap in _taps(strip, ((0, 2), (2, 0)))),
+        *(tap / 8 for tap in _taps(tile, ((0, 2), (2, 0)))),
     ]
     return torch.stack(shared).flatten(1), torch.stack(alone, 1).flatten(2)

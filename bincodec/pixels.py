@@ -24,9 +24,9 @@ from bincodec.settings import InvalidSetting, checked_search
 
 @torch.no_grad()
 def analyse(
-    model: Model, pixels: npt.NDArray[np.uint8], quality: int, rounds: int, device: str
+    model: Model, pixels: npt.NDArray[np.uint8], quality: int, rounds: int, device: str, *, grey: bool = False
 ) -> tuple[Levels, ...]:
-    """Levels by layer of pixels (H, W, 3), after `rounds` of search.
+    """Levels by layer of pixels (H, W, 3), which are shown `grey` or not, after `rounds` of search.
 
     Raises:
         InvalidSetting: if there are rounds, and the image is too large for them or the model does not say its
@@ -43,7 +43,7 @@ def analyse(
             msg = f"model {model.card.name} does not say its Lagrange multipliers: only effort 0"
             raise InvalidSetting(msg)
         correct = functools.partial(_correctable, pixels, weight)
-        target = effort.Target(image, height, width, quality, weight, correct)
+        target = effort.Target(image, height, width, quality, weight, correct, grey)
         centred = effort.search(autoencoder, model.prior, centred, target, rounds)
     return autoencoder.levels_of(centred)
 

@@ -59,13 +59,16 @@ def decode(data: bytes, count: int, shift: int) -> Integers:
         found = np.searchsorted(zeros, place)
         end = int(zeros[found]) + 1 if found < len(zeros) else len(stream) + 1
         high, low = end - place - 1, stream[end : end + shift].tolist()
-        if len(low) < shift or end > len(stream) or high << shift > 2 * LARGEST:
-            msg = f"Rice codes: number {index} of {count} is cut short or too large"
+        if len(low) < shift or end > len(stream):
+            msg = f"Rice codes: number {index} of {count} is cut short"
             raise Corrupt(msg)
         z = high << shift | int("".join(map(str, low)) or "0", 2)
         values[index] = z >> 1 ^ -(z & 1)
         place = end + shift
-    if np.abs(values).max(initial=0) > LARGEST or len(data) != -(-place // 8) or stream[place:].any():
+    if np.abs(values).max(initial=0) > LARGEST:
+        msg = f"Rice codes: a number beyond {LARGEST}"
+        raise Corrupt(msg)
+    if len(data) != -(-place // 8) or stream[place:].any():
         msg = f"Rice codes: {count} numbers end after {place} bits, not with {len(data)} bytes"
         raise Corrupt(msg)
     return values

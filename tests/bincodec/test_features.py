@@ -17,13 +17,14 @@ NEAR = [(0, 1), (1, -1), (1, 0), (1, 1)]
 
 def computed(decoded: npt.NDArray[np.float32]) -> Picture:
     """(features, H, W, 3) of a whole picture."""
-    parts = []
-    for strip in features.strips(decoded):
-        shared, own = features.compute(strip)
+    result = np.full((SIZE, *decoded.shape), np.nan)
+    for tile in features.tiles(decoded):
+        shared, own = features.compute(tile)
         assert (len(shared), own.shape[1]) == (SHARED, OWN)
         both = torch.cat([shared.expand(3, -1, -1), own], 1)
-        parts.append(both.reshape(3, SIZE, -1, decoded.shape[1]).permute(1, 2, 3, 0).numpy())
-    result: Picture = np.concatenate(parts, 1).astype(np.float64)
+        rows, columns = tile.place
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        result[:, rows, columns] = both.reshape(3, SIZE, height, width).permute(1, 2, 3, 0).numpy()
     return result
 
 
@@ -114,24 +115,33 @@ def test_the_features_are_the_table(height: int, width: int, seed: int, contrast
         np.testing.assert_allclose(one, np.broadcast_to(other, one.shape), atol=away, err_msg=str(index))
 
 
-def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = np.random.default_rng(0).uniform(-0.2, 1.2, (50, 30, 3)).astype(np.float32)
     whole = computed(decoded)
-    monkeypatch.setattr(features, "_STRIP", 30 * 7)
-    monkeypatch.setattr(features, "_LEAST_ROWS", 3)
-    assert [strip.top for strip in features.strips(decoded)] == [0, 7, 14, 21, 28, 35, 42, 49]
-    monkeypatch.setattr(features, "_LEAST_ROWS", 16)
-    assert [strip.top for strip in features.strips(decoded)] == [0, 16, 32, 48]
+    monkeypatch.setattr(features, "_TILE", 12 * 7)
+    monkeypatch.setattr(features, "_MOST_COLUMNS", 12)
+    places = [(tile.top, tile.left) for tile in features.tiles(decoded)]
+    assert places == [(top, left) for top in range(0, 50, 7) for left in (0, 12, 24)]
     np.testing.assert_allclose(computed(decoded), whole, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(2, 65535), (65535, 2), (300, 2000), (1, 1)])
+def test_tiles_are_small_whatever_the_shape(shape: tuple[int, int]) -> None:
+    picture = np.zeros((*shape, 3), np.float32)
+    seen = np.zeros(shape, int)
+    for tile in features.tiles(picture):
+        seen[tile.place] += 1
+        assert tile.shifted()[0].numel() <= 2**15
+        assert tile.part.shape[1] * tile.part.shape[2] <= 10 * 2**15
+    assert (seen == 1).all()
+
+
 @pytest.mark.parametrize(("width", "every"), [(64, 4), (64, 8), (32, 2), (128, 16), (20, 7)])
-def test_strips_of_a_large_picture_see_every_row_of_a_patch(
+def test_tiles_of_a_large_picture_see_every_row_of_a_patch(
     monkeypatch: pytest.MonkeyPatch, width: int, every: int
 ) -> None:
-    monkeypatch.setattr(features, "_STRIP", 128)
-    monkeypatch.setattr(features, "_LEAST_ROWS", 1)
+    monkeypatch.setattr(features, "_TILE", 128)
     picture = np.zeros((800, width, 3), np.float32)
-    strips = features.strips(picture, every)
-    rows = {row % 8 for strip in strips for row in range(strip.top, strip.top + strip.shifted().shape[1])}
+    some = features.tiles(picture, every)
+    rows = {row % 8 for tile in some for row in range(tile.top, tile.top + tile.shifted().shape[1])}
     assert rows == set(range(8))
