@@ -122,7 +122,7 @@ def main() -> None:
         seen = sheet(report(Path(folder), arguments.model))
     height = round(seen.height * arguments.width / seen.width)
     seen.resize((arguments.width, height), Image.Resampling.LANCZOS).save(
-        arguments.output, optimize=True, quality=90, method=6
+        arguments.output, optimize=True, quality=85, method=6
     )
     print(f"{arguments.output}: {arguments.width} x {height}, {arguments.output.stat().st_size:,} bytes")
 

@@ -135,24 +135,37 @@ def _eliminate(table: Floats, place: int) -> None:
 
 @torch.inference_mode()
 def _moments(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) -> _Moments:
-    """Moments over the picture, or over evenly spread tiles of a large one."""
+    """Moments over the picture, or over evenly spread tiles of a large one.
+
+    Of what all channels share, the constant among it, products are taken once; of their own with these, and
+    with themselves.
+    """
     height, width = original.shape[:2]
-    size, used = SHARED + 3 * OWN + 1, 0
-    products, errors, squared = np.zeros((size, size)), np.zeros((size, 3)), np.zeros(3)
+    # In float64: on flat and grey pictures the columns say nearly the same.
+    common = torch.zeros(SHARED + 1, SHARED + 1, dtype=torch.float64)
+    mixed = torch.zeros(3, OWN, SHARED + 1, dtype=torch.float64)
+    alone = torch.zeros(3, OWN, OWN, dtype=torch.float64)
+    errors = torch.zeros(3, SHARED + 1 + OWN, dtype=torch.float64)
+    squared, used = torch.zeros(3, dtype=torch.float64), 0
     for tile in tiles(decoded, every=max(1, round(height * width / _MOST_PIXELS))):
         here = tile.shifted()
-        target = torch.from_numpy(original[tile.place])
-        error = (target.permute(2, 0, 1).float() / 255 - here).flatten(1).double().numpy()
-        shared, own = compute(tile)
-        ones = torch.ones(1, error.shape[1])
-        # In float64: on flat and grey pictures the columns say nearly the same.
-        rows = torch.cat([shared, *own, ones]).double().numpy()
+        target = torch.from_numpy(original[tile.place]).permute(2, 0, 1).float() / 255
+        error = (target - here).flatten(1).double()
+        shared, own = (part.double() for part in compute(tile))
+        shared = torch.cat([shared, torch.ones_like(error[:1])])
+        common += shared @ shared.T
+        mixed += own @ shared.T
+        alone += own @ own.mT
+        errors += torch.cat([error @ shared.T, (own @ error[..., None])[..., 0]], 1)
+        squared += error.square().sum(1)
         used += error.shape[1]
-        products += rows @ rows.T
-        errors += rows @ error.T
-        squared += (error**2).sum(1)
+    upper = torch.cat([common.expand(3, -1, -1), mixed.mT], 2)
+    products = torch.cat([upper, torch.cat([mixed, alone], 2)], 1)
+    order = [*range(SHARED), *range(SHARED + 1, SHARED + 1 + OWN), SHARED]
     share = height * width / used
-    reads = [[*range(SHARED), *range(SHARED + c * OWN, SHARED + (c + 1) * OWN), size - 1] for c in range(3)]
-    by_channel = np.stack([products[np.ix_(read, read)] for read in reads])
-    own_errors = np.stack([errors[read, channel] for channel, read in enumerate(reads)])
-    return _Moments(share * by_channel, share * own_errors, share * squared, height * width)
+    return _Moments(
+        share * products[:, order][:, :, order].numpy(),
+        share * errors[:, order].numpy(),
+        share * squared.numpy(),
+        height * width,
+    )
