@@ -157,8 +157,8 @@ def test_encoding_decodes_too_and_decoding_asks_the_prior(photos: list[Path], ti
     decoding = work["decoder"] + work["prior, all passes"]
     with Image.open(photos[0]) as picture:
         pixels = picture.width * picture.height
-    # A correction is products of 44 shared and 12 own features; to measure one, of these, 1 and the error with
-    # each other, but for channels among themselves.
+    # A correction is products of 44 shared and 12 own features; to measure one, of these, 1 and the error
+    # with each other, but for channels among themselves.
     apply, measure = 3 * (44 + 12) * pixels, (45 * 45 + 3 * (12 * 45 + 12 * 12) + 3 * (45 + 12)) * pixels
     assert 0.8 * decoding < work["decoding"] <= decoding + apply
     assert measure - apply <= work["encoding"] - work["encoder"] - work["decoding"] <= measure
