@@ -347,7 +347,9 @@ def test_the_usual_cache_is_the_user_s(
 def test_an_interruption_keeps_what_is_done(photos: list[Path], tmp_path: Path) -> None:
     folder, out = tmp_path / "cache", tmp_path / "out"
     qualities = ",".join(map(str, range(101)))
-    code = "from bincodec.cli.main import main; main()"
+    # As a terminal's child would: what starts the tests may have told its children to ignore Ctrl-C.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from bincodec.cli.main import main; main()"
     # Far more cells than are done before the interruption arrives, on a busy machine too.
     codecs = [word for layers in (1, 2, 3) for word in ("--codec", f"bincodec:layers={layers}")]
     arguments = ["eval", "rd", *map(str, photos), *codecs, "--quality", qualities, "--no-page"]
