@@ -109,6 +109,13 @@ def _box(values: Tensor, side: int) -> Tensor:
     return _slide(values, side, torch.add) / side**2
 
 
+def _inside(values: Tensor, like: Tensor) -> Tensor:
+    """The middle of (C, h, w), as large as `like`."""
+    rows, columns = like.shape[-2:]
+    down, right = (values.shape[1] - rows) // 2, (values.shape[2] - columns) // 2
+    return values[:, down : down + rows, right : right + columns]
+
+
 def _textures(tile: Tile) -> tuple[Tensor, Tensor]:
     """How much detail there is in 3x3 and in 15x15 pixels around, each (rows, columns) in 0..1."""
     mean = tile.part.mean(0)
@@ -119,17 +126,9 @@ def _textures(tile: Tile) -> tuple[Tensor, Tensor]:
         after = mean[1 + down : 1 + down + rows, 1 + right : 1 + right + columns]
         before = mean[1 - down : 1 - down + rows, 1 - right : 1 - right + columns]
         detail += (after + before - 2 * inner).abs() / len(NEAR)
-    fine, wide = (_box(detail[None], side)[0] for side in (_FINE, _WIDE))
-    margin = (fine.shape[0] - wide.shape[0]) // 2
-    fine = fine[margin:-margin, margin:-margin]
+    fine, wide = (_box(detail[None], side) for side in (_FINE, _WIDE))
+    fine, wide = _inside(fine, wide)[0], wide[0]
     return fine / (fine + _TEXTURE), wide / (wide + _TEXTURE)
-
-
-def _inside(values: Tensor, like: Tensor) -> Tensor:
-    """The middle of (C, h, w), as large as `like`."""
-    rows, columns = like.shape[-2:]
-    down, right = (values.shape[1] - rows) // 2, (values.shape[2] - columns) // 2
-    return values[:, down : down + rows, right : right + columns]
 
 
 def _guided(tile: Tile, side: int, least: float) -> tuple[Tensor, Tensor]:
