@@ -108,7 +108,7 @@ def corrected(decoded: npt.NDArray[np.float32], correction: Correction | None) -
     matrix = correction.matrix()
     result = np.empty_like(decoded)
     for tile in tiles(decoded):
-        here = tile.shifted()
+        here = tile.here
         shown = here + offsets[:, None, None]
         if correction.chosen:
             shared, own = compute(tile)

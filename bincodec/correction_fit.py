@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from bincodec.bitstream import rice
-from bincodec.bitstream.container import CHUNK_OVERHEAD, Ancillary
+from bincodec.bitstream.container import Ancillary
 from bincodec.correction import KIND, OFFSET_STEPS, Correction
 from bincodec.features import OWN, SHARED, compute, tiles
 
@@ -44,12 +44,14 @@ def measure(
     cast = seen and left < (1 - WORTHWHILE_SHARE) * nothing
     chosen = moments.choose(error_weight)
     found = [(offsets, left), *(moments.fit(chosen, steps) for steps in _STEPS if chosen)]
-    best, lowest = None, error_weight * nothing
+    best: tuple[Ancillary, ...] = ()
+    lowest = error_weight * nothing
     for tried, error in found:
-        cost = 8 * (CHUNK_OVERHEAD + len(tried.payload())) + error_weight * error
-        if cost < lowest or (cast and best is None):
-            best, lowest = tried, min(cost, lowest)
-    return () if best is None else (Ancillary(KIND, best.payload()),)
+        chunk = Ancillary(KIND, tried.payload())
+        cost = 8 * chunk.size + error_weight * error
+        if cost < lowest or (cast and not best):
+            best, lowest = (chunk,), min(cost, lowest)
+    return best
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +150,7 @@ def _moments(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) 
     errors = torch.zeros(3, SHARED + 1 + OWN, dtype=torch.float64)
     squared, used = torch.zeros(3, dtype=torch.float64), 0
     for tile in tiles(decoded, every=max(1, round(height * width / _MOST_PIXELS))):
-        here = tile.shifted()
+        here = tile.here
         target = torch.from_numpy(original[tile.place]).permute(2, 0, 1).float() / 255
         error = (target - here).flatten(1).double()
         shared, own = (part.double() for part in compute(tile))

@@ -32,7 +32,7 @@ REACH = 8
 _DEGREES = 5
 _TEXTURE = 0.02
 """Detail at which texture counts as half of the most it can count."""
-_COARSE, _FINE, _WIDE = 9, 3, 15
+_FINE, _WIDE = 3, 15
 _TILE, _MOST_COLUMNS = 2**15, 1024
 """Pixels of a tile, few enough for a processor's cache, and its width at the most."""
 
@@ -48,15 +48,15 @@ class Tile:
     height: int
     width: int
 
-    def shifted(self, down: int = 0, right: int = 0) -> Tensor:
-        """The pixels without what is around them, (3, rows, columns), or what lies so far from each."""
-        rows, columns = (side - 2 * REACH for side in self.part.shape[1:])
-        return self.part[:, REACH + down : REACH + down + rows, REACH + right : REACH + right + columns]
+    @property
+    def here(self) -> Tensor:
+        """The pixels without what is around them, (3, rows, columns)."""
+        return self.part[:, REACH:-REACH, REACH:-REACH]
 
     @property
     def place(self) -> tuple[slice, slice]:
         """Its rows and columns in the picture."""
-        rows, columns = self.shifted().shape[1:]
+        rows, columns = self.here.shape[1:]
         return slice(self.top, self.top + rows), slice(self.left, self.left + columns)
 
 
@@ -84,10 +84,14 @@ def _legendre(x: Tensor) -> Iterator[Tensor]:
         before, now = now, ((2 * n + 1) * x * now - n * before) / (n + 1)
 
 
-def _taps(tile: Tile, steps: tuple[tuple[int, int], ...]) -> list[Tensor]:
-    """a(+k) + a(-k) - 2 a for each step k."""
-    here = tile.shifted()
-    return [tile.shifted(*k) + tile.shifted(-k[0], -k[1]) - 2 * here for k in steps]
+def _taps(values: Tensor, margin: int, steps: tuple[tuple[int, int], ...]) -> list[Tensor]:
+    """a(+k) + a(-k) - 2 a for each step k, at all places of (C, h, w) but those in the margin."""
+    rows, columns = (side - 2 * margin for side in values.shape[1:])
+
+    def at(down: int, right: int) -> Tensor:
+        return values.narrow(1, margin + down, rows).narrow(2, margin + right, columns)
+
+    return [at(*k) + at(-k[0], -k[1]) - 2 * at(0, 0) for k in steps]
 
 
 def _slide(values: Tensor, side: int, combine: Callable[..., Tensor]) -> Tensor:
@@ -118,34 +122,28 @@ def _inside(values: Tensor, like: Tensor) -> Tensor:
 
 def _textures(tile: Tile) -> tuple[Tensor, Tensor]:
     """How much detail there is in 3x3 and in 15x15 pixels around, each (rows, columns) in 0..1."""
-    mean = tile.part.mean(0)
-    inner = mean[1:-1, 1:-1]
-    rows, columns = inner.shape
-    detail = torch.zeros_like(inner)
-    for down, right in NEAR:
-        after = mean[1 + down : 1 + down + rows, 1 + right : 1 + right + columns]
-        before = mean[1 - down : 1 - down + rows, 1 - right : 1 - right + columns]
-        detail += (after + before - 2 * inner).abs() / len(NEAR)
-    fine, wide = (_box(detail[None], side) for side in (_FINE, _WIDE))
+    taps = _taps(tile.part.mean(0, keepdim=True), 1, NEAR)
+    detail = torch.stack(taps).abs().mean(0)
+    fine, wide = (_box(detail, side) for side in (_FINE, _WIDE))
     fine, wide = _inside(fine, wide)[0], wide[0]
     return fine / (fine + _TEXTURE), wide / (wide + _TEXTURE)
 
 
-def _guided(tile: Tile, side: int, least: float) -> tuple[Tensor, Tensor]:
-    """How far a line through the square of `side` pixels around is from each pixel: of each channel as it
-    goes with Y, (3, rows, columns), and of Y, (rows, columns).
+def _guided(tile: Tile, side: int, least: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Means over the square of `side` pixels around, (3, rows, columns), and how far a line through that
+    square is from each pixel: of each channel as it goes with Y, (3, rows, columns), and of Y (rows, columns).
 
     Squares in which Y varies by less than `least` count as flat (a guided filter, He, Sun and Tang 2010,
     without its second averaging).
     """
-    here = tile.shifted()
+    here = tile.here
     guide = tile.part.mean(0, keepdim=True)
     read = torch.cat([guide, guide**2, tile.part, guide * tile.part])
     boxes = _inside(_box(read, side), here)
     mean, square, own, product = boxes[:1], boxes[1:2], boxes[2:5], boxes[5:]
     spread = (square - mean**2).clamp_min(0) + least
     away = here.mean(0) - mean
-    return own + (product - mean * own) / spread * away - here, (-least / spread * away)[0]
+    return own, own + (product - mean * own) / spread * away - here, (-least / spread * away)[0]
 
 
 def compute(tile: Tile) -> tuple[Tensor, Tensor]:
@@ -153,18 +151,19 @@ def compute(tile: Tile) -> tuple[Tensor, Tensor]:
 
     Factors make the weights of all alike in size.
     """
-    here = tile.shifted()
+    here = tile.here
     rows, columns = here.shape[1:]
     x = 2 * here - 1
     red, green, blue = x
     mean = x.mean(0)
     fine, wide = _textures(tile)
-    near = torch.stack(_taps(tile, NEAR))
+    near = torch.stack(_taps(tile.part, REACH, NEAR))
     taps = near.mean(1)
     detail, own = -taps.mean(0), -near.mean(0)
-    coarse = _inside(_box(tile.part, _COARSE), here) - here
-    bulge, tone = coarse.mean(0), 2 * (coarse + here).mean(0) - 1
-    chroma, small = _guided(tile, 5, 1e-4)
+    near_mean, line, near_line = _guided(tile, 5, 1e-4)
+    wide_mean, _, wide_line = _guided(tile, 9, 1e-3)
+    coarse = wide_mean - here
+    bulge, tone = coarse.mean(0), 2 * wide_mean.mean(0) - 1
     around = tile.part[:, REACH - 1 : 1 - REACH, REACH - 1 : 1 - REACH]
     above, below = _slide(around, 3, torch.maximum) - here, here - _slide(around, 3, torch.minimum)
     saturation = here.amax(0) - here.amin(0)
@@ -180,13 +179,13 @@ def compute(tile: Tile) -> tuple[Tensor, Tensor]:
         *(tones[1] / 8, tones[2] / 8),
         *(detail, detail * mean, detail * mean**2, 4 * detail * fine, 4 * detail * wide),
         *(detail.clamp_min(0) / 2, (taps[0] + taps[2]) / 2, taps[2] / 8, detail * right**2 / 2),
-        *(bulge, bulge.clamp_min(0), (_inside(_box(tile.part, 5), here) - here).mean(0)),
-        *(above.mean(0), below.mean(0), small, _guided(tile, 9, 1e-3)[1]),
+        *(bulge, bulge.clamp_min(0), (near_mean - here).mean(0)),
+        *(above.mean(0), below.mean(0), near_line, wide_line),
         *(right / 128, down / 128),
     ]
     alone = [
         *(own * x, own * x**2, own * saturation, 4 * own * fine, 4 * own * wide),
-        *(own.clamp_min(0) / 2, own * right / 8, own * down / 8, coarse, chroma),
-        *(tap / 8 for tap in _taps(tile, ((0, 2), (2, 0)))),
+        *(own.clamp_min(0) / 2, own * right / 8, own * down / 8, coarse, line),
+        *(tap / 8 for tap in _taps(tile.part, REACH, ((0, 2), (2, 0)))),
     ]
     return torch.stack(shared).flatten(1), torch.stack(alone, 1).flatten(2)

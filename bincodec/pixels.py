@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from bincodec import coding, correction, correction_fit, effort
 from bincodec.architecture import QUALITIES, STRIDE
-from bincodec.bitstream.container import CHUNK_OVERHEAD
 from bincodec.code import BinaryCode, Levels
 from bincodec.models import Model
 from bincodec.settings import InvalidSetting, checked_search
@@ -55,7 +54,7 @@ def _correctable(original: npt.NDArray[np.uint8], weight: float, shown: Tensor) 
     chunks = correction_fit.measure(original, decoded, weight)
     added = torch.from_numpy(correction.corrected(decoded, correction.read(chunks)) - decoded)
     margins = (0, shown.shape[3] - width, 0, shown.shape[2] - height)
-    bits = sum(8 * (CHUNK_OVERHEAD + len(chunk.payload)) for chunk in chunks)
+    bits = sum(8 * chunk.size for chunk in chunks)
     return functional.pad(added.permute(2, 0, 1)[None].to(shown.device), margins), bits
 
 

@@ -56,6 +56,11 @@ class Ancillary:
     kind: int
     payload: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a file."""
+        return CHUNK_OVERHEAD + len(self.payload)
+
 
 @dataclass(frozen=True)
 class Container:

@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from bincodec import coding
 from bincodec.architecture import Architecture
-from bincodec.bitstream.container import CHUNK_OVERHEAD
 from bincodec.code import BinaryCode, Levels
 
 if TYPE_CHECKING:
@@ -157,7 +156,7 @@ def price(
         frequencies.bits(code),
         {count: integer_bits(codec, code, count) for count in counts},
         {} if float_prior is None else {count: float_prior.bits(code, count) for count in counts},
-        sum(CHUNK_OVERHEAD + len(extra.payload) for extra in code.ancillary),
+        sum(extra.size for extra in code.ancillary),
     )
 
 

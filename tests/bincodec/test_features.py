@@ -131,7 +131,7 @@ def test_tiles_are_small_whatever_the_shape(shape: tuple[int, int]) -> None:
     seen = np.zeros(shape, int)
     for tile in features.tiles(picture):
         seen[tile.place] += 1
-        assert tile.shifted()[0].numel() <= 2**15
+        assert tile.here[0].numel() <= 2**15
         assert tile.part.shape[1] * tile.part.shape[2] <= 10 * 2**15
     assert (seen == 1).all()
 
@@ -143,5 +143,5 @@ def test_tiles_of_a_large_picture_see_every_row_of_a_patch(
     monkeypatch.setattr(features, "_TILE", 128)
     picture = np.zeros((800, width, 3), np.float32)
     some = features.tiles(picture, every)
-    rows = {row % 8 for tile in some for row in range(tile.top, tile.top + tile.shifted().shape[1])}
+    rows = {row % 8 for tile in some for row in range(tile.top, tile.top + tile.here.shape[1])}
     assert rows == set(range(8))
