@@ -131,7 +131,7 @@ def _textures(tile: Tile) -> tuple[Tensor, Tensor]:
 
 def _guided(tile: Tile, side: int, least: float) -> tuple[Tensor, Tensor, Tensor]:
     """Means over the square of `side` pixels around, (3, rows, columns), and how far a line through that
-    square is from each pixel: of each channel as it goes with Y, (3, rows, columns), and of Y (rows, columns).
+    square is from each pixel: of each channel as it goes with Y, (3, rows, columns), and of Y.
 
     Squares in which Y varies by less than `least` count as flat (a guided filter, He, Sun and Tang 2010,
     without its second averaging).
