@@ -22,9 +22,9 @@ import ablation_networks as networks
 import numpy as np
 import torch
 
-from bincodec.architecture import STRIDE
 from bincodec.eval.curves import NotComparable, bd_rate
 from bincodec.eval.networks import multiply_adds
+from bincodec.model.architecture import STRIDE
 from bincodec.train.data import CropSampler, read_photos
 from bincodec.train.loop import VALIDATION_QUALITIES, Stretch, read_sampler, train_stretch
 from bincodec.train.objective import Objective

@@ -17,11 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bincodec import bernoulli
-from bincodec.architecture import STRIDE, Architecture
-from bincodec.autoencoder import QUALITY_FEATURES, Autoencoder, Block, Modulation, Pointwise, quality_features
-from bincodec.order import known_map, passes, phase_map
-from bincodec.prior import KEEP_INPUT, LOG_SCALE_HIGHEST, LOG_SCALE_LOWEST, Prior
+from bincodec.coding import bernoulli
+from bincodec.coding.order import known_map, passes, phase_map
+from bincodec.model.architecture import STRIDE, Architecture
+from bincodec.model.autoencoder import (
+    QUALITY_FEATURES,
+    Autoencoder,
+    Block,
+    Modulation,
+    Pointwise,
+    quality_features,
+)
+from bincodec.model.prior import KEEP_INPUT, LOG_SCALE_HIGHEST, LOG_SCALE_LOWEST, Prior
 from bincodec.train import principal
 from bincodec.train.data import CropSampler
 from bincodec.train.objective import Objective

@@ -24,10 +24,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from bincodec import Codec, generate
-from bincodec.architecture import STRIDE
+from bincodec import Codec
 from bincodec.eval.vq import Codebooks, VqObjective, sample
-from bincodec.integer import KEEP_KNOWN
+from bincodec.generation import samplers
+from bincodec.model.architecture import STRIDE
+from bincodec.model.integer import KEEP_KNOWN
 from bincodec.train.data import CropSampler, read_photos
 from bincodec.train.finish import RATE_SHARE, finish
 from bincodec.train.loop import Stretch, read_sampler, run, train_stretch
@@ -132,7 +133,7 @@ def vq(settings: RunSettings, out: Path, steps: tuple[int, int, int], codebooks:
 
     def draw(noise_steps: int, labels: Tensor) -> list[Image.Image]:
         generator = torch.Generator().manual_seed(settings.data.seed)
-        keeps = [keep / KEEP_KNOWN for keep in generate.keeps("linear", noise_steps)]
+        keeps = [keep / KEEP_KNOWN for keep in samplers.keeps("linear", noise_steps)]
         side = settings.data.crop // STRIDE
         pictures = []
         for told in labels.split(_BATCH):  # type: ignore[no-untyped-call]

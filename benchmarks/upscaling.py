@@ -22,8 +22,9 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-from bincodec import BinaryCode, Codec, images
+from bincodec import BinaryCode, Codec
 from bincodec.eval.metrics import psnr
+from bincodec.io import images
 
 Pixels = NDArray[np.uint8]
 Way = Callable[[Pixels, Pixels], Pixels]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bincodec.api import compress, decompress
+    from bincodec.arguments import InvalidSetting
     from bincodec.bitstream.errors import (
         BincodecError,
         BitsMismatch,
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     from bincodec.bitstream.header import VERSION as FORMAT_VERSION
     from bincodec.code import BinaryCode
     from bincodec.codec import Codec, VerificationFailed
-    from bincodec.files import Unreadable, read_header
-    from bincodec.images import ImageError
-    from bincodec.settings import InvalidSetting
+    from bincodec.io.files import Unreadable, read_header
+    from bincodec.io.images import ImageError
 
 __version__ = "0.1.0"
 
@@ -57,18 +57,18 @@ _HOMES = {
     "BitsMismatch": ("bincodec.bitstream.errors", "BitsMismatch"),
     "Codec": ("bincodec.codec", "Codec"),
     "Corrupt": ("bincodec.bitstream.errors", "Corrupt"),
-    "ImageError": ("bincodec.images", "ImageError"),
-    "InvalidSetting": ("bincodec.settings", "InvalidSetting"),
+    "ImageError": ("bincodec.io.images", "ImageError"),
+    "InvalidSetting": ("bincodec.arguments", "InvalidSetting"),
     "NotBld": ("bincodec.bitstream.errors", "NotBld"),
     "TooLarge": ("bincodec.bitstream.errors", "TooLarge"),
     "Truncated": ("bincodec.bitstream.errors", "Truncated"),
-    "Unreadable": ("bincodec.files", "Unreadable"),
+    "Unreadable": ("bincodec.io.files", "Unreadable"),
     "Unsupported": ("bincodec.bitstream.errors", "Unsupported"),
     "VerificationFailed": ("bincodec.codec", "VerificationFailed"),
     "WrongModel": ("bincodec.bitstream.errors", "WrongModel"),
     "compress": ("bincodec.api", "compress"),
     "decompress": ("bincodec.api", "decompress"),
-    "read_header": ("bincodec.files", "read_header"),
+    "read_header": ("bincodec.io.files", "read_header"),
 }
 
 

@@ -9,11 +9,12 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from bincodec import files, images, models
+from bincodec.arguments import DEFAULT_EFFORT, checked_integer
 from bincodec.bitstream import container
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.codec import Codec
-from bincodec.settings import DEFAULT_EFFORT, checked_integer
+from bincodec.io import files, images
+from bincodec.model import store
 
 
 def compress(
@@ -34,7 +35,7 @@ def compress(
     Raises:
         BincodecError: if the image, the quality, the model or the device will not do.
     """
-    codec = _shared_codec(models.find(model).path, device)
+    codec = _shared_codec(store.find(model).path, device)
     return codec.pack(codec.encode(image, quality, limits, effort=effort), verify=verify)
 
 
@@ -68,7 +69,7 @@ def decompress(
     """
     content = files.read(data)
     header = container.read_header(content, limits)
-    card = models.find_fingerprint(header.fingerprint) if model is None else models.find(model)
+    card = store.find_fingerprint(header.fingerprint) if model is None else store.find(model)
     codec = _shared_codec(card.path, device)
     code = codec.unpack(content, partial=partial or conceal, limits=limits)
     if layers is not None and (partial or conceal):

@@ -8,8 +8,8 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-from bincodec.architecture import grid_of
 from bincodec.bitstream.container import Ancillary
+from bincodec.model.architecture import grid_of
 
 Levels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

@@ -15,16 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bincodec import coding, correction, correction_fit, images, models, pixels
-from bincodec.architecture import grid_of
-from bincodec.bitstream import container
-from bincodec.bitstream.errors import BincodecError, BitsMismatch, Corrupt, Truncated, WrongModel
-from bincodec.bitstream.header import Header
-from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
-from bincodec.bitstream.stream import LayerReader, LayerWriter
-from bincodec.code import BinaryCode
-from bincodec.exact import IntegerPrior
-from bincodec.settings import (
+from bincodec.arguments import (
     DEFAULT_EFFORT,
     InvalidSetting,
     checked_device,
@@ -32,10 +23,23 @@ from bincodec.settings import (
     checked_quality,
     search_rounds,
 )
+from bincodec.bitstream import container
+from bincodec.bitstream.errors import BincodecError, BitsMismatch, Corrupt, Truncated, WrongModel
+from bincodec.bitstream.header import Header
+from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+from bincodec.bitstream.stream import LayerReader, LayerWriter
+from bincodec.code import BinaryCode
+from bincodec.coding import passes
+from bincodec.encoder import analysis
+from bincodec.io import images
+from bincodec.model import store
+from bincodec.model.architecture import grid_of
+from bincodec.model.kernels import IntegerPrior
+from bincodec.postfilter import filter, fit
 
 if TYPE_CHECKING:
-    from bincodec import drawing, painting
-    from bincodec.exact import Kernel
+    from bincodec.generation import editing, settings
+    from bincodec.model.kernels import Kernel
 
 SAFEST_KERNEL: Kernel = "float64"
 
@@ -48,7 +52,7 @@ class VerificationFailed(BincodecError):
 class Codec:
     """One model, loaded. Immutable: threads may share it."""
 
-    model: models.Model
+    model: store.Model
     device: str
 
     @classmethod
@@ -59,7 +63,7 @@ class Codec:
             WrongModel: if there is no such model.
             InvalidSetting: if there is no such device.
         """
-        return cls(models.load(models.find(name), checked_device(device), kernel), device)
+        return cls(store.load(store.find(name), checked_device(device), kernel), device)
 
     def encode(
         self,
@@ -72,7 +76,7 @@ class Codec:
         """The bits of an image: a path, bytes, a file, a `PIL.Image` or (H, W, 3) or (H, W) uint8.
 
         More `effort` searches longer for a better trade of bits against error at this quality; bytes and PSNR
-        each may move either way (`bincodec.effort`). It takes about three quarters of a gigabyte a megapixel.
+        each may move either way (`bincodec.encoder.search`). It takes about three quarters of a gigabyte a megapixel.
 
         Raises:
             ImageError: if it is not an image that can be coded.
@@ -84,7 +88,7 @@ class Codec:
         height, width = picture.pixels.shape[:2]
         card = self.model.card
         code = BinaryCode(
-            pixels.analyse(self.model, picture.pixels, quality, rounds, self.device, grey=picture.grey),
+            analysis.analyse(self.model, picture.pixels, quality, rounds, self.device, grey=picture.grey),
             card.architecture.maximum_level,
             width,
             height,
@@ -93,9 +97,9 @@ class Codec:
             card.fingerprint,
             picture.grey,
         )
-        rendered = pixels.render(self.model, code, code.layers, self.device)
-        weight = pixels.price_of_error(self.model, quality) or 0.0
-        return dataclasses.replace(code, ancillary=correction_fit.measure(picture.pixels, rendered, weight))
+        rendered = analysis.render(self.model, code, code.layers, self.device)
+        weight = analysis.price_of_error(self.model, quality) or 0.0
+        return dataclasses.replace(code, ancillary=fit.measure(picture.pixels, rendered, weight))
 
     def pack(self, code: BinaryCode, *, verify: bool = False) -> bytes:
         """The bytes of a `.bld` file. With `verify` they are unpacked again before they are returned.
@@ -111,8 +115,8 @@ class Codec:
             raise InvalidSetting(msg)
         header = Header(code.width, code.height, code.quality, code.layers, code.fingerprint, code.grey)
         writer = LayerWriter(header)
-        source = coding.Known(code.levels, writer)
-        coding.run(self.model.prior, code.quality, code.grid, code.layers, source)
+        source = passes.Known(code.levels, writer)
+        passes.run(self.model.prior, code.quality, code.grid, code.layers, source)
         data = writer.finish(code.ancillary)
         if verify:
             self._verify(data, code)
@@ -159,8 +163,8 @@ class Codec:
             msg = "nothing arrived intact: the first chunk, all of a small file, is damaged or cut short"
             raise Truncated(msg)
         grid = grid_of(header.width, header.height)
-        correction.read(read.ancillary)  # a malformed correction makes the file corrupt, wanted or not
-        levels = coding.run(prior, header.quality, grid, reader.layers_available, coding.Coded(reader))
+        filter.read(read.ancillary)  # a malformed correction makes the file corrupt, wanted or not
+        levels = passes.run(prior, header.quality, grid, reader.layers_available, passes.Coded(reader))
         return BinaryCode(
             levels,
             self.model.card.architecture.maximum_level[: len(levels)],
@@ -185,9 +189,9 @@ class Codec:
         self.check(code)
         shown = code.layers if layers is None else layers
         shown = checked_integer("layers", shown, 1, code.layers)
-        rendered = pixels.render(self.model, code, shown, self.device)
+        rendered = analysis.render(self.model, code, shown, self.device)
         if shown == self.model.card.architecture.layers:
-            rendered = correction.corrected(rendered, correction.read(code.ancillary))
+            rendered = filter.corrected(rendered, filter.read(code.ancillary))
         if code.grey:
             rendered = rendered[..., :1]
         image = images.to_image(np.round(255 * rendered.clip(0, 1)).astype(np.uint8), grey=code.grey)
@@ -202,8 +206,8 @@ class Codec:
     def cost(self, code: BinaryCode) -> npt.NDArray[np.float64]:
         """-log2 of the coded probabilities in bits, by layer and site: (layers, h, w)."""
         self.check(code)
-        priced = coding.Priced(code.levels)
-        coding.run(self.model.prior, code.quality, code.grid, code.layers, priced)
+        priced = passes.Priced(code.levels)
+        passes.run(self.model.prior, code.quality, code.grid, code.layers, priced)
         return priced.bits
 
     def sample(
@@ -213,7 +217,7 @@ class Codec:
         quality: int = 50,
         *,
         limits: Limits = DEFAULT_LIMITS,
-        **how: Unpack[drawing.Settings],
+        **how: Unpack[settings.Settings],
     ) -> list[BinaryCode]:
         """`count` pictures of `size` (width, height), drawn from the prior; keywords as `drawing.Drawing`.
 
@@ -222,9 +226,9 @@ class Codec:
         Raises:
             InvalidSetting: for a number out of range, or a class that the model does not have.
         """
-        from bincodec import drawing, painting
+        from bincodec.generation import editing, settings
 
-        return painting.sample(self, count, size, quality, drawing.Drawing(**how), limits)
+        return editing.sample(self, count, size, quality, settings.Drawing(**how), limits)
 
     def inpaint(
         self,
@@ -234,8 +238,8 @@ class Codec:
         count: int = 1,
         *,
         limits: Limits = DEFAULT_LIMITS,
-        **how: Unpack[drawing.Settings],
-    ) -> list[painting.Painted]:
+        **how: Unpack[settings.Settings],
+    ) -> list[editing.Painted]:
         """`count` ways to paint what `mask` marks; keywords as `drawing.Drawing`.
 
         `mask` is bool (H, W), or an image in which white marks. Sites well outside keep their bits. Of an
@@ -246,9 +250,9 @@ class Codec:
             WrongModel: for another model's code.
             InvalidSetting: as `sample`; for a code that lacks layers.
         """
-        from bincodec import drawing, painting
+        from bincodec.generation import editing, settings
 
-        return painting.inpaint(self, source, mask, quality, count, drawing.Drawing(**how), limits)
+        return editing.inpaint(self, source, mask, quality, count, settings.Drawing(**how), limits)
 
     def vary(
         self,
@@ -258,7 +262,7 @@ class Codec:
         count: int = 1,
         *,
         limits: Limits = DEFAULT_LIMITS,
-        **how: Unpack[drawing.Settings],
+        **how: Unpack[settings.Settings],
     ) -> list[BinaryCode]:
         """`count` pictures like a given one: noise of time `strength` is added to its bits and taken away.
 
@@ -268,22 +272,22 @@ class Codec:
             InvalidSetting: as `sample`; for a strength outside 0..1, a code that lacks layers.
             WrongModel: for another model's code.
         """
-        from bincodec import drawing, painting
+        from bincodec.generation import editing, settings
 
-        return painting.vary(self, source, strength, quality, count, drawing.Drawing(**how), limits)
+        return editing.vary(self, source, strength, quality, count, settings.Drawing(**how), limits)
 
     def complete(
         self, code: BinaryCode, layers: int | None = None, *, seed: int = 0, temperature: float = 1.0
-    ) -> painting.Completed:
+    ) -> editing.Completed:
         """`code`, or its first `layers` layers, with all layers that are missing drawn from the prior.
 
         Raises:
             InvalidSetting: as `sample`; if `layers` is not between 1 and the code's.
             WrongModel: for another model's code.
         """
-        from bincodec import drawing, painting
+        from bincodec.generation import editing, settings
 
-        return painting.complete(self, code, layers, drawing.Drawing(seed=seed, temperature=temperature))
+        return editing.complete(self, code, layers, settings.Drawing(seed=seed, temperature=temperature))
 
     def check(self, code: BinaryCode) -> None:
         """Raise `WrongModel` unless the code is this model's."""

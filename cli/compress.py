@@ -56,7 +56,7 @@ def command(
     _check_extension(destination)
     ends = places.choose(source, destination, extension=EXTENSION, force=force, as_json=as_json)
 
-    from bincodec import images
+    from bincodec.io import images
 
     limits = places.limits(max_pixels)
     picture = images.load(places.read(source) if source == places.STANDARD else source, limits=limits)

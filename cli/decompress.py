@@ -58,7 +58,7 @@ def command(
     plain = not ends.to_standard_output and not places.is_device(ends.destination)
     extension = Path(ends.destination).suffix if plain else EXTENSION
 
-    from bincodec import files, images
+    from bincodec.io import files, images
 
     try:
         images.check_writable(extension)

@@ -12,14 +12,14 @@ import click
 
 from bincodec.cli import output, places
 from bincodec.cli.options import together
-from bincodec.schedule import SCHEDULES
+from bincodec.generation.schedule import SCHEDULES
 
 if TYPE_CHECKING:
     from bincodec import BinaryCode, Codec
     from bincodec.bitstream.limits import Limits
     from bincodec.cli.pictures import Pictures
-    from bincodec.drawing import Drawing
-    from bincodec.painting import PillowImage
+    from bincodec.generation.editing import PillowImage
+    from bincodec.generation.settings import Drawing
 
 NAMED_LEFT = 4
 """So many files of an earlier run are named; of more, their number is told."""
@@ -59,12 +59,12 @@ options = together(
     click.option("--schedule", type=click.Choice(list(SCHEDULES)), default="linear", show_default=True),
     click.option("--guidance", type=float, help="Draw the class more decidedly."),
 )
-"""With `sampler` and `label`, the fields of `bincodec.drawing.Drawing`."""
+"""With `sampler` and `label`, the fields of `bincodec.generation.settings.Drawing`."""
 
 
 def as_drawing(chosen: dict[str, Any]) -> Drawing:
     """How to draw, from the options' values by name: what was not given has the default."""
-    from bincodec.drawing import Drawing
+    from bincodec.generation.settings import Drawing
 
     return Drawing(**{name: value for name, value in chosen.items() if value is not None})
 
@@ -73,14 +73,16 @@ def read(
     source: str, model: str | None, device: str, limits: Limits, *, quiet: bool
 ) -> tuple[Codec, BinaryCode | PillowImage]:
     """What a picture is made from, a .bld or an image, and the codec for it."""
-    from bincodec import Codec, files, images, models
+    from bincodec import Codec
     from bincodec.bitstream.header import MAGIC
+    from bincodec.io import files, images
+    from bincodec.model import store
 
     data = places.read(source)
     if data.startswith(MAGIC):
         with places.named(source):
             header = files.read_header(data, limits)
-            card = models.find_fingerprint(header.fingerprint) if model is None else models.find(model)
+            card = store.find_fingerprint(header.fingerprint) if model is None else store.find(model)
             codec = Codec.load(str(card.path), device)
             return codec, codec.unpack(data, limits=limits)
     # By its path, so that errors can name it.

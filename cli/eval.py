@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bincodec import files
+from bincodec.io import files
 
 # Subcommand -> module `eval_NAME` of this package, which calls its command `command`.
 COMMANDS = ("rd", "prior", "speed", "generation")

@@ -40,12 +40,13 @@ def command(
     revealed); and in the file. With --float-weights the float prior is asked too. With -o, prior.json in
     that folder holds all values.
     """
-    from bincodec import Codec, files
+    from bincodec import Codec
     from bincodec.eval import prior as pricing
     from bincodec.eval.float_prior import FloatPrior
     from bincodec.eval.plain import to_json
     from bincodec.eval.report import failure_line
     from bincodec.eval.sweep import read
+    from bincodec.io import files
 
     codec = Codec.load(model, device)
     float_prior = None

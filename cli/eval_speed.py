@@ -65,12 +65,12 @@ def command(
     networks of the package CompressAI with random weights: right for speed, and for nothing else. Run this
     with nothing else on the machine. speed.json in the output folder holds all values.
     """
-    from bincodec import files
     from bincodec.eval import speed, speed_report
     from bincodec.eval.plain import to_json
     from bincodec.eval.process import usable_cores
     from bincodec.eval.report import failure_line
     from bincodec.eval.sweep import look
+    from bincodec.io import files
 
     subjects, skipped = _subjects(codecs, model, device)
     pictures, unreadable = look(images)

@@ -58,9 +58,10 @@ def command(source: str, max_pixels: int | None, as_json: bool) -> None:
 
 
 def _model_name(fingerprint: bytes) -> str | None:
-    from bincodec import WrongModel, models
+    from bincodec import WrongModel
+    from bincodec.model import store
 
     try:
-        return models.find_fingerprint(fingerprint).name
+        return store.find_fingerprint(fingerprint).name
     except WrongModel:
         return None

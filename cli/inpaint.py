@@ -51,7 +51,7 @@ def command(
     inputs = [source, mask]
     files = pictures.choose(inputs, destination, count, force=force, as_json=as_json, endings=endings)
 
-    from bincodec import painting
+    from bincodec.generation import editing
 
     drawing, limits = shared.as_drawing(chosen), places.limits(max_pixels)
     start = time.perf_counter()
@@ -59,9 +59,9 @@ def command(
     loaded = time.perf_counter()
     files.check_size(shared.size_of(given), limits)
     marked = places.read(mask) if mask == places.STANDARD else mask
-    steps = painting.steps_of(codec, drawing)
+    steps = editing.steps_of(codec, drawing)
     with shared.progress(count * steps, hidden=quiet or as_json) as advance:
-        painted = painting.inpaint(codec, given, marked, quality, count, drawing, limits, advance)
+        painted = editing.inpaint(codec, given, marked, quality, count, drawing, limits, advance)
     first, codes = painted[0], [one.code for one in painted]
     shown = (one.image for one in painted)
     texts = shared.texts(files, codec, codes, [drawing])

@@ -81,9 +81,10 @@ class Commands(click.Group):
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
-    from bincodec import FORMAT_VERSION, models
+    from bincodec import FORMAT_VERSION
+    from bincodec.model import store
 
-    names = ", ".join(f"{card.name} ({card.fingerprint.hex()})" for card in models.available()) or "none"
+    names = ", ".join(f"{card.name} ({card.fingerprint.hex()})" for card in store.available()) or "none"
     click.echo(f"bincodec {__version__}, format {'.'.join(map(str, FORMAT_VERSION))}, models: {names}")
     context.exit()
 

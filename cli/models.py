@@ -12,9 +12,9 @@ def command(as_json: bool) -> None:
 
     They are those of the package and those in the folder that the environment variable BINCODEC_MODELS names.
     """
-    from bincodec import models
+    from bincodec.model import store
 
-    cards = models.available()
+    cards = store.available()
     facts = {
         "command": "models",
         "models": [

@@ -19,7 +19,7 @@ from bincodec.cli import places
 if TYPE_CHECKING:
     from bincodec import BinaryCode, Codec
     from bincodec.bitstream.limits import Limits
-    from bincodec.painting import PillowImage
+    from bincodec.generation.editing import PillowImage
 
 CODE = ".bld"
 PICTURE = ".png"
@@ -73,9 +73,10 @@ class Pictures:
             click.UsageError: for more pixels a side than the format holds.
             InvalidSetting: for more pixels than the limit.
         """
-        from bincodec import images, painting
+        from bincodec.generation import editing
+        from bincodec.io import images
 
-        shown = painting.tiled_size(size, self.count, self.columns) if self.together else size
+        shown = editing.tiled_size(size, self.count, self.columns) if self.together else size
         if self.extension != CODE:
             try:
                 images.check_size(self.extension, *shown)
@@ -84,7 +85,7 @@ class Pictures:
             _check_pixels("the grid" if self.together else "size", shown, limits)
         if states:
             every = states * (self.count if self.together else 1)
-            _check_pixels("the trace", painting.tiled_size(size, every, states), limits)
+            _check_pixels("the trace", editing.tiled_size(size, every, states), limits)
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Write finished files by path, all or none. A new folder appears with all of them in it.
@@ -108,7 +109,7 @@ class Pictures:
         )
 
     def _write_folder(self, contents: Mapping[str, bytes]) -> None:
-        from bincodec import files
+        from bincodec.io import files
 
         _refuse_folder(self.destination, self.force)
         temporary = Path(self.destination).parent / f".bincodec-{secrets.token_hex(8)}.tmp"
@@ -171,13 +172,14 @@ def contents(
     save_codes: bool,
 ) -> dict[str, bytes]:
     """The pictures `shown`, or their codes, or both, by path; each image file gets one of `texts`."""
-    from bincodec import images, painting
+    from bincodec.generation import editing
+    from bincodec.io import images
 
     if pictures.extension == CODE:
         return {pictures.picture(): codec.pack(codes[0], verify=True)}
     shown = list(shown)
     if pictures.together:
-        shown = [painting.tiled(shown, pictures.columns)]
+        shown = [editing.tiled(shown, pictures.columns)]
     result = {
         pictures.picture(index): images.encode(image, pictures.extension, about)
         for index, (image, about) in enumerate(zip(shown, texts, strict=True))
@@ -188,7 +190,7 @@ def contents(
 
 
 def _check_folder(pictures: Pictures, endings: Sequence[str]) -> None:
-    from bincodec import files, images
+    from bincodec.io import files, images
 
     destination = pictures.destination
     places.require_name(destination)
@@ -219,7 +221,7 @@ def _refuse_folder(destination: str, force: bool) -> None:
 
 
 def _check_pixels(what: str, size: tuple[int, int], limits: Limits) -> None:
-    from bincodec.settings import InvalidSetting
+    from bincodec.arguments import InvalidSetting
 
     width, height = size
     if width * height > limits.pixels:
@@ -228,7 +230,7 @@ def _check_pixels(what: str, size: tuple[int, int], limits: Limits) -> None:
 
 
 def _check_extension(pictures: Pictures) -> None:
-    from bincodec import images
+    from bincodec.io import images
 
     if pictures.extension == CODE and not pictures.together:
         return

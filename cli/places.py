@@ -50,7 +50,7 @@ def write(contents: Mapping[str, bytes], *, force: bool) -> None:
         Occupied: if a file of one of the names has appeared since `check` looked.
         OSError: as the system reports it.
     """
-    from bincodec import files
+    from bincodec.io import files
 
     named = {path: data for path, data in contents.items() if path != STANDARD}
     for path in named:
@@ -94,7 +94,7 @@ def check(inputs: Sequence[str], destination: str, *, force: bool, as_json: bool
             raise click.UsageError(msg)
     _refuse_occupied(destination, force)
     if not is_device(destination):
-        from bincodec import files
+        from bincodec.io import files
 
         files.check_folder(os.path.dirname(os.path.realpath(destination)), blamed=destination)
 
@@ -128,7 +128,7 @@ def read(source: str) -> bytes:
     Raises:
         bincodec.Unreadable: for a path that cannot be read.
     """
-    from bincodec import files
+    from bincodec.io import files
 
     return files.read(sys.stdin.buffer if source == STANDARD else source)
 

@@ -12,8 +12,8 @@ from bincodec.cli import options, pictures, places
 
 if TYPE_CHECKING:
     from bincodec import BinaryCode, Codec
-    from bincodec.drawing import Drawing
-    from bincodec.models import ModelCard
+    from bincodec.generation.settings import Drawing
+    from bincodec.model.store import ModelCard
 
 MOST_TRACED = 8
 """States in a trace: more would be too small to look at."""
@@ -67,9 +67,9 @@ def command(
     of `bincodec models`; the pictures of a class are those that it would have by itself, so each column of a
     grid begins with the same random words.
     """
-    from bincodec import models
+    from bincodec.model import store
 
-    card = models.find(model)
+    card = store.find(model)
     drawings = _drawings(card, labels, chosen, trace=trace)
     wanted = ((pictures.CODE, save_codes), (pictures.TRACE, trace))
     files = pictures.choose(
@@ -83,7 +83,8 @@ def command(
         endings=[ending for ending, asked in wanted if asked],
     )
 
-    from bincodec import Codec, painting
+    from bincodec import Codec
+    from bincodec.generation import editing
 
     limits = places.limits(max_pixels)
     states = min(drawings[0].settled(card).steps, MOST_TRACED) if trace else 0
@@ -91,7 +92,7 @@ def command(
     start = time.perf_counter()
     codec = Codec.load(str(card.path), device)
     loaded = time.perf_counter()
-    steps = painting.steps_of(codec, drawings[0])
+    steps = editing.steps_of(codec, drawings[0])
     traces = _Traces(steps)
     with shared.progress(files.count * steps, hidden=quiet or as_json) as advance:
 
@@ -103,7 +104,7 @@ def command(
         codes = [
             code
             for drawing in drawings
-            for code in painting.sample(codec, count, size, quality, drawing, limits, watch)
+            for code in editing.sample(codec, count, size, quality, drawing, limits, watch)
         ]
     shown = (codec.decode(code) for code in codes)
     texts = shared.texts(files, codec, codes, drawings)
@@ -157,14 +158,15 @@ class _Traces:
 
 def _strips(codec: Codec, files: pictures.Pictures, rows: list[list[BinaryCode]]) -> dict[str, bytes]:
     """A strip for each picture, or all of them below each other."""
-    from bincodec import images, painting
+    from bincodec.generation import editing
+    from bincodec.io import images
 
     decoded = [[codec.decode(state) for state in row] for row in rows]
     if files.together:
         decoded = [[image for row in decoded for image in row]]
     return {
         files.beside(index, pictures.TRACE): images.encode(
-            painting.tiled(strip, len(rows[0])), pictures.PICTURE
+            editing.tiled(strip, len(rows[0])), pictures.PICTURE
         )
         for index, strip in enumerate(decoded)
     }

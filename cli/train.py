@@ -82,7 +82,7 @@ def command(
 
     import torch
 
-    from bincodec.settings import checked_device
+    from bincodec.arguments import checked_device
     from bincodec.train import loop
     from bincodec.train.finish import finish as finish_model
     from bincodec.train.settings import read_settings, with_data, with_rates

@@ -50,16 +50,16 @@ def command(
     endings = [pictures.CODE] if save_codes else []
     files = pictures.choose([source], destination, count, force=force, as_json=as_json, endings=endings)
 
-    from bincodec import painting
+    from bincodec.generation import editing
 
     drawing, limits = shared.as_drawing({"sampler": "noise", **chosen}), places.limits(max_pixels)
     start = time.perf_counter()
     codec, given = shared.read(source, model, device, limits, quiet=quiet)
     loaded = time.perf_counter()
     files.check_size(shared.size_of(given), limits)
-    steps = painting.steps_of(codec, drawing)
+    steps = editing.steps_of(codec, drawing)
     with shared.progress(count * steps, hidden=quiet or as_json) as advance:
-        codes = painting.vary(codec, given, strength, quality, count, drawing, limits, advance)
+        codes = editing.vary(codec, given, strength, quality, count, drawing, limits, advance)
     shown = (codec.decode(code) for code in codes)
     texts = shared.texts(files, codec, codes, [drawing], strength=strength)
     contents = pictures.contents(files, codec, codes, shown, texts, save_codes=save_codes)

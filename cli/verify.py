@@ -23,13 +23,15 @@ def command(
     """
     data = places.read(source)
 
-    from bincodec import Codec, files, models
+    from bincodec import Codec
+    from bincodec.io import files
+    from bincodec.model import store
 
     start = time.perf_counter()
     with places.named(source):
         limits = places.limits(max_pixels)
         header = files.read_header(data, limits)
-        card = models.find_fingerprint(header.fingerprint) if model is None else models.find(model)
+        card = store.find_fingerprint(header.fingerprint) if model is None else store.find(model)
         code = Codec.load(str(card.path), device).unpack(data, limits=limits)
     seconds = time.perf_counter() - start
     facts = {

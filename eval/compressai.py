@@ -53,7 +53,7 @@ def find(text: str, *, device: str = "cpu") -> Peer:
         raise UnknownCodec(msg)
     load = functools.cache(functools.partial(_load, _zoo(), spec))
     if spec.values["device"] != "cpu":
-        from bincodec.settings import checked_device
+        from bincodec.arguments import checked_device
 
         checked_device(spec.values["device"])
 

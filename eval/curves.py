@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from bincodec import files
 from bincodec.bitstream.errors import BincodecError
 from bincodec.eval import metrics
+from bincodec.io import files
 
 Curve = Sequence[tuple[float, float]]
 """Points of (bits per pixel, value of a metric), in any order."""

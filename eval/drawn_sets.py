@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bincodec.drawing import Drawing
 from bincodec.eval.generation_spec import REAL, Setting, apportion
 from bincodec.eval.metrics import psnr
+from bincodec.generation.settings import Drawing
 
 if TYPE_CHECKING:
     from bincodec.code import BinaryCode

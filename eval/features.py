@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from bincodec import files
 from bincodec.eval import lpips
 from bincodec.eval.errors import NotInstalled
+from bincodec.io import files
 
 if TYPE_CHECKING:
     from bincodec.eval.set_distances import Features

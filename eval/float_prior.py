@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bincodec import bernoulli, coding
-from bincodec.architecture import QUALITIES, Architecture
 from bincodec.bitstream.errors import Unsupported, WrongModel
 from bincodec.code import BinaryCode, Levels
-from bincodec.integer import evidence_bits
-from bincodec.order import Pass
-from bincodec.prior import KEEP_INPUT
+from bincodec.coding import bernoulli, passes
+from bincodec.coding.order import Pass
+from bincodec.model.architecture import QUALITIES, Architecture
+from bincodec.model.integer import evidence_bits
+from bincodec.model.prior import KEEP_INPUT
 from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.weights import read_weights
 
@@ -74,7 +74,7 @@ class FloatPrior:
         None is the coding order itself.
         """
         priced = _FloatPriced(code.levels)
-        coding.run(self, code.quality, code.grid, code.layers, priced, groups=passes)
+        passes.run(self, code.quality, code.grid, code.layers, priced, groups=passes)
         return priced.bits
 
 
@@ -86,9 +86,9 @@ class _FloatPriced:
         self.bits = 0.0
 
     def take(
-        self, step: Pass, sites: coding.Sites, mu: NDArray[Any], scale: NDArray[Any], maximum: int
+        self, step: Pass, sites: passes.Sites, mu: NDArray[Any], scale: NDArray[Any], maximum: int
     ) -> Levels:
-        levels = coding.at_sites(self._levels[step.layer], sites)
+        levels = passes.at_sites(self._levels[step.layer], sites)
         centred = torch.from_numpy(levels.astype(np.float32)) - maximum / 2
         top = torch.tensor(float(maximum))
         cost = bernoulli.level_cost(centred, torch.from_numpy(mu), torch.from_numpy(scale), top)

@@ -16,8 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bincodec import files
-from bincodec.drawing import Drawing
 from bincodec.eval import drawn_sets, memorisation, set_distances
 from bincodec.eval.drawn_sets import Drawn
 from bincodec.eval.errors import NameTaken
@@ -26,6 +24,8 @@ from bincodec.eval.generation_spec import Setting
 from bincodec.eval.memorisation import Known, Memory, Nearest
 from bincodec.eval.picture_sets import PictureSet
 from bincodec.eval.set_distances import Estimate, Features
+from bincodec.generation.settings import Drawing
+from bincodec.io import files
 
 if TYPE_CHECKING:
     from bincodec.codec import Codec

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bincodec.drawing import MOST_SEED, Drawing, Settings
-from bincodec.settings import InvalidSetting, checked_integer, checked_quality
+from bincodec.arguments import InvalidSetting, checked_integer, checked_quality
+from bincodec.generation.settings import MOST_SEED, Drawing, Settings
 
 REAL = "real"
 NONE = "none"

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bincodec import images
 from bincodec.bitstream.errors import BincodecError
 from bincodec.eval import cache, metrics
 from bincodec.eval.metrics import Metric
 from bincodec.eval.peers import Peer, Pixels
 from bincodec.eval.spec import Spec
+from bincodec.io import images
 
 Build = Callable[[Spec], Peer]
 

@@ -16,14 +16,14 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bincodec.architecture import QUALITIES, STRIDE, Architecture, grid_of
-from bincodec.coding import Evidence, phase_sites
-from bincodec.order import passes
-from bincodec.prior import Prior
+from bincodec.coding.order import passes
+from bincodec.coding.passes import Evidence, phase_sites
+from bincodec.model.architecture import QUALITIES, STRIDE, Architecture, grid_of
+from bincodec.model.prior import Prior
 
 if TYPE_CHECKING:
     from bincodec.codec import Codec
-    from bincodec.exact import IntegerPrior
+    from bincodec.model.kernels import IntegerPrior
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from bincodec.eval.spec import Option, Spec, numbers, parse
 
 if TYPE_CHECKING:
     from bincodec.codec import Codec
-    from bincodec.models import ModelCard
+    from bincodec.model.store import ModelCard
 
 QUALITIES = (0, 17, 33, 50, 67, 83, 100)
 """The seven steps in which bincodec's range of qualities is reported."""
@@ -86,7 +86,7 @@ def find(text: str, *, model: str = "photo", device: str = "cpu") -> Peer:
     Raises:
         UnknownCodec: if there is no such codec, option or setting.
         NotInstalled: if its package is missing, or this Pillow cannot write the format.
-        WrongModel, Unsupported: as `bincodec.models.find`.
+        WrongModel, Unsupported: as `bincodec.model.store.find`.
     """
     return build(read_spec(text, model=model, device=device))
 
@@ -130,10 +130,10 @@ def bincodec(codec: Codec) -> Peer:
 
 
 def _build_bincodec(spec: Spec) -> Peer:
-    from bincodec import models
+    from bincodec.model import store
 
     values = spec.values
-    card = models.find(values["model"])
+    card = store.find(values["model"])
     layers = None if values["layers"] == "all" else int(values["layers"])
     if layers is not None and layers > card.architecture.layers:
         msg = f"{spec.label}: {card.name} has {card.architecture.layers} layers"
@@ -142,7 +142,7 @@ def _build_bincodec(spec: Spec) -> Peer:
         msg = f"{spec.label}: {card.name} does not say its Lagrange multipliers: only effort=0"
         raise UnknownCodec(msg)
     if values["device"] != "cpu":
-        from bincodec.settings import checked_device
+        from bincodec.arguments import checked_device
 
         checked_device(values["device"])
 

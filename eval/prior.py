@@ -1,7 +1,7 @@
 """What the prior's bits cost: raw, under frequencies, in fewer passes, as integers, in float, and in a file.
 
 The same levels are priced each time. An order of n passes is the model's own with consecutive passes merged
-into n groups of as equal numbers as can be (`bincodec.order.merged`): every level of a group is priced from
+into n groups of as equal numbers as can be (`bincodec.coding.order.merged`): every level of a group is priced from
 what the groups before it revealed, those of the first from nothing but the quality. The network is the same
 throughout, and it was trained for the whole order: one that was trained for few passes might need fewer bits
 in them.
@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bincodec import coding
-from bincodec.architecture import Architecture
 from bincodec.code import BinaryCode, Levels
+from bincodec.model.architecture import Architecture
 
 if TYPE_CHECKING:
     from bincodec.codec import Codec
@@ -127,8 +126,8 @@ def _count(levels: Levels, maximum: int) -> NDArray[np.int64]:
 
 def integer_bits(codec: Codec, code: BinaryCode, passes: int) -> float:
     """The sum of -log2 of the integer prior's probabilities in an order of `passes` passes."""
-    priced = coding.Priced(code.levels)
-    coding.run(codec.model.prior, code.quality, code.grid, code.layers, priced, groups=passes)
+    priced = passes.Priced(code.levels)
+    passes.run(codec.model.prior, code.quality, code.grid, code.layers, priced, groups=passes)
     return float(priced.bits.sum())
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bincodec import files
 from bincodec.eval import comparison, metrics, peers
 from bincodec.eval import report as reports
 from bincodec.eval.cache import Cache
@@ -17,6 +16,7 @@ from bincodec.eval.plain import printable, to_json
 from bincodec.eval.report import Report
 from bincodec.eval.spec import Spec
 from bincodec.eval.sweep import Failure, look, sweep
+from bincodec.io import files
 
 USUAL_TARGETS = (0.2, 0.5)
 COMPARED_IMAGES = 3

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from bincodec import images
 from bincodec.bitstream.errors import BincodecError
 from bincodec.eval import cache as caching
 from bincodec.eval import metrics, peers
@@ -20,6 +19,7 @@ from bincodec.eval.peers import Peer, Pixels
 from bincodec.eval.resume import Piece, work
 from bincodec.eval.spec import Spec
 from bincodec.eval.workers import Broken
+from bincodec.io import images
 
 
 @dataclass(frozen=True)

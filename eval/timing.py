@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from bincodec import images
 from bincodec.bitstream.errors import BincodecError
 from bincodec.eval import compressai, peers
 from bincodec.eval.formats import Pixels
 from bincodec.eval.peers import Peer
+from bincodec.io import images
 
 if TYPE_CHECKING:
     from bincodec.codec import Codec

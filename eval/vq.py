@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bincodec import bernoulli
-from bincodec.architecture import STRIDE, Architecture
-from bincodec.autoencoder import Pointwise, quality_features
-from bincodec.prior import KEEP_INPUT, PriorBlock, with_nothing
+from bincodec.coding import bernoulli
+from bincodec.model.architecture import STRIDE, Architecture
+from bincodec.model.autoencoder import Pointwise, quality_features
+from bincodec.model.prior import KEEP_INPUT, PriorBlock, with_nothing
+from bincodec.model.quantiser import straight_through
 from bincodec.train import states
 from bincodec.train.objective import Objective, ObjectiveSettings, Terms
-from bincodec.units import straight_through
 
 COMMITMENT = 0.25
 EMA_DECAY = 0.99
@@ -125,7 +125,7 @@ class VectorQuantiser(nn.Module):
 class VqPrior(nn.Module):
     """Noisy indices with their keep, to each index's distribution from all other evidence.
 
-    The trunk is that of `bincodec.prior.Prior`; an index is shown as a learned vector.
+    The trunk is that of `bincodec.model.prior.Prior`; an index is shown as a learned vector.
     """
 
     def __init__(self, architecture: Architecture, codebooks: Codebooks) -> None:

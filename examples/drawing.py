@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from bincodec import Codec
-from bincodec.painting import tiled
+from bincodec.generation.editing import tiled
 
 CLASSES = ("pants", "tshirt", "dress", "shorts", "longsleeve", "skirt", "shoes", "hat")
 SEED = 3

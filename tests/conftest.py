@@ -33,10 +33,10 @@ def bits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file of single bits with three classes and a size of its own, as random as `tiny-1`."""
     import torch
 
-    from bincodec import models
-    from bincodec.architecture import Architecture
-    from bincodec.autoencoder import Autoencoder
-    from bincodec.prior import Prior
+    from bincodec.model import store
+    from bincodec.model.architecture import Architecture
+    from bincodec.model.autoencoder import Autoencoder
+    from bincodec.model.prior import Prior
     from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 
     architecture = Architecture((2, 3), (1, 1), (2, 1), "logistic", "value", 8, 12, 1, 1, 16, 2, classes=3)
@@ -54,5 +54,5 @@ def bits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = QuantisedPrior(prior, architecture, recorder.ranges).export()
     path = tmp_path_factory.mktemp("bits") / "bits-1.safetensors"
     card = {"classes": ["cat", "dog", "not sure"], "size": [48, 32]}
-    models.save(path, "bits-1", architecture, autoencoder.state_dict(), network, card)
+    store.save(path, "bits-1", architecture, autoencoder.state_dict(), network, card)
     return path

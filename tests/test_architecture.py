@@ -135,7 +135,7 @@ for data in (b"", b"not a bld file" * 20, open(FILE, "rb").read()):
         assert not data
 """,
     "bitstream": "import bincodec.bitstream.container",
-    "models": "import bincodec.models; bincodec.models.available()",
+    "models": "import bincodec.model.store; bincodec.model.store.available()",
 }
 TORCHLESS = "assert 'torch' not in sys.modules"
 
@@ -164,7 +164,7 @@ def test_light_calls_load_no_torch(what: str, tmp_path: Path) -> None:
 
 
 def test_images_need_no_torch(tmp_path: Path) -> None:
-    done = run_python(f"import sys\nimport bincodec.images\n{TORCHLESS}", tmp_path)
+    done = run_python(f"import sys\nimport bincodec.io.images\n{TORCHLESS}", tmp_path)
     assert done.returncode == 0, done.stderr
 
 

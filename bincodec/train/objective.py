@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bincodec import bernoulli
-from bincodec.architecture import STRIDE, Architecture
-from bincodec.autoencoder import Autoencoder
-from bincodec.prior import Prior
+from bincodec.coding import bernoulli
+from bincodec.model.architecture import STRIDE, Architecture
+from bincodec.model.autoencoder import Autoencoder
+from bincodec.model.prior import Prior
+from bincodec.model.quantiser import centred_levels, leaky_clamp, logistic_noise, straight_through
 from bincodec.train import states
-from bincodec.units import centred_levels, leaky_clamp, logistic_noise, straight_through
 
 _LOSS_SCALE = 0.05
 """Brings the loss near 1, where the gradient clip of 1.0 is meant to act only on outliers."""

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bincodec.architecture import QUALITIES, STRIDE
-from bincodec.autoencoder import PATCH, Block, quality_features
+from bincodec.model.architecture import QUALITIES, STRIDE
+from bincodec.model.autoencoder import PATCH, Block, quality_features
+from bincodec.model.quantiser import GAIN_KNOTS
 from bincodec.train.data import CropSampler
 from bincodec.train.objective import Objective
-from bincodec.units import GAIN_KNOTS
 
 BLOCK_SCALE = 0.3
 """What is left of the blocks' random outputs: enough for gradients, too little to spoil the transform."""

@@ -1,6 +1,6 @@
 """From the float prior to integers: choosing exponents, training through the rounding, exporting (DESIGN §5).
 
-Every scale is a power of two. `QuantisedPrior` runs the very functions of `bincodec.integer` on rounded
+Every scale is a power of two. `QuantisedPrior` runs the very functions of `bincodec.model.integer` on rounded
 weights, with gradients passed straight through the rounding, so the network that is trained here is the
 network that codes.
 """
@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from bincodec import integer
-from bincodec.architecture import QUALITIES, Architecture
-from bincodec.autoencoder import Pointwise, quality_features
-from bincodec.integer import (
+from bincodec.model import integer
+from bincodec.model.architecture import QUALITIES, Architecture
+from bincodec.model.autoencoder import Pointwise, quality_features
+from bincodec.model.integer import (
     ACTIVATION_LIMIT,
     EXACT_LIMIT,
     MU_BITS,
@@ -28,8 +28,8 @@ from bincodec.integer import (
     IntegerNetwork,
     Layer,
 )
-from bincodec.prior import KEEP_INPUT, Prior, PriorBlock, with_nothing
-from bincodec.units import straight_through
+from bincodec.model.prior import KEEP_INPUT, Prior, PriorBlock, with_nothing
+from bincodec.model.quantiser import straight_through
 
 _HIGHEST_EXPONENT = 14
 _STREAM_HEADROOM = 4

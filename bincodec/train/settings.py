@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from bincodec.architecture import STRIDE, Architecture
+from bincodec.model.architecture import STRIDE, Architecture
 from bincodec.train.data import CropSettings
 from bincodec.train.objective import ObjectiveSettings
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bincodec.architecture import Architecture
-from bincodec.order import Pass, known_map, passes, phase_map
+from bincodec.coding.order import Pass, known_map, passes, phase_map
+from bincodec.model.architecture import Architecture
 
 KINDS = ("reveal", "noise", "inpaint")
 OTHER_STATES = (3, 3, 2)

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bincodec.architecture import Architecture
+from bincodec.model.architecture import Architecture
 from bincodec.train.data import CropSampler
 from bincodec.train.objective import Objective, Terms
 from bincodec.train.principal import start_beyond, start_from_components

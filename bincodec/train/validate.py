@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bincodec import bernoulli
-from bincodec.architecture import STRIDE
-from bincodec.order import known_map, passes, phase_map
+from bincodec.coding import bernoulli
+from bincodec.coding.order import known_map, passes, phase_map
+from bincodec.model.architecture import STRIDE
 from bincodec.train.data import Photo
 from bincodec.train.objective import Objective, psnr
 

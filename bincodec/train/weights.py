@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bincodec import models
 from bincodec.bitstream.errors import Unsupported
+from bincodec.model import store
 
 _AUTOENCODER = "autoencoder."
 
@@ -35,8 +35,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise Unsupported(msg) from error
     if "model" in metadata:
         beside = path.with_name(f"{metadata['model']}.safetensors")
-        model = beside if beside.exists() else models.find(metadata["model"]).path
-        pixels = models.pixel_state(load_file(model))
+        model = beside if beside.exists() else store.find(metadata["model"]).path
+        pixels = store.pixel_state(load_file(model))
         tensors |= {f"{_AUTOENCODER}{key}": value for key, value in pixels.items()}
     history = json.loads(metadata.get("history", "[]"))
     return {key: value.float() for key, value in tensors.items()}, {**metadata, "history": history}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bincodec.architecture import Architecture
+from bincodec.model.architecture import Architecture
 
 
 def widen(trained: dict[str, Tensor], fresh: dict[str, Tensor], old: Architecture, new: Architecture) -> None:

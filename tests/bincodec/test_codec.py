@@ -17,21 +17,14 @@ from PIL import Image
 from skimage import data as photos
 
 import bincodec
-from bincodec import (
-    BinaryCode,
-    BincodecError,
-    Codec,
-    InvalidSetting,
-    VerificationFailed,
-    WrongModel,
-    exact,
-    pixels,
-)
+from bincodec import BinaryCode, BincodecError, Codec, InvalidSetting, VerificationFailed, WrongModel
 from bincodec.bitstream import container, stream
 from bincodec.bitstream.container import Ancillary
 from bincodec.bitstream.errors import BitsMismatch, TooLarge, Truncated
 from bincodec.bitstream.limits import Limits
-from bincodec.exact import IntegerPrior
+from bincodec.encoder import analysis
+from bincodec.model import kernels
+from bincodec.model.kernels import IntegerPrior
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 PHOTOS = ("astronaut", "coffee", "chelsea", "rocket")
@@ -44,7 +37,7 @@ OVERHEAD = 96
 def photo(name: str, width: int, height: int) -> np.ndarray:
     """The middle of a photo, (height, width, 3) or, for `camera`, (height, width)."""
     pixels = getattr(photos, name)()
-    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    top, left = (analysis.shape[0] - height) // 2, (analysis.shape[1] - width) // 2
     return np.ascontiguousarray(pixels[top : top + height, left : left + width])
 
 
@@ -201,7 +194,7 @@ def test_a_code_of_fewer_layers_is_a_file_of_its_own(codec: Codec, code: BinaryC
 
 
 def test_missing_layers_enter_as_their_expectation_not_as_zero(codec: Codec, code: BinaryCode) -> None:
-    one = pixels.centred(codec.model, code, 1)
+    one = analysis.centred(codec.model, code, 1)
     architecture = codec.model.card.architecture
     assert one.shape == (architecture.units, 3, 4)
     part = architecture.layer_slice(2)
@@ -436,7 +429,7 @@ def test_without_verification_nothing_is_unpacked(
 
 def broken_stream(*kinds: torch.dtype) -> Callable[..., torch.Tensor]:
     """The prior's layers, with channels in the wrong place for some kinds of numbers."""
-    honest = exact.stream
+    honest = kernels.stream
 
     def wrong(*arguments: Any, **options: Any) -> torch.Tensor:
         result = honest(*arguments, **options)
@@ -450,12 +443,12 @@ def test_a_kernel_that_is_wrong_at_this_size_is_replaced(
 ) -> None:
     """The self-test saw nothing; the checksum of the levels does, and the safest kernel reads the file."""
     data = codec.pack(code)
-    monkeypatch.setattr(exact, "stream", broken_stream(torch.float32))
+    monkeypatch.setattr(kernels, "stream", broken_stream(torch.float32))
     with pytest.raises(BitsMismatch):
         codec._unpack(codec.model.prior, container.read(data))
     assert codec.model.prior.kernel in ("conv", "matmul")
     assert same_levels(codec.unpack(data), code)
-    monkeypatch.setattr(exact, "stream", broken_stream(torch.float32, torch.float64))
+    monkeypatch.setattr(kernels, "stream", broken_stream(torch.float32, torch.float64))
     with pytest.raises(BitsMismatch):
         codec.unpack(data)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bincodec import generate
-from bincodec.architecture import Architecture
-from bincodec.integer import KEEP_KNOWN, MU_BITS, SCALE_OFFSET, evidence_bits, keep_shown
+from bincodec.generation import samplers
+from bincodec.model.architecture import Architecture
+from bincodec.model.integer import KEEP_KNOWN, MU_BITS, SCALE_OFFSET, evidence_bits, keep_shown
 
 LAW = np.array([[0.42, 0.05], [0.18, 0.35]])
 """P(first bit, second bit) at every site, each site by itself."""
@@ -46,11 +46,11 @@ def cavity(law: np.ndarray, other: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return result
 
 
-def drawn(says: str, target: str, hole: generate.Hole | None = None, steps: int = 16) -> np.ndarray:
+def drawn(says: str, target: str, hole: samplers.Hole | None = None, steps: int = 16) -> np.ndarray:
     prior = Perfect(dataclasses.replace(BITS, target=target), says)
-    words = generate.Words(3)
-    start = generate.add_noise((np.zeros((2, *GRID), np.uint8),), (1,), 0, words)
-    return generate.denoise(prior, 50, start, generate.keeps("linear", steps), words, hole)[-1][0]
+    words = samplers.Words(3)
+    start = samplers.add_noise((np.zeros((2, *GRID), np.uint8),), (1,), 0, words)
+    return samplers.denoise(prior, 50, start, samplers.keeps("linear", steps), words, hole)[-1][0]
 
 
 def frequencies(levels: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ def test_known_bits_are_no_flips(says: str) -> None:
     rng = np.random.default_rng(0)
     own = rng.integers(0, 2, (2, *GRID)).astype(np.uint8)
     known = rng.random(GRID) < 0.5
-    found = drawn(says, says, generate.Hole((own,), known))
+    found = drawn(says, says, samplers.Hole((own,), known))
     assert np.array_equal(found[:, known], own[:, known])
     assert np.abs(frequencies(found[:, ~known]) - LAW).max() < 0.03
 
@@ -84,4 +84,4 @@ def test_locations_turn_only_where_a_bit_is_noisy_and_set() -> None:
     mu = np.array([[5, 5, 5, 5, 5, 5]], np.int32)
     levels = np.array([[1, 0, 1, 0, 1, 0]], np.uint8)
     keep = np.array([0, 0, 1, 63, 64, 64])
-    assert generate._of_values(mu, levels, keep).tolist() == [[5, 5, -5, 5, 5, 5]]
+    assert samplers._of_values(mu, levels, keep).tolist() == [[5, 5, -5, 5, 5, 5]]

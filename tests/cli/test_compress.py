@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 import bincodec
-from bincodec import images, models
+from bincodec.io import images
+from bincodec.model import store
 
 KEYS = {
     "schema": int,
@@ -72,7 +73,7 @@ def test_json_is_one_object_with_stable_keys(run, photo: Path) -> None:
     assert (facts["width"], facts["height"], facts["quality"], facts["grey"]) == (73, 50, 20, False)
     assert facts["bytes"] == path.stat().st_size
     assert facts["bits_per_pixel"] == pytest.approx(8 * facts["bytes"] / (73 * 50))
-    assert facts["model"] == models.find("photo").name
+    assert facts["model"] == store.find("photo").name
     assert facts["verified"]
     assert facts["notes"] == []
 

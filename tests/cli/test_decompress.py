@@ -10,8 +10,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 import bincodec
-from bincodec import images
 from bincodec.bitstream import container
+from bincodec.io import images
 
 PHOTO = Path(__file__).resolve().parents[2] / "examples" / "chelsea.png"
 KEYS = {

@@ -10,7 +10,7 @@ from click.testing import Result
 from safetensors.torch import save_file
 
 from bincodec import Codec
-from bincodec.architecture import Architecture
+from bincodec.model.architecture import Architecture
 from bincodec.train.objective import Objective, ObjectiveSettings
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"

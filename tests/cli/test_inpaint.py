@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from bincodec import Codec, images, masks
+from bincodec import Codec
+from bincodec.generation import masks
+from bincodec.io import images
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
 VARY = ("--model", TINY, "--steps", 3)
@@ -214,7 +216,7 @@ def test_what_the_format_cannot_hold_is_not_drawn(
         msg = "drawn"
         raise AssertionError(msg)
 
-    monkeypatch.setattr("bincodec.painting._draw", refuse)
+    monkeypatch.setattr("bincodec.generation.editing._draw", refuse)
     monkeypatch.setitem(images.MOST_SIDE, "WEBP", 72)
     name, *rest = command
     result = run(name, source, *rest, "-o", "out.webp", *VARY)

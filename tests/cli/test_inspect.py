@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 import bincodec
-from bincodec import models
+from bincodec.model import store
 
 
 def test_info_is_one_line(run, bld: Path, compressed: bytes) -> None:
     result = run("info", bld)
     assert (result.exit_code, result.stderr) == (0, "")
-    name = models.find("photo").name
+    name = store.find("photo").name
     assert result.stdout.startswith(f"{bld}: 73 x 50 pixels, colour, quality 30, model {name}, ")
     assert f", {len(compressed)} bytes, " in result.stdout
     assert result.stdout.count("\n") == 1
@@ -31,7 +31,7 @@ def test_info_as_json(run, bld: Path, compressed: bytes) -> None:
         assert facts["fingerprint"] == header.fingerprint.hex()
         assert (facts["schema"], facts["command"], facts["damage"]) == (1, "info", None)
         assert (facts["width"], facts["height"], facts["quality"], facts["grey"]) == (73, 50, 30, False)
-        assert (facts["model"], facts["format"]) == (models.find("photo").name, "0.1")
+        assert (facts["model"], facts["format"]) == (store.find("photo").name, "0.1")
 
 
 def test_info_on_a_damaged_file_shows_the_header(run, bld: Path, compressed: bytes) -> None:
@@ -91,7 +91,7 @@ def test_verify_finds_every_kind_of_damage(run, bld: Path, compressed: bytes) ->
 
 
 def test_models_are_listed(run) -> None:
-    cards = models.available()
+    cards = store.available()
     lines = [line for line in run("models").stdout.splitlines() if not line.startswith(" ")]
     assert [line.split()[:2] for line in lines] == [[card.name, card.fingerprint.hex()] for card in cards]
     facts = json.loads(run("models", "--json").stdout)
@@ -102,7 +102,7 @@ def test_models_are_listed(run) -> None:
 
 
 def test_models_name_their_classes(run, bits_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(models.FOLDER_VARIABLE, str(bits_model.parent))
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(bits_model.parent))
     lines = run("models").stdout.splitlines()
     (index,) = (i for i, line in enumerate(lines) if line.startswith("bits-1  "))
     assert lines[index + 1] == "    classes: cat, dog, not sure"
@@ -111,8 +111,8 @@ def test_models_name_their_classes(run, bits_model: Path, monkeypatch: pytest.Mo
 
 
 def test_no_models_at_all(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
-    monkeypatch.delenv(models.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setattr(store, "WEIGHTS", tmp_path)
+    monkeypatch.delenv(store.FOLDER_VARIABLE, raising=False)
     assert run("models").stdout == "no models\n"
     assert json.loads(run("models", "--json").stdout)["models"] == []
     assert "models: none" in run("--version").stdout

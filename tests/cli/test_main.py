@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 import bincodec
-from bincodec import models
 from bincodec.cli import main as main_module
 from bincodec.cli.main import COMMANDS, main
+from bincodec.model import store
 
 
 def failing(error: BaseException) -> click.Command:
@@ -60,7 +60,7 @@ def test_version_names_program_format_and_models(run) -> None:
     assert result.exit_code == 0
     start = f"bincodec {bincodec.__version__}, format {'.'.join(map(str, bincodec.FORMAT_VERSION))}, models: "
     assert result.stdout.startswith(start)
-    for card in models.available():
+    for card in store.available():
         assert f"{card.name} ({card.fingerprint.hex()})" in result.stdout
     assert result.stdout.count("\n") == 1
 

@@ -75,7 +75,7 @@ def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
         msg = "drawn"
         raise AssertionError(msg)
 
-    monkeypatch.setattr("bincodec.painting.sample", refuse)
+    monkeypatch.setattr("bincodec.generation.editing.sample", refuse)
 
 
 def test_a_new_folder_appears_whole_or_not_at_all(run, full_disk: list[int]) -> None:
@@ -128,7 +128,7 @@ def test_pictures_of_an_earlier_run_are_named(run) -> None:
 def test_a_folder_that_takes_no_file_is_found_before_drawing(
     run, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    from bincodec import files
+    from bincodec.io import files
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")

@@ -12,7 +12,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 import bincodec
-from bincodec import Codec, models
+from bincodec import Codec
+from bincodec.model import store
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
 KEYS = {
@@ -70,7 +71,7 @@ def test_one_picture_is_the_library_s(run, codec: Codec) -> None:
 def test_the_shipped_model_is_the_default(run) -> None:
     facts = json.loads(run("sample", "--size", "33x17", "-o", "a.png", "--json").stdout)
     assert {key: type(value) for key, value in facts.items()} == KEYS
-    passes = sum(models.find("photo").architecture.layer_phases)
+    passes = sum(store.find("photo").architecture.layer_phases)
     assert (facts["width"], facts["height"], facts["steps"], facts["seed"]) == (33, 17, passes, 0)
     assert facts["model"].startswith("photo-")
     assert facts["files"] == ["a.png"]
@@ -328,7 +329,7 @@ def test_bad_input_is_one_line_and_draws_nothing(
         msg = "drawn"
         raise AssertionError(msg)
 
-    monkeypatch.setattr("bincodec.painting._draw", refuse)
+    monkeypatch.setattr("bincodec.generation.editing._draw", refuse)
     result = run("sample", "--model", TINY, "-o", "a.png", *arguments)
     assert (result.exit_code, result.stdout) == (code, ""), result.stderr
     assert result.stderr.startswith("bincodec: error: ")

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from skimage import data
 
-from bincodec import Codec, bernoulli
-from bincodec.architecture import Architecture
-from bincodec.prior import Prior
+from bincodec import Codec
+from bincodec.coding import bernoulli
+from bincodec.model.architecture import Architecture
+from bincodec.model.prior import Prior
 from bincodec.train.data import read_photos
 from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.settings import read_settings

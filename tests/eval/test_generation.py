@@ -14,10 +14,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from bincodec import Codec, models
-from bincodec.architecture import Architecture
-from bincodec.autoencoder import Autoencoder
-from bincodec.drawing import Drawing
+from bincodec import Codec
+from bincodec.arguments import InvalidSetting
 from bincodec.eval import drawn_sets, generation_report
 from bincodec.eval.errors import NameTaken
 from bincodec.eval.features import FeatureNetwork
@@ -26,8 +24,11 @@ from bincodec.eval.generation_spec import Setting, parse
 from bincodec.eval.metrics import psnr
 from bincodec.eval.picture_sets import PictureSet
 from bincodec.eval.set_distances import TooFew, frechet_distance, kernel_distance
-from bincodec.prior import Prior
-from bincodec.settings import InvalidSetting
+from bincodec.generation.settings import Drawing
+from bincodec.model import store
+from bincodec.model.architecture import Architecture
+from bincodec.model.autoencoder import Autoencoder
+from bincodec.model.prior import Prior
 from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 
 NETWORK = FeatureNetwork(
@@ -61,7 +62,7 @@ def with_classes(tmp_path_factory: pytest.TempPathFactory) -> Codec:
     recorder.close()
     network = QuantisedPrior(prior, architecture, recorder.ranges).export()
     path = tmp_path_factory.mktemp("models") / "classes.safetensors"
-    models.save(path, "tiny-2", architecture, autoencoder.state_dict(), network, {"classes": ["hat", "shoe"]})
+    store.save(path, "tiny-2", architecture, autoencoder.state_dict(), network, {"classes": ["hat", "shoe"]})
     return Codec.load(str(path))
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bincodec.arguments import InvalidSetting
 from bincodec.eval.generation_spec import Setting, apportion, parse
-from bincodec.settings import InvalidSetting
 
 
 def settings_of(text: str) -> list[Setting]:

@@ -20,7 +20,7 @@ from bincodec.bitstream.errors import Unsupported
 from bincodec.eval import metrics
 from bincodec.eval.errors import NotInstalled
 from bincodec.eval.lpips import LAYERS, SHAPES, VARIABLE, Lpips, load
-from bincodec.files import Unreadable
+from bincodec.io.files import Unreadable
 
 Floats = NDArray[np.float64]
 Weights = dict[str, torch.Tensor]

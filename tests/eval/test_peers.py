@@ -115,7 +115,7 @@ def test_bincodec_says_which_networks_and_loads_them_late(
 
     monkeypatch.setattr(bincodec.Codec, "load", refuse)
     peer = peers.find("bincodec", model=str(tiny))
-    card = bincodec.models.find(str(tiny))
+    card = bincodec.model.store.find(str(tiny))
     assert card.fingerprint.hex() in peer.about
     assert card.pixel_digest[:8] in peer.about
     with pytest.raises(AssertionError, match="loaded"):
@@ -215,11 +215,11 @@ def test_effort_needs_the_multipliers_and_is_known_by_them(
 ) -> None:
     with pytest.raises(UnknownCodec, match=r"bincodec:effort=5: tiny-1 does not say .* only effort=0"):
         peers.find("bincodec:effort=5", model=str(tiny))
-    card = bincodec.models.find(str(tiny))
+    card = bincodec.model.store.find(str(tiny))
     abouts = {peers.find("bincodec", model=str(tiny)).about}
     for multipliers in ([1e-4, 0.1], [1e-4, 0.2]):
         told = replace(card, card={**card.card, "lagrangian": multipliers})
-        monkeypatch.setattr(bincodec.models, "find", lambda _, told=told: told)
+        monkeypatch.setattr(bincodec.model.store, "find", lambda _, told=told: told)
         abouts.add(peers.find("bincodec", model=str(tiny)).about)
         assert peers.find("bincodec:effort=5", model=str(tiny)).name == "bincodec:effort=5"
     assert len(abouts) == 3

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from bincodec.eval.picture_sets import read
-from bincodec.files import Unreadable
-from bincodec.images import ImageError
+from bincodec.io.files import Unreadable
+from bincodec.io.images import ImageError
 
 
 def picture(value: int, size: tuple[int, int] = (40, 30)) -> Image.Image:

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 import bincodec
-from bincodec import coding
-from bincodec.architecture import Architecture
 from bincodec.bitstream.levels import cost_levels
 from bincodec.code import BinaryCode
+from bincodec.coding.order import merged, phase_map
 from bincodec.eval import prior
 from bincodec.eval.float_prior import FloatPrior
-from bincodec.order import merged, phase_map
+from bincodec.model.architecture import Architecture
 from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.validate import layer_bits
 
@@ -84,7 +83,7 @@ def test_a_group_is_priced_from_the_groups_before_it(
 ) -> None:
     """Against evidence laid out by hand, group by group."""
     architecture, (height, width) = codec.model.card.architecture, code.grid
-    evidence = coding.Evidence(architecture, height, width)
+    evidence = passes.Evidence(architecture, height, width)
     expected = 0.0
     for group in merged(architecture.layer_phases, passes):
         revealed = []

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import bincodec
-from bincodec import images
 from bincodec.eval import compressai, networks, peers, process, speed, speed_report, timing
 from bincodec.eval.errors import NotInstalled, UnknownCodec
 from bincodec.eval.peers import Peer
 from bincodec.eval.sweep import look
+from bincodec.io import images
 
 Crops = dict[str, NDArray[np.uint8]]
 
@@ -293,9 +293,9 @@ def test_a_codec_without_torch_is_measured_without_it(photos: list[Path]) -> Non
 def test_whole_processes_do_what_their_spec_says(
     photos: list[Path], tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card = bincodec.models.find(str(tiny))
+    card = bincodec.model.store.find(str(tiny))
     told = dataclasses.replace(card, card={**card.card, "lagrangian": [1e-4, 0.1]})
-    monkeypatch.setattr(bincodec.models, "find", lambda _: told)
+    monkeypatch.setattr(bincodec.model.store, "find", lambda _: told)
     programs: list[list[str]] = []
 
     def note(program: list[str], threads: int | None = None) -> process.Process:

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from bincodec import bernoulli, generate
-from bincodec.architecture import Architecture
+from bincodec.coding import bernoulli
 from bincodec.eval import vq
 from bincodec.eval.vq import Codebooks, VectorQuantiser, VqObjective
+from bincodec.generation import samplers
+from bincodec.model.architecture import Architecture
+from bincodec.model.quantiser import straight_through
 from bincodec.train.data import CropSampler, CropSettings
 from bincodec.train.loop import Stretch, train_stretch
 from bincodec.train.objective import ObjectiveSettings
 from bincodec.train.settings import DataSettings, OptimiserSettings, RunSettings
 from bincodec.train.trainer import Trainer
-from bincodec.units import straight_through
 
 BITS = Architecture(
     layer_units=(4, 8),
@@ -149,7 +150,7 @@ def certain(clean: torch.Tensor, entries: int) -> Callable[..., torch.Tensor]:
 @pytest.mark.parametrize("steps", [1, 2, 5, 70])
 def test_the_chain_with_a_perfect_predictor_ends_at_the_clean_indices(steps: int) -> None:
     clean = torch.randint(16, (2, 3, 4, 5))
-    keeps = [keep / 64 for keep in generate.keeps("linear", steps)]
+    keeps = [keep / 64 for keep in samplers.keeps("linear", steps)]
     generator = torch.Generator().manual_seed(1)
     found = vq.sample(certain(clean, 16), tuple(clean.shape), 16, keeps, generator)  # type: ignore[arg-type]
     assert torch.equal(found, clean)
@@ -163,7 +164,7 @@ def test_the_chain_draws_the_law_of_its_predictor() -> None:
         return law.log().expand(*state.shape, 4)
 
     generator = torch.Generator().manual_seed(2)
-    keeps = [keep / 64 for keep in generate.keeps("linear", 7)]
+    keeps = [keep / 64 for keep in samplers.keeps("linear", 7)]
     for temperature, wanted in ((1.0, law), (0.5, law**2 / (law**2).sum())):
         found = vq.sample(
             prior,  # type: ignore[arg-type]

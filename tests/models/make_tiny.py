@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from bincodec import models
-from bincodec.architecture import Architecture
-from bincodec.autoencoder import Autoencoder
-from bincodec.prior import Prior
+from bincodec.model import store
+from bincodec.model.architecture import Architecture
+from bincodec.model.autoencoder import Autoencoder
+from bincodec.model.prior import Prior
 from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 
 TINY = Architecture(
@@ -44,7 +44,7 @@ def main() -> None:
     recorder.close()
     network = QuantisedPrior(prior, TINY, recorder.ranges).export()
     path = Path(__file__).with_name("tiny-1.safetensors")
-    card = models.save(
+    card = store.save(
         path, "tiny-1", TINY, autoencoder.state_dict(), network, {"description": "random weights"}
     )
     print(f"{path.name}: fingerprint {card.fingerprint.hex()}")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from skimage import data as photos
 
-from bincodec.architecture import Architecture
+from bincodec.model.architecture import Architecture
 from bincodec.train.objective import ObjectiveSettings
 from bincodec.train.settings import DataSettings, OptimiserSettings, RunSettings
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from bincodec import bernoulli
-from bincodec.architecture import Architecture
+from bincodec.coding import bernoulli
+from bincodec.model.architecture import Architecture
 from bincodec.train.objective import Objective
 from bincodec.train.settings import RunSettings
 from bincodec.train.validate import layer_bits

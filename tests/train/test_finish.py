@@ -10,8 +10,9 @@ import pytest
 import torch
 from skimage import data as photos
 
-from bincodec import Codec, models
-from bincodec.models import ModelCard
+from bincodec import Codec
+from bincodec.model import store
+from bincodec.model.store import ModelCard
 from bincodec.train import loop
 from bincodec.train.finish import finish
 from bincodec.train.loop import Stretch, run
@@ -59,7 +60,7 @@ def test_the_card_says_how_it_was_made(finished: Finished) -> None:
     assert (card.name, card.architecture) == ("test-1", settings.architecture)
     assert card.path.name == "test-1.safetensors"
     assert card.card["licence"] == "none"
-    assert models.read_card(card.path).size == card.size == (48, 32)
+    assert store.read_card(card.path).size == card.size == (48, 32)
     assert [stretch["steps"] for stretch in card.card["training"]] == [3, 3]
     assert card.card["training"][1]["finish"] is True
     assert card.card["training"][0]["hardware"].startswith("CPU")
@@ -131,13 +132,13 @@ def test_nothing_of_an_unfinished_stretch_is_left(
 def test_storing_rounds_blocks_to_8_bits_once(finished: Finished) -> None:
     before, _ = read_weights(finished[1])
     state = {key.removeprefix("autoencoder."): v for key, v in before.items() if key.startswith("auto")}
-    stored = models.as_stored(state)
+    stored = store.as_stored(state)
     assert stored.keys() == state.keys()
     block = next(key for key in state if ".blocks_8." in key and state[key].ndim == 2)
     rows = stored[block] / (stored[block].abs().amax(1, keepdim=True) / 127)
     torch.testing.assert_close(rows, rows.round(), atol=1e-3, rtol=0)
     assert (stored[block] - state[block]).abs().max() > 0
-    twice = models.as_stored(stored)
+    twice = store.as_stored(stored)
     for key in stored:
         torch.testing.assert_close(twice[key], stored[key], atol=1e-6, rtol=1e-5)
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bincodec.architecture import Architecture
+from bincodec.model.architecture import Architecture
 from bincodec.train import loop
 from bincodec.train.data import Batch
 from bincodec.train.loop import VALIDATION_QUALITIES, Stretch, rate_factor, run
@@ -270,7 +270,7 @@ SCRIPT = """
 import os, sys
 from pathlib import Path
 import torch
-from bincodec.architecture import Architecture
+from bincodec.model.architecture import Architecture
 from bincodec.train import loop
 from bincodec.train.settings import read_settings
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bincodec import bernoulli
-from bincodec.architecture import Architecture
+from bincodec.coding import bernoulli
+from bincodec.model.architecture import Architecture
 from bincodec.train import states
 from bincodec.train.objective import Objective, ObjectiveSettings, Terms, psnr
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from skimage import data as photos
 
-from bincodec.architecture import Architecture
-from bincodec.autoencoder import Block
+from bincodec.model.architecture import Architecture
+from bincodec.model.autoencoder import Block
 from bincodec.train.data import CropSampler, CropSettings
 from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.principal import components, start_beyond, start_from_components

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bincodec.architecture import Architecture
+from bincodec.model.architecture import Architecture
 from bincodec.train.objective import ObjectiveSettings
 from bincodec.train.settings import OptimiserSettings, read_settings, with_rates
 

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bincodec.architecture import Architecture
-from bincodec.order import passes
+from bincodec.coding.order import passes
+from bincodec.model.architecture import Architecture
 from bincodec.train import states
 from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.validate import layer_bits

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from bincodec.architecture import Architecture
+from bincodec.model.architecture import Architecture
 from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.widen import widen
 

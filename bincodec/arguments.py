@@ -1,0 +1,83 @@
+"""What a caller may ask for: qualities, efforts, devices, each checked in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from bincodec.bitstream.errors import BincodecError
+from bincodec.model.architecture import QUALITIES
+
+DEVICES = ("cpu", "cuda")
+DEFAULT_EFFORT = 0
+
+SEARCH_ROUNDS = (0, 1, 2, 3, 5, 8, 12, 18, 26, 40)
+"""Rounds of the encoder's search by effort, 0..9 (`bincodec.encoder.search`)."""
+
+
+MOST_SEARCHED_PIXELS = 16 * 2**20
+"""The search holds what the decoder computed on the way: about 0.75 GB a megapixel."""
+
+
+class InvalidSetting(BincodecError, ValueError):
+    """A quality, an effort, a number of layers, a device and the like that does not exist."""
+
+
+def checked_integer(name: str, value: int, low: int, high: int) -> int:
+    """`value`, if it is an integer in low..high."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
+        msg = f"{name} {value!r} is not an integer in {low}..{high}"
+        raise InvalidSetting(msg)
+    return int(value)
+
+
+def checked_search(pixels: int) -> None:
+    """Raise `InvalidSetting` for an image that the encoder's search would take too much memory for."""
+    if pixels > MOST_SEARCHED_PIXELS:
+        msg = f"effort above 0 is for images of at most {MOST_SEARCHED_PIXELS} pixels, not {pixels}"
+        raise InvalidSetting(msg)
+
+
+def checked_number(name: str, value: float, high: float) -> float:
+    """`value`, if it is a number in 0..high."""
+    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not (real and 0 <= value <= high):  # NaN is in no range
+        msg = f"{name} {value!r} is not a number in 0..{high:g}"
+        raise InvalidSetting(msg)
+    return float(value)
+
+
+def checked_choice(name: str, value: str, choices: Iterable[str]) -> str:
+    """`value`, if it is one of `choices`."""
+    if value not in (known := tuple(choices)):
+        msg = f"{name} {value!r} is not one of {', '.join(known)}"
+        raise InvalidSetting(msg)
+    return value
+
+
+def checked_quality(quality: int) -> int:
+    """`quality`, if it is an integer in 0..100."""
+    return checked_integer("quality", quality, 0, QUALITIES - 1)
+
+
+def search_rounds(effort: int) -> int:
+    """Rounds of search at `effort`, if it is an integer in 0..9."""
+    return SEARCH_ROUNDS[checked_integer("effort", effort, 0, len(SEARCH_ROUNDS) - 1)]
+
+
+def checked_device(device: str) -> str:
+    """`device`, if this machine has it."""
+    import torch
+
+    try:
+        kind = torch.empty(0, device=device).device.type
+    except (RuntimeError, AssertionError) as error:
+        known = device.split(":")[0] in DEVICES
+        reason = str(error).splitlines()[0] if known else f"only {' and '.join(DEVICES)} are supported"
+        msg = f"device {device!r} cannot be used: {reason}"
+        raise InvalidSetting(msg) from error
+    if kind not in DEVICES:
+        msg = f"device {device!r} cannot be used: only {' and '.join(DEVICES)} are supported"
+        raise InvalidSetting(msg)
+    return device

@@ -1,0 +1,1 @@
+"""The coding order, the passes that encoder, decoder and sampler share, and the mathematics of levels."""

@@ -1,0 +1,1 @@
+"""New codes from the prior: samplers and their schedules, guidance, inpainting, variation, completion."""

@@ -1,0 +1,107 @@
+"""Masks of inpainting: which pixels and sites are to be painted, what stands in for them, and the seam.
+
+A mask is bool (H, W), True where the picture is to be painted. Everything here is about pixels and knows no
+model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+from bincodec.code import Mask
+from bincodec.io import images
+from bincodec.io.images import ImageError, Pixels
+from bincodec.model.architecture import STRIDE
+
+WHITE = 128
+"""Where the channels' mean is this or more, a mask image is white: to be painted."""
+MARGIN = 8
+"""Pixels by which a mask grows before sites count as touched: what an encoder saw of the hole is drawn
+anew."""
+RIM = 8
+"""Pixels outside the mask over which the painted picture fades into the original."""
+
+
+def load(source: images.Source, width: int, height: int, limits: Limits = DEFAULT_LIMITS) -> Mask:
+    """The mask of a picture: a bool (H, W) array, or anything `images.load` reads (white: to be painted).
+
+    Raises:
+        ImageError: if it is no image, of another size than the picture, empty, or covers everything.
+    """
+    if isinstance(source, np.ndarray) and source.dtype == np.bool_ and source.ndim == 2:
+        mask: Mask = source
+    else:
+        mask = images.load(source, limits=limits).pixels.mean(2) >= WHITE
+    if mask.shape != (height, width):
+        msg = f"the mask is {mask.shape[1]} x {mask.shape[0]} pixels, the picture {width} x {height}"
+        raise ImageError(msg)
+    if not mask.any():
+        msg = f"the mask is empty: no pixel is white ({WHITE} or more)"
+        raise ImageError(msg)
+    if mask.all():
+        msg = "the mask covers the whole picture: nothing would be left of it"
+        raise ImageError(msg)
+    return mask
+
+
+def known_sites(mask: Mask) -> Mask:
+    """The sites (h, w) that no pixel of the mask comes near: none in the site, none within MARGIN of it."""
+    grown = _dilated(_plane(mask), MARGIN)
+    height, width = mask.shape
+    padded = functional.pad(grown, (0, -width % STRIDE, 0, -height % STRIDE))
+    known: Mask = functional.max_pool2d(padded, STRIDE)[0, 0].numpy() == 0
+    return known
+
+
+def fill(pixels: Pixels, mask: Mask) -> Pixels:
+    """The picture (H, W, 3) with its masked pixels replaced by a smooth continuation of the others.
+
+    Pixel means of what is known are taken at half the size, at a quarter and so on, until nothing is unknown;
+    on the way back each size fills its gaps from the next smaller one.
+    """
+    values = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+    filled = _pull_push(values, 1 - _plane(mask))[0].permute(1, 2, 0).round().clamp(0, 255)
+    return np.where(mask[:, :, None], filled.to(torch.uint8).numpy(), pixels)
+
+
+def blend(original: Pixels, painted: Pixels, mask: Mask) -> Pixels:
+    """`painted` inside the mask, `original` outside, faded over the RIM pixels around it; (H, W, 3) each."""
+    grown = weight = _plane(mask)
+    for _ in range(1, RIM):
+        grown = _dilated(grown, 1)
+        weight = weight + grown
+    share: npt.NDArray[Any] = (weight / RIM)[0, 0, :, :, None].numpy()
+    mixed = original + share * (painted.astype(np.float32) - original)
+    result: Pixels = np.round(mixed).astype(np.uint8)
+    return result
+
+
+def _plane(mask: Mask) -> Tensor:
+    """A mask as float32 (1, 1, H, W)."""
+    return torch.from_numpy(mask.astype(np.float32))[None, None]
+
+
+def _dilated(plane: Tensor, pixels: int) -> Tensor:
+    """Everything within `pixels` rows and columns of what is set, one axis after the other."""
+    across = functional.max_pool2d(plane, (1, 2 * pixels + 1), 1, (0, pixels))
+    return functional.max_pool2d(across, (2 * pixels + 1, 1), 1, (pixels, 0))
+
+
+def _pull_push(values: Tensor, known: Tensor) -> Tensor:
+    """Values (1, c, H, W) where known (1, 1, H, W), 0 or 1, and a continuation elsewhere; some are known."""
+    if known.all():
+        return values
+    height, width = known.shape[2:]
+    even = (0, width % 2, 0, height % 2)
+    sums, share = (functional.avg_pool2d(functional.pad(part, even), 2) for part in (values * known, known))
+    # Of four pixels at least one is known, or none is.
+    coarse = _pull_push(sums / share.clamp_min(0.25), (share > 0).float())
+    enlarged = functional.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :height, :width]
+    return torch.where(known > 0, values, enlarged)

@@ -1,0 +1,1 @@
+"""Images, their colours, and files on the disk."""

@@ -1,0 +1,172 @@
+"""The Bernoulli autoencoder: float networks from an image to unit values, and back (DESIGN §3).
+
+Patchify by 8, blocks of pointwise and depthwise 3x3 convolutions at stride 8, a few at stride 16: the
+family that real-time learned codecs use. A feature at stride 16 carries one unit; units beyond their number
+have a shortcut, a matrix between them and patches of 16x16 pixels (docs/decisions/0013). Nothing here
+depends on the image's size, and nothing here decides a probability, so rounding differences between machines
+change pixels by a hair and bits never.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bincodec.model.architecture import STRIDE, Architecture
+from bincodec.model.quantiser import Gains, centred_levels, maximum_by_unit
+
+QUALITY_FEATURES = 8
+PATCH = 3 * STRIDE**2
+"""Numbers in the pixels of a site."""
+
+
+def quality_features(quality: Tensor) -> Tensor:
+    """Cosines of quality (B,) in 0..1 as (B, 8): smooth features over the whole scale."""
+    orders = torch.arange(QUALITY_FEATURES, device=quality.device, dtype=torch.float32)
+    return torch.cos(math.pi * orders * quality[:, None])
+
+
+class Pointwise(nn.Module):
+    """A 1x1 convolution whose weight is kept as a matrix (outputs, inputs), as matrix optimisers want it."""
+
+    def __init__(self, inputs: int, outputs: int, *, scale: float = 1.0) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs).uniform_(-bound, bound) * scale)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, h, w) to (B, outputs, h, w)."""
+        return functional.conv2d(x, self.weight[:, :, None, None], self.bias)
+
+
+class Modulation(nn.Module):
+    """Scale and shift of feature maps by quality."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(QUALITY_FEATURES, 2 * channels)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor, features: Tensor) -> Tensor:
+        """(B, channels, h, w), modulated; `features` are those of `quality_features`."""
+        scale, shift = self.linear(features)[:, :, None, None].chunk(2, 1)
+        result: Tensor = x * (1 + scale) + shift
+        return result
+
+
+class Block(nn.Module):
+    """Two residual steps: one mixes neighbouring sites (depthwise 3x3), one mixes channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.spatial_in = Pointwise(channels, channels)
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.spatial_out = Pointwise(channels, channels, scale=0.3)
+        self.expand = Pointwise(channels, 2 * channels)
+        self.contract = Pointwise(2 * channels, channels, scale=0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape in and out."""
+        x = x + self.spatial_out(self.depthwise(functional.relu(self.spatial_in(x))))
+        result: Tensor = x + self.contract(functional.relu(self.expand(x)))
+        return result
+
+
+class Encoder(nn.Module):
+    """Image (B, 3, H, W) in 0..1, sides multiples of 16, to unit values (B, units, H/16, W/16)."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = architecture
+        self.stem = Pointwise(3 * 64, a.width_8)
+        self.modulation_8 = Modulation(a.width_8)
+        self.blocks_8 = nn.Sequential(*(Block(a.width_8) for _ in range(a.blocks_8)))
+        self.down = Pointwise(4 * a.width_8, a.width_16)
+        self.modulation_16 = Modulation(a.width_16)
+        self.blocks_16 = nn.Sequential(*(Block(a.width_16) for _ in range(a.blocks_16)))
+        self.head = Pointwise(a.width_16, a.units)
+        self.shortcut = Pointwise(PATCH, a.units_beyond) if a.units_beyond else None
+
+    def forward(self, image: Tensor, features: Tensor) -> Tensor:
+        """The units before their gains."""
+        centred = image - 0.5
+        x = self.stem(functional.pixel_unshuffle(centred, 8))
+        x = self.blocks_8(self.modulation_8(x, features))
+        x = self.down(functional.pixel_unshuffle(x, 2))
+        x = self.blocks_16(self.modulation_16(x, features))
+        units: Tensor = self.head(x)
+        if self.shortcut is None:
+            return units
+        beyond = self.shortcut(functional.pixel_unshuffle(centred, STRIDE))
+        return units + functional.pad(beyond, (0, 0, 0, 0, units.shape[1] - beyond.shape[1], 0))
+
+
+class Decoder(nn.Module):
+    """Unit values (B, units, h, w) to an image (B, 3, 16 h, 16 w), nominally in 0..1, not clamped."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = architecture
+        self.stem = Pointwise(a.units, a.width_16)
+        self.modulation_16 = Modulation(a.width_16)
+        self.blocks_16 = nn.Sequential(*(Block(a.width_16) for _ in range(a.blocks_16)))
+        self.up = Pointwise(a.width_16, 4 * a.width_8)
+        self.modulation_8 = Modulation(a.width_8)
+        self.blocks_8 = nn.Sequential(*(Block(a.width_8) for _ in range(a.blocks_8)))
+        self.head = Pointwise(a.width_8, 3 * 64)
+        self.shortcut = Pointwise(a.units_beyond, PATCH) if a.units_beyond else None
+
+    def forward(self, values: Tensor, features: Tensor) -> Tensor:
+        """The picture that the units describe."""
+        # Convolutions keep the memory format they are given; the other one is far slower on a CPU.
+        values = values.contiguous(memory_format=torch.channels_last)
+        x = self.blocks_16(self.modulation_16(self.stem(values), features))
+        x = functional.pixel_shuffle(self.up(x), 2)
+        x = self.blocks_8(self.modulation_8(x, features))
+        image = functional.pixel_shuffle(self.head(x), 8).float() + 0.5
+        if self.shortcut is None:
+            return image
+        beyond = self.shortcut(values[:, -self.shortcut.weight.shape[1] :])
+        return image + functional.pixel_shuffle(beyond, STRIDE).float()
+
+
+class Autoencoder(nn.Module):
+    """Encoder, gains, levels, inverse gains, decoder: one model for all qualities."""
+
+    maximum: Tensor
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.encoder = Encoder(architecture)
+        self.decoder = Decoder(architecture)
+        self.gains = Gains(architecture.units)
+        self.inverse_gains = Gains(architecture.units, inverse=True)
+        self.register_buffer("maximum", maximum_by_unit(architecture), persistent=False)
+
+    def analyse(self, image: Tensor, quality: Tensor) -> Tensor:
+        """Unit values s (B, units, h, w), gains applied, for images in 0..1 and qualities (B,) in 0..1."""
+        value: Tensor = self.encoder(image, quality_features(quality)).float() * self.gains(quality)
+        return value
+
+    def synthesise(self, centred: Tensor, quality: Tensor) -> Tensor:
+        """The image of centred levels (or of their expectations) at `quality`."""
+        image: Tensor = self.decoder(centred * self.inverse_gains(quality), quality_features(quality))
+        return image
+
+    def quantise(self, value: Tensor) -> Tensor:
+        """Centred hard levels of unit values."""
+        return centred_levels(value, self.maximum)
+
+    def levels_of(self, centred: Tensor) -> tuple[npt.NDArray[np.uint8], ...]:
+        """Levels by layer, as files hold them, of the centred hard levels (1, units, h, w) of one image."""
+        levels = (centred + self.maximum / 2).round()[0].to("cpu", torch.uint8).numpy()
+        layers = range(self.architecture.layers)
+        return tuple(np.ascontiguousarray(levels[self.architecture.layer_slice(layer)]) for layer in layers)

@@ -1,0 +1,305 @@
+"""The prior in exact integers: the network that codes (DESIGN §5).
+
+Weights lie in -127..127, activations within the network's own limit (2047 in new ones), the residual stream
+in -2^20..2^20; between layers a sum is divided by a power of two and rounded, floor((a + 2^(r-1)) / 2^r). All
+of it is carried in float32, which is exact in any order of summation while every partial sum stays below
+2^24; `check_bounds` proves that from the weights. So any BLAS, thread count or instruction set gives the same
+integers, and with them the same probabilities.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bincodec.bitstream.errors import Unsupported
+from bincodec.model.architecture import MOST_LEVELS, Architecture
+
+WEIGHT_LIMIT = 127
+ACTIVATION_LIMIT = 2047
+FIRST_ACTIVATION_LIMIT = 511
+"""Of networks that do not say theirs (docs/decisions/0015)."""
+STREAM_LIMIT = 2**20
+EXACT_LIMIT = 2**24
+"""Float32 carries every integer up to here."""
+
+KEEP_KNOWN = 64
+"""Keep is in 1/64."""
+_EVIDENCE_BITS, _EVIDENCE_BITS_OF_BITS = 4, 7
+MU_BITS = 6
+"""mu leaves the network in 1/64 level."""
+SCALE_BITS = 3
+SCALE_OFFSET = 32
+SCALE_COUNT = 64
+"""Scale index i means exp((i - 32) / 8) levels."""
+
+Floor = Callable[[Tensor], Tensor]
+Limit = int | Tensor
+IntOrTensor = TypeVar("IntOrTensor", int, Tensor)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One linear map: integers carried in a float type. `shift` is r by output channel; `bias` may be by
+    quality.
+
+    weight: pointwise (out, in), depthwise (out, 1, 5, 5), stem (out, in, 3, 3); bias (out,) or (101, out).
+    """
+
+    weight: Tensor
+    bias: Tensor
+    shift: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """`enter` is the shift from the residual stream to the activations of the depthwise layer."""
+
+    enter: int
+    depthwise: Layer
+    expand: Layer
+    contract: Layer
+
+
+@dataclasses.dataclass(frozen=True)
+class IntegerNetwork:
+    """All integers of a prior. `head_enter` is the shift from the stream to the head's activations."""
+
+    stem: Layer
+    blocks: tuple[Block, ...]
+    head_enter: int
+    head: Layer
+    classes: tuple[Tensor, Tensor] | None = None
+    """What a label adds to the sums of stem and head: (classes + 1, width) and (classes + 1, 2 units).
+
+    Row 0, no class, is zero.
+    """
+    activation_limit: int = ACTIVATION_LIMIT
+
+    def named_layers(self) -> Iterator[tuple[str, Layer]]:
+        """Every linear map under its canonical name, in network order."""
+        yield "stem", self.stem
+        for index, block in enumerate(self.blocks):
+            yield f"blocks.{index}.depthwise", block.depthwise
+            yield f"blocks.{index}.expand", block.expand
+            yield f"blocks.{index}.contract", block.contract
+        yield "head", self.head
+
+    def to(self, dtype: torch.dtype, device: torch.device) -> IntegerNetwork:
+        """The same integers in another carrier."""
+
+        def move(layer: Layer) -> Layer:
+            moved = {f.name: getattr(layer, f.name).to(device, dtype) for f in dataclasses.fields(layer)}
+            return Layer(**moved)
+
+        blocks = tuple(
+            Block(b.enter, move(b.depthwise), move(b.expand), move(b.contract)) for b in self.blocks
+        )
+        classes = None
+        if self.classes is not None:
+            classes = (self.classes[0].to(device, dtype), self.classes[1].to(device, dtype))
+        return dataclasses.replace(
+            self, stem=move(self.stem), blocks=blocks, head=move(self.head), classes=classes
+        )
+
+
+def requantise(
+    total: Tensor, shift: Tensor | int, low: Limit, high: Limit, floor: Floor | None = None
+) -> Tensor:
+    """floor((a + 2^(r-1)) / 2^r), clamped to low..high; r <= 0 multiplies by 2^-r. Channels come last.
+
+    In a float type this is a 2^-r + 1/2: `check_bounds` keeps both the product and the sum exact. `total` is
+    overwritten (fresh memory costs more than the arithmetic), unless a `floor` with a gradient is given.
+    """
+    shift = torch.as_tensor(shift, device=total.device)
+    if not total.is_floating_point():
+        positive = shift.clamp(min=0).long()
+        half = (1 << positive) >> 1
+        rounded = ((total + half) >> positive) << (-shift).clamp(min=0).long()
+    else:
+        factor, half = torch.exp2(-shift.to(total.dtype)), 0.5 * (shift > 0).to(total.dtype)
+        if floor is None:
+            rounded = total.mul_(factor).add_(half).floor_()
+        else:
+            rounded = floor(torch.addcmul(half, total, factor))
+    if isinstance(low, Tensor) or isinstance(high, Tensor):
+        return rounded.clamp_(torch.as_tensor(low).to(rounded), torch.as_tensor(high).to(rounded))
+    return rounded.clamp_(low, high)
+
+
+def _shifted(x: Tensor, size: int) -> Iterator[Tensor]:
+    """The size*size neighbours of every site of (B, h, w, c), zero outside, in the order of a kernel's
+    weights."""
+    height, width = x.shape[1:3]
+    padded = functional.pad(x, (0, 0, size // 2, size // 2, size // 2, size // 2))
+    for row in range(size):
+        for column in range(size):
+            yield padded[:, row : row + height, column : column + width]
+
+
+def _pointwise(x: Tensor, layer: Layer) -> Tensor:
+    return functional.linear(x, layer.weight, layer.bias)
+
+
+def stem_sums(evidence: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
+    """The stem's sums before its bias, (B, h, w, width), from evidence (B, h, w, channels).
+
+    They are linear in the evidence: sums over a change of it, or over some channels, add up to the whole.
+    """
+    if direct:
+        return functional.conv2d(evidence.permute(0, 3, 1, 2), weight, padding=1).permute(0, 2, 3, 1)
+    sums = evidence.new_zeros(evidence[..., 0].numel(), len(weight))
+    for part, kernel in zip(_shifted(evidence, 3), weight.flatten(2).unbind(2), strict=True):
+        torch.addmm(sums, part.flatten(0, 2), kernel.T, out=sums)
+    return sums.view(*evidence.shape[:3], -1)
+
+
+def _depthwise(x: Tensor, layer: Layer, *, direct: bool) -> Tensor:
+    if direct:
+        channels = len(layer.weight)
+        convolved = functional.conv2d(
+            x.permute(0, 3, 1, 2), layer.weight, layer.bias, padding=2, groups=channels
+        )
+        return convolved.permute(0, 2, 3, 1)
+    total = layer.bias
+    for part, kernel in zip(_shifted(x, 5), layer.weight.flatten(1).unbind(1), strict=True):
+        total = total + part * kernel
+    return total
+
+
+def stream(
+    network: IntegerNetwork,
+    sums: Tensor,
+    quality: Tensor,
+    label: Tensor | None = None,
+    *,
+    direct: bool,
+    floor: Floor | None = None,
+) -> Tensor:
+    """The head's input (B, h, w, width) from the `stem_sums` of the evidence at integer qualities (B,).
+
+    `label` (B,) is 0 for no class, else the number of a class from 1.
+    """
+    rail, top = STREAM_LIMIT, network.activation_limit
+    bias = network.stem.bias[quality]
+    if network.classes is not None and label is not None:
+        bias = bias + network.classes[0][label]
+    x = requantise(sums + bias[:, None, None], network.stem.shift, -rail, rail, floor)
+    for block in network.blocks:
+        y = requantise(x.clone(), block.enter, -top, top, floor)
+        y = _depthwise(y, block.depthwise, direct=direct)
+        y = requantise(y, block.depthwise.shift, -top, top, floor)
+        y = requantise(_pointwise(y, block.expand), block.expand.shift, 0, top, floor)  # ReLU by the clamp
+        y = requantise(_pointwise(y, block.contract), block.contract.shift, -rail, rail, floor)
+        x = (x + y).clamp_(-rail, rail)
+    return requantise(x, network.head_enter, -top, top, floor)
+
+
+def head(
+    layer: Layer, x: Tensor, bias: Tensor, limit: int | Tensor, floor: Floor | None = None
+) -> tuple[Tensor, Tensor]:
+    """mu in 1/64 level, within +-limit, and the scale index 0..63, each (..., units of `layer` / 2)."""
+    total = x @ layer.weight.T + bias
+    units = total.shape[-1] // 2
+    mu = requantise(total[..., :units], layer.shift[:units], -limit, limit, floor)
+    lowest, highest = -SCALE_OFFSET, SCALE_COUNT - 1 - SCALE_OFFSET
+    scale = requantise(total[..., units:], layer.shift[units:], lowest, highest, floor)
+    return mu, scale + SCALE_OFFSET
+
+
+def mu_limits(architecture: Architecture) -> Tensor:
+    """The farthest mu of each unit in 1/64 level, (units,) int64: one level beyond the outermost.
+
+    Where every unit is a single bit, mu may go as far as for the most levels there are: it is then a log-odds
+    in disguise, of a threshold at 0.
+    """
+    tops = torch.tensor(architecture.maximum_level)
+    if architecture.single_bits:
+        tops = torch.full_like(tops, MOST_LEVELS)
+    return torch.repeat_interleave((tops + 2) << (MU_BITS - 1), torch.tensor(architecture.layer_units))
+
+
+def evidence_bits(architecture: Architecture) -> int:
+    """Evidence is in 2^-4 level; where every unit is a single bit, in 2^-7, which is exact at every keep.
+
+    There half a level is all there is, and hundreds of bits, each kept but rarely, tell what a picture shows.
+    """
+    return _EVIDENCE_BITS_OF_BITS if architecture.single_bits else _EVIDENCE_BITS
+
+
+def evidence_from(twice_centred: Tensor, keep: Tensor, bits: int) -> Tensor:
+    """keep * centred level in 2^-bits, rounded: floor((keep * (2L - J) + 2^(6 - bits)) / 2^(7 - bits)), for
+    keep in 0..64. int64."""
+    shift = 7 - bits
+    return (keep.long() * twice_centred.long() + ((1 << shift) >> 1)) >> shift
+
+
+def keep_shown(keep: Tensor, bits: int) -> Tensor:
+    """What the network is shown of keep in 0..64: 4.0 for a known unit, in 2^-bits like the evidence."""
+    return keep << (bits - _EVIDENCE_BITS)
+
+
+def largest_evidence(architecture: Architecture) -> Tensor:
+    """How large each of the stem's inputs can be: (units + layers,) int64."""
+    levels = torch.repeat_interleave(
+        torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_units)
+    )
+    known = torch.full((architecture.layers,), KEEP_KNOWN)
+    bits = evidence_bits(architecture)
+    return torch.cat([evidence_from(levels, torch.tensor(KEEP_KNOWN), bits), keep_shown(known, bits)])
+
+
+def largest_sums(architecture: Architecture, network: IntegerNetwork) -> Iterator[tuple[str, Tensor]]:
+    """By linear map: how large any partial sum of each output channel may get, (out,) float64."""
+    stem_inputs = largest_evidence(architecture).double()
+    for name, layer in network.named_layers():
+        weight = layer.weight.double().abs()
+        largest = stem_inputs[:, None] if name == "stem" else torch.tensor(float(network.activation_limit))
+        total = (weight.flatten(2) if name == "stem" else weight.flatten(1)) * largest
+        shift = layer.shift.double()
+        bound = total.flatten(1).sum(1) + layer.bias.double().abs().reshape(-1, len(weight)).amax(0)
+        if network.classes is not None and name in ("stem", "head"):
+            bound = bound + network.classes[name == "head"].double().abs().amax(0)
+        bound = bound + torch.exp2(shift.clamp(min=1) - 1) + (STREAM_LIMIT if "contract" in name else 0)
+        yield name, bound * torch.exp2((-shift).clamp(min=0))
+
+
+def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:
+    """Raise `Unsupported` unless every partial sum of every output channel stays below 2^24."""
+    if not 1 <= network.activation_limit <= ACTIVATION_LIMIT:
+        msg = f"activations to {network.activation_limit} are not in 1..{ACTIVATION_LIMIT}"
+        raise Unsupported(msg)
+    for name, layer in network.named_layers():
+        if layer.weight.abs().max() > WEIGHT_LIMIT:
+            msg = f"{name}: a weight of {int(layer.weight.abs().max())} is beyond {WEIGHT_LIMIT}"
+            raise Unsupported(msg)
+    for name, bound in largest_sums(architecture, network):
+        if (worst := float(bound.max())) >= EXACT_LIMIT:
+            msg = f"{name}: sums may reach {worst:.0f}, beyond the exact {EXACT_LIMIT}"
+            raise Unsupported(msg)
+
+
+def fingerprint(architecture: Architecture, network: IntegerNetwork, tables_digest: bytes) -> bytes:
+    """First 8 bytes of the SHA-256 of everything a probability depends on: order, integers, tables."""
+    digest = hashlib.sha256(b"bincodec integer prior 1\n")
+    order = (architecture.layer_units, architecture.maximum_level, architecture.layer_phases)
+    digest.update(repr(order).encode())
+    digest.update(repr((tuple(b.enter for b in network.blocks), network.head_enter)).encode())
+    for name, layer in network.named_layers():
+        for part in ("weight", "bias", "shift"):
+            values = getattr(layer, part).to("cpu", torch.int32).contiguous()
+            digest.update(f"{name}.{part}{tuple(values.shape)}".encode())
+            digest.update(values.numpy().astype("<i4").tobytes())
+    for part, table in zip(("stem", "head"), network.classes or (), strict=False):
+        digest.update(f"{part}.classes{tuple(table.shape)}".encode())
+        digest.update(table.to("cpu", torch.int32).numpy().astype("<i4").tobytes())
+    if network.activation_limit != FIRST_ACTIVATION_LIMIT:
+        digest.update(f"activations to {network.activation_limit}".encode())
+    digest.update(tables_digest)
+    return digest.digest()[:8]

@@ -1,0 +1,1 @@
+"""The post-filter: a small filter, fitted by the encoder to each picture and sent with it."""

@@ -1,0 +1,250 @@
+"""The encoder's search: never worse, the same rounds whatever their number, files that any reader reads."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage import data as photos
+
+import bincodec
+from bincodec import Codec, InvalidSetting, arguments
+from bincodec.encoder import analysis, search
+from bincodec.postfilter import filter, fit
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+LAGRANGIAN = (0.001, 0.05)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    """The tiny model, told what it was trained for."""
+    plain = Codec.load(str(MODELS / "tiny-1.safetensors"))
+    card = dataclasses.replace(
+        plain.model.card, card={**plain.model.card.card, "lagrangian": list(LAGRANGIAN)}
+    )
+    return dataclasses.replace(plain, model=dataclasses.replace(plain.model, card=card))
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return np.ascontiguousarray(photos.chelsea()[100:170, 120:225])
+
+
+def cost(codec: Codec, picture: np.ndarray, quality: int, level: int) -> float:
+    """lambda 255^2 MSE + bits, of the corrected picture before rounding to 8 bits."""
+    code = codec.encode(picture, quality, effort=level)
+    rendered = analysis.render(codec.model, code, code.layers, codec.device)
+    shown = filter.corrected(rendered, filter.read(code.ancillary))
+    original = picture if picture.ndim == 3 else picture[..., None]
+    error = float(((shown - original / 255) ** 2).sum())
+    lowest, highest = codec.model.card.card["lagrangian"]
+    lagrangian = lowest * (highest / lowest) ** (quality / 100)
+    extra = 8 * (len(codec.pack(code)) - len(codec.pack(dataclasses.replace(code, ancillary=()))))
+    return float(codec.cost(code).sum()) + extra + search.error_weight(lagrangian) * error
+
+
+@pytest.mark.parametrize("quality", [10, 50, 90])
+def test_more_effort_is_never_worse(codec: Codec, picture: np.ndarray, quality: int) -> None:
+    costs = [cost(codec, picture, quality, level) for level in (0, 1, 2, 4)]
+    assert all(later <= earlier * (1 + 1e-4) for earlier, later in itertools.pairwise(costs))
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "quality"),
+    [((80, 120), (106, 111), 18), ((42, 82), (149, 151), 43), ((235, 268), (137, 141), 56)],
+)
+def test_more_effort_is_never_worse_in_grey(
+    rows: tuple[int, int], columns: tuple[int, int], quality: int
+) -> None:
+    """Of a grey picture the mean of the channels is shown, and counts."""
+    part = np.ascontiguousarray(photos.camera()[slice(*rows), slice(*columns)])
+    costs = [cost(Codec.load("photo"), part, quality, level) for level in (0, 1, 2)]
+    assert all(later <= earlier * (1 + 1e-4) for earlier, later in itertools.pairwise(costs))
+
+
+def test_a_photo_gains_by_effort() -> None:
+    """With the shipped model: the tiny one's decoder is noise, of which nothing can be found out."""
+    codec, part = Codec.load("photo"), np.ascontiguousarray(photos.chelsea()[60:220, 100:292])
+    costs = [cost(codec, part, 75, level) for level in (0, 3)]
+    assert costs[1] < 0.99 * costs[0]
+
+
+@pytest.fixture(scope="module")
+def photo() -> Codec:
+    return Codec.load("photo")
+
+
+def searched(photo: Codec, quality: int, *rounds: int) -> list[float]:
+    """Bits + lambda 255^2 MSE of a part of a photo whose sides are no multiples of 16, after `rounds`."""
+    part = np.ascontiguousarray(photos.chelsea()[60:157, 100:250])
+    model = photo.model
+    lowest, highest = model.card.card["lagrangian"]
+    weight = search.error_weight(lowest * (highest / lowest) ** (quality / 100))
+    target = search.Target(analysis.padded(part, photo.device), 97, 150, quality, weight)
+    with torch.no_grad():
+        start = model.autoencoder.quantise(model.autoencoder.analyse(target.image, target.at))
+    found = [search.search(model.autoencoder, model.prior, start, target, count) for count in rounds]
+    return [float(search._Picture(model.autoencoder, one, target).costs(model.prior).sum()) for one in found]
+
+
+@pytest.mark.parametrize("quality", [15, 50, 85])
+def test_rounds_make_a_photo_s_levels_better(photo: Codec, quality: int) -> None:
+    costs = searched(photo, quality, 0, 1, 3)
+    assert costs[2] < costs[1] < costs[0]
+
+
+def test_rounds_that_go_wrong_are_undone(photo: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_CAUTION", 0.0)
+    monkeypatch.setattr(search, "_MARGIN", -50.0)
+    costs = searched(photo, 50, 0, 1, 2)
+    assert costs[0] == costs[1] == costs[2]
+
+
+def test_sites_that_lost_by_a_round_keep_their_levels() -> None:
+    tried, present = torch.ones(1, 5, 2, 3), torch.zeros(1, 5, 2, 3)
+    costs = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    cheaper = np.array([[0.0, -1.0, 1.0], [0.5, -0.5, -9.0]])
+    found = search._site_by_site(tried, costs + cheaper, present, costs)
+    assert torch.equal(found, torch.from_numpy(cheaper < 0).float().expand(1, 5, 2, 3))
+
+
+def test_sites_are_told_apart_by_the_search(photo: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    plain = search._site_by_site
+
+    def watched(
+        tried: torch.Tensor, tried_costs: np.ndarray, present: torch.Tensor, costs: np.ndarray
+    ) -> torch.Tensor:
+        moved = (tried != present).any(1)[0].numpy()
+        seen.extend([moved, tried_costs < costs])
+        return plain(tried, tried_costs, present, costs)
+
+    monkeypatch.setattr(search, "_site_by_site", watched)
+    searched(photo, 50, 1)
+    moved, better = seen
+    assert moved.mean() > 0.3
+    assert 0.2 < better.mean() < 0.95
+
+
+@pytest.mark.parametrize(("height", "width"), [(70, 105), (17, 33), (1, 1), (32, 48)])
+def test_errors_by_site_add_up(height: int, width: int) -> None:
+    rows, columns = -(-height // 16), -(-width // 16)
+    target = search.Target(torch.zeros(1, 3, 16 * rows, 16 * columns), height, width, 50, 3.0)
+    errors = target.errors(torch.rand(1, 3, 16 * rows, 16 * columns))
+    found = target.site_costs(errors)
+    assert found.shape == (rows, columns)
+    assert found.sum() == pytest.approx(3 * float(errors.double().square().sum()))
+    assert found[0, 0] == pytest.approx(3 * float(errors[..., :16, :16].double().square().sum()))
+
+
+def test_no_effort_is_the_encoder_alone(codec: Codec, picture: np.ndarray) -> None:
+    plain = Codec.load(str(MODELS / "tiny-1.safetensors"))
+    assert codec.encode(picture, 50, effort=0).digest() == plain.encode(picture, 50).digest()
+
+
+def test_the_same_image_gives_the_same_file(codec: Codec, picture: np.ndarray) -> None:
+    first = codec.pack(codec.encode(picture, 60, effort=2), verify=True)
+    assert codec.pack(codec.encode(picture, 60, effort=2)) == first
+    assert codec.decode(codec.unpack(first)).size == (105, 70)
+
+
+def test_curvature_is_that_of_the_decoder(codec: Codec, picture: np.ndarray) -> None:
+    """Moving one unit at every other site by half a level adds h d^2, up to the decoder's bend."""
+    image = analysis.padded(picture[:64, :96], codec.device)
+    target = search.Target(image, 64, 96, 50, 1.0)
+    autoencoder = codec.model.autoencoder
+    centred = autoencoder.quantise(autoencoder.analyse(image, target.at))
+    found = search._curvature(
+        autoencoder, search._Picture(autoencoder, centred, target), np.random.default_rng(0)
+    )
+    unit = int(found.argmax())
+    moved = centred.clone()
+    moved[:, unit, ::3, ::3] += 0.5
+    with torch.no_grad():
+        difference = autoencoder.synthesise(moved, target.at) - autoencoder.synthesise(centred, target.at)
+    count = moved[0, unit, ::3, ::3].numel()
+    expected = float(difference.square().sum()) / count / 0.25
+    assert 0.5 < float(found[unit]) / expected < 2
+
+
+def test_a_model_that_does_not_say_its_multipliers_is_refused(picture: np.ndarray) -> None:
+    plain = Codec.load(str(MODELS / "tiny-1.safetensors"))
+    with pytest.raises(InvalidSetting, match="Lagrange"):
+        plain.encode(picture, 50, effort=1)
+
+
+@pytest.mark.parametrize("level", [-1, 10, 1.5, True, "3"])
+def test_efforts_that_do_not_exist(level: object, picture: np.ndarray) -> None:
+    with pytest.raises(InvalidSetting, match=r"effort .* is not an integer in 0\.\.9"):
+        bincodec.compress(picture, effort=level)
+
+
+def test_rounds_rise_with_effort() -> None:
+    assert list(arguments.SEARCH_ROUNDS) == sorted(set(arguments.SEARCH_ROUNDS))
+
+
+def test_images_beyond_the_search_are_refused(
+    codec: Codec, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arguments, "MOST_SEARCHED_PIXELS", 7349)
+    with pytest.raises(InvalidSetting, match="at most 7349 pixels, not 7350"):
+        codec.encode(picture, 50, effort=1)
+    codec.encode(picture, 50)
+
+
+@pytest.mark.parametrize("multipliers", [(0.0, 1.0), (-1.0, 1.0), (0.2, 0.1), ("a", 1), (1.0,), None])
+def test_multipliers_that_make_no_sense_are_refused(
+    codec: Codec, picture: np.ndarray, multipliers: object
+) -> None:
+    card = dataclasses.replace(codec.model.card, card={"lagrangian": multipliers})
+    odd = dataclasses.replace(codec, model=dataclasses.replace(codec.model, card=card))
+    with pytest.raises(InvalidSetting, match="Lagrange"):
+        odd.encode(picture, 50, effort=1)
+
+
+def test_the_search_leaves_to_the_correction_what_it_will_correct() -> None:
+    original = photos.astronaut()[:60, 100:190]
+    image = analysis.padded(original, "cpu")
+    shown = 0.8 * image + 0.15
+    added, bits = analysis._correctable(original, 65025.0, shown)
+    before, after = ((image - one)[..., :60, :90].square().mean() for one in (shown, shown + added))
+    assert float(after) < 0.01 * float(before)
+    (chunk,) = fit.measure(original, shown[0, :, :60, :90].permute(1, 2, 0).numpy(), 65025.0)
+    assert bits == 8 * (12 + len(chunk.payload))
+    nothing, bits = analysis._correctable(original, 65025.0, image)
+    assert torch.equal(nothing, torch.zeros_like(image))
+    assert bits == 0
+
+
+def test_the_correction_is_measured_anew_as_levels_move(photo: Codec, picture: np.ndarray) -> None:
+    calls: list[torch.Tensor] = []
+
+    def correct(shown: torch.Tensor) -> tuple[torch.Tensor, float]:
+        calls.append(shown)
+        return torch.full_like(shown, 0.01 * len(calls)), 5.0 * len(calls)
+
+    model = photo.model
+    target = search.Target(analysis.padded(picture, "cpu"), 70, 105, 50, 50.0, correct)
+    with torch.no_grad():
+        start = model.autoencoder.quantise(model.autoencoder.analyse(target.image, target.at))
+    search.search(model.autoencoder, model.prior, start, target, 2)
+    assert len(calls) == 3
+    first = search._Picture(model.autoencoder, start, target)
+    assert (first.added_bits, float(first.added.mean())) == (20.0, pytest.approx(0.04))
+    expected = target.errors(model.autoencoder.synthesise(start, target.at) + 0.04)
+    assert torch.allclose(first.errors, expected, atol=1e-6)
+
+
+def test_a_correction_too_dear_is_no_gain(photo: Codec, picture: np.ndarray) -> None:
+    """A round whose picture would need a dearer correction than it saves is undone."""
+    model = photo.model
+    bits = iter([0.0, 1e9, 1e9])
+    target = search.Target(
+        analysis.padded(picture, "cpu"), 70, 105, 50, 50.0, lambda p: (torch.zeros_like(p), next(bits))
+    )
+    with torch.no_grad():
+        start = model.autoencoder.quantise(model.autoencoder.analyse(target.image, target.at))
+    assert torch.equal(search.search(model.autoencoder, model.prior, start, target, 2), start)

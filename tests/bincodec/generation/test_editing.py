@@ -1,0 +1,441 @@
+"""What people do with the samplers: samples, holes, variations and completion, on the tiny model."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from skimage import data as photos
+
+import bincodec
+from bincodec import BinaryCode, Codec, ImageError, InvalidSetting, WrongModel
+from bincodec.bitstream import stream
+from bincodec.bitstream.container import Ancillary
+from bincodec.bitstream.limits import Limits
+from bincodec.generation import editing, masks
+from bincodec.generation.settings import Drawing
+from bincodec.postfilter import filter
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+SAMPLERS = ("noise", "reveal")
+PASSES = 7
+SETTINGS = settings(deadline=None, derandomize=True, max_examples=25)
+FROZEN = {
+    "noise": "ada76dd2af0a27ad",
+    "reveal": "06916f54295c9412",
+}
+"""The first 16 digits of the digests of seed 11's third picture, on every machine."""
+
+
+@pytest.fixture(scope="module")
+def bits(bits_model: Path) -> Codec:
+    """A model of single bits, with classes."""
+    return Codec.load(str(bits_model))
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    return np.ascontiguousarray(photos.astronaut()[40 : 40 + 90, 180 : 180 + 110])
+
+
+@pytest.fixture(scope="module")
+def code(codec: Codec, photo: np.ndarray) -> BinaryCode:
+    return codec.encode(photo, 60)
+
+
+@pytest.fixture(scope="module")
+def mask(photo: np.ndarray) -> np.ndarray:
+    marked = np.zeros(photo.shape[:2], bool)
+    marked[30:50, 40:70] = True
+    return marked
+
+
+def same(one: BinaryCode, other: BinaryCode) -> bool:
+    return one.digest() == other.digest()
+
+
+# --- samples ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_picture_is_the_same_however_many_are_drawn(codec: Codec, sampler: Any) -> None:
+    several = codec.sample(3, (50, 40), sampler=sampler, seed=11)
+    assert same(several[0], codec.sample(1, (50, 40), sampler=sampler, seed=11)[0])
+    assert len({picture.digest() for picture in several}) == 3
+    assert several[2].digest()[:16] == FROZEN[sampler]
+    assert not same(several[0], codec.sample(1, (50, 40), sampler=sampler, seed=12)[0])
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("size", [(1, 1), (16, 17), (73, 50)])
+def test_a_sample_is_a_file_like_any_other(codec: Codec, sampler: Any, size: tuple[int, int]) -> None:
+    (sample,) = codec.sample(size=size, quality=37, sampler=sampler)
+    found = codec.unpack(codec.pack(sample, verify=True))
+    assert same(found, sample)
+    assert (found.width, found.height, found.quality, found.ancillary) == (*size, 37, ())
+    assert codec.decode(found).size == size
+
+
+def test_the_defaults(codec: Codec) -> None:
+    expected = codec.sample(1, (256, 256), 50, steps=PASSES, sampler="reveal", temperature=1.0, seed=0)[0]
+    assert same(codec.sample()[0], expected)
+    assert not same(codec.sample(steps=PASSES - 1)[0], expected)
+    noisy = codec.sample(1, (256, 256), 50, steps=16, sampler="noise", schedule="linear")[0]
+    assert same(codec.sample(sampler="noise")[0], noisy)
+    assert not same(codec.sample(sampler="noise", schedule="cosine")[0], noisy)
+    assert not same(codec.sample(temperature=0.5)[0], expected)
+    assert not same(codec.sample(quality=51)[0], expected)
+
+
+def test_a_model_s_own_sampler_and_size_are_the_defaults(bits: Codec) -> None:
+    """Noise where every unit is one bit, and the size of the card."""
+    own = bits.sample()[0]
+    assert (own.width, own.height) == (48, 32)
+    assert same(own, bits.sample(size=(48, 32), sampler="noise", steps=16)[0])
+    assert not same(own, bits.sample(sampler="reveal")[0])
+    marked = np.zeros((32, 48), bool)
+    marked[:8, :8] = True
+    for sampler, agree in (("noise", True), ("reveal", False)):
+        one, other = (bits.inpaint(own, marked, **how)[0].code for how in ({}, {"sampler": sampler}))
+        assert same(one, other) == agree
+
+
+def test_classes_are_drawn_by_name(bits: Codec) -> None:
+    drawn = {label: bits.sample(label=label)[0] for label in (None, "cat", "dog", "not sure")}
+    assert len({code.digest() for code in drawn.values()}) == 4
+    # Guidance 0 is the class itself; more of it is something else.
+    assert same(bits.sample(label="cat", guidance=0.0)[0], drawn["cat"])
+    assert not same(bits.sample(label="cat", guidance=2.0)[0], drawn["cat"])
+    with pytest.raises(InvalidSetting, match=r"class 'cow' is not one of cat, dog, not sure$"):
+        bits.sample(label="cow")
+    with pytest.raises(InvalidSetting, match="guidance needs a class to go towards"):
+        bits.sample(guidance=1.0)
+
+
+def test_reveal_takes_every_pass_unless_told_otherwise(codec: Codec) -> None:
+    every = codec.sample(size=(60, 60), sampler="reveal")[0]
+    assert same(codec.sample(size=(60, 60), sampler="reveal", steps=PASSES)[0], every)
+    assert not same(codec.sample(size=(60, 60), sampler="reveal", steps=2)[0], every)
+    with pytest.raises(
+        InvalidSetting, match=f"steps {PASSES + 1} is over the {PASSES} passes that model tiny-1"
+    ):
+        codec.sample(sampler="reveal", steps=PASSES + 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"count": 0}, "count 0 is not an integer in 1.."),
+        ({"count": 1.0}, "count 1.0 is not"),
+        ({"quality": 101}, "quality 101 "),
+        ({"size": (0, 5)}, "width 0 "),
+        ({"size": (5, 65536)}, "height 65536 is not an integer in 1..65535"),
+        ({"size": (65535, 65535)}, "4294836225 is over the limit pixels=67108864"),
+        ({"size": 5}, "size 5 is not"),
+        ({"size": (5, 5, 5)}, "size .* is not a width and a height"),
+        ({"steps": 0}, "steps 0 "),
+        ({"steps": 1001}, "steps 1001 is not an integer in 1..1000"),
+        ({"steps": 2.0}, "steps 2.0 "),
+        ({"sampler": "magic"}, "sampler 'magic' is not one of noise, reveal"),
+        ({"schedule": "magic"}, "schedule 'magic' is not one of linear, cosine, sigmoid"),
+        ({"temperature": -0.1}, "temperature -0.1 is not a number in 0..10"),
+        ({"temperature": 10.5}, "temperature 10.5 "),
+        ({"temperature": float("nan")}, "temperature nan "),
+        ({"temperature": "hot"}, "temperature 'hot' "),
+        ({"seed": -1}, "seed -1 "),
+        ({"seed": 2**64}, "seed 18446744073709551616 "),
+        ({"label": "cat"}, "model tiny-1 has no classes"),
+        ({"guidance": 0.0}, "model tiny-1 has no classes"),
+    ],
+)
+def test_settings_that_do_not_exist(codec: Codec, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidSetting, match=words) as caught:
+        codec.sample(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_sizes_keep_to_the_limits(codec: Codec) -> None:
+    assert codec.sample(size=(40, 50), limits=Limits(pixels=2000))[0].width == 40
+    with pytest.raises(InvalidSetting, match="size 40 x 51: 2040 is over the limit pixels=2000"):
+        codec.sample(size=(40, 51), limits=Limits(pixels=2000))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_who_watches_sees_every_step(codec: Codec, sampler: Any) -> None:
+    drawing = Drawing(sampler=sampler, steps=5)
+    seen: list[BinaryCode] = []
+    drawn = editing.sample(codec, 2, (40, 30), 50, drawing, watch=seen.append)
+    steps = editing.steps_of(codec, drawing)
+    assert steps == (5 if sampler == "noise" else 1)
+    assert len(seen) == 2 * steps
+    assert same(seen[steps - 1], drawn[0])
+    assert same(seen[-1], drawn[1])
+
+
+def test_pictures_are_tiled_row_by_row() -> None:
+    colours = ["red", "lime", "blue"]
+    tiled = editing.tiled([Image.new("RGB", (5, 3), colour) for colour in colours], 2)
+    assert tiled.size == (12, 8)
+    corners = [tiled.getpixel(at) for at in ((0, 0), (7, 0), (0, 5), (7, 5), (5, 0))]
+    white = (255, 255, 255)
+    assert corners == [(255, 0, 0), (0, 255, 0), (0, 0, 255), white, white]
+
+
+# --- holes ------------------------------------------------------------------------------------------------
+
+
+@SETTINGS
+@given(
+    st.sampled_from(SAMPLERS),
+    st.tuples(st.integers(0, 80), st.integers(0, 100), st.integers(1, 60), st.integers(1, 60)),
+    st.integers(0, 5),
+)
+def test_known_sites_keep_their_bits_at_every_step(
+    codec: Codec, code: BinaryCode, sampler: Any, box: tuple[int, int, int, int], seed: int
+) -> None:
+    top, left, height, width = box
+    marked = np.zeros((code.height, code.width), bool)
+    marked[top : top + height, left : left + width] = True
+    states: list[BinaryCode] = []
+    drawing = Drawing(sampler=sampler, steps=3, seed=seed)
+    (painted,) = editing.inpaint(codec, code, marked, 0, 1, drawing, watch=states.append)
+    assert np.array_equal(painted.known, masks.known_sites(marked))
+    for state in states:
+        for old, new in zip(code.levels, state.levels, strict=True):
+            assert np.array_equal(old[:, painted.known], new[:, painted.known])
+    changed = [(old != new).any(0) for old, new in zip(code.levels, painted.code.levels, strict=True)]
+    assert np.any(changed)
+    assert same(codec.unpack(codec.pack(painted.code, verify=True)), painted.code)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_an_image_keeps_its_pixels_but_for_the_rim(
+    codec: Codec, photo: np.ndarray, mask: np.ndarray, sampler: Any
+) -> None:
+    (painted,) = codec.inpaint(photo, mask, sampler=sampler)
+    found = np.asarray(painted.image)
+    rows, columns = np.where(mask)
+    far = np.ones_like(mask)
+    edge = masks.RIM - 1
+    far[rows.min() - edge : rows.max() + edge + 1, columns.min() - edge : columns.max() + edge + 1] = False
+    assert np.array_equal(found[far], photo[far])
+    inside = np.asarray(codec.decode(painted.code))
+    assert np.array_equal(found[mask], inside[mask])
+    assert not np.array_equal(found[mask], photo[mask])
+
+
+def test_what_the_mask_hides_has_no_influence(codec: Codec, photo: np.ndarray, mask: np.ndarray) -> None:
+    other = photo.copy()
+    other[mask] = 255 - other[mask]
+    one, two = (codec.inpaint(pixels, mask, seed=4)[0] for pixels in (photo, other))
+    assert same(one.code, two.code)
+    assert np.array_equal(np.asarray(one.image), np.asarray(two.image))
+
+
+def test_variants_differ_in_the_hole_and_do_not_depend_on_their_number(
+    codec: Codec, photo: np.ndarray, mask: np.ndarray
+) -> None:
+    several = codec.inpaint(photo, mask, count=3)
+    assert len({painted.code.digest() for painted in several}) == 3
+    assert same(several[0].code, codec.inpaint(photo, mask)[0].code)
+
+
+def test_grey_pictures_stay_grey(codec: Codec, photo: np.ndarray, mask: np.ndarray) -> None:
+    (painted,) = codec.inpaint(photo[:, :, 1].copy(), mask)
+    assert (painted.image.mode, painted.code.grey) == ("L", True)
+    assert np.asarray(painted.image)[0, 0] == photo[0, 0, 1]
+
+
+def test_a_code_is_painted_as_it_stands(codec: Codec, code: BinaryCode, mask: np.ndarray) -> None:
+    extra = (Ancillary(0x80, b"profile"), Ancillary(filter.KIND, bytes(13)))
+    given = dataclasses.replace(code, ancillary=extra)
+    (painted,) = codec.inpaint(given, mask, quality=3)
+    assert (painted.code.quality, painted.code.ancillary) == (60, extra)
+    assert np.array_equal(np.asarray(painted.image), np.asarray(codec.decode(painted.code)))
+
+
+def test_a_mask_near_every_site_leaves_no_bit_and_every_far_pixel(codec: Codec) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    marked = np.zeros((32, 32), bool)
+    marked[14:18, 14:18] = True
+    (painted,) = codec.inpaint(pixels, marked)
+    assert not painted.known.any()
+    assert np.array_equal(np.asarray(painted.image)[:6], pixels[:6])
+
+
+def test_holes_that_cannot_be_painted(codec: Codec, code: BinaryCode, photo: np.ndarray) -> None:
+    for source in (photo, code):
+        with pytest.raises(ImageError, match="the mask is 5 x 4 pixels, the picture 110 x 90"):
+            codec.inpaint(source, np.ones((4, 5), bool))
+        with pytest.raises(ImageError, match="the mask is empty"):
+            codec.inpaint(source, np.zeros((90, 110), bool))
+        with pytest.raises(ImageError, match="covers the whole picture"):
+            codec.inpaint(source, np.ones((90, 110), bool))
+
+
+def foreign(code: BinaryCode) -> BinaryCode:
+    return dataclasses.replace(code, fingerprint=b"stranger")
+
+
+def prefix(code: BinaryCode, layers: int) -> BinaryCode:
+    return dataclasses.replace(code, levels=code.levels[:layers], maximum=code.maximum[:layers])
+
+
+def test_codes_that_cannot_be_painted_or_varied(codec: Codec, code: BinaryCode, mask: np.ndarray) -> None:
+    uses: list[Callable[[BinaryCode], object]] = [
+        lambda bad: codec.inpaint(bad, mask),
+        lambda bad: codec.vary(bad, 0.5),
+    ]
+    for use in uses:
+        with pytest.raises(WrongModel, match=b"stranger".hex()):
+            use(foreign(code))
+        with pytest.raises(InvalidSetting, match="has 2 of the model's 3 layers: complete it first"):
+            use(prefix(code, 2))
+    with pytest.raises(WrongModel, match=b"stranger".hex()):
+        codec.complete(foreign(prefix(code, 1)))
+
+
+@pytest.mark.parametrize("settings", [{"count": 0}, {"steps": 0}, {"label": "cat"}, {"guidance": 1.0}])
+def test_all_check_their_settings(
+    codec: Codec, code: BinaryCode, mask: np.ndarray, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidSetting):
+        codec.inpaint(code, mask, **settings)
+    with pytest.raises(InvalidSetting):
+        codec.vary(code, 0.5, **settings)
+
+
+# --- variations -------------------------------------------------------------------------------------------
+
+
+def differing(one: BinaryCode, other: BinaryCode) -> float:
+    """The share of levels that differ."""
+    levels = zip(one.levels, other.levels, strict=True)
+    return float(np.mean(np.concatenate([(a != b).ravel() for a, b in levels])))
+
+
+def test_the_strength_goes_from_nothing_to_everything(codec: Codec, photo: np.ndarray) -> None:
+    code = codec.encode(photo, 50)
+    shares = [differing(code, codec.vary(photo, strength)[0]) for strength in (0, 0.1, 0.4, 1.0)]
+    assert shares[0] == 0
+    assert shares[0] < shares[1] < shares[2] < shares[3]
+    # At 1 nothing is left of the picture: another one gives the same code.
+    assert same(codec.vary(photo, 1.0)[0], codec.vary(photo[::-1].copy(), 1.0)[0])
+
+
+def test_variations_are_files_and_do_not_depend_on_their_number(codec: Codec, code: BinaryCode) -> None:
+    extra = (Ancillary(0x80, b"profile"), Ancillary(filter.KIND, bytes(13)))
+    several = codec.vary(dataclasses.replace(code, ancillary=extra), 0.6, quality=3, count=3, seed=2)
+    assert len({varied.digest() for varied in several}) == 3
+    assert same(several[0], codec.vary(code, 0.6, seed=2)[0])
+    # The correction was measured on other bits.
+    assert several[0].ancillary == extra[:1]
+    assert several[0].quality == 60
+    assert same(codec.unpack(codec.pack(several[0], verify=True)), several[0])
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan"), "much", True])
+def test_strengths_that_do_not_exist(codec: Codec, code: BinaryCode, strength: Any) -> None:
+    with pytest.raises(InvalidSetting, match=r"strength .* is not a number in 0\.\.1"):
+        codec.vary(code, strength)
+
+
+def test_only_noise_starts_from_a_picture(codec: Codec, code: BinaryCode) -> None:
+    with pytest.raises(InvalidSetting, match="sampler 'reveal' cannot vary a picture"):
+        codec.vary(code, 0.5, sampler="reveal")
+
+
+# --- completion -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_real_layers_stay_and_the_others_are_drawn(codec: Codec, code: BinaryCode, layers: int) -> None:
+    done = codec.complete(code, layers, seed=3)
+    assert (done.code.layers, done.real_layers, done.code.maximum) == (3, layers, code.maximum)
+    assert all(np.array_equal(a, b) for a, b in zip(code.levels[:layers], done.code.levels, strict=False))
+    assert not same(done.code, code)
+    assert same(codec.complete(code, layers, seed=3).code, done.code)
+    assert not same(codec.complete(code, layers, seed=4).code, done.code)
+    assert not same(codec.complete(code, layers, seed=3, temperature=0.0).code, done.code)
+    # Layers that are not there are drawn just as layers that are not looked at.
+    assert same(codec.complete(prefix(code, layers), seed=3).code, done.code)
+    assert same(codec.unpack(codec.pack(done.code, verify=True)), done.code)
+
+
+def test_the_share_of_real_bits_is_the_prior_s_price(codec: Codec, code: BinaryCode) -> None:
+    bits = codec.cost(code).sum((1, 2))
+    for temperature in (1.0, 0.0):
+        done = codec.complete(code, 2, temperature=temperature)
+        assert done.real_share == pytest.approx(bits[:2].sum() / bits.sum())
+    # Where the real layers are lost, those drawn at temperature 1 say what they cost.
+    drawn = codec.cost(codec.complete(code, 2).code).sum((1, 2))
+    for temperature in (1.0, 0.0):
+        done = codec.complete(prefix(code, 2), temperature=temperature)
+        assert done.real_share == pytest.approx(drawn[:2].sum() / drawn.sum())
+
+
+def test_a_whole_code_is_complete(codec: Codec, code: BinaryCode) -> None:
+    done = codec.complete(code)
+    assert done.code is code
+    assert (done.real_layers, done.real_share) == (3, 1.0)
+
+
+@pytest.mark.parametrize("layers", [0, 4, 1.5])
+def test_layers_that_are_not_there(codec: Codec, code: BinaryCode, layers: Any) -> None:
+    with pytest.raises(InvalidSetting, match=f"layers {layers} is not an integer in 1..3"):
+        codec.complete(code, layers)
+
+
+def test_a_completed_picture_goes_without_the_correction(codec: Codec, code: BinaryCode) -> None:
+    extra = (Ancillary(0x80, b"profile"), Ancillary(filter.KIND, bytes(13)))
+    given = dataclasses.replace(code, ancillary=extra)
+    assert codec.complete(given, 1).code.ancillary == extra[:1]
+    assert codec.complete(given).code.ancillary == extra
+
+
+def test_what_a_damaged_file_lacks_is_drawn_and_said(
+    codec: Codec, code: BinaryCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BINCODEC_MODELS", str(MODELS))
+    monkeypatch.setattr(stream, "CHUNK_BYTES", 1)  # a chunk for each layer
+    data = bytearray(codec.pack(code))
+    second = 36 + 4 + int.from_bytes(data[37:40], "little") + 8
+    data[second + 4] ^= 1
+    left = codec.unpack(bytes(data), partial=True)
+    assert left.layers == 1
+    done = codec.complete(left, seed=7)
+    image = bincodec.decompress(bytes(data), conceal=True, seed=7)
+    assert image.info["bld"] == {
+        "model": "tiny-1",
+        "quality": 60,
+        "layers": 3,
+        "complete": False,
+        "real_layers": 1,
+        "real_share": done.real_share,
+    }
+    assert 0 < done.real_share < 1
+    assert np.array_equal(np.asarray(image), np.asarray(codec.decode(done.code)))
+    # A repaired code is not a whole one: it must not become a file unasked.
+    with pytest.raises(InvalidSetting, match="what was left of a damaged file"):
+        codec.pack(done.code)
+    with pytest.raises(bincodec.Corrupt):
+        bincodec.decompress(bytes(data), complete=True)
+
+
+def test_an_undamaged_file_may_be_completed_from_fewer_layers(
+    codec: Codec, code: BinaryCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BINCODEC_MODELS", str(MODELS))
+    data = codec.pack(code)
+    image = bincodec.decompress(data, layers=2, complete=True, seed=1, temperature=0.5)
+    done = codec.complete(code, 2, seed=1, temperature=0.5)
+    assert np.array_equal(np.asarray(image), np.asarray(codec.decode(done.code)))
+    assert (image.info["bld"]["real_layers"], image.info["bld"]["complete"]) == (2, True)
+    whole = bincodec.decompress(data, conceal=True)
+    assert np.array_equal(np.asarray(whole), np.asarray(codec.decode(code)))
+    assert (whole.info["bld"]["real_layers"], whole.info["bld"]["real_share"]) == (3, 1.0)

@@ -1,0 +1,119 @@
+"""Masks: their sizes and forms, the sites they touch, the filling before encoding, the seam afterwards."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bincodec import ImageError
+from bincodec.generation import masks
+
+SETTINGS = settings(deadline=None, derandomize=True, max_examples=40)
+
+
+@st.composite
+def drawn_masks(draw: st.DrawFn) -> np.ndarray:
+    """Any mask that is neither empty nor full: rectangles and single pixels, up to 70 x 70."""
+    height, width = draw(st.integers(1, 70)), draw(st.integers(2, 70))
+    mask = np.zeros((height, width), bool)
+    for _ in range(draw(st.integers(1, 3))):
+        top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+        mask[top : top + draw(st.integers(1, 40)), left : left + draw(st.integers(1, 40))] = True
+    if mask.all():
+        mask[draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))] = False
+    return mask
+
+
+def picture(mask: np.ndarray, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(20, 230, (*mask.shape, 3), dtype=np.uint8)
+
+
+def distance(mask: np.ndarray) -> np.ndarray:
+    """The larger of rows and columns between each pixel and the nearest masked one, by trying them all."""
+    rows, columns = np.indices(mask.shape)
+    marked = np.argwhere(mask)
+    return np.min([np.maximum(abs(rows - y), abs(columns - x)) for y, x in marked], axis=0)
+
+
+@SETTINGS
+@given(drawn_masks())
+def test_a_site_is_known_if_the_mask_stays_clear_of_all_its_pixels(mask: np.ndarray) -> None:
+    near = distance(mask) <= masks.MARGIN
+    known = masks.known_sites(mask)
+    height, width = mask.shape
+    assert known.shape == (-(-height // 16), -(-width // 16))
+    for (row, column), found in np.ndenumerate(known):
+        assert found == (not near[16 * row : 16 * row + 16, 16 * column : 16 * column + 16].any())
+
+
+@SETTINGS
+@given(drawn_masks())
+def test_filling_changes_the_hole_only_and_stays_between_what_is_known(mask: np.ndarray) -> None:
+    pixels = picture(mask)
+    filled = masks.fill(pixels, mask)
+    assert filled.dtype == np.uint8
+    assert np.array_equal(filled[~mask], pixels[~mask])
+    known = pixels[~mask]
+    assert (filled[mask] >= known.min(0)).all()
+    assert (filled[mask] <= known.max(0)).all()
+
+
+@SETTINGS
+@given(drawn_masks())
+def test_what_the_mask_hides_does_not_matter(mask: np.ndarray) -> None:
+    pixels = picture(mask)
+    other = np.where(mask[:, :, None], picture(mask, 1), pixels)
+    assert np.array_equal(masks.fill(pixels, mask), masks.fill(other, mask))
+
+
+def test_filling_goes_on_smoothly() -> None:
+    """A ramp with a hole in it stays nearly a ramp: far better than one colour for the whole hole."""
+    ramp = np.repeat(np.linspace(40, 200, 96).round().astype(np.uint8)[None, :, None], 64, 0).repeat(3, 2)
+    mask = np.zeros((64, 96), bool)
+    mask[16:40, 30:62] = True
+    filled = masks.fill(ramp, mask).astype(float)
+    error = np.abs(filled - ramp)[mask].mean()
+    assert error < 0.4 * np.abs(ramp[mask] - ramp[~mask].mean()).mean()
+    assert np.abs(np.diff(filled[20:36, 30:62, 0], axis=1)).max() < 12
+
+
+@SETTINGS
+@given(drawn_masks())
+def test_the_seam(mask: np.ndarray) -> None:
+    original, painted = np.zeros((*mask.shape, 3), np.uint8), np.full((*mask.shape, 3), 240, np.uint8)
+    mixed = masks.blend(original, painted, mask)[:, :, 0]
+    expected = 240 * (masks.RIM - distance(mask).clip(0, masks.RIM)) / masks.RIM
+    assert np.array_equal(mixed, expected.round())
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
+def test_a_mask_is_white_in_any_image(mode: str) -> None:
+    wanted = np.zeros((20, 30), bool)
+    wanted[5:9, 7:29] = True
+    image = Image.fromarray(np.where(wanted, 255, 0).astype(np.uint8)).convert(mode)
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    for source in (image, buffer.getvalue(), wanted, np.where(wanted, 128, 127).astype(np.uint8)):
+        assert np.array_equal(masks.load(source, 30, 20), wanted)
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.ones((20, 31), bool), "the mask is 31 x 20 pixels, the picture 30 x 20"),
+        (np.ones((30, 20), bool), "the mask is 20 x 30 pixels, the picture 30 x 20"),
+        (np.zeros((20, 30), bool), "the mask is empty"),
+        (np.full((20, 30), 127, np.uint8), "the mask is empty"),
+        (np.ones((20, 30), bool), "covers the whole picture"),
+        (np.ones((20, 30)), "must be uint8"),
+        (np.ones((20, 30, 3), bool), "must be uint8"),
+        (b"no image", "not an image"),
+    ],
+)
+def test_masks_that_will_not_do(mask: object, words: str) -> None:
+    with pytest.raises(ImageError, match=words) as caught:
+        masks.load(mask, 30, 20)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,527 @@
+"""Reading and writing images: every mode, every refusal, every note."""
+
+import io
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngImageFile
+
+import bincodec
+from bincodec.bitstream.limits import Limits
+from bincodec.io import images
+from bincodec.io.images import ImageError
+
+ROOT = Path(__file__).resolve().parents[2]
+PHOTO = ROOT / "examples" / "chelsea.png"
+
+
+def photo(size: tuple[int, int] = (40, 30)) -> Image.Image:
+    with Image.open(PHOTO) as image:
+        return image.convert("RGB").resize(size)
+
+
+def file_of(image: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=file_format, **options)
+    return buffer.getvalue()
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG made by hand, for what Pillow does not write."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    body = b""
+    for kind, payload in ((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        body += struct.pack(">I", len(payload)) + kind + payload
+        body += struct.pack(">I", zlib.crc32(kind + payload))
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+# --- sources ----------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_source_gives_the_same_picture(tmp_path: Path) -> None:
+    image = photo()
+    data = file_of(image)
+    path = tmp_path / "photo.png"
+    path.write_bytes(data)
+    array = np.array(image)
+    sources = [path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data), image, array]
+    for source in sources:
+        picture = images.load(source)
+        assert np.array_equal(picture.pixels, array)
+        assert (picture.pixels.dtype, picture.grey, picture.notes) == (np.uint8, False, ())
+        assert picture.pixels.flags.c_contiguous
+        assert picture.pixels.flags.writeable
+
+
+def test_a_grey_array_is_a_grey_picture() -> None:
+    array = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    picture = images.load(array)
+    assert picture.grey
+    assert picture.pixels.shape == (3, 4, 3)
+    assert all(np.array_equal(picture.pixels[..., channel], array) for channel in range(3))
+
+
+def test_views_and_read_only_arrays_are_accepted() -> None:
+    array = np.array(photo())
+    array.flags.writeable = False
+    picture = images.load(array[::2, ::-1])
+    assert np.array_equal(picture.pixels, array[::2, ::-1])
+    assert picture.pixels.flags.c_contiguous
+    assert picture.pixels.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4, 3), np.uint16),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 1), np.uint8),
+        np.zeros((3, 4, 4), np.uint8),
+        np.zeros((1, 4, 4, 3), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+    ids=lambda array: f"{array.dtype}{array.shape}",
+)
+def test_other_arrays_are_refused_with_their_shape(array: np.ndarray) -> None:
+    with pytest.raises(ImageError) as caught:
+        images.load(array)
+    assert str(array.shape) in str(caught.value)
+    assert str(array.dtype) in str(caught.value)
+
+
+def test_a_source_of_another_type_is_refused() -> None:
+    with pytest.raises(TypeError, match="not list"):
+        images.load([1, 2, 3])  # type: ignore[arg-type]
+
+
+# --- modes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA"])
+def test_grey_modes_stay_grey(mode: str) -> None:
+    picture = images.load(file_of(photo().convert("L").convert(mode)))
+    expected = np.array(photo().convert("L").convert(mode).convert("L"))
+    assert picture.grey
+    assert picture.notes == ()
+    assert np.array_equal(picture.pixels, np.repeat(expected[..., None], 3, axis=2))
+
+
+def test_palettes_become_colours() -> None:
+    image = photo().quantize(32)
+    picture = images.load(file_of(image))
+    assert not picture.grey
+    assert picture.notes == ()
+    assert np.array_equal(picture.pixels, np.array(image.convert("RGB")))
+
+
+def test_a_palette_of_greys_is_grey() -> None:
+    image = photo().convert("L").quantize(8)
+    picture = images.load(file_of(image))
+    assert picture.grey
+    assert np.array_equal(picture.pixels, np.array(image.convert("RGB")))
+
+
+def test_cmyk_is_converted_with_a_note() -> None:
+    picture = images.load(file_of(photo().convert("CMYK"), "JPEG", quality=100, subsampling=0))
+    assert picture.notes == ("CMYK converted to RGB",)
+    assert np.abs(picture.pixels.astype(int) - np.array(photo())).mean() < 3
+
+
+@pytest.mark.parametrize(("mode", "note"), [("YCbCr", True), ("HSV", True), ("RGBX", False)])
+def test_other_pillow_modes_are_converted(mode: str, note: bool) -> None:
+    picture = images.load(photo().convert(mode))
+    assert np.abs(picture.pixels.astype(int) - np.array(photo())).max() <= 12
+    assert bool(picture.notes) == note
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_16_bit_grey_is_rounded_with_a_note(file_format: str) -> None:
+    samples = np.array([[0, 128, 129, 257, 30000, 65535]], np.uint16)
+    picture = images.load(file_of(Image.fromarray(samples), file_format))
+    assert picture.pixels[0, :, 0].tolist() == [0, 0, 1, 1, 117, 255]
+    assert picture.grey
+    assert picture.notes == ("16-bit samples reduced to 8 bits",)
+
+
+@pytest.mark.parametrize("maximum", [65535, 1000])
+def test_deep_grey_ppm_is_rounded_with_one_note(maximum: int) -> None:
+    samples = struct.pack(">2H", maximum, maximum // 2)
+    picture = images.load(f"P5 2 1 {maximum}\n".encode() + samples)
+    assert picture.pixels[0, :, 0].tolist() == [255, 127 if maximum % 2 else 128]
+    assert picture.notes == ("16-bit samples reduced to 8 bits",)
+
+
+def test_16_bit_colour_has_a_note() -> None:
+    row = b"\0" + struct.pack(">6H", 0, 32896, 65535, 257, 514, 771)
+    picture = images.load(png(2, 1, 16, 2, row))
+    assert picture.pixels.tolist() == [[[0, 128, 255], [1, 2, 3]]]
+    assert picture.notes == ("16-bit samples reduced to 8 bits",)
+    ppm = images.load(b"P6 1 1 65535\n" + struct.pack(">3H", 65535, 0, 32896))
+    assert ppm.pixels.tolist() == [[[255, 0, 128]]]
+    assert ppm.notes == ("16-bit samples reduced to 8 bits",)
+
+
+def test_16_bits_for_a_whole_pixel_are_no_16_bit_samples() -> None:
+    header = struct.pack("<2sIHHI", b"BM", 58, 0, 0, 54) + struct.pack(
+        "<IiiHHIIiiII", 40, 1, 1, 1, 16, 0, 4, 0, 0, 0, 0
+    )
+    picture = images.load(header + struct.pack("<HH", 0x7C00, 0))
+    assert picture.pixels.tolist() == [[[255, 0, 0]]]
+    assert picture.notes == ()
+
+
+def test_samples_beyond_16_bits_are_refused() -> None:
+    with pytest.raises(ImageError, match="from -5 to 70000"):
+        images.load(Image.fromarray(np.array([[-5, 70000]], np.int32)))
+    with pytest.raises(ImageError, match="mode 'F'"):
+        images.load(file_of(photo().convert("F"), "TIFF"))
+
+
+# --- transparency -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_opaque_alpha_is_accepted_and_other_alpha_is_not(mode: str) -> None:
+    base = photo().convert({"RGBA": "RGB", "LA": "L", "PA": "P"}[mode])
+    image = base.convert(mode)
+    picture = images.load(image)
+    assert np.array_equal(picture.pixels, np.array(base.convert("RGB")))
+    assert picture.notes == ()
+    alpha = Image.new("L", image.size, 255)
+    alpha.putpixel((3, 3), 254)
+    image.putalpha(alpha)
+    with pytest.raises(ImageError, match="transparent pixels"):
+        images.load(image)
+
+
+def test_premultiplied_alpha() -> None:
+    image = photo().convert("RGBA").convert("RGBa")
+    assert np.array_equal(images.load(image).pixels, np.array(photo()))
+
+
+def test_transparent_palette_entries_count_where_they_are_used() -> None:
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([0, 0, 0, 200, 100, 50])
+    unused = images.load(file_of(image, transparency=0))
+    assert unused.pixels[0, 0].tolist() == [200, 100, 50]
+    with pytest.raises(ImageError, match="transparent pixels"):
+        images.load(file_of(image, transparency=1))
+    with pytest.raises(ImageError, match="transparent pixels"):
+        images.load(file_of(image, transparency=bytes([255, 100])))
+
+
+@pytest.mark.parametrize(
+    ("image", "unused", "used"),
+    [
+        (Image.new("L", (3, 3), 77), 78, 77),
+        (Image.new("RGB", (3, 3), (1, 2, 3)), (1, 2, 4), (1, 2, 3)),
+        (Image.new("1", (3, 3), 255), 0, 255),
+    ],
+    ids=["L", "RGB", "1"],
+)
+def test_a_transparent_colour_counts_where_it_is_used(image: Image.Image, unused: Any, used: Any) -> None:
+    assert images.load(file_of(image, transparency=unused)).pixels.shape == (3, 3, 3)
+    with pytest.raises(ImageError, match="transparent pixels"):
+        images.load(file_of(image, transparency=used))
+
+
+def test_a_transparent_colour_of_16_bits() -> None:
+    grey_row = b"\0" + struct.pack(">H", 1000)
+    assert images.load(png(1, 1, 16, 0, grey_row, (b"tRNS", struct.pack(">H", 1001)))).grey
+    with pytest.raises(ImageError, match="transparent pixels"):
+        images.load(png(1, 1, 16, 0, grey_row, (b"tRNS", struct.pack(">H", 1000))))
+    colour_row = b"\0" + struct.pack(">3H", 1000, 2000, 3000)
+    other = (b"tRNS", struct.pack(">3H", 1000, 2000, 60000))
+    assert not images.load(png(1, 1, 16, 2, colour_row, other)).grey
+    with pytest.raises(ImageError, match="transparent pixels"):
+        images.load(png(1, 1, 16, 2, colour_row, (b"tRNS", struct.pack(">3H", 1000, 2000, 3000))))
+
+
+# --- several pictures -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_animations_and_pages_are_refused(file_format: str) -> None:
+    frames = [Image.new("RGB", (8, 8), (40 * index, 0, 0)) for index in range(3)]
+    data = file_of(frames[0], file_format, save_all=True, append_images=frames[1:])
+    with pytest.raises(ImageError, match="animation or several pages"):
+        images.load(data)
+
+
+def test_a_still_gif_is_accepted() -> None:
+    assert images.load(file_of(photo(), "GIF")).pixels.shape == (30, 40, 3)
+
+
+def test_the_photograph_of_a_jpeg_with_previews_is_kept_with_a_note() -> None:
+    data = file_of(photo(), "MPO", save_all=True, append_images=[photo((8, 6))])
+    picture = images.load(data)
+    assert picture.pixels.shape == (30, 40, 3)
+    assert len(picture.notes) == 1
+    assert "other pictures" in picture.notes[0]
+
+
+# --- colour profiles --------------------------------------------------------------------------------------
+
+
+def srgb_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def patched(profile: bytes, tag: bytes, payload: bytes) -> bytes:
+    """A profile with the start of one tag's data replaced."""
+    count = int.from_bytes(profile[128:132], "big")
+    for index in range(count):
+        entry = 132 + 12 * index
+        if profile[entry : entry + 4] == tag:
+            offset = int.from_bytes(profile[entry + 4 : entry + 8], "big")
+            return profile[:offset] + payload + profile[offset + len(payload) :]
+    raise AssertionError(tag)
+
+
+def swapped_profile() -> bytes:
+    """sRGB with the red and blue primaries exchanged."""
+    profile = srgb_profile()
+    table = {}
+    for index in range(int.from_bytes(profile[128:132], "big")):
+        entry = 132 + 12 * index
+        offset, size = struct.unpack(">II", profile[entry + 4 : entry + 12])
+        table[profile[entry : entry + 4]] = profile[offset : offset + size]
+    return patched(patched(profile, b"rXYZ", table[b"bXYZ"]), b"bXYZ", table[b"rXYZ"])
+
+
+def test_an_srgb_profile_needs_no_note() -> None:
+    picture = images.load(file_of(photo(), icc_profile=srgb_profile()))
+    assert picture.notes == ()
+    assert np.array_equal(picture.pixels, np.array(photo()))
+
+
+def test_another_profile_is_converted_with_a_note() -> None:
+    picture = images.load(file_of(photo(), icc_profile=swapped_profile()))
+    assert len(picture.notes) == 1
+    assert picture.notes[0].startswith("colours converted to sRGB from the profile")
+    assert np.abs(picture.pixels[..., ::-1].astype(int) - np.array(photo())).max() <= 2
+
+
+def test_a_profile_on_grey_keeps_it_grey() -> None:
+    grey = photo().convert("L")
+    picture = images.load(file_of(grey, icc_profile=srgb_profile()))
+    assert picture.grey
+    assert picture.notes == ()
+    assert np.array_equal(picture.pixels[..., 0], np.array(grey))
+
+
+@pytest.mark.parametrize("profile", [b"nonsense", b"\0" * 200, srgb_profile()[:300]])
+def test_a_broken_profile_is_ignored_with_a_note(profile: bytes) -> None:
+    picture = images.load(file_of(photo(), icc_profile=profile))
+    assert len(picture.notes) == 1
+    assert picture.notes[0].startswith("broken colour profile ignored")
+    assert np.array_equal(picture.pixels, np.array(photo()))
+
+
+def test_a_profile_for_another_colour_space_is_ignored_with_a_note() -> None:
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    picture = images.load(file_of(photo(), icc_profile=lab))
+    assert picture.notes == ("colour profile ignored: it is for Lab, the image is RGB",)
+    assert np.array_equal(picture.pixels, np.array(photo()))
+
+
+def test_the_profiles_of_real_photos() -> None:
+    data = pytest.importorskip("skimage.data", reason="scikit-image carries the photos").__path__
+    folder = Path(next(iter(data)))
+    rocket = images.load(folder / "rocket.jpg")
+    assert rocket.notes == ("colours converted to sRGB from the profile 'Adobe RGB (1998)'",)
+    assert images.load(folder / "chelsea.png").notes == ()
+    page = images.load(folder / "page.png")
+    assert page.grey
+    assert page.notes == ("colours converted to sRGB from the profile 'Dot Gain 20%'",)
+
+
+# --- orientation ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF"])
+def test_exif_orientation_is_applied(orientation: int, file_format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = file_of(photo(), file_format, exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    picture = images.load(data)
+    assert np.array_equal(picture.pixels, np.array(expected))
+    assert picture.pixels.flags.c_contiguous
+    assert (picture.pixels.shape[0] > picture.pixels.shape[1]) == (orientation >= 5)
+
+
+@pytest.mark.parametrize("value", [0, 9, 60000])
+def test_an_orientation_out_of_range_is_ignored(value: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = value
+    assert images.load(file_of(photo(), "JPEG", exif=exif)).pixels.shape == (30, 40, 3)
+
+
+def test_broken_exif_does_not_cost_the_image() -> None:
+    data = file_of(photo(), "PNG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert images.load(data).pixels.shape == (30, 40, 3)
+
+
+# --- refusals ---------------------------------------------------------------------------------------------
+
+
+def test_unreadable_files_are_one_clear_line(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.png"
+    empty.touch()
+    text = tmp_path / "text.png"
+    text.write_text("hello " * 100)
+    for source, words in (
+        (tmp_path, "directory"),
+        (tmp_path / "missing.png", "No such file"),
+        ("with\0nul.png", "null"),
+        (empty, "empty"),
+        (text, "not an image"),
+        (b"", "empty"),
+        (b"x", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+    ):
+        with pytest.raises(bincodec.BincodecError, match=words) as caught:
+            images.load(source)
+        assert "\n" not in str(caught.value)
+        if isinstance(source, Path):
+            assert source.name in str(caught.value)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.95])
+def test_truncated_images_are_refused(file_format: str, part: float) -> None:
+    data = file_of(photo((80, 60)), file_format)
+    with pytest.raises(ImageError):
+        images.load(data[: int(len(data) * part)])
+
+
+def test_a_truncated_pillow_image_is_refused() -> None:
+    image = Image.open(io.BytesIO(file_of(photo())[:-2000]))
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        images.load(image)
+
+
+@settings(deadline=None, max_examples=150, derandomize=True)
+@given(
+    file_format=st.sampled_from(["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "MPO"]),
+    damages=st.lists(st.tuples(st.integers(0, 1499), st.integers(0, 255)), min_size=1, max_size=8),
+)
+def test_damaged_files_give_a_picture_or_an_error_of_ours(
+    file_format: str, damages: list[tuple[int, int]]
+) -> None:
+    data = bytearray(file_of(photo((24, 20)), file_format))
+    for position, value in damages:
+        data[position % len(data)] = value
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            picture = images.load(bytes(data), limits=Limits(pixels=10**6))
+        except bincodec.BincodecError:
+            return
+    assert picture.pixels.dtype == np.uint8
+    assert picture.pixels.shape[2] == 3
+
+
+def test_the_size_is_checked_before_decoding() -> None:
+    # Header only: decoding would fail with another error.
+    huge = png(20000, 20000, 8, 2, b"")
+    with pytest.raises(bincodec.TooLarge, match="pixels"):
+        images.load(huge)
+    # Above Pillow's first threshold, where it would warn, and below its second.
+    with pytest.raises(bincodec.TooLarge, match="9500 x 10000: 95000000 is over the limit pixels="):
+        images.load(png(9500, 10000, 8, 2, b""))
+    with pytest.raises(bincodec.TooLarge, match="side=65535"):
+        images.load(png(70000, 1, 8, 2, b""))
+
+
+def test_the_limit_can_be_lowered_and_holds_for_every_source() -> None:
+    limits = Limits(pixels=1199)
+    for source in (file_of(photo()), photo(), np.array(photo())):
+        with pytest.raises(bincodec.TooLarge, match="1200 is over the limit pixels=1199"):
+            images.load(source, limits=limits)
+        assert images.load(source, limits=Limits(pixels=1200)).pixels.shape == (30, 40, 3)
+
+
+def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = file_of(photo())
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(bincodec.TooLarge, match="decompression bomb"):
+        images.load(data)
+    # Between Pillow's two thresholds our own limit decides, without a warning.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert images.load(data).pixels.shape == (30, 40, 3)
+
+
+# --- writing ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("extension", [".png", ".PNG", ".webp", ".tif", ".tiff", ".bmp", ".ppm"])
+@pytest.mark.parametrize("grey", [False, True])
+def test_what_is_saved_is_read_back(extension: str, grey: bool, tmp_path: Path) -> None:
+    pixels = np.array(photo())
+    if grey:
+        pixels = np.repeat(pixels[..., :1], 3, axis=2)
+    path = tmp_path / f"out{extension}"
+    images.save(images.to_image(pixels, grey=grey), path)
+    picture = images.load(path)
+    assert np.array_equal(picture.pixels, pixels)
+    # WebP has no grey mode of its own.
+    assert picture.grey == (grey and extension != ".webp")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".jpeg"])
+def test_jpeg_is_written_at_high_quality(extension: str, tmp_path: Path) -> None:
+    path = tmp_path / f"out{extension}"
+    images.save(photo(), path)
+    assert np.abs(images.load(path).pixels.astype(int) - np.array(photo())).mean() < 3
+    with Image.open(path) as image:
+        assert image.format == "JPEG"
+
+
+def test_grey_is_saved_with_one_channel(tmp_path: Path) -> None:
+    images.save(images.to_image(np.array(photo()), grey=True), tmp_path / "grey.png")
+    with Image.open(tmp_path / "grey.png") as image:
+        assert image.mode == "L"
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out", "out.bld"])
+def test_unknown_extensions_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"choose one of \.png"):
+        images.save(photo(), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_that_the_format_cannot_hold_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="70000 x 1 pixels as JPEG"):
+        images.save(Image.new("RGB", (70000, 1)), tmp_path / "wide.jpg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_go_into_a_png_in_any_script() -> None:
+    texts = {"seed": "7", "class": "Hemd, 衬衫"}
+    with Image.open(io.BytesIO(images.encode(photo(), ".png", texts))) as image:
+        assert isinstance(image, PngImageFile)
+        assert image.text == texts
+    assert images.encode(photo(), ".jpg", texts) == images.encode(photo(), ".jpg")
+
+
+def test_saving_into_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        images.save(photo(), os.path.join(tmp_path, "no", "out.png"))
