@@ -26,7 +26,7 @@ from bincodec.eval.curves import NotComparable, bd_rate
 from bincodec.eval.networks import multiply_adds
 from bincodec.model.architecture import STRIDE
 from bincodec.train.data import CropSampler, read_photos
-from bincodec.train.loop import VALIDATION_QUALITIES, Stretch, read_sampler, train_stretch
+from bincodec.train.loop import VALIDATION_QUALITIES, Stage, read_sampler, train_stage
 from bincodec.train.objective import Objective
 from bincodec.train.principal import start_from_components
 from bincodec.train.settings import RunSettings, read_settings, with_data
@@ -77,9 +77,10 @@ def architecture(**fields: Any) -> Variant:
 
 
 def at_stride_8(prior_width: int) -> Variant:
-    """A quarter of the units at four times the sites; blocks for as many multiply-adds as at stride 16."""
-    units = {"layer_units": (2, 4, 10, 16, 32), "blocks_8": 5, "prior_width": prior_width}
-    return Variant({"architecture": units}, (networks.StrideEight,), networks.start_at_8)
+    """A quarter of the channels at four times the positions; blocks for as many multiply-adds as at stride
+    16."""
+    channels = {"layer_channels": (2, 4, 10, 16, 32), "blocks_8": 5, "prior_width": prior_width}
+    return Variant({"architecture": channels}, (networks.StrideEight,), networks.start_at_8)
 
 
 VARIANTS: dict[str, Variant] = {
@@ -91,22 +92,22 @@ VARIANTS: dict[str, Variant] = {
     "J = 2": architecture(maximum_level=(2, 2, 2, 2, 2)),
     "J = 6": architecture(maximum_level=(6, 6, 6, 6, 6)),
     "J = 14": architecture(maximum_level=(14, 14, 14, 14, 14)),
-    "128 units": architecture(
-        layer_units=(8, 16, 40, 64), maximum_level=(126, 126, 62, 30), layer_phases=(4, 2, 2, 2)
+    "128 channels": architecture(
+        layer_channels=(8, 16, 40, 64), maximum_level=(126, 126, 62, 30), layer_phases=(4, 2, 2, 2)
     ),
-    "192 units": architecture(layer_units=(8, 16, 40, 64, 64)),
-    "128 units more, by a shortcut": architecture(
-        layer_units=(8, 16, 40, 64, 128, 128),
+    "192 channels": architecture(layer_channels=(8, 16, 40, 64, 64)),
+    "128 channels more, by a shortcut": architecture(
+        layer_channels=(8, 16, 40, 64, 128, 128),
         maximum_level=(126, 126, 62, 30, 30, 62),
         layer_phases=(4, 2, 2, 2, 2, 1),
     ),
-    "stride 8, 64 units": at_stride_8(prior_width=104),
-    "stride 8, 64 units, prior of width 192": at_stride_8(prior_width=192),
+    "stride 8, 64 channels": at_stride_8(prior_width=104),
+    "stride 8, 64 channels, prior of width 192": at_stride_8(prior_width=192),
     "5 passes: no phases": architecture(layer_phases=(1, 1, 1, 1, 1)),
     "10 passes: checkerboards": architecture(layer_phases=(2, 2, 2, 2, 2)),
     "16 passes: quadtrees first": architecture(layer_phases=(4, 4, 4, 2, 2)),
     "4 passes: one layer, quadtree": architecture(
-        layer_units=(256,), maximum_level=(126,), layer_phases=(4,)
+        layer_channels=(256,), maximum_level=(126,), layer_phases=(4,)
     ),
     "mixtures of two logistics": Variant(
         objectives=(networks.with_mixtures,), prices=networks.mixture_prices
@@ -148,8 +149,8 @@ def train(variant: Variant, base: RunSettings, folder: Path, steps: int) -> None
             trainer = Trainer(settings, folder, torch.device("cpu"), objective)
             if stage:
                 trainer.start_from(weights)
-            stretch = Stretch(steps=round(variant.share * steps / stages))
-            train_stretch(trainer, sampler, stretch, resumable=False)
+            stage = Stage(steps=round(variant.share * steps / stages))
+            train_stage(trainer, sampler, stage, resumable=False)
             trainer.save_weights()
         with trainer.averaged() as averaged:
             points = validate(averaged, read_photos(settings.data.valid), VALIDATION_QUALITIES)
@@ -176,7 +177,7 @@ def seconds_a_step(variant: Variant, base: RunSettings, folder: Path) -> list[fl
             trainer = Trainer(settings, folder, torch.device("cpu"), objective)
             marks = []
             for steps in (WARM_STEPS, WARM_STEPS + TIMED_STEPS):
-                train_stretch(trainer, sampler, Stretch(steps=steps), resumable=False)
+                train_stage(trainer, sampler, Stage(steps=steps), resumable=False)
                 marks.append(time.process_time())
             result.append((marks[1] - marks[0]) / TIMED_STEPS)
     return result
@@ -198,15 +199,19 @@ def decoded_pixel(variant: Variant, base: RunSettings) -> tuple[float, float, fl
     objective = variant.objectives[-1](variant.settings(base))
     quality, pixels = torch.zeros(1), SIDE**2
     value = objective.autoencoder.analyse(torch.zeros(1, 3, SIDE, SIDE), quality)
-    sites = value[0, 0].numel()
+    positions = value[0, 0].numel()
     keep = torch.zeros(1, shape.layers, *value.shape[2:])
     decoder = multiply_adds(lambda: objective.autoencoder.synthesise(value, quality))
     whole = multiply_adds(lambda: objective.prior(value, keep, quality))
-    # A pass asks the head for its own units at its own sites, so that all passes run it once.
+    # A pass asks the head for its own channels at its own positions, so that all passes run it once.
     heads = (weight for name, weight in objective.prior.named_parameters() if name.startswith("head"))
-    head = sites * sum(weight.numel() for weight in heads if weight.shape[-1] == shape.prior_width)
+    head = positions * sum(weight.numel() for weight in heads if weight.shape[-1] == shape.prior_width)
     prior = sum(shape.layer_phases) * (whole - head) + head
-    return shape.raw_bits_per_pixel * STRIDE**2 * sites / pixels, decoder / pixels / 1e3, prior / pixels / 1e3
+    return (
+        shape.raw_bits_per_pixel * STRIDE**2 * positions / pixels,
+        decoder / pixels / 1e3,
+        prior / pixels / 1e3,
+    )
 
 
 def curve(row: dict[str, Any]) -> list[tuple[float, float]]:

@@ -64,9 +64,11 @@ class RateFromDraws(Objective):
         maximum = self.autoencoder.maximum
         rates = []
         for drawn in self.draw(len(value), height, width, rng):
-            mu, log_scale = self.prior(drawn.keep[:, self.unit_layer] * centred, drawn.keep, quality, label)
+            mu, log_scale = self.prior(
+                drawn.keep[:, self.channel_layer] * centred, drawn.keep, quality, label
+            )
             cost = bernoulli.level_cost(priced_level, mu, log_scale, maximum, tails=False)
-            cost = cost * drawn.priced[:, self.unit_layer]
+            cost = cost * drawn.priced[:, self.channel_layer]
             scale = drawn.weight / (height * width * STRIDE**2)
             rates.append(torch.stack([scale * cost.sum((1, 2, 3)), scale * (price * cost).sum((1, 2, 3))]))
         rate, charged = torch.stack(rates).mean(0)
@@ -94,10 +96,10 @@ class RateFromAllLayers(RateFromDraws):
 
 
 class RateWithoutContext(RateFromDraws):
-    """The first of two stages: the prior is shown nothing, so each unit has one distribution a quality."""
+    """The first of two stages: the prior is shown nothing, so each channel has one distribution a quality."""
 
     def draw(self, crops: int, height: int, width: int, rng: np.random.Generator) -> list[CodingStates]:
-        """All units at once, everything hidden."""
+        """All channels at once, everything hidden."""
         shape = (crops, self.architecture.layers, height, width)
         return [CodingStates(torch.zeros(shape), torch.ones(shape), torch.ones(crops))]
 
@@ -106,9 +108,9 @@ class RateWithoutContext(RateFromDraws):
     ) -> Tensor:
         return torch.zeros(1)
 
-    def expectation(self, evidence: Tensor, keep: Tensor, quality: Tensor) -> Tensor:
-        """The mean of every unit, whatever is known."""
-        return super().expectation(0 * evidence, 0 * keep, quality)
+    def expectation(self, context: Tensor, keep: Tensor, quality: Tensor) -> Tensor:
+        """The mean of every channel, whatever is known."""
+        return super().expectation(0 * context, 0 * keep, quality)
 
 
 def prior_alone(settings: RunSettings) -> Objective:
@@ -125,24 +127,24 @@ SECOND = (0.0, 0.3, -2.0)
 
 
 class MixturePrior(Prior):
-    """Five numbers a unit. Both locations (B, units, h, w, 2); both log-scales and the second's log-odds
-    (B, units, h, w, 3)."""
+    """Five numbers a channel. Both locations (B, channels, h, w, 2); both log-scales and the second's
+    log-odds (B, channels, h, w, 3)."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
-        units = architecture.units
-        self.head_second = Pointwise(architecture.prior_width, 3 * units, scale=0.1)
-        self.head_second_quality = nn.Linear(QUALITY_FEATURES, 3 * units)
+        channels = architecture.channels
+        self.head_second = Pointwise(architecture.prior_width, 3 * channels, scale=0.1)
+        self.head_second_quality = nn.Linear(QUALITY_FEATURES, 3 * channels)
         nn.init.zeros_(self.head_second_quality.weight)
         with torch.no_grad():
-            self.head_second_quality.bias.copy_(torch.tensor(SECOND).repeat_interleave(units))
+            self.head_second_quality.bias.copy_(torch.tensor(SECOND).repeat_interleave(channels))
 
     def forward(
-        self, evidence: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
+        self, context: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """As `Prior.forward`; the second logistic is told relative to the first."""
         features = quality_features(quality)
-        x = self.stem(torch.cat([evidence, KEEP_INPUT * keep], 1))
+        x = self.stem(torch.cat([context, KEEP_INPUT * keep], 1))
         x = self.blocks(x + self.stem_quality(features)[:, :, None, None])
         first = self.head(x).float() + self.head_quality(features).float()[:, :, None, None]
         second = self.head_second(x).float() + self.head_second_quality(features).float()[:, :, None, None]
@@ -196,10 +198,10 @@ class EncoderAt8(nn.Module):
         self.stem = Pointwise(3 * 64, a.width_8)
         self.modulation = Modulation(a.width_8)
         self.blocks = nn.Sequential(*(Block(a.width_8) for _ in range(a.blocks_8)))
-        self.head = Pointwise(a.width_8, a.units)
+        self.head = Pointwise(a.width_8, a.channels)
 
     def forward(self, image: Tensor, features: Tensor) -> Tensor:
-        """Units before their gains, (B, units, H/8, W/8)."""
+        """Channels before their gains, (B, channels, H/8, W/8)."""
         x = self.stem(functional.pixel_unshuffle(image - 0.5, 8))
         result: Tensor = self.head(self.blocks(self.modulation(x, features)))
         return result
@@ -210,7 +212,7 @@ class DecoderAt8(nn.Module):
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
-        self.stem = Pointwise(a.units, a.width_8)
+        self.stem = Pointwise(a.channels, a.width_8)
         self.modulation = Modulation(a.width_8)
         self.blocks = nn.Sequential(*(Block(a.width_8) for _ in range(a.blocks_8)))
         self.head = Pointwise(a.width_8, 3 * 64)
@@ -222,7 +224,7 @@ class DecoderAt8(nn.Module):
 
 
 class AutoencoderAt8(Autoencoder):
-    """A quarter of the units at four times the sites."""
+    """A quarter of the channels at four times the positions."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
@@ -231,7 +233,7 @@ class AutoencoderAt8(Autoencoder):
 
 
 class StrideEight(Objective):
-    """`Objective` divides by the pixels of sites of 16x16: four times too many here."""
+    """`Objective` divides by the pixels of positions of 16x16: four times too many here."""
 
     _SITES = 4
 
@@ -258,14 +260,14 @@ def start_at_8(objective: Objective, sampler: CropSampler, rng: np.random.Genera
     assert isinstance(decoder, DecoderAt8)
     patches = functional.pixel_unshuffle(sampler.batch(512, rng).crops.float() / 255 - 0.5, 8)
     basis, size = principal.components(patches, architecture.width_8)
-    scale, units = size.rsqrt(), architecture.units
+    scale, channels = size.rsqrt(), architecture.channels
     encoder.stem.weight.copy_(scale[:, None] * basis)
-    encoder.head.weight.copy_(torch.eye(architecture.width_8)[:units] / scale)
-    decoder.stem.weight.copy_(torch.eye(architecture.width_8)[:, :units] * scale[:, None])
+    encoder.head.weight.copy_(torch.eye(architecture.width_8)[:channels] / scale)
+    decoder.stem.weight.copy_(torch.eye(architecture.width_8)[:, :channels] * scale[:, None])
     decoder.head.weight.copy_((basis / scale[:, None]).T)
     for block in (*encoder.modules(), *decoder.modules()):
         if isinstance(block, Block):
             block.spatial_out.weight.mul_(principal.BLOCK_SCALE)
             block.contract.weight.mul_(principal.BLOCK_SCALE)
-    coefficients = functional.conv2d(patches, basis[:units, :, None, None])
-    principal._set_gains(objective, slice(0, units), coefficients.movedim(1, 0).flatten(1))
+    coefficients = functional.conv2d(patches, basis[:channels, :, None, None])
+    principal._set_gains(objective, slice(0, channels), coefficients.movedim(1, 0).flatten(1))

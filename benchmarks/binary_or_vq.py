@@ -1,14 +1,15 @@
-"""A binary code against a vector-quantised one of as many bits a site, each with its prior, at equal budget.
+"""A binary code against a vector-quantised one of as many bits a position, each with its prior, at equal
+budget.
 
     python benchmarks/binary_or_vq.py CONFIG OUT --autoencoder-steps 1500 --prior-steps 1000 --samples 64
 
 CONFIG names a binary model (J = 1). Both models have its encoder, decoder and prior blocks, and are trained
-in three stretches of the same steps on the same batches and crops, one thread: all networks; the prior alone;
+in three stages of the same steps on the same batches and crops, one thread: all networks; the prior alone;
 and a short end at a tenth of the learning rates, with the encoder frozen. That end gives the binary model its
 integers. Both then draw by the same chain, each class as often as training shows it, at temperature 1.
 
 OUT/binary-S and OUT/vq-S get the pictures that were drawn in S steps, OUT/real the validation pictures and
-OUT/binary-coded and OUT/vq-coded what each code leaves of them. A stretch that is finished is not repeated.
+OUT/binary-coded and OUT/vq-coded what each code leaves of them. A stage that is finished is not repeated.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from bincodec.model.architecture import STRIDE
 from bincodec.model.integer import KEEP_KNOWN
 from bincodec.train.data import CropSampler, read_photos
 from bincodec.train.finish import RATE_SHARE, finish
-from bincodec.train.loop import Stretch, read_sampler, run, train_stretch
+from bincodec.train.loop import Stage, read_sampler, run, train_stage
 from bincodec.train.objective import Objective, psnr
 from bincodec.train.settings import RunSettings, read_settings, with_data
 from bincodec.train.trainer import Trainer
@@ -68,7 +69,7 @@ def binary(settings: RunSettings, out: Path, steps: tuple[int, int, int], names:
             run(
                 settings,
                 folder,
-                Stretch(steps=steps[number]),
+                Stage(steps=steps[number]),
                 start=start,
                 prior_only=number == 1,
                 validation_photos=_VALIDATED,
@@ -76,7 +77,7 @@ def binary(settings: RunSettings, out: Path, steps: tuple[int, int, int], names:
     model = folders[2] / "binary.safetensors"
     if not model.exists():
         weights = folders[1] / "weights.safetensors"
-        finish(settings, weights, folders[2], "binary", Stretch(steps=steps[2]), validation_photos=_VALIDATED)
+        finish(settings, weights, folders[2], "binary", Stage(steps=steps[2]), validation_photos=_VALIDATED)
     codec = Codec.load(str(model))
     networks = codec.model.autoencoder
 
@@ -120,8 +121,8 @@ def vq(settings: RunSettings, out: Path, steps: tuple[int, int, int], codebooks:
     folder = out / "vq"
     folder.mkdir(parents=True, exist_ok=True)
     history: list[dict[str, Any]] = []
-    for number, stretch in enumerate(STRETCHES):
-        finished = folder / f"{stretch.replace(' ', '-')}.pt"
+    for number, stage in enumerate(STRETCHES):
+        finished = folder / f"{stage.replace(' ', '-')}.pt"
         if not finished.exists():
             sampler, _ = read_sampler(settings)
             history = [*history, train_vq(settings, folder, objective, sampler, steps, number, history)]
@@ -163,7 +164,7 @@ def train_vq(
     number: int,
     history: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """One of the three stretches, in place: all networks, the prior alone, the gentle end."""
+    """One of the three stages, in place: all networks, the prior alone, the gentle end."""
     if number == 2:
         objective.requires_grad_(True)
         objective.prior_only, objective.hard_levels = False, True
@@ -175,7 +176,7 @@ def train_vq(
         trainer.start_from_components(sampler)
     if number == 1:
         trainer.learn_prior_only()
-    train_stretch(trainer, sampler, Stretch(steps=steps[number]), resumable=False)
+    train_stage(trainer, sampler, Stage(steps=steps[number]), resumable=False)
     objective.load_state_dict({**objective.state_dict(), **trainer.average})
     return trainer.summary()
 
@@ -232,9 +233,9 @@ def seconds_a_step(side: Side, settings: RunSettings, sampler: CropSampler, *, p
     trainer = Trainer(settings, Path(), torch.device("cpu"), side.fresh())
     if prior_only:
         trainer.learn_prior_only()
-    train_stretch(trainer, sampler, Stretch(steps=_WARM_STEPS), resumable=False)
+    train_stage(trainer, sampler, Stage(steps=_WARM_STEPS), resumable=False)
     began = time.process_time()
-    train_stretch(trainer, sampler, Stretch(steps=_WARM_STEPS + _TIMED_STEPS), resumable=False)
+    train_stage(trainer, sampler, Stage(steps=_WARM_STEPS + _TIMED_STEPS), resumable=False)
     return (time.process_time() - began) / _TIMED_STEPS
 
 
@@ -250,7 +251,7 @@ def row_of(
     side: Side, settings: RunSettings, sampler: CropSampler, decibels: float, seconds: dict[int, float]
 ) -> dict[str, str]:
     """What is told of a model; all seconds are of the processor."""
-    row = {"bits a site": str(settings.architecture.units)}
+    row = {"bits a position": str(settings.architecture.channels)}
     row["steps: " + ", ".join(STRETCHES)] = ", ".join(str(done["steps"]) for done in side.history)
     for name, prior_only in zip(STRETCHES[:2], (False, True), strict=True):
         spent = seconds_a_step(side, settings, sampler, prior_only=prior_only)
@@ -279,7 +280,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     settings = with_data(read_settings(chosen.config), photos=chosen.photos, valid=chosen.valid)
-    data, units = settings.data, settings.architecture.units
+    data, channels = settings.data, settings.architecture.channels
     sampler, classes = read_sampler(settings)
     labels = sampler.batch(chosen.samples, np.random.default_rng(data.seed)).labels
     photos = read_photos(data.valid, data.valid_under)
@@ -287,7 +288,7 @@ def main() -> None:
     lengths = (chosen.autoencoder_steps, chosen.prior_steps, chosen.end_steps)
     sides = {
         "binary": binary(settings, chosen.out, lengths, classes.get("classes", [])),
-        "vq": vq(settings, chosen.out, lengths, Codebooks(chosen.groups, units // chosen.groups)),
+        "vq": vq(settings, chosen.out, lengths, Codebooks(chosen.groups, channels // chosen.groups)),
     }
     rows = {}
     for name, side in sides.items():

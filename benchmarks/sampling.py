@@ -2,10 +2,9 @@
 
     python benchmarks/sampling.py [--small clothing] [--large photo] [--threads 2] [--device cpu] [--runs 3]
 
-Drawing and decoding are timed apart, medians over the runs, after one run that is not counted; loading is
-not in them. The last column begins the SHA-256 of all codes: it is the same on every device and number of
-threads.
-"""
+SamplingSettings and decoding are timed apart, medians over the runs, after one run that is not counted;
+loading is not in them. The last column begins the SHA-256 of all codes: it is the same on every device and
+number of threads."""
 
 from __future__ import annotations
 

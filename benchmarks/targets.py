@@ -1,6 +1,6 @@
 """What the prior is asked for: the value of a noisy bit, or whether it was flipped (the paper's choice).
 
-    python benchmarks/targets.py CONFIG WEIGHTS OUT --steps 1500 [--finish-steps 80] [--without-own-evidence]
+    python benchmarks/targets.py CONFIG WEIGHTS OUT --steps 1500 [--finish-steps 80] [--without-own-context]
 
 From one autoencoder, that of WEIGHTS (a run's weights.safetensors), which stays as it is, every variant
 trains a fresh prior with the same seed, batches, crops and steps, one thread. The table gives its
@@ -8,9 +8,9 @@ cross-entropy on the validation pictures, and the mean difference to `value` wit
 pictures. With --finish-steps each becomes a model file OUT/TARGET/TARGET.safetensors, from which
 `bincodec sample` draws.
 
-The prior gives a bit's odds from all *other* evidence, and the bit's own, log((1 + k) / (1 - k)), is added
+The prior gives a bit's odds from all *other* context, and the bit's own, log((1 + k) / (1 - k)), is added
 exactly. A network that has to tell the odds from everything must learn that term as well, and there a flip
-may be the easier target. --without-own-evidence trains such networks too, for each target.
+may be the easier target. --without-own-context trains such networks too, for each target.
 
 A variant that is finished is not repeated.
 """
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from bincodec.train.data import Labelled, read_labelled, read_photos
 from bincodec.train.finish import finish
-from bincodec.train.loop import Stretch, read_sampler, train_stretch
+from bincodec.train.loop import Stage, read_sampler, train_stage
 from bincodec.train.objective import Objective
 from bincodec.train.settings import RunSettings, read_settings, with_data
 from bincodec.train.trainer import Trainer
@@ -45,25 +45,25 @@ _BATCH = 64
 class WithOwn(nn.Module):
     """A network that tells a noisy bit's odds from everything, seen as one that tells them from all else.
 
-    What the objective adds as the bit's own evidence is taken off first, so what comes out of the objective
+    What the objective adds as the bit's own context is taken off first, so what comes out of the objective
     is what the network said.
     """
 
-    def __init__(self, prior: nn.Module, unit_layer: Tensor, target: str) -> None:
+    def __init__(self, prior: nn.Module, channel_layer: Tensor, target: str) -> None:
         super().__init__()
         self.prior = prior
-        self.unit_layer = unit_layer
+        self.channel_layer = channel_layer
         self.flip = target == "flip"
 
     def forward(
-        self, evidence: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
+        self, context: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """As `Prior.forward`."""
-        mu, log_scale = self.prior(evidence, keep, quality, label)
-        kept = keep[:, self.unit_layer]
+        mu, log_scale = self.prior(context, keep, quality, label)
+        kept = keep[:, self.channel_layer]
         noisy = (kept > 0) & (kept < 1)
         own = torch.log1p(2 * kept / (1 - kept).clamp(min=1e-6)) * torch.exp(log_scale)
-        sign = torch.ones_like(mu) if self.flip else -evidence.sign()
+        sign = torch.ones_like(mu) if self.flip else -context.sign()
         return torch.where(noisy, mu + sign * own, mu), log_scale
 
 
@@ -75,7 +75,7 @@ def fresh(settings: RunSettings, weights: Path, *, own: bool) -> Objective:
     autoencoder = {name: value for name, value in tensors.items() if name.startswith("autoencoder.")}
     load_into(objective, {**objective.state_dict(), **autoencoder}, weights)
     if own:
-        objective.prior = WithOwn(objective.prior, objective.unit_layer, settings.architecture.target)
+        objective.prior = WithOwn(objective.prior, objective.channel_layer, settings.architecture.target)
     return objective
 
 
@@ -87,7 +87,7 @@ def train(settings: RunSettings, weights: Path, folder: Path, steps: int, *, own
     finished = folder / "weights.safetensors"
     if not finished.exists():
         trainer.learn_prior_only()
-        train_stretch(trainer, read_sampler(settings)[0], Stretch(steps=steps), resumable=False)
+        train_stage(trainer, read_sampler(settings)[0], Stage(steps=steps), resumable=False)
         trainer.save_weights()
     load_into(objective, read_weights(finished)[0], finished)
     return objective.eval().requires_grad_(False)
@@ -95,19 +95,20 @@ def train(settings: RunSettings, weights: Path, folder: Path, steps: int, *, own
 
 @torch.no_grad()
 def noisy_bits(objective: Objective, clean: Tensor, keep: Tensor, label: Tensor | None) -> Tensor:
-    """Bits a site (B,) of centred levels (B, units, h, w) that noise of `keep` (B, layers, h, w) hides.
+    """Bits a position (B,) of centred levels (B, channels, h, w) that noise of `keep` (B, layers, h, w)
+    hides.
 
-    Per hidden site: known levels cost nothing and count for nothing.
+    Per hidden position: known levels cost nothing and count for nothing.
     """
     bits = objective.hidden_bits(clean, keep, torch.full((len(clean),), QUALITY), label)
-    hidden = keep[:, objective.unit_layer] < 1
+    hidden = keep[:, objective.channel_layer] < 1
     return clean.shape[1] * bits.sum((1, 2, 3)) / hidden.sum((1, 2, 3)).clamp(min=1)
 
 
 @torch.no_grad()
 def measure(objective: Objective, found: Labelled) -> dict[str, Tensor]:
-    """Bits a site by picture, for each state; the noise is the same for every objective."""
-    layers, units = objective.architecture.layers, objective.architecture.units
+    """Bits a position by picture, for each state; the noise is the same for every objective."""
+    layers, channels = objective.architecture.layers, objective.architecture.channels
     names = [f"noise, k = {keep}" if keep else "nothing known" for keep in KEEPS]
     parts: dict[str, list[Tensor]] = {name: [] for name in [*names, "half revealed", "coding order"]}
     for start in range(0, len(found.photos), _BATCH):
@@ -121,7 +122,7 @@ def measure(objective: Objective, found: Labelled) -> dict[str, Tensor]:
         parts["half revealed"].append(noisy_bits(objective, clean, half, label))
         quality = torch.full((1,), QUALITY)
         for levels in clean[: max(0, CODED_PICTURES - start)]:
-            bits = layer_bits(objective, levels[None], quality).sum() * units / levels.numel()
+            bits = layer_bits(objective, levels[None], quality).sum() * channels / levels.numel()
             parts["coding order"].append(bits[None])
     return {name: torch.cat(values).double() for name, values in parts.items()}
 
@@ -137,7 +138,7 @@ def levels_of(objective: Objective, photos: list[Any]) -> Tensor:
 def report(measured: dict[str, dict[str, Tensor]]) -> None:
     """The table in Markdown."""
     base = measured["value"]
-    print("| bits a site | " + " | ".join(measured) + " | flip less value |")
+    print("| bits a position | " + " | ".join(measured) + " | flip less value |")
     print("| --- |" + " ---: |" * (len(measured) + 1))
     for state, own in base.items():
         cells = [f"{rows[state].mean():.3f}" for rows in measured.values()]
@@ -156,7 +157,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--finish-steps", type=int, default=0)
-    parser.add_argument("--without-own-evidence", action="store_true")
+    parser.add_argument("--without-own-context", action="store_true")
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--valid", type=Path)
     chosen = parser.parse_args()
@@ -171,7 +172,7 @@ def main() -> None:
     measured = {}
     for own in (False, True)[: 1 + chosen.without_own_evidence]:
         for target in ("value", "flip"):
-            name = f"{target}, own evidence learned" if own else target
+            name = f"{target}, own context learned" if own else target
             architecture = dataclasses.replace(settings.architecture, target=target)
             variant = dataclasses.replace(settings, architecture=architecture)
             folder = chosen.out / name.replace(", ", "-").replace(" ", "-")
@@ -179,8 +180,8 @@ def main() -> None:
             measured[name] = measure(objective, found)
             weights, model = folder / "weights.safetensors", folder / f"{target}.safetensors"
             if chosen.finish_steps and not own and not model.exists():
-                stretch = Stretch(steps=chosen.finish_steps)
-                finish(variant, weights, folder, target, stretch, validation_photos=32)
+                stage = Stage(steps=chosen.finish_steps)
+                finish(variant, weights, folder, target, stage, validation_photos=32)
     report(measured)
 
 

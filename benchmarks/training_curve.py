@@ -1,6 +1,6 @@
 """Draw the log of a training run and keep its numbers: python benchmarks/training_curve.py OUT LOG...
 
-LOG are the `log.jsonl` files of a model's stretches, in order. Writes OUT.webp and, of every second row,
+LOG are the `log.jsonl` files of a model's stages, in order. Writes OUT.webp and, of every second row,
 OUT.csv. Needs the `eval` extra.
 """
 
@@ -16,18 +16,18 @@ import numpy as np
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-COLUMNS = ("stretch", "step", "seconds", "loss", "bits_per_pixel", "other_bits_per_pixel", "psnr")
+COLUMNS = ("stage", "step", "seconds", "loss", "bits_per_pixel", "other_bits_per_pixel", "psnr")
 WINDOW = 10
 
 
 def read(logs: list[Path]) -> list[dict[str, Any]]:
-    """All progress rows of the stretches, numbered."""
+    """All progress rows of the stages, numbered."""
     rows = []
-    for stretch, log in enumerate(logs, 1):
+    for stage, log in enumerate(logs, 1):
         for line in log.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             if "loss" in row:
-                rows.append({"stretch": stretch, **row})
+                rows.append({"stage": stage, **row})
     return rows
 
 
@@ -41,13 +41,13 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Loss, rate and PSNR of the training batches over hours of training."""
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
     passed = 0.0
-    for stretch in sorted({row["stretch"] for row in rows}):
-        part = [row for row in rows if row["stretch"] == stretch]
+    for stage in sorted({row["stage"] for row in rows}):
+        part = [row for row in rows if row["stage"] == stage]
         hours = (passed + np.array([row["seconds"] for row in part])) / 3600
         passed += part[-1]["seconds"]
         for axis, name in zip(axes, ("loss", "bits_per_pixel", "psnr"), strict=True):
             if part[0][name] is not None:  # PSNR, where the prior learned alone
-                axis.plot(hours, smoothed([row[name] for row in part]), label=f"stretch {int(stretch)}")
+                axis.plot(hours, smoothed([row[name] for row in part]), label=f"stage {int(stage)}")
     for axis, title in zip(axes, ("loss", "bits per pixel", "PSNR, dB"), strict=True):
         axis.set(title=f"{title} (training batches)", xlabel="hours")
         axis.grid(alpha=0.3)

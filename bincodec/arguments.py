@@ -16,7 +16,7 @@ SEARCH_ROUNDS = (0, 1, 2, 3, 5, 8, 12, 18, 26, 40)
 """Rounds of the encoder's search by effort, 0..9 (`bincodec.encoder.search`)."""
 
 
-MOST_SEARCHED_PIXELS = 16 * 2**20
+MAX_SEARCHED_PIXELS = 16 * 2**20
 """The search holds what the decoder computed on the way: about 0.75 GB a megapixel."""
 
 
@@ -34,8 +34,8 @@ def checked_integer(name: str, value: int, low: int, high: int) -> int:
 
 def checked_search(pixels: int) -> None:
     """Raise `InvalidSetting` for an image that the encoder's search would take too much memory for."""
-    if pixels > MOST_SEARCHED_PIXELS:
-        msg = f"effort above 0 is for images of at most {MOST_SEARCHED_PIXELS} pixels, not {pixels}"
+    if pixels > MAX_SEARCHED_PIXELS:
+        msg = f"effort above 0 is for images of at most {MAX_SEARCHED_PIXELS} pixels, not {pixels}"
         raise InvalidSetting(msg)
 
 

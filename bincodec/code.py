@@ -13,12 +13,12 @@ from bincodec.model.architecture import grid_of
 
 Levels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
-"""True where something is: known, to be painted. Of pixels or of sites."""
+"""True where something is: known, to be painted. Of pixels or of positions."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BinaryCode:
-    """Levels by layer, each uint8 (units, h, w) with values 0..`maximum[layer]`, and what decoding needs.
+    """Levels by layer, each uint8 (channels, h, w) with values 0..`maximum[layer]`, and what decoding needs.
 
     `width` and `height` are the image's, in pixels; the grid is (ceil(height / 16), ceil(width / 16)).
     There may be fewer layers than the model has: a prefix of a file is a picture too. `complete` is False
@@ -45,7 +45,7 @@ class BinaryCode:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Height and width in sites."""
+        """Height and width in positions."""
         height, width = self.levels[0].shape[1:]
         return height, width
 
@@ -55,7 +55,7 @@ class BinaryCode:
         return len(self.levels)
 
     def bits(self) -> tuple[npt.NDArray[np.bool_], ...]:
-        """The bits z_j = [L >= j], j = 1..J, by layer: (units, J, h, w)."""
+        """The bits z_j = [L >= j], j = 1..J, by layer: (channels, J, h, w)."""
         return tuple(
             levels[:, None] >= np.arange(1, top + 1)[:, None, None]
             for levels, top in zip(self.levels, self.maximum, strict=True)

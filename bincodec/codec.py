@@ -76,7 +76,8 @@ class Codec:
         """The bits of an image: a path, bytes, a file, a `PIL.Image` or (H, W, 3) or (H, W) uint8.
 
         More `effort` searches longer for a better trade of bits against error at this quality; bytes and PSNR
-        each may move either way (`bincodec.encoder.search`). It takes about three quarters of a gigabyte a megapixel.
+        each may move either way (`bincodec.encoder.search`). It takes about three quarters of a gigabyte a
+        megapixel.
 
         Raises:
             ImageError: if it is not an image that can be coded.
@@ -204,7 +205,7 @@ class Codec:
         return image
 
     def cost(self, code: BinaryCode) -> npt.NDArray[np.float64]:
-        """-log2 of the coded probabilities in bits, by layer and site: (layers, h, w)."""
+        """-log2 of the coded probabilities in bits, by layer and position: (layers, h, w)."""
         self.check(code)
         priced = passes.Priced(code.levels)
         passes.run(self.model.prior, code.quality, code.grid, code.layers, priced)
@@ -219,7 +220,8 @@ class Codec:
         limits: Limits = DEFAULT_LIMITS,
         **how: Unpack[settings.Settings],
     ) -> list[BinaryCode]:
-        """`count` pictures of `size` (width, height), drawn from the prior; keywords as `drawing.Drawing`.
+        """`count` pictures of `size` (width, height), drawn from the prior; keywords as
+        `drawing.SamplingSettings`.
 
         The size is the model's own if None. Picture i of a seed is the same however many are drawn.
 
@@ -228,7 +230,7 @@ class Codec:
         """
         from bincodec.generation import editing, settings
 
-        return editing.sample(self, count, size, quality, settings.Drawing(**how), limits)
+        return editing.sample(self, count, size, quality, settings.SamplingSettings(**how), limits)
 
     def inpaint(
         self,
@@ -239,10 +241,10 @@ class Codec:
         *,
         limits: Limits = DEFAULT_LIMITS,
         **how: Unpack[settings.Settings],
-    ) -> list[editing.Painted]:
-        """`count` ways to paint what `mask` marks; keywords as `drawing.Drawing`.
+    ) -> list[editing.Inpainted]:
+        """`count` ways to paint what `mask` marks; keywords as `drawing.SamplingSettings`.
 
-        `mask` is bool (H, W), or an image in which white marks. Sites well outside keep their bits. Of an
+        `mask` is bool (H, W), or an image in which white marks. Positions well outside keep their bits. Of an
         image all pixels outside stay, but for a narrow rim; a code keeps its own quality.
 
         Raises:
@@ -252,7 +254,7 @@ class Codec:
         """
         from bincodec.generation import editing, settings
 
-        return editing.inpaint(self, source, mask, quality, count, settings.Drawing(**how), limits)
+        return editing.inpaint(self, source, mask, quality, count, settings.SamplingSettings(**how), limits)
 
     def vary(
         self,
@@ -266,7 +268,8 @@ class Codec:
     ) -> list[BinaryCode]:
         """`count` pictures like a given one: noise of time `strength` is added to its bits and taken away.
 
-        0 changes nothing, 1 leaves nothing. Keywords as `drawing.Drawing`; a code keeps its own quality.
+        0 changes nothing, 1 leaves nothing. Keywords as `drawing.SamplingSettings`; a code keeps its own
+        quality.
 
         Raises:
             InvalidSetting: as `sample`; for a strength outside 0..1, a code that lacks layers.
@@ -274,7 +277,7 @@ class Codec:
         """
         from bincodec.generation import editing, settings
 
-        return editing.vary(self, source, strength, quality, count, settings.Drawing(**how), limits)
+        return editing.vary(self, source, strength, quality, count, settings.SamplingSettings(**how), limits)
 
     def complete(
         self, code: BinaryCode, layers: int | None = None, *, seed: int = 0, temperature: float = 1.0
@@ -287,15 +290,17 @@ class Codec:
         """
         from bincodec.generation import editing, settings
 
-        return editing.complete(self, code, layers, settings.Drawing(seed=seed, temperature=temperature))
+        return editing.complete(
+            self, code, layers, settings.SamplingSettings(seed=seed, temperature=temperature)
+        )
 
     def check(self, code: BinaryCode) -> None:
         """Raise `WrongModel` unless the code is this model's."""
         self._check_model(code.fingerprint)
         own, layers = self.model.card.architecture, code.layers
-        units = tuple(len(levels) for levels in code.levels)
-        if (units, code.maximum) != (own.layer_units[:layers], own.maximum_level[:layers]):
-            msg = f"the code's layers {units} with levels up to {code.maximum} are not {code.model}'s"
+        channels = tuple(len(levels) for levels in code.levels)
+        if (channels, code.maximum) != (own.layer_channels[:layers], own.maximum_level[:layers]):
+            msg = f"the code's layers {channels} with levels up to {code.maximum} are not {code.model}'s"
             raise WrongModel(msg)
 
     def _check_model(self, fingerprint: bytes) -> None:

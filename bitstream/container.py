@@ -13,14 +13,14 @@ CODED = 0x10
 RAW = 0x20
 LAST = 0x40
 ANCILLARY = 0x80
-MOST_GROUPED = 15
+MAX_GROUPED = 15
 """Layers that may share a chunk: what four bits of the type can count."""
 
 _CRC = struct.Struct("<I")
 _HEAD_BYTES = 4
 _TAIL_BYTES = 2 * _CRC.size
 CHUNK_OVERHEAD = _HEAD_BYTES + _TAIL_BYTES
-MOST_PAYLOAD = 2**24 - 1
+MAX_PAYLOAD = 2**24 - 1
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Chunk:
     @property
     def layers(self) -> int:
         """How many layers the chunk carries."""
-        return self.kind & MOST_GROUPED
+        return self.kind & MAX_GROUPED
 
     @property
     def raw(self) -> bool:
@@ -136,8 +136,8 @@ def write(header: Header, chunks: Sequence[Chunk], ancillary: Sequence[Ancillary
 
 
 def _pack_chunk(chunk: Chunk, flag: int) -> bytes:
-    if len(chunk.payload) > MOST_PAYLOAD:
-        msg = f"chunk payload is {len(chunk.payload)} bytes; the format holds at most {MOST_PAYLOAD}"
+    if len(chunk.payload) > MAX_PAYLOAD:
+        msg = f"chunk payload is {len(chunk.payload)} bytes; the format holds at most {MAX_PAYLOAD}"
         raise TooLarge(msg)
     head = bytes([chunk.kind | flag]) + len(chunk.payload).to_bytes(3, "little")
     body = head + chunk.payload + _CRC.pack(chunk.bits_crc)

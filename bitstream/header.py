@@ -11,7 +11,7 @@ MAGIC = b"\x93BLD\r\n\x1a\n"
 VERSION = (0, 1)
 FINGERPRINT_BYTES = 8
 BEST_QUALITY = 100
-MOST_LAYERS = 255
+MAX_LAYERS = 255
 
 _FIELDS = struct.Struct("<8sBBHIIBBH8s")
 _CRC = struct.Struct("<I")
@@ -54,7 +54,7 @@ class Header:
             "width": (self.width, 1, _SIDE_END - 1),
             "height": (self.height, 1, _SIDE_END - 1),
             "quality": (self.quality, 0, BEST_QUALITY),
-            "layers": (self.layers, 1, MOST_LAYERS),
+            "layers": (self.layers, 1, MAX_LAYERS),
             "fingerprint length": (len(self.fingerprint), FINGERPRINT_BYTES, FINGERPRINT_BYTES),
             "tile size": (self.tile_size, 0, 0),
         }

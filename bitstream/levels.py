@@ -21,7 +21,7 @@ Answers = npt.NDArray[np.bool_]
 Ask = Callable[[Positions, Integers, Numerators], Answers]
 """(where in the flat pass, j of each, P(z_j = 1) of each in 1/65536) -> z_j of each."""
 
-MOST_LEVELS = 255
+MAX_LEVELS = 255
 """The largest J: a level is stored in a byte."""
 
 
@@ -29,7 +29,7 @@ def decide(mu: Integers, scale: Integers, maximum: int, ask: Ask) -> Levels:
     """Ask for the bits of a pass and return its levels.
 
     Args:
-        mu: locations in 1/64 level, 0 is the middle of 0..J; shape (units, sites) or any other.
+        mu: locations in 1/64 level, 0 is the middle of 0..J; shape (channels, positions) or any other.
         scale: indices 0..63, the same shape.
         maximum: J, 1..255.
         ask: gets what is undecided, in order, once a round.
@@ -58,7 +58,7 @@ def decide(mu: Integers, scale: Integers, maximum: int, ask: Ask) -> Levels:
 
 
 def encode_levels(encoder: BitEncoder, levels: Levels, mu: Integers, scale: Integers, maximum: int) -> None:
-    """Code the levels of a pass; all arrays (units, sites), the rest as in `decide`."""
+    """Code the levels of a pass; all arrays (channels, positions), the rest as in `decide`."""
     flat = _check_levels(levels, mu, maximum)
 
     def ask(where: Positions, j: Integers, numerators: Numerators) -> Answers:
@@ -70,7 +70,7 @@ def encode_levels(encoder: BitEncoder, levels: Levels, mu: Integers, scale: Inte
 
 
 def decode_levels(decoder: BitDecoder, mu: Integers, scale: Integers, maximum: int) -> Levels:
-    """Decode the levels of a pass, shape (units, sites); arguments as in `decide`."""
+    """Decode the levels of a pass, shape (channels, positions); arguments as in `decide`."""
 
     def ask(where: Positions, j: Integers, numerators: Numerators) -> Answers:
         return decoder.get(numerators).astype(np.bool_)
@@ -79,7 +79,7 @@ def decode_levels(decoder: BitDecoder, mu: Integers, scale: Integers, maximum: i
 
 
 def cost_levels(levels: Levels, mu: Integers, scale: Integers, maximum: int) -> npt.NDArray[np.float64]:
-    """Return the bits each level takes: the sum of -log2 of its integer probabilities; (units, sites)."""
+    """Return the bits of each level, the sum of -log2 of its integer probabilities; (channels, positions)."""
     flat = _check_levels(levels, mu, maximum)
     cost = np.zeros(flat.size)
 
@@ -121,8 +121,8 @@ def _next_numerators(
 
 
 def _check_pass(mu: Integers, scale: Integers, maximum: int) -> None:
-    if not 1 <= maximum <= MOST_LEVELS:
-        msg = f"maximum level is {maximum}, not within 1..{MOST_LEVELS}"
+    if not 1 <= maximum <= MAX_LEVELS:
+        msg = f"maximum level is {maximum}, not within 1..{MAX_LEVELS}"
         raise ValueError(msg)
     if mu.shape != scale.shape:
         msg = f"locations {mu.shape} and scales {scale.shape} differ in shape"

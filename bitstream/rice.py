@@ -13,7 +13,7 @@ from bincodec.bitstream.errors import Corrupt
 
 Integers = npt.NDArray[np.int64]
 
-MOST_SHIFT = 15
+MAX_SHIFT = 15
 """The largest k."""
 LARGEST = 2**15 - 1
 """The largest magnitude."""
@@ -21,7 +21,7 @@ LARGEST = 2**15 - 1
 
 def best_shift(values: Integers) -> int:
     """The k, 0..15, that makes `values` shortest."""
-    return min(range(MOST_SHIFT + 1), key=lambda shift: bits(values, shift))
+    return min(range(MAX_SHIFT + 1), key=lambda shift: bits(values, shift))
 
 
 def bits(values: Integers, shift: int) -> int:
@@ -33,10 +33,10 @@ def encode(values: Integers, shift: int) -> bytes:
     """The codes of `values`, one after the other, and zeros up to a whole byte.
 
     Raises:
-        ValueError: if a magnitude is beyond `LARGEST`, or `shift` beyond `MOST_SHIFT`.
+        ValueError: if a magnitude is beyond `LARGEST`, or `shift` beyond `MAX_SHIFT`.
     """
-    if np.abs(values).max(initial=0) > LARGEST or not 0 <= shift <= MOST_SHIFT:
-        msg = f"values up to {LARGEST} and a shift of 0..{MOST_SHIFT} can be coded"
+    if np.abs(values).max(initial=0) > LARGEST or not 0 <= shift <= MAX_SHIFT:
+        msg = f"values up to {LARGEST} and a shift of 0..{MAX_SHIFT} can be coded"
         raise ValueError(msg)
     stream: list[int] = []
     for z in _folded(values).ravel().tolist():

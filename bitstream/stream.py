@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bincodec.bitstream.coder import BitDecoder, BitEncoder
-from bincodec.bitstream.container import CODED, MOST_GROUPED, RAW, Ancillary, Chunk, Container, write
+from bincodec.bitstream.container import CODED, MAX_GROUPED, RAW, Ancillary, Chunk, Container, write
 from bincodec.bitstream.errors import BitsMismatch, Corrupt, Truncated
 from bincodec.bitstream.header import FIELD_BYTES, Header
 from bincodec.bitstream.levels import Levels, decode_levels, encode_levels
@@ -36,12 +36,12 @@ class LayerWriter:
         self._open()
 
     def put(self, levels: Levels, mu: Integers, scale: Integers, maximum: int) -> None:
-        """Code one pass; all arrays (units, sites), `levels` uint8, the rest as in `levels.decide`."""
+        """Code one pass; all arrays (channels, positions), `levels` uint8, the rest as in `levels.decide`."""
         encode_levels(self._encoder, levels, mu, scale, maximum)
         self._passes.append((levels.copy(), maximum))
 
     def end_layer(self, levels: Levels, *, ends_chunk: bool | None = None) -> None:
-        """Note that a layer's passes are complete; `levels` holds them all, uint8 (units, rows, columns).
+        """Note that a layer's passes are complete; `levels` holds them all, uint8 (channels, rows, columns).
 
         Whether its chunk ends here is the writer's to choose (None), or it is known from a file.
         """
@@ -70,7 +70,7 @@ class LayerWriter:
         self._grouped = 0
 
     def _is_enough(self) -> bool:
-        if self._layers == self.header.layers or self._grouped == MOST_GROUPED:
+        if self._layers == self.header.layers or self._grouped == MAX_GROUPED:
             return True
         return self._encoder.size >= CHUNK_BYTES * (len(self.chunks) + 1)
 
@@ -91,7 +91,8 @@ class LayerReader:
         self._again = LayerWriter(container.header)
 
     def get(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """Decode one pass, shape (units, sites) like `mu` and `scale`; arguments as in `levels.decide`.
+        """Decode one pass, shape (channels, positions) like `mu` and `scale`; arguments as in
+        `levels.decide`.
 
         Raises:
             Truncated: after the last of `layers_available`.

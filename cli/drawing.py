@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bincodec.bitstream.limits import Limits
     from bincodec.cli.pictures import Pictures
     from bincodec.generation.editing import PillowImage
-    from bincodec.generation.settings import Drawing
+    from bincodec.generation.settings import SamplingSettings
 
 NAMED_LEFT = 4
 """So many files of an earlier run are named; of more, their number is told."""
@@ -47,7 +47,7 @@ sampler = click.option(
     "--sampler",
     type=click.Choice(["reveal", "noise"]),
     help="Bit after bit in the order of files; or from noise, all bits at once.  [default: noise where the "
-    "model's units are single bits, else reveal]",
+    "model's channels are single bits, else reveal]",
 )
 label = click.option("--class", "label", metavar="NAME", help="Draw this class, if the model has classes.")
 options = together(
@@ -59,14 +59,14 @@ options = together(
     click.option("--schedule", type=click.Choice(list(SCHEDULES)), default="linear", show_default=True),
     click.option("--guidance", type=float, help="Draw the class more decidedly."),
 )
-"""With `sampler` and `label`, the fields of `bincodec.generation.settings.Drawing`."""
+"""With `sampler` and `label`, the fields of `bincodec.generation.settings.SamplingSettings`."""
 
 
-def as_drawing(chosen: dict[str, Any]) -> Drawing:
+def as_settings(chosen: dict[str, Any]) -> SamplingSettings:
     """How to draw, from the options' values by name: what was not given has the default."""
-    from bincodec.generation.settings import Drawing
+    from bincodec.generation.settings import SamplingSettings
 
-    return Drawing(**{name: value for name, value in chosen.items() if value is not None})
+    return SamplingSettings(**{name: value for name, value in chosen.items() if value is not None})
 
 
 def read(
@@ -97,7 +97,7 @@ def size_of(given: BinaryCode | PillowImage) -> tuple[int, int]:
     return given.width, given.height
 
 
-def how(codec: Codec, code: BinaryCode, drawing: Drawing) -> dict[str, Any]:
+def how(codec: Codec, code: BinaryCode, drawing: SamplingSettings) -> dict[str, Any]:
     """How a picture was drawn, mostly by the names of the options; None is what was not asked for."""
     plan = drawing.settled(codec.model.card)
     return {
@@ -122,7 +122,11 @@ def as_texts(facts: Mapping[str, object]) -> dict[str, str]:
 
 
 def texts(
-    files: Pictures, codec: Codec, codes: Sequence[BinaryCode], drawings: Sequence[Drawing], **more: object
+    files: Pictures,
+    codec: Codec,
+    codes: Sequence[BinaryCode],
+    drawings: Sequence[SamplingSettings],
+    **more: object,
 ) -> list[dict[str, str]]:
     """`as_texts` for each image file; "picture" is the number that a picture has under its seed, from 0."""
     if files.together:
@@ -163,7 +167,7 @@ class Drawn:
     paths: Sequence[str]
     codec: Codec
     code: BinaryCode
-    drawings: Sequence[Drawing]
+    drawings: Sequence[SamplingSettings]
     seconds_load: float
     seconds_draw: float
 

@@ -143,7 +143,7 @@ def command(
     def alike(paths: Sequence[str], prefix: str = "") -> PictureSet:
         return picture_sets.read(paths, under=prefix, size=held_out.size, fit=size is not None)
 
-    plan = generation.Plan(
+    plan = generation.SamplingPlan(
         held_out,
         found,
         count,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bincodec.eval.curves import PublishedCurve
     from bincodec.eval.errors import NotInstalled
     from bincodec.eval.spec import Spec
-    from bincodec.eval.study import Outcome, Plan
+    from bincodec.eval.study import Outcome, SamplingPlan
 
 DEFAULT_CODECS = ("bincodec", "jpeg", "webp")
 INTERRUPTED = 130
@@ -120,14 +120,14 @@ def command(
     specs, missing_codecs = _specs(codecs, qualities, model, device)
     metrics, missing_metrics = _metrics(names, lpips_weights)
     published = _published(curves)
-    plan = study.Plan(
+    plan = study.SamplingPlan(
         specs,
         metrics,
         lpips_weights,
         tuple(published.values()),
         _anchor(anchor, specs, published, model, device),
         () if no_page else targets or study.USUAL_TARGETS,
-        None if targets else study.MOST_PICTURE_BYTES,
+        None if targets else study.MAX_PICTURE_BYTES,
         (*missing_codecs, *missing_metrics),
     )
     cache = caching.Cache(cache_folder or caching.default_folder())
@@ -141,7 +141,9 @@ def command(
     output.failures(failures)
 
 
-def _measure(plan: Plan, images: Sequence[str], jobs: int | None, cache: Cache, quiet: bool) -> Outcome:
+def _measure(
+    plan: SamplingPlan, images: Sequence[str], jobs: int | None, cache: Cache, quiet: bool
+) -> Outcome:
     from bincodec.eval import study
     from bincodec.eval.process import usable_cores
     from bincodec.eval.resume import Interrupted

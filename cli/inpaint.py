@@ -41,7 +41,7 @@ def command(
     """Fill what a mask marks in an image or a .bld.
 
     OUT is an image, or a .bld, or with -n a folder of 000.png, 001.png and so on. Of an image all pixels
-    stay that are 8 or more pixels from the mask; of a .bld the quality, and all bits of sites (16 x 16
+    stay that are 8 or more pixels from the mask; of a .bld the quality, and all bits of positions (16 x 16
     pixels) that are more than 8 pixels from the mask. A PNG says how it was drawn, in its text chunks.
     """
     if source == mask == places.STANDARD:
@@ -53,7 +53,7 @@ def command(
 
     from bincodec.generation import editing
 
-    drawing, limits = shared.as_drawing(chosen), places.limits(max_pixels)
+    drawing, limits = shared.as_settings(chosen), places.limits(max_pixels)
     start = time.perf_counter()
     codec, given = shared.read(source, model, device, limits, quiet=quiet)
     loaded = time.perf_counter()
@@ -70,9 +70,9 @@ def command(
     files.write(contents)
     if not first.known.any():
         output.note(
-            "no site is more than 8 pixels from the mask: nothing around the hole is known", quiet=quiet
+            "no position is more than 8 pixels from the mask: nothing around the hole is known", quiet=quiet
         )
-    sites = {"sites": first.known.size, "sites_drawn": int((~first.known).sum())}
+    positions = {"positions": first.known.size, "positions_sampled": int((~first.known).sum())}
     seconds = loaded - start, finished - loaded
     drawn = shared.Drawn("inpaint", files, [*contents], codec, first.code, [drawing], *seconds)
-    drawn.tell({"input": source, "mask": mask, **sites}, as_json=as_json, quiet=quiet)
+    drawn.tell({"input": source, "mask": mask, **positions}, as_json=as_json, quiet=quiet)

@@ -12,10 +12,10 @@ from bincodec.cli import options, pictures, places
 
 if TYPE_CHECKING:
     from bincodec import BinaryCode, Codec
-    from bincodec.generation.settings import Drawing
+    from bincodec.generation.settings import SamplingSettings
     from bincodec.model.store import ModelCard
 
-MOST_TRACED = 8
+MAX_TRACED = 8
 """States in a trace: more would be too small to look at."""
 
 EVERY = "all"
@@ -87,7 +87,7 @@ def command(
     from bincodec.generation import editing
 
     limits = places.limits(max_pixels)
-    states = min(drawings[0].settled(card).steps, MOST_TRACED) if trace else 0
+    states = min(drawings[0].settled(card).steps, MAX_TRACED) if trace else 0
     files.check_size(size or card.size, limits, states=states)
     start = time.perf_counter()
     codec = Codec.load(str(card.path), device)
@@ -120,7 +120,7 @@ def command(
 
 def _drawings(
     card: ModelCard, labels: tuple[str, ...], chosen: dict[str, Any], *, trace: bool
-) -> list[Drawing]:
+) -> list[SamplingSettings]:
     """How to draw each class that was asked for, once; or one drawing without a class.
 
     Raises:
@@ -129,7 +129,7 @@ def _drawings(
     """
     every = card.classes if EVERY in labels else ()
     named = dict.fromkeys(every or labels or (None,))
-    drawings = [shared.as_drawing(chosen | {"label": label}) for label in named]
+    drawings = [shared.as_settings(chosen | {"label": label}) for label in named]
     samplers = {drawing.settled(card).sampler for drawing in drawings}
     if trace and samplers != {"noise"}:
         msg = "--trace shows the steps of the noise sampler; reveal has none to show"
@@ -141,7 +141,7 @@ class _Traces:
     """Some of the states that went by: a row for each picture, evenly spaced, the last one included."""
 
     def __init__(self, steps: int) -> None:
-        shown = min(steps, MOST_TRACED)
+        shown = min(steps, MAX_TRACED)
         self._chosen = {-(-steps * (number + 1) // shown) - 1 for number in range(shown)}
         self._steps = steps
         self._seen = 0

@@ -1,4 +1,4 @@
-"""`bincodec train`: one stretch of training, or the finishing of a model, from a TOML configuration."""
+"""`bincodec train`: one stage of training, or the finishing of a model, from a TOML configuration."""
 
 import json
 from pathlib import Path
@@ -14,9 +14,9 @@ _path = click.Path(exists=True, path_type=Path)
 @click.command()
 @click.argument("config", type=_file)
 @click.argument("run", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--steps", type=click.IntRange(min=1), help="Length of the stretch in steps.")
+@click.option("--steps", type=click.IntRange(min=1), help="Length of the stage in steps.")
 @click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Length of the stretch in minutes."
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Length of the stage in minutes."
 )
 @click.option("--start", type=_file, help="Begin from these averaged weights (a run's weights.safetensors).")
 @click.option("--finish", metavar="NAME", help="Finish the weights of --start into the model file RUN/NAME.")
@@ -65,9 +65,9 @@ def command(
     photos: Path | None,
     valid: Path | None,
 ) -> None:
-    """Train one stretch in the folder RUN, from scratch or from --start, and validate it.
+    """Train one stage in the folder RUN, from scratch or from --start, and validate it.
 
-    A stretch warms up, stays, and decays; it leaves RUN/weights.safetensors and RUN/log.jsonl. One that was
+    A stage warms up, stays, and decays; it leaves RUN/weights.safetensors and RUN/log.jsonl. One that was
     interrupted goes on when the same command is given again.
     """
     if (steps is None) == (minutes is None):
@@ -93,12 +93,12 @@ def command(
     try:
         settings = with_rates(read_settings(config), rates)
         settings = with_data(settings, crop=crop, batch=batch, photos=photos, valid=valid)
-        stretch = loop.Stretch(steps, minutes)
+        stage = loop.Stage(steps, minutes)
         if finish is None:
             loop.run(
                 settings,
                 run,
-                stretch,
+                stage,
                 start=start,
                 device=device,
                 compiled=compiled,
@@ -108,9 +108,7 @@ def command(
             return
         assert start is not None
         facts = json.loads(card.read_text(encoding="utf-8")) if card else None
-        model = finish_model(
-            settings, start, run, finish, stretch, device=device, workers=workers, card=facts
-        )
+        model = finish_model(settings, start, run, finish, stage, device=device, workers=workers, card=facts)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise click.ClickException(str(error)) from error
     output.note(f"{model.path}: model {model.name}, fingerprint {model.fingerprint.hex()}")

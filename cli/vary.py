@@ -52,7 +52,7 @@ def command(
 
     from bincodec.generation import editing
 
-    drawing, limits = shared.as_drawing({"sampler": "noise", **chosen}), places.limits(max_pixels)
+    drawing, limits = shared.as_settings({"sampler": "noise", **chosen}), places.limits(max_pixels)
     start = time.perf_counter()
     codec, given = shared.read(source, model, device, limits, quiet=quiet)
     loaded = time.perf_counter()

@@ -24,7 +24,7 @@ Curve = Sequence[tuple[float, float]]
 SMALLEST_RATE_FACTOR = 3.0
 """Over a narrower span a mean says more about where two curves happen to overlap than about the codecs."""
 
-FEWEST_POINTS = 4
+MIN_POINTS = 4
 """As in Bjøntegaard's method (VCEG-M33); fewer leave the interpolation to guess."""
 
 
@@ -42,7 +42,7 @@ class BdRate:
 
     Args:
         percent: negative where the tested codec needs fewer bits than the anchor.
-        low: the lowest value of the metric, in its own unit, that both curves reach.
+        low: the lowest value of the metric, in its own channel, that both curves reach.
         high: the highest; the mean is taken between the two.
         bits_per_pixel: the tested codec's lowest and highest rate in between.
     """
@@ -146,8 +146,8 @@ def _rising(curve: Curve, metric: str, name: str) -> tuple[list[float], list[flo
     points = sorted(curve)
     for rate, value in points:
         _require_finite(rate, value, metric, name)
-    if len(points) < FEWEST_POINTS:
-        msg = f"{name} has {len(points)} points, fewer than {FEWEST_POINTS}"
+    if len(points) < MIN_POINTS:
+        msg = f"{name} has {len(points)} points, fewer than {MIN_POINTS}"
         raise NotComparable(msg)
     rates, qualities = [rate for rate, _ in points], [_quality(metric, value) for _, value in points]
     if not (rates[0] > 0 and np.all(np.diff(rates) > 0) and np.all(np.diff(qualities) > 0)):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bincodec.eval.generation_spec import REAL, Setting, apportion
 from bincodec.eval.metrics import psnr
-from bincodec.generation.settings import Drawing
+from bincodec.generation.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from bincodec.code import BinaryCode
@@ -42,7 +42,7 @@ def draw(codec: Codec, setting: Setting, count: int, size: tuple[int, int], labe
     codes: list[BinaryCode] = []
     facts: dict[str, Any] = {}
     for name, share in _shares(setting, count, labels):
-        drawing = Drawing(**setting.how(name)).settled(codec.model.card)
+        drawing = SamplingSettings(**setting.how(name)).settled(codec.model.card)
         facts |= {"sampler": drawing.sampler, "steps": drawing.steps}
         if share:
             codes += codec.sample(share, size, setting.quality, **setting.how(name, drawing.number))

@@ -16,7 +16,7 @@ from bincodec.code import BinaryCode, Levels
 from bincodec.coding import bernoulli, passes
 from bincodec.coding.order import Pass
 from bincodec.model.architecture import QUALITIES, Architecture
-from bincodec.model.integer import evidence_bits
+from bincodec.model.integer import context_bits
 from bincodec.model.prior import KEEP_INPUT
 from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.weights import read_weights
@@ -51,22 +51,23 @@ class FloatPrior:
 
     @property
     def architecture(self) -> Architecture:
-        """Layers, units and phases."""
+        """Layers, channels and phases."""
         return self.objective.architecture
 
     @torch.inference_mode()
     def predict(
-        self, evidence: Tensor, quality: int, layer: int | None, sites: Tensor
+        self, context: Tensor, quality: int, layer: int | None, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Location and log-scale in levels, float32 (units of `layer`, sites), from the integer evidence."""
-        units = self.architecture.units
-        shown = evidence.float().permute(2, 0, 1)[None]
-        steps = 2.0 ** evidence_bits(self.architecture)
-        centred, keep = shown[:, :units] / steps, shown[:, units:] / (steps * KEEP_INPUT)
+        """Location and log-scale in levels, float32 (channels of `layer`, positions), from the integer
+        context."""
+        channels = self.architecture.channels
+        shown = context.float().permute(2, 0, 1)[None]
+        steps = 2.0 ** context_bits(self.architecture)
+        centred, keep = shown[:, :channels] / steps, shown[:, channels:] / (steps * KEEP_INPUT)
         at = torch.tensor([quality / (QUALITIES - 1)])
         mu, log_scale = self.objective.prior(centred, keep, at)
-        part = self.architecture.units_of(layer)
-        return mu[0, part].flatten(1)[:, sites], log_scale[0, part].flatten(1)[:, sites]
+        part = self.architecture.channels_of(layer)
+        return mu[0, part].flatten(1)[:, positions], log_scale[0, part].flatten(1)[:, positions]
 
     def bits(self, code: BinaryCode, passes: int | None = None) -> float:
         """The sum of -log2 of this prior's probabilities of a code's levels, in an order of `passes` passes.
@@ -86,9 +87,9 @@ class _FloatPriced:
         self.bits = 0.0
 
     def take(
-        self, step: Pass, sites: passes.Sites, mu: NDArray[Any], scale: NDArray[Any], maximum: int
+        self, step: Pass, positions: passes.Positions, mu: NDArray[Any], scale: NDArray[Any], maximum: int
     ) -> Levels:
-        levels = passes.at_sites(self._levels[step.layer], sites)
+        levels = passes.at_positions(self._levels[step.layer], positions)
         centred = torch.from_numpy(levels.astype(np.float32)) - maximum / 2
         top = torch.tensor(float(maximum))
         cost = bernoulli.level_cost(centred, torch.from_numpy(mu), torch.from_numpy(scale), top)

@@ -115,14 +115,14 @@ def _room_for_a_file(width: int, height: int) -> Iterator[None]:
     padded = (width + -width % 16) * (height + -height % 16)
     with _BLOCK:
         before = ImageFile.MAXBLOCK
-        ImageFile.MAXBLOCK = max(before, _MOST_BYTES_PER_PIXEL * padded)
+        ImageFile.MAXBLOCK = max(before, _MAX_BYTES_PER_PIXEL * padded)
         try:
             yield
         finally:
             ImageFile.MAXBLOCK = before
 
 
-_MOST_BYTES_PER_PIXEL = 4
+_MAX_BYTES_PER_PIXEL = 4
 """Noise of black and white samples takes 2.3 at quality 95 without subsampling."""
 
 

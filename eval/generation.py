@@ -24,7 +24,7 @@ from bincodec.eval.generation_spec import Setting
 from bincodec.eval.memorisation import Known, Memory, Nearest
 from bincodec.eval.picture_sets import PictureSet
 from bincodec.eval.set_distances import Estimate, Features
-from bincodec.generation.settings import Drawing
+from bincodec.generation.settings import SamplingSettings
 from bincodec.io import files
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ HELD_OUT = "held-out"
 
 
 @dataclass(frozen=True)
-class Plan:
+class SamplingPlan:
     """What is measured.
 
     Args:
@@ -103,7 +103,7 @@ class Outcome:
         interrupted: whether sets are missing.
     """
 
-    plan: Plan
+    plan: SamplingPlan
     rows: tuple[Row, ...]
     memories: Mapping[str, Memory]
     samples: Mapping[str, NDArray[np.uint8]]
@@ -116,7 +116,7 @@ SHOWN = 12
 """Pictures that are kept of each set, to be looked at."""
 
 
-def check(plan: Plan) -> None:
+def check(plan: SamplingPlan) -> None:
     """Refuse what cannot be measured, before anything is.
 
     Raises:
@@ -134,7 +134,7 @@ def check(plan: Plan) -> None:
     for setting in plan.settings:
         card = plan.codecs[setting.model].model.card
         for label in setting.names(plan.real.labels):
-            Drawing(**setting.how(label)).settled(card)
+            SamplingSettings(**setting.how(label)).settled(card)
     names = [HELD_OUT, *plan.folders, *(setting.label for setting in plan.settings)]
     for name in names:
         if names.count(name) > 1:
@@ -145,7 +145,7 @@ def check(plan: Plan) -> None:
         files.check_folder(plan.cache)
 
 
-def run(plan: Plan, *, progress: bool = False) -> Outcome:
+def run(plan: SamplingPlan, *, progress: bool = False) -> Outcome:
     """Measure every set of a plan that `check` accepts.
 
     After Ctrl-C the sets that were complete are returned, if any was.
@@ -185,7 +185,7 @@ class _Ground:
     held_out: Nearest | None = None
 
 
-def _ground(plan: Plan, progress: bool) -> _Ground:
+def _ground(plan: SamplingPlan, progress: bool) -> _Ground:
     real = plan.network.kept(plan.real.pixels, plan.cache, label="held-out pictures" if progress else "")
     if plan.train is None:
         return _Ground(real)
@@ -241,11 +241,11 @@ def _row(
     )
 
 
-def _count(plan: Plan) -> int:
+def _count(plan: SamplingPlan) -> int:
     return len(_reconstructions(plan)) + len(plan.folders) + len(plan.settings)
 
 
-def _sets(plan: Plan) -> Iterator[Drawn]:
+def _sets(plan: SamplingPlan) -> Iterator[Drawn]:
     labels, size = plan.real.labels, plan.real.size
     for model, quality in _reconstructions(plan):
         yield drawn_sets.reconstruct(plan.codecs[model], model, quality, plan.real.pixels)
@@ -255,7 +255,7 @@ def _sets(plan: Plan) -> Iterator[Drawn]:
         yield drawn_sets.draw(plan.codecs[setting.model], setting, plan.count, size, labels)
 
 
-def _reconstructions(plan: Plan) -> list[tuple[str, int]]:
+def _reconstructions(plan: SamplingPlan) -> list[tuple[str, int]]:
     """Models and qualities that pictures are drawn with."""
     return list(dict.fromkeys((setting.model, setting.quality) for setting in plan.settings))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bincodec.arguments import InvalidSetting, checked_integer, checked_quality
-from bincodec.generation.settings import MOST_SEED, Drawing, Settings
+from bincodec.generation.settings import MAX_SEED, SamplingSettings, Settings
 
 REAL = "real"
 NONE = "none"
@@ -59,7 +59,7 @@ class Setting:
         A class has a seed of its own: with one seed the first picture of every class would come out of the
         same noise.
         """
-        seed = (self.seed + (number << 32)) % (MOST_SEED + 1)
+        seed = (self.seed + (number << 32)) % (MAX_SEED + 1)
         every = {
             "sampler": self.sampler,
             "steps": self.steps,
@@ -125,8 +125,8 @@ def _check(text: str, setting: Setting) -> None:
     """What can be said of a setting without the model."""
     try:
         checked_quality(setting.quality)
-        checked_integer("seed", setting.seed, 0, MOST_SEED)
-        Drawing(**setting.how())
+        checked_integer("seed", setting.seed, 0, MAX_SEED)
+        SamplingSettings(**setting.how())
     except InvalidSetting as error:
         msg = f"{text}: {error}"
         raise InvalidSetting(msg) from error

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bincodec.coding.order import passes
-from bincodec.coding.passes import Evidence, phase_sites
+from bincodec.coding.passes import Context, phase_positions
 from bincodec.model.architecture import QUALITIES, STRIDE, Architecture, grid_of
 from bincodec.model.prior import Prior
 
@@ -52,7 +52,7 @@ def parts(codec: Codec, width: int, height: int, quality: int) -> list[Part]:
     network, architecture = codec.model.autoencoder, codec.model.card.architecture
     rows, columns = grid_of(width, height)
     image = torch.zeros(1, 3, rows * STRIDE, columns * STRIDE, device=codec.device)
-    centred = torch.zeros(1, architecture.units, rows, columns, device=codec.device)
+    centred = torch.zeros(1, architecture.channels, rows, columns, device=codec.device)
     at = torch.full((1,), quality / (QUALITIES - 1), device=codec.device)
     encoder = parameters(network.encoder) + parameters(network.gains)
     decoder = parameters(network.decoder) + parameters(network.inverse_gains)
@@ -79,15 +79,15 @@ def _prior_passes(prior: IntegerPrior, rows: int, columns: int, quality: int) ->
     architecture = prior.architecture
     # The other kernels multiply element by element, which is not counted.
     convolving = prior.with_kernel("conv")
-    evidence = Evidence(architecture, rows, columns)
+    context = Context(architecture, rows, columns)
     counts = []
     for step in passes(architecture.layer_phases):
-        sites = phase_sites(architecture, step, rows, columns)
+        positions = phase_positions(architecture, step, rows, columns)
         predict = functools.partial(
-            convolving.predict, evidence.values, quality, step.layer, torch.from_numpy(sites)
+            convolving.predict, context.values, quality, step.layer, torch.from_numpy(positions)
         )
-        counts.append(multiply_adds(predict) if sites.size else 0)
+        counts.append(multiply_adds(predict) if positions.size else 0)
         # Something must change for the next pass to take account of: the highest levels do.
-        units, top = architecture.layer_units[step.layer], architecture.maximum_level[step.layer]
-        evidence.reveal(step.layer, sites, np.full((units, sites.size), top, np.uint8))
+        channels, top = architecture.layer_channels[step.layer], architecture.maximum_level[step.layer]
+        context.reveal(step.layer, positions, np.full((channels, positions.size), top, np.uint8))
     return counts

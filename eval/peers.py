@@ -40,7 +40,7 @@ OPTIONS = (
 
 NAMES = ("bincodec", *FORMATS)
 
-LAGRANGIAN = "lagrangian"
+LAMBDA_RANGE = "lagrangian"
 """The entry of a model's card without which there is no effort above 0."""
 
 
@@ -138,7 +138,7 @@ def _build_bincodec(spec: Spec) -> Peer:
     if layers is not None and layers > card.architecture.layers:
         msg = f"{spec.label}: {card.name} has {card.architecture.layers} layers"
         raise UnknownCodec(msg)
-    if values["effort"] != "0" and LAGRANGIAN not in card.card:
+    if values["effort"] != "0" and LAMBDA_RANGE not in card.card:
         msg = f"{spec.label}: {card.name} does not say its Lagrange multipliers: only effort=0"
         raise UnknownCodec(msg)
     if values["device"] != "cpu":
@@ -176,9 +176,9 @@ def _bincodec(
 def _about_bincodec(card: ModelCard, values: Values) -> str:
     """The fingerprint covers the prior alone, and a version number not what was edited since."""
     options = ", ".join(f"{name}={value}" for name, value in values.items() if name != "model")
-    if LAGRANGIAN in card.card:
+    if LAMBDA_RANGE in card.card:
         # The encoder's search depends on it, and nothing else in the file does.
-        options += f", {LAGRANGIAN}={card.card[LAGRANGIAN]}"
+        options += f", {LAMBDA_RANGE}={card.card[LAMBDA_RANGE]}"
     return (
         f"bincodec {__version__} (code {_code_digest()}), torch {version('torch')}; "
         f"model {card.name} ({card.fingerprint.hex()}, pixels {card.pixel_digest[:8]}); {options}; quality"

@@ -126,7 +126,7 @@ def _members(path: str, under: str) -> Iterator[tuple[str, bytes]]:
                 suffix = PurePosixPath(member.name).suffix.lower()
                 if member.name.startswith(under) and suffix in SUFFIXES:
                     file = archive.extractfile(member) or io.BytesIO()
-                    yield member.name, file.read(files.MOST_BYTES)
+                    yield member.name, file.read(files.MAX_BYTES)
     except (tarfile.TarError, EOFError) as error:
         msg = f"{path}: a damaged archive: {error}"
         raise ImageError(msg) from error

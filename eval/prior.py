@@ -1,11 +1,10 @@
 """What the prior's bits cost: raw, under frequencies, in fewer passes, as integers, in float, and in a file.
 
 The same levels are priced each time. An order of n passes is the model's own with consecutive passes merged
-into n groups of as equal numbers as can be (`bincodec.coding.order.merged`): every level of a group is priced from
-what the groups before it revealed, those of the first from nothing but the quality. The network is the same
-throughout, and it was trained for the whole order: one that was trained for few passes might need fewer bits
-in them.
-"""
+into n groups of as equal numbers as can be (`bincodec.coding.order.merged`): every level of a group is priced
+from what the groups before it revealed, those of the first from nothing but the quality. The network is the
+same throughout, and it was trained for the whole order: one that was trained for few passes might need fewer
+bits in them."""
 
 from __future__ import annotations
 
@@ -89,7 +88,7 @@ class PriorRow:
 
 @dataclass(frozen=True)
 class Frequencies:
-    """Static frequencies of each unit's levels, by layer (units, J + 1): a prior that sees no context.
+    """Static frequencies of each channel's levels, by layer (channels, J + 1): a prior that sees no context.
 
     Level frequencies are per-bit frequencies: those of each z_j among the levels that reach it, multiplied.
     Measured on the very codes that they price, and not charged for, they flatter themselves; more so the
@@ -100,7 +99,7 @@ class Frequencies:
 
     @classmethod
     def measure(cls, codes: Iterable[BinaryCode]) -> Frequencies:
-        """Counts over all sites of codes of one model."""
+        """Counts over all positions of codes of one model."""
         by_code = [
             [_count(levels, top) for levels, top in zip(code.levels, code.maximum, strict=True)]
             for code in codes
@@ -118,10 +117,10 @@ class Frequencies:
 
 
 def _count(levels: Levels, maximum: int) -> NDArray[np.int64]:
-    """How often each unit (rows) has each level (columns)."""
-    units = len(levels)
-    cells = levels.reshape(units, -1) + (maximum + 1) * np.arange(units)[:, None]
-    return np.bincount(cells.ravel(), minlength=units * (maximum + 1)).reshape(units, maximum + 1)
+    """How often each channel (rows) has each level (columns)."""
+    channels = len(levels)
+    cells = levels.reshape(channels, -1) + (maximum + 1) * np.arange(channels)[:, None]
+    return np.bincount(cells.ravel(), minlength=channels * (maximum + 1)).reshape(channels, maximum + 1)
 
 
 def integer_bits(codec: Codec, code: BinaryCode, passes: int) -> float:

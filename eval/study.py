@@ -22,7 +22,7 @@ USUAL_TARGETS = (0.2, 0.5)
 COMPARED_IMAGES = 3
 """So many images are shown side by side."""
 
-MOST_PICTURE_BYTES = 5_500_000
+MAX_PICTURE_BYTES = 5_500_000
 """Of pictures that nobody asked for: a page with these and all else stays under 10 MB."""
 
 PAGE = "report.html"
@@ -33,7 +33,7 @@ _OWN_PICTURE = re.compile(r"\d+-(\d+|original)\.webp")
 
 
 @dataclass(frozen=True)
-class Plan:
+class SamplingPlan:
     """What to measure.
 
     Args:
@@ -69,7 +69,7 @@ class Outcome:
 
 
 def run(
-    plan: Plan,
+    plan: SamplingPlan,
     paths: Sequence[str],
     *,
     jobs: int = 0,
@@ -95,7 +95,7 @@ def run(
 
 
 def _compare(
-    plan: Plan, pictures: Sequence[Picture], shared: dict[str, Any]
+    plan: SamplingPlan, pictures: Sequence[Picture], shared: dict[str, Any]
 ) -> tuple[list[Comparison], list[Failure]]:
     found, failures = comparison.compare(pictures[:COMPARED_IMAGES], plan.specs, plan.targets, **shared)
     if plan.most_picture_bytes is not None:

@@ -1,9 +1,10 @@
 """A vector-quantised code (arXiv 1711.00937) with a prior of its own, to compare binary codes with.
 
 Encoder, decoder, prior blocks, loss, noise and sampler are those of the binary model; only the code differs.
-A site holds one index into each of several codebooks instead of bits. With b bits an index and G groups that
-are as many bits a site as a binary model of G b units has. One codebook for a whole site cannot be had: of 64
-bits it would have 2^64 entries, and a picture set of a million sites could not even visit them.
+A position holds one index into each of several codebooks instead of bits. With b bits an index and G groups
+that are as many bits a position as a binary model of G b channels has. One codebook for a whole position
+cannot be had: of 64 bits it would have 2^64 entries, and a picture set of a million positions could not even
+visit them.
 
 A baseline for measurements: float, slow to draw, and without a file format.
 """
@@ -41,7 +42,7 @@ _ALMOST_KNOWN = 0.999
 
 @dataclasses.dataclass(frozen=True)
 class Codebooks:
-    """`groups` indices a site, each of `bits` bits."""
+    """`groups` indices a position, each of `bits` bits."""
 
     groups: int = 8
     bits: int = 8
@@ -52,20 +53,22 @@ class Codebooks:
         return 1 << self.bits
 
     def check(self, architecture: Architecture) -> None:
-        """Raise `ValueError` unless a site has as many bits as in the binary model of `architecture`."""
+        """Raise `ValueError` unless a position has as many bits as in the binary model of `architecture`."""
         bits = sum(
             n * math.log2(j + 1)
-            for n, j in zip(architecture.layer_units, architecture.maximum_level, strict=True)
+            for n, j in zip(architecture.layer_channels, architecture.maximum_level, strict=True)
         )
-        if self.groups * self.bits != bits or architecture.units % self.groups:
-            msg = f"{self.groups} indices of {self.bits} bits are not the {bits:g} bits a site of the model"
+        if self.groups * self.bits != bits or architecture.channels % self.groups:
+            msg = (
+                f"{self.groups} indices of {self.bits} bits are not the {bits:g} bits a position of the model"
+            )
             raise ValueError(msg)
 
 
 class VectorQuantiser(nn.Module):
     """Nearest entries, codebooks that follow their rows' averages, and new starts for dead entries.
 
-    Channel c of a site belongs to group c modulo `groups`: where channels begin as principal components,
+    Channel c of a position belongs to group c modulo `groups`: where channels begin as principal components,
     every group gets strong ones.
     """
 
@@ -123,7 +126,7 @@ class VectorQuantiser(nn.Module):
 
 
 class VqPrior(nn.Module):
-    """Noisy indices with their keep, to each index's distribution from all other evidence.
+    """Noisy indices with their keep, to each index's distribution from all other context.
 
     The trunk is that of `bincodec.model.prior.Prior`; an index is shown as a learned vector.
     """
@@ -131,9 +134,9 @@ class VqPrior(nn.Module):
     def __init__(self, architecture: Architecture, codebooks: Codebooks) -> None:
         super().__init__()
         a, c = architecture, codebooks
-        size, outputs = a.units // c.groups, c.groups * c.entries
+        size, outputs = a.channels // c.groups, c.groups * c.entries
         self.embedding = nn.Parameter(0.5 * torch.randn(c.groups, c.entries, size))
-        self.stem = nn.Conv2d(a.units + c.groups, a.prior_width, 3, padding=1)
+        self.stem = nn.Conv2d(a.channels + c.groups, a.prior_width, 3, padding=1)
         self.blocks = nn.Sequential(*(PriorBlock(a.prior_width) for _ in range(a.prior_blocks)))
         self.head = Pointwise(a.prior_width, outputs, scale=0.1)
         self.stem_class = nn.Parameter(torch.zeros(a.classes, a.prior_width)) if a.classes else None
@@ -165,7 +168,7 @@ class VqObjective(Objective):
         codebooks.check(architecture)
         super().__init__(architecture, settings)
         self.codebooks = codebooks
-        self.quantiser = VectorQuantiser(codebooks, architecture.units)
+        self.quantiser = VectorQuantiser(codebooks, architecture.channels)
         self.prior = VqPrior(architecture, codebooks)
 
     def forward(
@@ -198,7 +201,7 @@ class VqObjective(Objective):
         return Terms(total, first.mean(), mse.detach().mean(), rest.mean())
 
     def analyse(self, image: Tensor) -> Tensor:
-        """Values (B, units, h, w), float32, of images (B, 3, H, W) in 0..1."""
+        """Values (B, channels, h, w), float32, of images (B, 3, H, W) in 0..1."""
         value: Tensor = self.autoencoder.encoder(image, _best(image)).float()
         return value
 
@@ -236,7 +239,7 @@ class VqObjective(Objective):
         """Bits (B,) of the indices (B, groups, h, w) that noise of `keep` hides; known ones cost none."""
         maximum = torch.tensor(self.codebooks.entries - 1, device=clean.device)
         noisy = bernoulli.add_noise(clean, keep, maximum).long()
-        log_probability = bernoulli.with_own_evidence(
+        log_probability = bernoulli.with_own_observation(
             self.prior(noisy, keep, label), noisy, keep.clamp(max=_ALMOST_KNOWN)
         )
         cost = -log_probability.gather(-1, clean[..., None])[..., 0] / math.log(2)
@@ -251,7 +254,7 @@ def _best(like: Tensor) -> Tensor:
 def less_noisy(log_cavity: Tensor, observed: Tensor, keep_t: float, keep_s: float) -> Tensor:
     """p(L_s | L_t = observed) (..., levels) from the cavity: `bernoulli.posterior` without its matrices.
 
-    `log_cavity` (..., levels) does not count `observed` (...) as evidence; `keep_t` <= `keep_s`, both from
+    `log_cavity` (..., levels) does not count `observed` (...) as context; `keep_t` <= `keep_s`, both from
     time 0.
     """
     levels = log_cavity.shape[-1]

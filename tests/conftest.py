@@ -48,8 +48,8 @@ def bits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 if name.startswith(("head", "stem_class")):
                     parameter.normal_(0, 0.3)
             recorder = RangeRecorder(prior)
-            evidence = torch.randint(-1, 2, (8, 5, 12, 12)) / 2
-            prior(evidence, torch.ones(8, 2, 12, 12), torch.linspace(0, 1, 8), torch.arange(8) % 4)
+            context = torch.randint(-1, 2, (8, 5, 12, 12)) / 2
+            prior(context, torch.ones(8, 2, 12, 12), torch.linspace(0, 1, 8), torch.arange(8) % 4)
     recorder.close()
     network = QuantisedPrior(prior, architecture, recorder.ranges).export()
     path = tmp_path_factory.mktemp("bits") / "bits-1.safetensors"

@@ -1,4 +1,4 @@
-"""The mathematics of Bernoulli diffusion over levels: noise, evidence, posteriors, costs (DESIGN §4).
+"""The mathematics of Bernoulli diffusion over levels: noise, context, posteriors, costs (DESIGN §4).
 
 For J = 1 the kernel is the paper's P(z_t = 1 | z_0) = k z_0 + (1 - k)/2 (arXiv 2304.04820). For J > 1 a level
 is kept with probability k and otherwise drawn uniformly from 0..J, which is the same thing at J = 1. All
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 LOWEST_PROBABILITY = 1e-9
-"""Costs stop here, at 30 bits: lower than any unit of a trained model gets, high enough for float32."""
+"""Costs stop here, at 30 bits: lower than any channel of a trained model gets, high enough for float32."""
 
 
 def add_noise(
@@ -46,7 +46,7 @@ def level_log_probabilities(mu: Tensor, log_scale: Tensor, maximum: int) -> Tens
     return functional.log_softmax(result.clamp(min=-60.0), -1)
 
 
-def with_own_evidence(log_cavity: Tensor, observed: Tensor, keep: Tensor) -> Tensor:
+def with_own_observation(log_cavity: Tensor, observed: Tensor, keep: Tensor) -> Tensor:
     """p(L_0 | L_t and all else), from the cavity: add log(1 + (J+1) k / (1-k)) to the observed level.
 
     `log_cavity` (..., J+1), `observed` integer levels (...), `keep` (...) below 1. Exact, because
@@ -58,10 +58,10 @@ def with_own_evidence(log_cavity: Tensor, observed: Tensor, keep: Tensor) -> Ten
     return functional.log_softmax(log_cavity + boost, -1)
 
 
-def cost_with_own_evidence(
+def cost_with_own_observation(
     cost: Tensor, observed_cost: Tensor, agree: Tensor, keep: Tensor, maximum: Tensor
 ) -> Tensor:
-    """Bits of a level under `with_own_evidence`, from two cavity costs instead of a whole distribution.
+    """Bits of a level under `with_own_observation`, from two cavity costs instead of a whole distribution.
 
     `cost` and `observed_cost` are -log2 of the cavity's probability of the clean and of the observed level,
     `agree` says where the two levels are equal. The normaliser is 1 + w P(observed), w = (J+1) k / (1-k).

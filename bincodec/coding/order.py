@@ -1,9 +1,8 @@
 """The coding order: layer by layer, and inside a layer by phases (DESIGN §4).
 
-A *phase* is a subset of the sites of the grid. With one phase all sites come at once, two phases are a
-checkerboard, four a quadtree: two diagonal quarters first, then the other two. A *pass* is one
-(layer, phase) step. Everything here is deterministic, part of the format, and knows no network.
-"""
+A *phase* is a subset of the positions of the grid. With one phase all positions come at once, two phases are
+a checkerboard, four a quadtree: two diagonal quarters first, then the other two. A *pass* is one (layer,
+phase) step. Everything here is deterministic, part of the format, and knows no network."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ _PHASE_PATTERNS: dict[int, tuple[tuple[int, int], tuple[int, int]]] = {
 
 
 class Pass(NamedTuple):
-    """One step of the coding order: the units of `layer` at the sites of `phase`."""
+    """One step of the coding order: the channels of `layer` at the positions of `phase`."""
 
     layer: int
     phase: int
@@ -52,7 +51,7 @@ def merged(layer_phases: tuple[int, ...], count: int) -> tuple[tuple[Pass, ...],
 
 @functools.lru_cache(maxsize=64)
 def phase_map(height: int, width: int, phases: int) -> npt.NDArray[np.int64]:
-    """The phase of each site of a grid, (height, width), values 0..phases-1. Read-only."""
+    """The phase of each position of a grid, (height, width), values 0..phases-1. Read-only."""
     if phases not in _PHASE_PATTERNS:
         msg = f"{phases} phases in a layer; only {sorted(_PHASE_PATTERNS)} are defined"
         raise ValueError(msg)
@@ -63,7 +62,7 @@ def phase_map(height: int, width: int, phases: int) -> npt.NDArray[np.int64]:
 
 
 def known_map(step: Pass, layer_phases: tuple[int, ...], height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Which sites are known in each layer when `step` begins: (layers, height, width)."""
+    """Which positions are known in each layer when `step` begins: (layers, height, width)."""
     known = np.zeros((len(layer_phases), height, width), dtype=np.bool_)
     known[: step.layer] = True
     known[step.layer] = phase_map(height, width, layer_phases[step.layer]) < step.phase

@@ -75,7 +75,7 @@ def render(model: Model, code: BinaryCode, layers: int, device: str) -> npt.NDAr
 
 
 def centred(model: Model, code: BinaryCode, layers: int) -> Tensor:
-    """Centred levels (units, h, w) of the first `layers` layers, expectations of the others."""
+    """Centred levels (channels, h, w) of the first `layers` layers, expectations of the others."""
     known = [
         torch.from_numpy(part.astype(np.float32)) - top / 2
         for part, top in zip(code.levels[:layers], code.maximum, strict=False)

@@ -6,14 +6,13 @@ error, from its gradient and curvature at the present picture,
 
     bits + lambda(q) 255^2 / 3 (g d + h d^2),    d in {-1, 0, 1} levels.
 
-h is the diagonal of J^T J by unit, J the decoder's derivative, estimated with random signs (Hutchinson).
-The model is local and treats units one by one, so h is taken 1.5 times as large, a move must promise a
-little, and in each round only a random share of the units may move. What came of a round is then measured
-site by site, and only sites that got better by it are kept (docs/decisions/0008). A round that even so made
-things worse is undone, and the share halved. The correction of the picture is measured anew each
+h is the diagonal of J^T J by channel, J the decoder's derivative, estimated with random signs (Hutchinson).
+The model is local and treats channels one by one, so h is taken 1.5 times as large, a move must promise a
+little, and in each round only a random share of the channels may move. What came of a round is then measured
+position by position, and only positions that got better by it are kept (docs/decisions/0008). A round that
+even so made things worse is undone, and the share halved. The correction of the picture is measured anew each
 time, and its bits count, so lambda 255^2 MSE + bits per pixel never rises with more rounds. Bytes and PSNR
-each may move either way.
-"""
+each may move either way."""
 
 from __future__ import annotations
 
@@ -37,7 +36,7 @@ from bincodec.model.kernels import IntegerPrior
 from bincodec.model.prior import LOG_SCALE_STEP
 
 Costs = npt.NDArray[np.float64]
-"""In bits, by site: (h, w)."""
+"""In bits, by position: (h, w)."""
 
 _SHARE = 0.5
 _CAUTION = 1.5
@@ -83,11 +82,11 @@ class Target:
         """Differences from the image where it counts, (1, 3, height, width)."""
         return (picture - self.image)[..., : self.height, : self.width]
 
-    def site_costs(self, errors: Tensor) -> Costs:
-        """What the squared errors of each site are worth in bits, (h, w)."""
+    def position_costs(self, errors: Tensor) -> Costs:
+        """What the squared errors of each position are worth in bits, (h, w)."""
         squared = functional.pad(errors.square().sum(1), (0, -self.width % STRIDE, 0, -self.height % STRIDE))
-        sites = STRIDE**2 * functional.avg_pool2d(squared, STRIDE)[0]
-        costs: Costs = self.weight * sites.cpu().double().numpy()
+        positions = STRIDE**2 * functional.avg_pool2d(squared, STRIDE)[0]
+        costs: Costs = self.weight * positions.cpu().double().numpy()
         return costs
 
 
@@ -99,7 +98,7 @@ def error_weight(lagrangian: float) -> float:
 def search(
     autoencoder: Autoencoder, prior: IntegerPrior, centred: Tensor, target: Target, rounds: int
 ) -> Tensor:
-    """The best centred levels (1, units, h, w) found in `rounds` rounds, starting from `centred`.
+    """The best centred levels (1, channels, h, w) found in `rounds` rounds, starting from `centred`.
 
     The same arguments give the same rounds whatever their number: a longer search only goes on.
     """
@@ -114,7 +113,9 @@ def search(
         tried = torch.from_numpy(np.concatenate(levels))[None].to(centred) - autoencoder.maximum / 2
         with torch.no_grad():
             errors = target.errors(target.shown(autoencoder, tried) + best.added)
-        better = _site_by_site(tried, choice.bits + target.site_costs(errors), best.centred, costs)
+        better = _position_by_position(
+            tried, choice.bits + target.position_costs(errors), best.centred, costs
+        )
         mixed = _Picture(autoencoder, better, target)
         found = mixed.costs(prior)
         if found.sum() + mixed.added_bits < costs.sum() + best.added_bits:
@@ -125,8 +126,8 @@ def search(
     return best.centred
 
 
-def _site_by_site(tried: Tensor, tried_costs: Costs, present: Tensor, present_costs: Costs) -> Tensor:
-    """Levels (1, units, h, w): those tried at sites where they cost less, the present ones elsewhere."""
+def _position_by_position(tried: Tensor, tried_costs: Costs, present: Tensor, present_costs: Costs) -> Tensor:
+    """Levels (1, channels, h, w): those tried where they cost less, the present ones elsewhere."""
     return torch.where(torch.from_numpy(tried_costs < present_costs).to(present.device), tried, present)
 
 
@@ -143,11 +144,11 @@ class _Picture:
         self._gradient: Tensor | None = None
 
     def costs(self, prior: IntegerPrior) -> Costs:
-        """Bits and weighted squared error of each site, (h, w)."""
+        """Bits and weighted squared error of each position, (h, w)."""
         priced = passes.Priced(self._autoencoder.levels_of(self.centred))
         grid = (self.centred.shape[2], self.centred.shape[3])
         passes.run(prior, self.target.quality, grid, prior.architecture.layers, priced)
-        costs: Costs = priced.bits.sum(0) + self.target.site_costs(self.errors.detach())
+        costs: Costs = priced.bits.sum(0) + self.target.position_costs(self.errors.detach())
         return costs
 
     def pull(self, change: Tensor, *, again: bool = False) -> Tensor:
@@ -156,14 +157,14 @@ class _Picture:
         return pulled
 
     def gradient(self) -> Tensor:
-        """Of the squared error, by level: (units, h, w). The last thing that can be asked for."""
+        """Of the squared error, by level: (channels, h, w). The last thing that can be asked for."""
         if self._gradient is None:
             self._gradient = self.pull(2 * self.errors.detach())[0]
         return self._gradient
 
 
 def _curvature(autoencoder: Autoencoder, picture: _Picture, rng: np.random.Generator) -> Tensor:
-    """The diagonal of J^T J, its mean by unit: (units,)."""
+    """The diagonal of J^T J, its mean by channel: (channels,)."""
     centred, target = picture.centred, picture.target
     total = torch.zeros(centred.shape[1], device=centred.device)
     for _ in range(_PROBES):
@@ -177,9 +178,10 @@ def _curvature(autoencoder: Autoencoder, picture: _Picture, rng: np.random.Gener
 
 
 class _Choice:
-    """A source for `coding.run` that chooses levels near those of a picture, and adds up their bits by site.
+    """A source for `coding.run` that chooses levels near those of a picture, and adds up their bits by
+    position.
 
-    A `share` of the units may move.
+    A `share` of the channels may move.
     """
 
     def __init__(self, picture: _Picture, curvature: Tensor, share: float, rng: np.random.Generator) -> None:
@@ -189,14 +191,19 @@ class _Choice:
         self._bend = _CAUTION * weight * curvature[:, None].cpu()
         self._share = share
         self._rng = rng
-        self._first_unit = 0
+        self._first_channel = 0
         self.bits = np.zeros(picture.centred.shape[2:])
 
     def take(
-        self, step: Pass, sites: passes.Sites, mu: passes.Integers, scale: passes.Integers, maximum: int
+        self,
+        step: Pass,
+        positions: passes.Positions,
+        mu: passes.Integers,
+        scale: passes.Integers,
+        maximum: int,
     ) -> Levels:
         """Choose the levels of a pass."""
-        part, where = slice(self._first_unit, self._first_unit + len(mu)), torch.from_numpy(sites)
+        part, where = slice(self._first_channel, self._first_channel + len(mu)), torch.from_numpy(positions)
         present, slope = self._centred[part][:, where], self._slope[part][:, where]
         top = torch.tensor(maximum / 2)
         candidates = torch.stack([present, present - 1, present + 1]).clamp(-top, top)
@@ -209,9 +216,9 @@ class _Choice:
         free = torch.from_numpy(self._rng.random(choice.shape) < self._share)
         choice = torch.where(free, choice, 0)[None]
         levels: Levels = (candidates.gather(0, choice)[0] + top).to(torch.uint8).numpy()
-        self.bits.ravel()[sites] += cost_levels(levels, mu, scale, maximum).sum(0)
+        self.bits.ravel()[positions] += cost_levels(levels, mu, scale, maximum).sum(0)
         return levels
 
     def end_layer(self, layer: int, levels: Levels) -> None:
-        """The next pass is of the units after these; it sees these levels through the prior."""
-        self._first_unit += len(levels)
+        """The next pass is of the channels after these; it sees these levels through the prior."""
+        self._first_channel += len(levels)

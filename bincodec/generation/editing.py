@@ -21,7 +21,7 @@ from bincodec.coding.passes import Predictor
 from bincodec.generation import masks, samplers
 from bincodec.generation.guidance import Guided, Tempered
 from bincodec.generation.samplers import Hole, Words
-from bincodec.generation.settings import Drawing, Plan
+from bincodec.generation.settings import SamplingPlan, SamplingSettings
 from bincodec.io import images
 from bincodec.model.architecture import grid_of
 from bincodec.postfilter import filter
@@ -29,7 +29,7 @@ from bincodec.postfilter import filter
 if TYPE_CHECKING:
     from bincodec.codec import Codec
 
-MOST_COUNT = 1_000_000
+MAX_COUNT = 1_000_000
 GAP = 2
 
 PillowImage = Image.Image
@@ -39,13 +39,13 @@ Watch = Callable[[BinaryCode], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Painted:
+class Inpainted:
     """A picture with its hole painted.
 
     Args:
         image: the picture; where an image was given, its own pixels outside the mask.
         code: what was painted, as a code that packs like any other.
-        known: the sites (h, w) that kept their bits.
+        known: the positions (h, w) that kept their bits.
     """
 
     image: Image.Image
@@ -74,18 +74,18 @@ def sample(
     count: int,
     size: tuple[int, int] | None,
     quality: int,
-    drawing: Drawing,
+    drawing: SamplingSettings,
     limits: Limits = DEFAULT_LIMITS,
     watch: Watch | None = None,
 ) -> list[BinaryCode]:
     """`count` pictures of `size` (width, height) drawn from the prior; as `Codec.sample`."""
     card = codec.model.card
-    count = checked_integer("count", count, 1, MOST_COUNT)
+    count = checked_integer("count", count, 1, MAX_COUNT)
     width, height = _checked_size(card.size if size is None else size, limits)
     quality = checked_quality(quality)
     plan = drawing.settled(card)
     architecture, grid = card.architecture, grid_of(width, height)
-    nothing = tuple(np.zeros((units, *grid), np.uint8) for units in architecture.layer_units)
+    nothing = tuple(np.zeros((channels, *grid), np.uint8) for channels in architecture.layer_channels)
     blank = BinaryCode(
         nothing, architecture.maximum_level, width, height, quality, card.name, card.fingerprint
     )
@@ -98,12 +98,12 @@ def inpaint(
     mask: images.Source,
     quality: int,
     count: int,
-    drawing: Drawing,
+    drawing: SamplingSettings,
     limits: Limits = DEFAULT_LIMITS,
     watch: Watch | None = None,
-) -> list[Painted]:
+) -> list[Inpainted]:
     """`count` ways to paint the masked part of a picture; as `Codec.inpaint`."""
-    count = checked_integer("count", count, 1, MOST_COUNT)
+    count = checked_integer("count", count, 1, MAX_COUNT)
     plan = drawing.settled(codec.model.card)
     original = None
     if isinstance(source, BinaryCode):
@@ -115,7 +115,7 @@ def inpaint(
         hole = masks.load(mask, width, height, limits)
         filled = images.to_image(masks.fill(original.pixels, hole), grey=original.grey)
         code = codec.encode(filled, quality, limits)
-    known = masks.known_sites(hole)
+    known = masks.known_positions(hole)
     painted = []
     for image in range(count):
         new = _draw(codec, code, plan, image, hole=Hole(code.levels, known), watch=watch)
@@ -123,7 +123,7 @@ def inpaint(
         if original is not None:
             pixels = masks.blend(original.pixels, _as_pixels(picture), hole)
             picture = images.to_image(pixels, grey=original.grey)
-        painted.append(Painted(picture, new, known))
+        painted.append(Inpainted(picture, new, known))
     return painted
 
 
@@ -133,12 +133,12 @@ def vary(
     strength: float,
     quality: int,
     count: int,
-    drawing: Drawing,
+    drawing: SamplingSettings,
     limits: Limits = DEFAULT_LIMITS,
     watch: Watch | None = None,
 ) -> list[BinaryCode]:
     """`count` pictures like a given one; as `Codec.vary`."""
-    count = checked_integer("count", count, 1, MOST_COUNT)
+    count = checked_integer("count", count, 1, MAX_COUNT)
     checked_number("strength", strength, 1.0)
     if drawing.sampler == "reveal":
         msg = "sampler 'reveal' cannot vary a picture: only 'noise' starts from one"
@@ -149,7 +149,7 @@ def vary(
     return [_draw(codec, code, plan, image, strength=strength, watch=watch) for image in range(count)]
 
 
-def complete(codec: Codec, code: BinaryCode, layers: int | None, drawing: Drawing) -> Completed:
+def complete(codec: Codec, code: BinaryCode, layers: int | None, drawing: SamplingSettings) -> Completed:
     """All layers of a code, those after the first `layers` drawn; as `Codec.complete`."""
     architecture = codec.model.card.architecture
     codec.check(code)
@@ -166,7 +166,7 @@ def complete(codec: Codec, code: BinaryCode, layers: int | None, drawing: Drawin
     return Completed(_without_correction(whole), real, float(bits[:real].sum() / bits.sum()))
 
 
-def steps_of(codec: Codec, drawing: Drawing) -> int:
+def steps_of(codec: Codec, drawing: SamplingSettings) -> int:
     """How often `watch` is called for a picture.
 
     Raises:
@@ -195,7 +195,7 @@ def tiled(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
 def _draw(
     codec: Codec,
     code: BinaryCode,
-    plan: Plan,
+    plan: SamplingPlan,
     image: int,
     *,
     strength: float = 1.0,
@@ -211,7 +211,7 @@ def _draw(
 
 
 def _states(
-    codec: Codec, code: BinaryCode, plan: Plan, image: int, strength: float, hole: Hole | None
+    codec: Codec, code: BinaryCode, plan: SamplingPlan, image: int, strength: float, hole: Hole | None
 ) -> Iterator[tuple[Levels, ...]]:
     """The levels after each step; noise starts from the code's at time `strength` (1: nothing is left)."""
     prior, words = _steered(codec, plan), Words(plan.seed, image)
@@ -225,14 +225,14 @@ def _states(
         yield levels
 
 
-def _revealed(codec: Codec, code: BinaryCode, layers: int, plan: Plan) -> BinaryCode:
+def _revealed(codec: Codec, code: BinaryCode, layers: int, plan: SamplingPlan) -> BinaryCode:
     """The first `layers` layers of a code, and all others drawn."""
     prior, words = _steered(codec, plan), Words(plan.seed)
     levels = samplers.reveal(prior, code.quality, code.grid, words, given=code.levels[:layers])
     return dataclasses.replace(code, levels=levels, maximum=codec.model.card.architecture.maximum_level)
 
 
-def _steered(codec: Codec, plan: Plan) -> Tempered:
+def _steered(codec: Codec, plan: SamplingPlan) -> Tempered:
     prior: Predictor = codec.model.prior
     if plan.number:
         prior = Guided(codec.model.prior, plan.number, plan.guidance)

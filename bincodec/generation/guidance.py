@@ -1,6 +1,6 @@
 """What steers a draw: temperature and classes, as predictors around the prior (DESIGN §4).
 
-They act on what the prior says from all other evidence, in sampling only; files are never coded through them.
+They act on what the prior says from all other context, in sampling only; files are never coded through them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bincodec.coding.passes import Integers, Predictor
 from bincodec.model.architecture import Architecture
 from bincodec.model.integer import SCALE_OFFSET
 from bincodec.model.kernels import IntegerPrior
-from bincodec.model.quantiser import maximum_by_unit
+from bincodec.model.quantiser import maximum_by_channel
 
 HOTTEST = 10.0
 _SCALES_PER_E = 8
@@ -51,14 +51,14 @@ class Guided:
         return self.prior.architecture
 
     def predict(
-        self, evidence: torch.Tensor, quality: int, layer: int | None, sites: torch.Tensor
+        self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """As `IntegerPrior.predict`."""
-        told = self.prior.predict(evidence, quality, layer, sites, self.label)
+        told = self.prior.predict(context, quality, layer, positions, self.label)
         weight = round(_GUIDANCE_STEPS * self.guidance)
         if weight == 0:
             return told
-        none = self.prior.predict(evidence, quality, layer, sites)
+        none = self.prior.predict(context, quality, layer, positions)
         mu, scale = mixed(
             [(part[0].numpy(), part[1].numpy()) for part in (told, none)],
             (_GUIDANCE_STEPS + weight, -weight),
@@ -70,7 +70,7 @@ class Guided:
 def mixed(
     parts: Sequence[tuple[Integers, Integers]], weights: Sequence[int], bits: Mask
 ) -> tuple[Integers, Integers]:
-    """mu and scale of log-odds mixed by integer `weights` (in 1/256). `bits` (units, 1): where J is 1.
+    """mu and scale of log-odds mixed by integer `weights` (in 1/256). `bits` (channels, 1): where J is 1.
 
     The scale is rounded to the nearest of the table's. A bit has one threshold, at 0, and there the rounding
     is undone in mu, so that its log-odds are kept.
@@ -94,9 +94,8 @@ class Tempered:
 
     A logistic distribution whose scale is T times as large has log-odds divided by T: at J = 1 that is what
     the word means in arXiv 2304.04820. Scales go in steps of e^(1/8); what that leaves over is made up for in
-    mu where a unit is one bit, and lost elsewhere. At temperature 0 every unit takes its likeliest level, but
-    for the 1 in 65536 that no table goes below.
-    """
+    mu where a channel is one bit, and lost elsewhere. At temperature 0 every channel takes its likeliest
+    level, but for the 1 in 65536 that no table goes below."""
 
     prior: Predictor
     temperature: float
@@ -107,10 +106,10 @@ class Tempered:
         return self.prior.architecture
 
     def predict(
-        self, evidence: torch.Tensor, quality: int, layer: int | None, sites: torch.Tensor
+        self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """As `IntegerPrior.predict`, tempered."""
-        mu, scale = self.prior.predict(evidence, quality, layer, sites)
+        mu, scale = self.prior.predict(context, quality, layer, positions)
         top = _maximum(self.architecture, layer)
         if self.temperature == 0:
             # The middle of a level is a multiple of 64 where J is even, 32 beside one where it is odd.
@@ -125,5 +124,5 @@ class Tempered:
 
 
 def _maximum(architecture: Architecture, layer: int | None) -> torch.Tensor:
-    """J by unit, as a column (units, 1) of int32: of one layer, or of all."""
-    return maximum_by_unit(architecture)[architecture.units_of(layer), :, 0].int()
+    """J by channel, as a column (channels, 1) of int32: of one layer, or of all."""
+    return maximum_by_channel(architecture)[architecture.channels_of(layer), :, 0].int()

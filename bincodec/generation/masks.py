@@ -1,4 +1,4 @@
-"""Masks of inpainting: which pixels and sites are to be painted, what stands in for them, and the seam.
+"""Masks of inpainting: which pixels and positions are to be painted, what stands in for them, and the seam.
 
 A mask is bool (H, W), True where the picture is to be painted. Everything here is about pixels and knows no
 model.
@@ -23,7 +23,7 @@ from bincodec.model.architecture import STRIDE
 WHITE = 128
 """Where the channels' mean is this or more, a mask image is white: to be painted."""
 MARGIN = 8
-"""Pixels by which a mask grows before sites count as touched: what an encoder saw of the hole is drawn
+"""Pixels by which a mask grows before positions count as touched: what an encoder saw of the hole is drawn
 anew."""
 RIM = 8
 """Pixels outside the mask over which the painted picture fades into the original."""
@@ -51,8 +51,9 @@ def load(source: images.Source, width: int, height: int, limits: Limits = DEFAUL
     return mask
 
 
-def known_sites(mask: Mask) -> Mask:
-    """The sites (h, w) that no pixel of the mask comes near: none in the site, none within MARGIN of it."""
+def known_positions(mask: Mask) -> Mask:
+    """The positions (h, w) that no pixel of the mask comes near: none in the position, none within MARGIN of
+    it."""
     grown = _dilated(_plane(mask), MARGIN)
     height, width = mask.shape
     padded = functional.pad(grown, (0, -width % STRIDE, 0, -height % STRIDE))

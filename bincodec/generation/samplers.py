@@ -1,4 +1,4 @@
-"""Drawing codes from the prior: whole ones, holes in one, layers that a file lacks (DESIGN §4).
+"""SamplingSettings codes from the prior: whole ones, holes in one, layers that a file lacks (DESIGN §4).
 
 Two samplers, one network. *Reveal* goes through the coding order and draws what a file would have told.
 *Noise* is the reverse chain of Bernoulli diffusion: all levels start uniform, and step by step each is kept,
@@ -24,7 +24,7 @@ from bincodec.bitstream.levels import decide, probability_of
 from bincodec.code import Levels, Mask
 from bincodec.coding import passes
 from bincodec.coding.order import Pass
-from bincodec.coding.passes import Evidence, Integers, Predictor, Sites
+from bincodec.coding.passes import Context, Integers, Positions, Predictor
 from bincodec.generation.schedule import SCHEDULES
 from bincodec.model.integer import KEEP_KNOWN
 
@@ -58,7 +58,7 @@ class Words:
 
 @dataclasses.dataclass(frozen=True)
 class Hole:
-    """What is to be drawn: `levels` by layer, (units, h, w), stay where `known` (h, w) says so."""
+    """What is to be drawn: `levels` by layer, (channels, h, w), stay where `known` (h, w) says so."""
 
     levels: tuple[Levels, ...]
     known: Mask
@@ -67,7 +67,7 @@ class Hole:
 class Drawn:
     """A source for `coding.run` that draws levels, except where they are known.
 
-    `given` are the first layers, whole; `hole` has sites that are known in every layer.
+    `given` are the first layers, whole; `hole` has positions that are known in every layer.
     """
 
     def __init__(self, words: Words, given: Sequence[Levels] = (), hole: Hole | None = None) -> None:
@@ -75,14 +75,14 @@ class Drawn:
         self._given = given
         self._hole = hole
 
-    def take(self, step: Pass, sites: Sites, mu: Integers, scale: Integers, maximum: int) -> Levels:
+    def take(self, step: Pass, positions: Positions, mu: Integers, scale: Integers, maximum: int) -> Levels:
         """Look a pass up, or draw it."""
         if step.layer < len(self._given):
-            return passes.at_sites(self._given[step.layer], sites)
+            return passes.at_positions(self._given[step.layer], positions)
         levels = self._words.levels(mu, scale, maximum)
         if self._hole is not None:
-            known = self._hole.known.ravel()[sites]
-            levels[:, known] = passes.at_sites(self._hole.levels[step.layer], sites[known])
+            known = self._hole.known.ravel()[positions]
+            levels[:, known] = passes.at_positions(self._hole.levels[step.layer], positions[known])
         return levels
 
     def end_layer(self, layer: int, levels: Levels) -> None:
@@ -101,23 +101,22 @@ def reveal(
 ) -> tuple[Levels, ...]:
     """Levels by layer in the coding order, in `steps` groups of its passes (all passes by themselves)."""
     architecture = prior.architecture
-    evidence = None
+    context = None
     if hole is not None:
-        evidence = Evidence(architecture, *grid)
-        sites = np.flatnonzero(hole.known)
+        context = Context(architecture, *grid)
+        positions = np.flatnonzero(hole.known)
         for layer, levels in enumerate(hole.levels):
-            evidence.reveal(layer, sites, passes.at_sites(levels, sites))
+            context.reveal(layer, positions, passes.at_positions(levels, positions))
     source = Drawn(words, given, hole)
-    return passes.run(prior, quality, grid, architecture.layers, source, groups=steps, evidence=evidence)
+    return passes.run(prior, quality, grid, architecture.layers, source, groups=steps, context=context)
 
 
 def keeps(schedule: str, steps: int, start: float = 1.0) -> list[int]:
     """The keep in 1/64 at the beginning and after each of `steps` steps from time `start` to 0.
 
-    It rises from that of `start` (0 at time 1) to 64. The network is shown keep in these units, so the chain
-    is run in them: nothing is approximated between what it sees and what the noise is. A start above 0 takes
-    away 1/64 at least.
-    """
+    It rises from that of `start` (0 at time 1) to 64. The network is shown keep in these channels, so the
+    chain is run in them: nothing is approximated between what it sees and what the noise is. A start above 0
+    takes away 1/64 at least."""
     times = [start * (1 - step / steps) for step in range(steps + 1)]
     result = [round(KEEP_KNOWN * SCHEDULES[schedule](time)) for time in times]
     return [min(result[0], KEEP_KNOWN - 1), *result[1:]] if start > 0 else result
@@ -171,24 +170,24 @@ def _step(
     """From noise at `earlier` / 64 to less noise at `later` / 64 (time runs backwards: earlier <= later)."""
     architecture = prior.architecture
     height, width = levels[0].shape[1:]
-    evidence = Evidence(architecture, height, width)
-    sites = np.arange(height * width)
-    keep = np.full(sites.size, earlier)
+    context = Context(architecture, height, width)
+    positions = np.arange(height * width)
+    keep = np.full(positions.size, earlier)
     if hole is not None:
         keep[hole.known.ravel()] = KEEP_KNOWN
     for layer, part in enumerate(levels):
-        evidence.reveal(layer, sites, part.reshape(len(part), -1), keep)
+        context.reveal(layer, positions, part.reshape(len(part), -1), keep)
     mu, scale = (
-        found.numpy() for found in prior.predict(evidence.values, quality, None, torch.from_numpy(sites))
+        found.numpy() for found in prior.predict(context.values, quality, None, torch.from_numpy(positions))
     )
     result = []
     for layer, part in enumerate(levels):
-        units, top = architecture.layer_slice(layer), architecture.maximum_level[layer]
+        channels, top = architecture.layer_slice(layer), architecture.maximum_level[layer]
         flat = part.reshape(len(part), -1)
-        location = mu[units]
+        location = mu[channels]
         if architecture.target == "flip":
             location = _of_values(location, flat, keep)
-        drawn = _less_noisy(flat, location, scale[units], top, earlier, later, words)
+        drawn = _less_noisy(flat, location, scale[channels], top, earlier, later, words)
         result.append(drawn.reshape(part.shape))
     return _with_known(tuple(result), hole) if hole is not None else tuple(result)
 
@@ -207,7 +206,7 @@ def _less_noisy(
 ) -> Levels:
     """Draw L_s given L_t = m and the cavity p, exactly and without a sum over levels.
 
-    The posterior of arXiv 2304.04820 (eq. 5), mixed over p(L_0 | L_t) that counts L_t itself as evidence, is
+    The posterior of arXiv 2304.04820 (eq. 5), mixed over p(L_0 | L_t) that counts L_t itself as context, is
     p(l) ~ (u_r + r [l = m]) (u_s + k_s p(l)) with r = k_t / k_s, u = (1 - keep) / (J + 1). So: keep m with
     probability r (u_s + k_s p(m)) / (u_r + r (u_s + k_s p(m))); else draw from p with probability k_s, else
     uniformly.

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from bincodec.model.store import ModelCard
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
-NOISE_STEPS = 16
-MOST_STEPS = 1000
-MOST_SEED = 2**64 - 1
+DIFFUSION_STEPS = 16
+MAX_STEPS = 1000
+MAX_SEED = 2**64 - 1
 
 
 class Settings(TypedDict, total=False):
-    """The fields of `Drawing`, as keywords."""
+    """The fields of `SamplingSettings`, as keywords."""
 
     steps: int | None
     sampler: Sampler | None
@@ -32,7 +32,7 @@ class Settings(TypedDict, total=False):
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawing:
+class SamplingSettings:
     """How to draw.
 
     Args:
@@ -40,7 +40,7 @@ class Drawing:
             none if None.
         sampler: "reveal" or "noise" (`generate`); the model's own if None (`own_sampler`).
         temperature: 0..10; the width of every distribution is multiplied by it, rounded to a power of e^(1/8)
-            where units have many levels. 0 takes the likeliest level of each.
+            where channels have many levels. 0 takes the likeliest level of each.
         seed: 0..2^64 - 1.
         schedule: of the noise sampler: "linear", "cosine" or "sigmoid".
         label: the class to draw, by name; only for models that have classes.
@@ -60,8 +60,8 @@ class Drawing:
 
     def __post_init__(self) -> None:
         if self.steps is not None:
-            checked_integer("steps", self.steps, 1, MOST_STEPS)
-        checked_integer("seed", self.seed, 0, MOST_SEED)
+            checked_integer("steps", self.steps, 1, MAX_STEPS)
+        checked_integer("seed", self.seed, 0, MAX_SEED)
         checked_number("temperature", self.temperature, HOTTEST)
         if self.sampler is not None:
             checked_choice("sampler", self.sampler, SAMPLERS)
@@ -69,7 +69,7 @@ class Drawing:
         if self.guidance is not None:
             checked_number("guidance", self.guidance, STRONGEST)
 
-    def settled(self, card: ModelCard) -> Plan:
+    def settled(self, card: ModelCard) -> SamplingPlan:
         """What this means for a model.
 
         Raises:
@@ -80,9 +80,11 @@ class Drawing:
         if sampler == "reveal" and self.steps is not None and self.steps > passes:
             msg = f"steps {self.steps} is over the {passes} passes that model {card.name} can reveal in"
             raise InvalidSetting(msg)
-        steps = self.steps or (NOISE_STEPS if sampler == "noise" else passes)
+        steps = self.steps or (DIFFUSION_STEPS if sampler == "noise" else passes)
         number, guidance = self._number(card), float(self.guidance or 0.0)
-        return Plan(sampler, steps, float(self.temperature), self.seed, self.schedule, number, guidance)
+        return SamplingPlan(
+            sampler, steps, float(self.temperature), self.seed, self.schedule, number, guidance
+        )
 
     def _number(self, card: ModelCard) -> int:
         """The number of the class, from 1; 0 for none."""
@@ -99,8 +101,8 @@ class Drawing:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """A `Drawing` for one model: nothing is left open.
+class SamplingPlan:
+    """A `SamplingSettings` for one model: nothing is left open.
 
     Args:
         steps: of the noise sampler; or groups into which the reveal sampler merges its passes.
@@ -118,10 +120,9 @@ class Plan:
 
 
 def own_sampler(card: ModelCard) -> Sampler:
-    """The sampler that suits a model: "noise" where every unit is one bit, else "reveal".
+    """The sampler that suits a model: "noise" where every channel is one bit, else "reveal".
 
     The bits that one pass of reveal draws are independent of each other given the passes before; noise lets
-    all bits settle together. But where a unit has many levels, uniform noise drowns what is left of them, and
-    a prior trained for a short while learns little from it.
-    """
+    all bits settle together. But where a channel has many levels, uniform noise drowns what is left of them,
+    and a prior trained for a short while learns little from it."""
     return "noise" if card.architecture.single_bits else "reveal"

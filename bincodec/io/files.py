@@ -16,7 +16,7 @@ from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 Name = TypeVar("Name", bound=str | os.PathLike[str])
 
-MOST_BYTES = 2**30
+MAX_BYTES = 2**30
 """1 GiB: more than 64 Mpx take in any format, and an end to endless input."""
 
 
@@ -29,14 +29,14 @@ def read(source: Source, size: int = -1) -> bytes:
 
     Raises:
         Unreadable: as the system reports it.
-        TooLarge: beyond MOST_BYTES.
+        TooLarge: beyond MAX_BYTES.
         TypeError: for a source of another type.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source if size < 0 else source[:size])
-    data = _read(source, MOST_BYTES + 1 if size < 0 else size)
-    if len(data) > MOST_BYTES:
-        msg = f"{source}: more than {MOST_BYTES} bytes, the most that is read"
+    data = _read(source, MAX_BYTES + 1 if size < 0 else size)
+    if len(data) > MAX_BYTES:
+        msg = f"{source}: more than {MAX_BYTES} bytes, the most that is read"
         raise TooLarge(msg)
     return data
 

@@ -41,7 +41,7 @@ WRITABLE: dict[str, tuple[str, dict[str, Any]]] = {
     ".ppm": ("PPM", {}),
 }
 # Pixels a side, where a format ends below what a file of ours may have.
-MOST_SIDE = {"JPEG": 65500, "WEBP": 16383}
+MAX_SIDE = {"JPEG": 65500, "WEBP": 16383}
 # Extensions of pictures that Pillow does not always know, if ever.
 _OTHERS = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg")
 
@@ -108,7 +108,7 @@ def check_size(extension: str, width: int, height: int) -> None:
     """Raise ImageError for more pixels a side than the format holds, before any work goes into the image."""
     check_writable(extension)
     file_format, _ = WRITABLE[extension.lower()]
-    most = MOST_SIDE.get(file_format)
+    most = MAX_SIDE.get(file_format)
     if most is not None and max(width, height) > most:
         msg = f"cannot write {width} x {height} pixels as {file_format}: it ends at {most} a side"
         raise ImageError(msg)

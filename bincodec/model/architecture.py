@@ -12,23 +12,23 @@ import math
 from typing import Any, Self
 
 STRIDE = 16
-"""Pixels per site along each axis: images are padded to multiples of this (DESIGN §3)."""
+"""Pixels per position along each axis: images are padded to multiples of this (DESIGN §3)."""
 
-MOST_LEVELS = 126
+MAX_LEVELS = 126
 """The largest J: beyond it the distance of a location from a threshold leaves the probability tables."""
 
-MOST_LAYERS = 15
+MAX_LAYERS = 15
 """As many as one chunk of a file can carry."""
 
-MOST_CLASSES = 1000
+MAX_CLASSES = 1000
 
 PHASES = (1, 2, 4)
-"""All sites at once, a checkerboard, a quadtree."""
+"""All positions at once, a checkerboard, a quadtree."""
 
 _WIDTH, _DEPTH = (1, 4096), (1, 64)
 _RANGES = {
-    "layer_units": _WIDTH,
-    "maximum_level": (1, MOST_LEVELS),
+    "layer_channels": _WIDTH,
+    "maximum_level": (1, MAX_LEVELS),
     "layer_phases": (1, max(PHASES)),
     "width_8": _WIDTH,
     "width_16": _WIDTH,
@@ -36,7 +36,7 @@ _RANGES = {
     "blocks_16": _DEPTH,
     "prior_width": _WIDTH,
     "prior_blocks": _DEPTH,
-    "classes": (0, MOST_CLASSES),
+    "classes": (0, MAX_CLASSES),
 }
 
 QUALITIES = 101
@@ -44,16 +44,16 @@ QUALITIES = 101
 
 
 def grid_of(width: int, height: int) -> tuple[int, int]:
-    """Rows and columns of sites that cover an image."""
+    """Rows and columns of positions that cover an image."""
     return -(-height // STRIDE), -(-width // STRIDE)
 
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """Units, layers, phases and network widths of one model.
+    """Channels, layers, phases and network widths of one model.
 
-    `layer_units[i]` units form layer i; each has `maximum_level[i]` thresholds (J), so levels 0..J, and the
-    layer is revealed in `layer_phases[i]` passes. Widths and block counts are those of the stride-8 and
+    `layer_channels[i]` channels form layer i; each has `maximum_level[i]` thresholds (J), so levels 0..J, and
+    the layer is revealed in `layer_phases[i]` passes. Widths and block counts are those of the stride-8 and
     stride-16 stages of encoder and decoder, and of the prior.
 
     `binariser` names the noise of DESIGN §3: "uniform" (a dithered quantiser) or "logistic" (the paper's
@@ -62,7 +62,7 @@ class Architecture:
     when it draws; files are coded without.
     """
 
-    layer_units: tuple[int, ...] = (8, 16, 32, 72)
+    layer_channels: tuple[int, ...] = (8, 16, 32, 72)
     maximum_level: tuple[int, ...] = (126, 62, 30, 30)
     layer_phases: tuple[int, ...] = (4, 2, 2, 2)
     binariser: str = "uniform"
@@ -76,9 +76,9 @@ class Architecture:
     classes: int = 0
 
     def __post_init__(self) -> None:
-        by_layer = (self.layer_units, self.maximum_level, self.layer_phases)
-        if not 1 <= len(self.layer_units) <= MOST_LAYERS or len({len(values) for values in by_layer}) != 1:
-            msg = f"layer_units, maximum_level and layer_phases need one entry a layer, 1..{MOST_LAYERS}"
+        by_layer = (self.layer_channels, self.maximum_level, self.layer_phases)
+        if not 1 <= len(self.layer_channels) <= MAX_LAYERS or len({len(values) for values in by_layer}) != 1:
+            msg = f"layer_channels, maximum_level and layer_phases need one entry a layer, 1..{MAX_LAYERS}"
             raise ValueError(msg)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -102,39 +102,39 @@ class Architecture:
             raise ValueError(msg)
 
     @property
-    def units(self) -> int:
-        """Units of all layers together."""
-        return sum(self.layer_units)
+    def channels(self) -> int:
+        """Channels of all layers together."""
+        return sum(self.layer_channels)
 
     @property
-    def units_beyond(self) -> int:
-        """Units, the last ones, that the features at stride 16 are too few to carry."""
-        return max(0, self.units - self.width_16)
+    def channels_beyond(self) -> int:
+        """Channels, the last ones, that the features at stride 16 are too few to carry."""
+        return max(0, self.channels - self.width_16)
 
     @property
     def layers(self) -> int:
         """Number of layers."""
-        return len(self.layer_units)
+        return len(self.layer_channels)
 
     @property
     def single_bits(self) -> bool:
-        """Whether every unit is one bit (J = 1), as in arXiv 2304.04820."""
+        """Whether every channel is one bit (J = 1), as in arXiv 2304.04820."""
         return set(self.maximum_level) == {1}
 
     @property
     def raw_bits_per_pixel(self) -> float:
         """The ceiling: bits per pixel of levels that are packed without a prior."""
-        bits = sum(n * math.log2(j + 1) for n, j in zip(self.layer_units, self.maximum_level, strict=True))
+        bits = sum(n * math.log2(j + 1) for n, j in zip(self.layer_channels, self.maximum_level, strict=True))
         return bits / STRIDE**2
 
     def layer_slice(self, layer: int) -> slice:
-        """The units of `layer` among all units."""
-        start = sum(self.layer_units[:layer])
-        return slice(start, start + self.layer_units[layer])
+        """The channels of `layer` among all channels."""
+        start = sum(self.layer_channels[:layer])
+        return slice(start, start + self.layer_channels[layer])
 
-    def units_of(self, layer: int | None) -> slice:
-        """The units of `layer`, or of all layers if it is None."""
-        return slice(0, self.units) if layer is None else self.layer_slice(layer)
+    def channels_of(self, layer: int | None) -> slice:
+        """The channels of `layer`, or of all layers if it is None."""
+        return slice(0, self.channels) if layer is None else self.layer_slice(layer)
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces."""

@@ -1,11 +1,10 @@
-"""The Bernoulli autoencoder: float networks from an image to unit values, and back (DESIGN §3).
+"""The Bernoulli autoencoder: float networks from an image to channel values, and back (DESIGN §3).
 
-Patchify by 8, blocks of pointwise and depthwise 3x3 convolutions at stride 8, a few at stride 16: the
-family that real-time learned codecs use. A feature at stride 16 carries one unit; units beyond their number
-have a shortcut, a matrix between them and patches of 16x16 pixels (docs/decisions/0013). Nothing here
-depends on the image's size, and nothing here decides a probability, so rounding differences between machines
-change pixels by a hair and bits never.
-"""
+Patchify by 8, blocks of pointwise and depthwise 3x3 convolutions at stride 8, a few at stride 16: the family
+that real-time learned codecs use. A feature at stride 16 carries one channel; channels beyond their number
+have a shortcut, a matrix between them and patches of 16x16 pixels (docs/decisions/0013). Nothing here depends
+on the image's size, and nothing here decides a probability, so rounding differences between machines change
+pixels by a hair and bits never."""
 
 from __future__ import annotations
 
@@ -18,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bincodec.model.architecture import STRIDE, Architecture
-from bincodec.model.quantiser import Gains, centred_levels, maximum_by_unit
+from bincodec.model.quantiser import Gains, centred_levels, maximum_by_channel
 
 QUALITY_FEATURES = 8
 PATCH = 3 * STRIDE**2
-"""Numbers in the pixels of a site."""
+"""Numbers in the pixels of a position."""
 
 
 def quality_features(quality: Tensor) -> Tensor:
@@ -62,7 +61,7 @@ class Modulation(nn.Module):
 
 
 class Block(nn.Module):
-    """Two residual steps: one mixes neighbouring sites (depthwise 3x3), one mixes channels."""
+    """Two residual steps: one mixes neighbouring positions (depthwise 3x3), one mixes channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -80,7 +79,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Image (B, 3, H, W) in 0..1, sides multiples of 16, to unit values (B, units, H/16, W/16)."""
+    """Image (B, 3, H, W) in 0..1, sides multiples of 16, to channel values (B, channels, H/16, W/16)."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -91,40 +90,40 @@ class Encoder(nn.Module):
         self.down = Pointwise(4 * a.width_8, a.width_16)
         self.modulation_16 = Modulation(a.width_16)
         self.blocks_16 = nn.Sequential(*(Block(a.width_16) for _ in range(a.blocks_16)))
-        self.head = Pointwise(a.width_16, a.units)
-        self.shortcut = Pointwise(PATCH, a.units_beyond) if a.units_beyond else None
+        self.head = Pointwise(a.width_16, a.channels)
+        self.shortcut = Pointwise(PATCH, a.channels_beyond) if a.channels_beyond else None
 
     def forward(self, image: Tensor, features: Tensor) -> Tensor:
-        """The units before their gains."""
+        """The channels before their gains."""
         centred = image - 0.5
         x = self.stem(functional.pixel_unshuffle(centred, 8))
         x = self.blocks_8(self.modulation_8(x, features))
         x = self.down(functional.pixel_unshuffle(x, 2))
         x = self.blocks_16(self.modulation_16(x, features))
-        units: Tensor = self.head(x)
+        channels: Tensor = self.head(x)
         if self.shortcut is None:
-            return units
+            return channels
         beyond = self.shortcut(functional.pixel_unshuffle(centred, STRIDE))
-        return units + functional.pad(beyond, (0, 0, 0, 0, units.shape[1] - beyond.shape[1], 0))
+        return channels + functional.pad(beyond, (0, 0, 0, 0, channels.shape[1] - beyond.shape[1], 0))
 
 
 class Decoder(nn.Module):
-    """Unit values (B, units, h, w) to an image (B, 3, 16 h, 16 w), nominally in 0..1, not clamped."""
+    """Channel values (B, channels, h, w) to an image (B, 3, 16 h, 16 w), nominally in 0..1, not clamped."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = architecture
-        self.stem = Pointwise(a.units, a.width_16)
+        self.stem = Pointwise(a.channels, a.width_16)
         self.modulation_16 = Modulation(a.width_16)
         self.blocks_16 = nn.Sequential(*(Block(a.width_16) for _ in range(a.blocks_16)))
         self.up = Pointwise(a.width_16, 4 * a.width_8)
         self.modulation_8 = Modulation(a.width_8)
         self.blocks_8 = nn.Sequential(*(Block(a.width_8) for _ in range(a.blocks_8)))
         self.head = Pointwise(a.width_8, 3 * 64)
-        self.shortcut = Pointwise(a.units_beyond, PATCH) if a.units_beyond else None
+        self.shortcut = Pointwise(a.channels_beyond, PATCH) if a.channels_beyond else None
 
     def forward(self, values: Tensor, features: Tensor) -> Tensor:
-        """The picture that the units describe."""
+        """The picture that the channels describe."""
         # Convolutions keep the memory format they are given; the other one is far slower on a CPU.
         values = values.contiguous(memory_format=torch.channels_last)
         x = self.blocks_16(self.modulation_16(self.stem(values), features))
@@ -147,12 +146,12 @@ class Autoencoder(nn.Module):
         self.architecture = architecture
         self.encoder = Encoder(architecture)
         self.decoder = Decoder(architecture)
-        self.gains = Gains(architecture.units)
-        self.inverse_gains = Gains(architecture.units, inverse=True)
-        self.register_buffer("maximum", maximum_by_unit(architecture), persistent=False)
+        self.gains = Gains(architecture.channels)
+        self.inverse_gains = Gains(architecture.channels, inverse=True)
+        self.register_buffer("maximum", maximum_by_channel(architecture), persistent=False)
 
     def analyse(self, image: Tensor, quality: Tensor) -> Tensor:
-        """Unit values s (B, units, h, w), gains applied, for images in 0..1 and qualities (B,) in 0..1."""
+        """Latents s (B, channels, h, w), gains applied, of images in 0..1 at qualities (B,) in 0..1."""
         value: Tensor = self.encoder(image, quality_features(quality)).float() * self.gains(quality)
         return value
 
@@ -162,11 +161,11 @@ class Autoencoder(nn.Module):
         return image
 
     def quantise(self, value: Tensor) -> Tensor:
-        """Centred hard levels of unit values."""
+        """Centred hard levels of channel values."""
         return centred_levels(value, self.maximum)
 
     def levels_of(self, centred: Tensor) -> tuple[npt.NDArray[np.uint8], ...]:
-        """Levels by layer, as files hold them, of the centred hard levels (1, units, h, w) of one image."""
+        """Levels by layer, as files hold them, of one image's centred hard levels (1, channels, h, w)."""
         levels = (centred + self.maximum / 2).round()[0].to("cpu", torch.uint8).numpy()
         layers = range(self.architecture.layers)
         return tuple(np.ascontiguousarray(levels[self.architecture.layer_slice(layer)]) for layer in layers)

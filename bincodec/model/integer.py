@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bincodec.bitstream.errors import Unsupported
-from bincodec.model.architecture import MOST_LEVELS, Architecture
+from bincodec.model.architecture import MAX_LEVELS, Architecture
 
 WEIGHT_LIMIT = 127
 ACTIVATION_LIMIT = 2047
@@ -31,7 +31,7 @@ EXACT_LIMIT = 2**24
 
 KEEP_KNOWN = 64
 """Keep is in 1/64."""
-_EVIDENCE_BITS, _EVIDENCE_BITS_OF_BITS = 4, 7
+_CONTEXT_BITS, _CONTEXT_BITS_OF_BITS = 4, 7
 MU_BITS = 6
 """mu leaves the network in 1/64 level."""
 SCALE_BITS = 3
@@ -76,7 +76,7 @@ class IntegerNetwork:
     head_enter: int
     head: Layer
     classes: tuple[Tensor, Tensor] | None = None
-    """What a label adds to the sums of stem and head: (classes + 1, width) and (classes + 1, 2 units).
+    """What a label adds to the sums of stem and head: (classes + 1, width) and (classes + 1, 2 channels).
 
     Row 0, no class, is zero.
     """
@@ -134,7 +134,7 @@ def requantise(
 
 
 def _shifted(x: Tensor, size: int) -> Iterator[Tensor]:
-    """The size*size neighbours of every site of (B, h, w, c), zero outside, in the order of a kernel's
+    """The size*size neighbours of every position of (B, h, w, c), zero outside, in the order of a kernel's
     weights."""
     height, width = x.shape[1:3]
     padded = functional.pad(x, (0, 0, size // 2, size // 2, size // 2, size // 2))
@@ -147,17 +147,17 @@ def _pointwise(x: Tensor, layer: Layer) -> Tensor:
     return functional.linear(x, layer.weight, layer.bias)
 
 
-def stem_sums(evidence: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
-    """The stem's sums before its bias, (B, h, w, width), from evidence (B, h, w, channels).
+def stem_sums(context: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
+    """The stem's sums before its bias, (B, h, w, width), from context (B, h, w, channels).
 
-    They are linear in the evidence: sums over a change of it, or over some channels, add up to the whole.
+    They are linear in the context: sums over a change of it, or over some channels, add up to the whole.
     """
     if direct:
-        return functional.conv2d(evidence.permute(0, 3, 1, 2), weight, padding=1).permute(0, 2, 3, 1)
-    sums = evidence.new_zeros(evidence[..., 0].numel(), len(weight))
-    for part, kernel in zip(_shifted(evidence, 3), weight.flatten(2).unbind(2), strict=True):
+        return functional.conv2d(context.permute(0, 3, 1, 2), weight, padding=1).permute(0, 2, 3, 1)
+    sums = context.new_zeros(context[..., 0].numel(), len(weight))
+    for part, kernel in zip(_shifted(context, 3), weight.flatten(2).unbind(2), strict=True):
         torch.addmm(sums, part.flatten(0, 2), kernel.T, out=sums)
-    return sums.view(*evidence.shape[:3], -1)
+    return sums.view(*context.shape[:3], -1)
 
 
 def _depthwise(x: Tensor, layer: Layer, *, direct: bool) -> Tensor:
@@ -182,7 +182,7 @@ def stream(
     direct: bool,
     floor: Floor | None = None,
 ) -> Tensor:
-    """The head's input (B, h, w, width) from the `stem_sums` of the evidence at integer qualities (B,).
+    """The head's input (B, h, w, width) from the `stem_sums` of the context at integer qualities (B,).
 
     `label` (B,) is 0 for no class, else the number of a class from 1.
     """
@@ -204,36 +204,35 @@ def stream(
 def head(
     layer: Layer, x: Tensor, bias: Tensor, limit: int | Tensor, floor: Floor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """mu in 1/64 level, within +-limit, and the scale index 0..63, each (..., units of `layer` / 2)."""
+    """mu in 1/64 level, within +-limit, and the scale index 0..63, each (..., channels of `layer` / 2)."""
     total = x @ layer.weight.T + bias
-    units = total.shape[-1] // 2
-    mu = requantise(total[..., :units], layer.shift[:units], -limit, limit, floor)
+    channels = total.shape[-1] // 2
+    mu = requantise(total[..., :channels], layer.shift[:channels], -limit, limit, floor)
     lowest, highest = -SCALE_OFFSET, SCALE_COUNT - 1 - SCALE_OFFSET
-    scale = requantise(total[..., units:], layer.shift[units:], lowest, highest, floor)
+    scale = requantise(total[..., channels:], layer.shift[channels:], lowest, highest, floor)
     return mu, scale + SCALE_OFFSET
 
 
 def mu_limits(architecture: Architecture) -> Tensor:
-    """The farthest mu of each unit in 1/64 level, (units,) int64: one level beyond the outermost.
+    """The farthest mu of each channel in 1/64 level, (channels,) int64: one level beyond the outermost.
 
-    Where every unit is a single bit, mu may go as far as for the most levels there are: it is then a log-odds
-    in disguise, of a threshold at 0.
-    """
+    Where every channel is a single bit, mu may go as far as for the most levels there are: it is then a
+    log-odds in disguise, of a threshold at 0."""
     tops = torch.tensor(architecture.maximum_level)
     if architecture.single_bits:
-        tops = torch.full_like(tops, MOST_LEVELS)
-    return torch.repeat_interleave((tops + 2) << (MU_BITS - 1), torch.tensor(architecture.layer_units))
+        tops = torch.full_like(tops, MAX_LEVELS)
+    return torch.repeat_interleave((tops + 2) << (MU_BITS - 1), torch.tensor(architecture.layer_channels))
 
 
-def evidence_bits(architecture: Architecture) -> int:
-    """Evidence is in 2^-4 level; where every unit is a single bit, in 2^-7, which is exact at every keep.
+def context_bits(architecture: Architecture) -> int:
+    """Context is in 2^-4 level; where every channel is a single bit, in 2^-7, which is exact at every keep.
 
     There half a level is all there is, and hundreds of bits, each kept but rarely, tell what a picture shows.
     """
-    return _EVIDENCE_BITS_OF_BITS if architecture.single_bits else _EVIDENCE_BITS
+    return _CONTEXT_BITS_OF_BITS if architecture.single_bits else _CONTEXT_BITS
 
 
-def evidence_from(twice_centred: Tensor, keep: Tensor, bits: int) -> Tensor:
+def context_from(twice_centred: Tensor, keep: Tensor, bits: int) -> Tensor:
     """keep * centred level in 2^-bits, rounded: floor((keep * (2L - J) + 2^(6 - bits)) / 2^(7 - bits)), for
     keep in 0..64. int64."""
     shift = 7 - bits
@@ -241,23 +240,23 @@ def evidence_from(twice_centred: Tensor, keep: Tensor, bits: int) -> Tensor:
 
 
 def keep_shown(keep: Tensor, bits: int) -> Tensor:
-    """What the network is shown of keep in 0..64: 4.0 for a known unit, in 2^-bits like the evidence."""
-    return keep << (bits - _EVIDENCE_BITS)
+    """What the network is shown of keep in 0..64: 4.0 for a known channel, in 2^-bits like the context."""
+    return keep << (bits - _CONTEXT_BITS)
 
 
-def largest_evidence(architecture: Architecture) -> Tensor:
-    """How large each of the stem's inputs can be: (units + layers,) int64."""
+def largest_context(architecture: Architecture) -> Tensor:
+    """How large each of the stem's inputs can be: (channels + layers,) int64."""
     levels = torch.repeat_interleave(
-        torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_units)
+        torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_channels)
     )
     known = torch.full((architecture.layers,), KEEP_KNOWN)
-    bits = evidence_bits(architecture)
-    return torch.cat([evidence_from(levels, torch.tensor(KEEP_KNOWN), bits), keep_shown(known, bits)])
+    bits = context_bits(architecture)
+    return torch.cat([context_from(levels, torch.tensor(KEEP_KNOWN), bits), keep_shown(known, bits)])
 
 
 def largest_sums(architecture: Architecture, network: IntegerNetwork) -> Iterator[tuple[str, Tensor]]:
     """By linear map: how large any partial sum of each output channel may get, (out,) float64."""
-    stem_inputs = largest_evidence(architecture).double()
+    stem_inputs = largest_context(architecture).double()
     for name, layer in network.named_layers():
         weight = layer.weight.double().abs()
         largest = stem_inputs[:, None] if name == "stem" else torch.tensor(float(network.activation_limit))
@@ -288,7 +287,7 @@ def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:
 def fingerprint(architecture: Architecture, network: IntegerNetwork, tables_digest: bytes) -> bytes:
     """First 8 bytes of the SHA-256 of everything a probability depends on: order, integers, tables."""
     digest = hashlib.sha256(b"bincodec integer prior 1\n")
-    order = (architecture.layer_units, architecture.maximum_level, architecture.layer_phases)
+    order = (architecture.layer_channels, architecture.maximum_level, architecture.layer_phases)
     digest.update(repr(order).encode())
     digest.update(repr((tuple(b.enter for b in network.blocks), network.head_enter)).encode())
     for name, layer in network.named_layers():

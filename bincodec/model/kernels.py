@@ -1,8 +1,7 @@
 """The exact integers on a device, through a kernel that is proven there (DESIGN §5).
 
-`bincodec.model.integer` says what is computed; here is how: which library routine, in which carrier, and how a
-wrong one is noticed before it decides a probability.
-"""
+`bincodec.model.integer` says what is computed; here is how: which library routine, in which carrier, and how
+a wrong one is noticed before it decides a probability."""
 
 from __future__ import annotations
 
@@ -19,11 +18,11 @@ from bincodec.model.integer import (
     IntegerNetwork,
     Layer,
     check_bounds,
-    evidence_bits,
-    evidence_from,
+    context_bits,
+    context_from,
     head,
     keep_shown,
-    largest_evidence,
+    largest_context,
     mu_limits,
     stem_sums,
     stream,
@@ -32,20 +31,20 @@ from bincodec.model.integer import (
 Kernel = Literal["auto", "conv", "matmul", "float64", "int64"]
 
 
-_REMEMBERED_SITES = 2**16
+_REMEMBERED_POSITIONS = 2**16
 """Of a picture of 4096 x 4096 pixels: 100 MB."""
 
 
 class _Last(threading.local):
     """What a thread asked about last, and the stem's sums over it."""
 
-    evidence: Tensor | None = None
+    context: Tensor | None = None
     sums: Tensor
 
-    def is_like(self, evidence: Tensor) -> bool:
-        """Whether evidence of this shape and carrier may be told as a change of the last."""
-        known = self.evidence
-        return known is not None and known.shape == evidence.shape and known.dtype == evidence.dtype
+    def is_like(self, context: Tensor) -> bool:
+        """Whether context of this shape and carrier may be told as a change of the last."""
+        known = self.context
+        return known is not None and known.shape == context.shape and known.dtype == context.dtype
 
 
 class IntegerPrior:
@@ -67,7 +66,7 @@ class IntegerPrior:
         self.architecture = architecture
         self.device = torch.device(device)
         self._limits = mu_limits(architecture).to(self.device)
-        self._largest = largest_evidence(architecture).to(self.device)
+        self._largest = largest_context(architecture).to(self.device)
         self._last = _Last()
         self._canonical = network.to(torch.int64, torch.device("cpu"))
         self._carriers: dict[torch.dtype, IntegerNetwork] = {}
@@ -86,40 +85,41 @@ class IntegerPrior:
 
     @torch.inference_mode()
     def predict(
-        self, evidence: Tensor, quality: int, layer: int | None, sites: Tensor, label: int = 0
+        self, context: Tensor, quality: int, layer: int | None, positions: Tensor, label: int = 0
     ) -> tuple[Tensor, Tensor]:
-        """mu and scale index, int32 (units of `layer`, sites), at the flat site indices `sites`.
+        """mu and scale index, int32 (channels of `layer`, positions), at the flat position indices
+        `positions`.
 
-        With no layer, of all units. `label` is the number of a class from 1; files are coded with 0, none.
+        With no layer, of all channels. `label` is the number of a class from 1; files are coded with 0, none.
 
-        `evidence` is (h, w, units + layers) from `evidence_from` and `keep_shown`, in any dtype that holds
+        `context` is (h, w, channels + layers) from `context_from` and `keep_shown`, in any dtype that holds
         the integers.
         """
-        kernel = self._kernel_for(evidence.shape[0], evidence.shape[1])
+        kernel = self._kernel_for(context.shape[0], context.shape[1])
         network = self._carried(kernel)
-        carried = evidence.to(self.device, network.stem.weight.dtype, copy=True)[None]
+        carried = context.to(self.device, network.stem.weight.dtype, copy=True)[None]
         at = torch.tensor([quality], device=self.device)
         with torch.autocast(self.device.type, enabled=False):
             told = torch.tensor([label], device=self.device)
             sums = self._stem_sums(network.stem.weight, carried, direct=kernel == "conv")
             x = stream(network, sums, at, told, direct=kernel == "conv")
-            rows = x.reshape(-1, x.shape[-1])[sites.to(self.device)]
+            rows = x.reshape(-1, x.shape[-1])[positions.to(self.device)]
             part = self._head_part(network, layer, quality, label)
-            limit = self._limits[self.architecture.units_of(layer)]
+            limit = self._limits[self.architecture.channels_of(layer)]
             mu, scale = head(part, rows, part.bias, limit)
         return mu.T.to("cpu", torch.int32), scale.T.to("cpu", torch.int32)
 
-    def _stem_sums(self, weight: Tensor, evidence: Tensor, *, direct: bool) -> Tensor:
-        """`stem_sums` of evidence (1, h, w, channels); what this thread was last asked for is built upon.
+    def _stem_sums(self, weight: Tensor, context: Tensor, *, direct: bool) -> Tensor:
+        """`stem_sums` of context (1, h, w, channels); what this thread was last asked for is built upon.
 
         From one pass of the coding order to the next one layer changes, and sums are linear: only its
         channels are added. They are multiplied, not convolved: no library chooses an algorithm by how many
-        there are. A change is no larger than evidence itself may be, so `check_bounds` holds for it too.
+        there are. A change is no larger than context itself may be, so `check_bounds` holds for it too.
         """
-        last, small = self._last, evidence.shape[1] * evidence.shape[2] <= _REMEMBERED_SITES
+        last, small = self._last, context.shape[1] * context.shape[2] <= _REMEMBERED_POSITIONS
         sums = None
-        if small and last.is_like(evidence):
-            change = evidence - last.evidence  # type: ignore[operator]
+        if small and last.is_like(context):
+            change = context - last.context  # type: ignore[operator]
             size = change.abs().flatten(0, 2).amax(0)
             channels = size.nonzero()[:, 0]
             if len(channels) == 0:
@@ -127,9 +127,9 @@ class IntegerPrior:
             if 2 * len(channels) <= len(size) and (size <= self._largest.to(size)).all():
                 sums = last.sums + stem_sums(change[..., channels], weight[:, channels], direct=False)
         if sums is None:
-            sums = stem_sums(evidence, weight, direct=direct)
+            sums = stem_sums(context, weight, direct=direct)
         if small:
-            last.evidence, last.sums = evidence, sums
+            last.context, last.sums = context, sums
         return sums
 
     def _kernel_for(self, height: int, width: int) -> Kernel:
@@ -145,14 +145,16 @@ class IntegerPrior:
         return self.kernel
 
     def _head_part(self, network: IntegerNetwork, layer: int | None, quality: int, label: int) -> Layer:
-        """The rows of the head that give mu and scale of one layer's units at one quality, for one class."""
+        """The rows of the head for mu and scale of one layer's channels at one quality, for one class."""
         full, bias = network.head, network.head.bias[quality]
         if network.classes is not None:
             bias = bias + network.classes[1][label]
         if layer is None:
             return Layer(full.weight, bias, full.shift)
-        part, units = self.architecture.units_of(layer), self.architecture.units
-        index = torch.cat([torch.arange(units)[part], units + torch.arange(units)[part]]).to(self.device)
+        part, channels = self.architecture.channels_of(layer), self.architecture.channels
+        index = torch.cat([torch.arange(channels)[part], channels + torch.arange(channels)[part]]).to(
+            self.device
+        )
         return Layer(full.weight[index], bias[index], full.shift[index])
 
     def _carried(self, kernel: Kernel) -> IntegerNetwork:
@@ -175,16 +177,16 @@ class IntegerPrior:
         self, kernel: Kernel, height: int = 9, width: int = 11, *, reference: Kernel = "int64"
     ) -> bool:
         """Whether `kernel` gives the integers of `reference` on saturated inputs of a grid of this shape."""
-        evidence = _saturated_evidence(self.architecture, height, width)[None]
-        expected = self._stream(reference, evidence)
-        return torch.equal(self._stream(kernel, evidence), expected)
+        context = _saturated_context(self.architecture, height, width)[None]
+        expected = self._stream(reference, context)
+        return torch.equal(self._stream(kernel, context), expected)
 
-    def _stream(self, kernel: Kernel, evidence: Tensor) -> Tensor:
+    def _stream(self, kernel: Kernel, context: Tensor) -> Tensor:
         """The head's input through `kernel`, at the highest quality, as int64 on the CPU."""
         network = self._carried(kernel)
         at = torch.tensor([QUALITIES - 1], device=self.device)
         with torch.autocast(self.device.type, enabled=False):
-            carried = evidence.to(self.device, network.stem.weight.dtype)
+            carried = context.to(self.device, network.stem.weight.dtype)
             sums = stem_sums(carried, network.stem.weight, direct=kernel == "conv")
             return stream(network, sums, at, direct=kernel == "conv").to("cpu", torch.int64)
 
@@ -204,16 +206,16 @@ def float32_is_faithful(device: torch.device, kernel: Kernel) -> bool:
     return all(getattr(place, "fp32_precision", "none") in ("none", "ieee") for place in places)
 
 
-def _saturated_evidence(architecture: Architecture, height: int, width: int) -> Tensor:
-    """Extreme levels of both signs in a fixed pattern, everything known: (h, w, units + layers) int64."""
-    channels = architecture.units + architecture.layers
+def _saturated_context(architecture: Architecture, height: int, width: int) -> Tensor:
+    """Extreme levels of both signs in a fixed pattern, everything known: (h, w, channels + layers) int64."""
+    channels = architecture.channels + architecture.layers
     index = torch.arange(height * width * channels).reshape(height, width, channels)
     sign = torch.where((index * 2654435761 >> 7) % 3 == 0, -1, 1)
     levels = torch.repeat_interleave(
-        torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_units)
+        torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_channels)
     )
     known = torch.full((height, width, architecture.layers), KEEP_KNOWN)
-    bits, sign = evidence_bits(architecture), sign[..., : architecture.units]
+    bits, sign = context_bits(architecture), sign[..., : architecture.channels]
     return torch.cat(
-        [evidence_from(sign * levels, torch.tensor(KEEP_KNOWN), bits), keep_shown(known, bits)], -1
+        [context_from(sign * levels, torch.tensor(KEEP_KNOWN), bits), keep_shown(known, bits)], -1
     )

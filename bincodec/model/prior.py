@@ -1,7 +1,7 @@
 """The binary latent diffusion prior as a float network, for training (DESIGN §4).
 
 One network serves every state: each bit comes with a keep k, 1 for known, 0 for hidden, between for noisy.
-The network gives, for every unit, the distribution of its level from all *other* evidence, as a logistic
+The network gives, for every channel, the distribution of its level from all *other* context, as a logistic
 distribution: P(L >= j) = sigmoid((mu - theta_j) / exp(log_scale)). Its exact integer form is in
 `bincodec.model.integer`; both follow the same steps, so what is trained here is what codes there.
 """
@@ -51,34 +51,35 @@ def with_nothing(table: Tensor | None, label: Tensor | None) -> Tensor | float:
 
 
 class Prior(nn.Module):
-    """Levels with their keep, and the quality, to the cavity distribution of every unit."""
+    """Levels with their keep, and the quality, to the cavity distribution of every channel."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = architecture
-        self.stem = nn.Conv2d(a.units + a.layers, a.prior_width, 3, padding=1)
+        self.stem = nn.Conv2d(a.channels + a.layers, a.prior_width, 3, padding=1)
         self.stem_quality = nn.Linear(QUALITY_FEATURES, a.prior_width)
         self.blocks = nn.Sequential(*(PriorBlock(a.prior_width) for _ in range(a.prior_blocks)))
-        self.head = Pointwise(a.prior_width, 2 * a.units, scale=0.1)
-        self.head_quality = nn.Linear(QUALITY_FEATURES, 2 * a.units)
+        self.head = Pointwise(a.prior_width, 2 * a.channels, scale=0.1)
+        self.head_quality = nn.Linear(QUALITY_FEATURES, 2 * a.channels)
         # Label 0 is "no class" and adds nothing.
         self.stem_class = nn.Parameter(torch.zeros(a.classes, a.prior_width)) if a.classes else None
-        self.head_class = nn.Parameter(torch.zeros(a.classes, 2 * a.units)) if a.classes else None
+        self.head_class = nn.Parameter(torch.zeros(a.classes, 2 * a.channels)) if a.classes else None
         for linear in (self.stem_quality, self.head_quality):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
 
     def forward(
-        self, evidence: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
+        self, context: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Location and log-scale, each float32 (B, units, h, w), in levels.
+        """Location and log-scale, each float32 (B, channels, h, w), in levels.
 
-        `evidence` is keep times centred level, (B, units, h, w): a hidden unit is exactly zero. `keep` is in
-        0..1, (B, layers, h, w): the bits of one layer at one site share it. `quality` is (B,) in 0..1.
+        `context` is keep times centred level, (B, channels, h, w): a hidden channel is exactly zero. `keep`
+        is in
+        0..1, (B, layers, h, w): the bits of one layer at one position share it. `quality` is (B,) in 0..1.
         `label` (B,) is 0 for no class, else the number of the class, from 1.
         """
         features = quality_features(quality)
-        x = self.stem(torch.cat([evidence, KEEP_INPUT * keep], 1))
+        x = self.stem(torch.cat([context, KEEP_INPUT * keep], 1))
         x = x + (self.stem_quality(features) + with_nothing(self.stem_class, label))[:, :, None, None]
         told = self.head_quality(features).float() + with_nothing(self.head_class, label)
         out = self.head(self.blocks(x)).float() + told[:, :, None, None]

@@ -1,9 +1,8 @@
-"""Units, levels and gains: from what the encoder says to levels, and from levels to what the decoder sees.
+"""Channels, levels and gains: from what the encoder says to levels, and from levels to what the decoder sees.
 
-A unit's value s is compared with J thresholds theta_j = j - (J+1)/2; the number of thresholds below s is its
-level L in 0..J. Levels are handled *centred*, as L - J/2, so that "nothing" is zero when J is even (DESIGN
-§3).
-"""
+A channel's value s is compared with J thresholds theta_j = j - (J+1)/2; the number of thresholds below s is
+its level L in 0..J. Levels are handled *centred*, as L - J/2, so that "nothing" is zero when J is even
+(DESIGN §3)."""
 
 from __future__ import annotations
 
@@ -19,23 +18,23 @@ GAIN_KNOTS = 8
 GAIN_AT_LOWEST = 0.2
 GAIN_AT_HIGHEST = 8.0
 SATURATION_LEAK = 0.05
-"""Slope of the straight-through gradient outside the outermost thresholds, so that saturated units
+"""Slope of the straight-through gradient outside the outermost thresholds, so that saturated channels
 recover."""
 
 
 class Gains(nn.Module):
-    """exp of a table of 8 knots over quality, interpolated: one factor for each unit.
+    """exp of a table of 8 knots over quality, interpolated: one factor for each channel.
 
     The table starts wide: gains learn slowly, and a range that starts narrow stays narrow (DESIGN §3).
     """
 
-    def __init__(self, units: int, *, inverse: bool = False) -> None:
+    def __init__(self, channels: int, *, inverse: bool = False) -> None:
         super().__init__()
         knots = torch.linspace(math.log(GAIN_AT_LOWEST), math.log(GAIN_AT_HIGHEST), GAIN_KNOTS)
-        self.log_gain = nn.Parameter((-knots if inverse else knots)[:, None].repeat(1, units))
+        self.log_gain = nn.Parameter((-knots if inverse else knots)[:, None].repeat(1, channels))
 
     def forward(self, quality: Tensor) -> Tensor:
-        """Gains (B, units, 1, 1) for qualities (B,) in 0..1."""
+        """Gains (B, channels, 1, 1) for qualities (B,) in 0..1."""
         position = quality * (GAIN_KNOTS - 1)
         left = position.floor().clamp(0, GAIN_KNOTS - 2).long()
         weight = (position - left)[:, None]
@@ -43,9 +42,9 @@ class Gains(nn.Module):
         return torch.exp(log_gain)[:, :, None, None]
 
 
-def maximum_by_unit(architecture: Architecture) -> Tensor:
-    """J of every unit as float32 (units, 1, 1), ready to broadcast over (B, units, h, w)."""
-    counts = torch.tensor(architecture.layer_units)
+def maximum_by_channel(architecture: Architecture) -> Tensor:
+    """J of every channel as float32 (channels, 1, 1), ready to broadcast over (B, channels, h, w)."""
+    counts = torch.tensor(architecture.layer_channels)
     return torch.repeat_interleave(torch.tensor(architecture.maximum_level).float(), counts)[:, None, None]
 
 

@@ -33,7 +33,7 @@ _DEGREES = 5
 _TEXTURE = 0.02
 """Detail at which texture counts as half of the most it can count."""
 _FINE, _WIDE = 3, 15
-_TILE, _MOST_COLUMNS = 2**15, 1024
+_TILE, _MAX_COLUMNS = 2**15, 1024
 """Pixels of a tile, few enough for a processor's cache, and its width at the most."""
 
 
@@ -64,7 +64,7 @@ def tiles(decoded: npt.NDArray[np.float32], every: int = 1) -> Iterator[Tile]:
     """The tiles of a picture (H, W, 3), or of one row of tiles in `every`. What lies outside the picture
     repeats its border."""
     height, width = decoded.shape[:2]
-    columns = min(width, _MOST_COLUMNS)
+    columns = min(width, _MAX_COLUMNS)
     rows = max(1, _TILE // columns)
     # An odd number of rows further on: the decoder's errors differ by the row of its 8x8 patches.
     for top in range(0, height, rows if every == 1 else rows * every | 1):

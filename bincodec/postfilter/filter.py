@@ -5,7 +5,7 @@ soft here, too sharp there. The encoder sees the original, so it fits
 
     corrected_c = a_c + offset_c + sum_i weight_ci feature_ci
 
-by least squares (`correction_fit`), a the decoded picture clamped to 0..1 and its features those of
+by least squares (`fit`), a the decoded picture clamped to 0..1 and its features those of
 `features`; and sends what is worth its bytes in an ancillary chunk (FORMAT).
 """
 

@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 WORTHWHILE_SHARE = 0.25
 """Share of the squared error that offsets alone must remove to be sent whatever their bytes cost."""
 
-_MOST_PIXELS = 2**22
+_MAX_PIXELS = 2**22
 _USUAL = 0.1
 """How large weights usually are: the ridge that keeps them from following noise."""
 _ASSUMED_BITS = 19
@@ -149,7 +149,7 @@ def _moments(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) 
     alone = torch.zeros(3, OWN, OWN, dtype=torch.float64)
     errors = torch.zeros(3, SHARED + 1 + OWN, dtype=torch.float64)
     squared, used = torch.zeros(3, dtype=torch.float64), 0
-    for tile in tiles(decoded, every=max(1, round(height * width / _MOST_PIXELS))):
+    for tile in tiles(decoded, every=max(1, round(height * width / _MAX_PIXELS))):
         here = tile.here
         target = torch.from_numpy(original[tile.place]).permute(2, 0, 1).float() / 255
         error = (target - here).flatten(1).double()

@@ -2,7 +2,7 @@
 
 The encoder is frozen, so the levels no longer move. The decoder then learns on exactly the levels that
 files hold, and the prior learns through its own rounding. What comes out is a model file and the float
-weights from which a later stretch may start.
+weights from which a later stage may start.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from bincodec.model import integer, store
 from bincodec.model.prior import Prior
 from bincodec.train.data import CropSampler, read_photos
-from bincodec.train.loop import VALIDATION_QUALITIES, Stretch, read_sampler, train_stretch
+from bincodec.train.loop import VALIDATION_QUALITIES, Stage, read_sampler, train_stage
 from bincodec.train.objective import Objective
 from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 from bincodec.train.readout import fit_output
@@ -30,7 +30,7 @@ from bincodec.train.validate import Point, validate
 from bincodec.train.weights import load_into, read_weights
 
 RATE_SHARE = 0.1
-"""Of the first stretch's learning rates: finishing corrects, it does not explore."""
+"""Of the first stage's learning rates: finishing corrects, it does not explore."""
 _CALIBRATION_BATCHES = 8
 
 
@@ -39,7 +39,7 @@ def finish(
     weights: Path,
     folder: Path,
     name: str,
-    stretch: Stretch,
+    stage: Stage,
     *,
     device: str = "cpu",
     workers: int = 0,
@@ -69,7 +69,7 @@ def finish(
     objective.prior = prior
     trainer = Trainer(_gentle(settings), folder, where, objective)
     trainer.history = metadata["history"]
-    train_stretch(trainer, sampler, stretch, workers=workers, resumable=False)
+    train_stage(trainer, sampler, stage, workers=workers, resumable=False)
     photos = read_photos(settings.data.valid, settings.data.valid_under)[:validation_photos]
     with trainer.averaged() as finished:
         # Rounded first here too: the last matrix, which stays as fine as fp16 is, makes up for it.
@@ -87,7 +87,7 @@ def _calibrate(settings: RunSettings, objective: Objective, sampler: CropSampler
     """How large the float prior's activations get, over all kinds of states and all qualities."""
     recorder = RangeRecorder(_float_prior(objective))
     rng = np.random.default_rng(settings.data.seed)
-    device = objective.unit_layer.device
+    device = objective.channel_layer.device
     for _ in range(_CALIBRATION_BATCHES):
         image = sampler.batch(settings.data.batch, rng).crops.to(device).float() / 255
         objective(image, torch.linspace(0, 1, len(image), device=device), 1.0, rng)
@@ -109,7 +109,7 @@ def _gentle(settings: RunSettings) -> RunSettings:
 
 
 def _save_float(trainer: Trainer, path: Path, name: str) -> None:
-    """The float prior behind the integers; the model file has the rest of what a stretch needs."""
+    """The float prior behind the integers; the model file has the rest of what a stage needs."""
     tensors = {
         f"prior.{key}": value.half().contiguous()
         for key, value in _float_prior(trainer.objective).state_dict().items()

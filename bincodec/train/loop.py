@@ -1,8 +1,8 @@
-"""The training loop: stretches of warm-up, stable and decay, on a CPU, a GPU or several (DESIGN §7).
+"""The training loop: stages of warm-up, stable and decay, on a CPU, a GPU or several (DESIGN §7).
 
-A *stretch* is one fall of the learning rate. Its end leaves `weights.safetensors`: the averaged weights in
-fp16, from which a later stretch starts with a short warm-up, on this machine or another. Within a stretch
-`state.pt` holds everything else, so an interrupted stretch goes on where it stopped.
+A *stage* is one fall of the learning rate. Its end leaves `weights.safetensors`: the averaged weights in
+fp16, from which a later stage starts with a short warm-up, on this machine or another. Within a stage
+`state.pt` holds everything else, so an interrupted stage goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _SAVE_EVERY_SECONDS = 300.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Stretch:
-    """How long a stretch lasts: a number of steps or of minutes (exactly one of them is set)."""
+class Stage:
+    """How long a stage lasts: a number of steps or of minutes (exactly one of them is set)."""
 
     steps: int | None = None
     minutes: float | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
-            msg = "a stretch is measured either in steps or in minutes"
+            msg = "a stage is measured either in steps or in minutes"
             raise ValueError(msg)
         if (self.steps or self.minutes or 0) <= 0:
-            msg = f"a stretch of {self.steps} steps or {self.minutes} minutes has no length"
+            msg = f"a stage of {self.steps} steps or {self.minutes} minutes has no length"
             raise ValueError(msg)
 
     def progress(self, step: int, seconds: float) -> float:
-        """How much of the stretch is over, 0..1."""
+        """How much of the stage is over, 0..1."""
         if self.steps is not None:
             return min(1.0, step / max(1, self.steps))
         assert self.minutes is not None
@@ -63,7 +63,7 @@ def rate_factor(settings: OptimiserSettings, step: int, progress: float) -> floa
 def run(
     settings: RunSettings,
     folder: Path,
-    stretch: Stretch,
+    stage: Stage,
     *,
     start: Path | None = None,
     device: str = "cpu",
@@ -72,7 +72,7 @@ def run(
     validation_photos: int | None = None,
     prior_only: bool = False,
 ) -> None:
-    """Train one stretch in `folder`: a new one, from `start`'s weights, or the interrupted one found there.
+    """Train one stage in `folder`: a new one, from `start`'s weights, or the interrupted one found there.
 
     With `prior_only` the autoencoder stays as it is.
     """
@@ -87,9 +87,7 @@ def run(
         trainer.learn_prior_only()
     resumed = (folder / "state.pt").exists()
     if not resumed and (folder / "weights.safetensors").exists():
-        msg = (
-            f"{folder} holds a finished stretch: name another folder, and start from its weights.safetensors"
-        )
+        msg = f"{folder} holds a finished stage: name another folder, and start from its weights.safetensors"
         raise ValueError(msg)
     sampler, _ = read_sampler(settings)
     if resumed:
@@ -98,7 +96,7 @@ def run(
         trainer.start_from(start, sampler)
     elif settings.optimiser.start == "components":
         trainer.start_from_components(sampler)
-    train_stretch(trainer, sampler, stretch, world=world, compiled=compiled, workers=workers)
+    train_stage(trainer, sampler, stage, world=world, compiled=compiled, workers=workers)
     if rank() == 0:
         _finish(trainer, validation_photos)
     if world > 1:
@@ -122,17 +120,17 @@ def read_sampler(settings: RunSettings) -> tuple[CropSampler, dict[str, list[str
     return CropSampler(found.photos, data.crops, found.labels), {"classes": list(found.names)}
 
 
-def train_stretch(
+def train_stage(
     trainer: Trainer,
     sampler: CropSampler,
-    stretch: Stretch,
+    stage: Stage,
     *,
     world: int = 1,
     compiled: bool = False,
     workers: int = 0,
     resumable: bool = True,
 ) -> None:
-    """Train until the stretch is over. The price of fresh units rises slowly.
+    """Train until the stage is over. The price of fresh channels rises slowly.
 
     If it is `resumable`, its state is saved every few minutes, so that it can go on after an interruption.
     """
@@ -143,12 +141,12 @@ def train_stretch(
     if world > 1:
         module = nn.parallel.DistributedDataParallel(module)
     began, last_save = time.monotonic() - trainer.seconds, time.monotonic()
-    bar = tqdm(initial=trainer.step, total=stretch.steps, unit="step", disable=None if rank() == 0 else True)
+    bar = tqdm(initial=trainer.step, total=stage.steps, unit="step", disable=None if rank() == 0 else True)
     data = trainer.settings.data
     recent: list[Terms] = []
     for batch in batches(sampler, data.batch, _seed(trainer), trainer.step, workers):
         trainer.seconds = time.monotonic() - began
-        progress = _agreed(stretch.progress(trainer.step, trainer.seconds), trainer.device, world)
+        progress = _agreed(stage.progress(trainer.step, trainer.seconds), trainer.device, world)
         if progress >= 1.0:
             break
         terms = _forward(trainer, module, batch, progress)
@@ -181,7 +179,7 @@ def _forward(trainer: Trainer, module: Any, batch: Batch, progress: float) -> Te
 
 
 def _seed(trainer: Trainer) -> tuple[int, ...]:
-    """What all of a stretch's random numbers come from; a later stretch sees other crops than the first."""
+    """What all of a stage's random numbers come from; a later stage sees other crops than the first."""
     return (trainer.settings.data.seed, len(trainer.history), rank())
 
 
@@ -228,7 +226,7 @@ def _join_processes(device: str) -> int:
 
 
 def _agreed(progress: float, device: torch.device, world: int) -> float:
-    """All processes stop at the same step, also when a stretch is measured in minutes."""
+    """All processes stop at the same step, also when a stage is measured in minutes."""
     if world == 1:
         return progress
     shared = torch.tensor([progress], device=device)

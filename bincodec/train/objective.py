@@ -41,7 +41,7 @@ class ObjectiveSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """Means over the batch: the loss, and what it is made of in readable units."""
+    """Means over the batch: the loss, and what it is made of in readable channels."""
 
     loss: Tensor
     bits_per_pixel: Tensor
@@ -66,7 +66,7 @@ class Objective(nn.Module):
     nothing: that is how a model is finished.
     """
 
-    unit_layer: Tensor
+    channel_layer: Tensor
     fresh: Tensor
 
     def __init__(self, architecture: Architecture, settings: ObjectiveSettings) -> None:
@@ -76,11 +76,13 @@ class Objective(nn.Module):
         self.hard_levels = self.prior_only = False
         self.autoencoder = Autoencoder(architecture)
         self.prior: nn.Module = Prior(architecture)
-        # Units whose price starts low while they are learned; in a first stretch, all.
-        self.register_buffer("fresh", torch.ones(architecture.units, dtype=torch.bool), persistent=False)
-        counts = torch.tensor(architecture.layer_units)
+        # Channels whose price starts low while they are learned; in a first stage, all.
+        self.register_buffer("fresh", torch.ones(architecture.channels, dtype=torch.bool), persistent=False)
+        counts = torch.tensor(architecture.layer_channels)
         self.register_buffer(
-            "unit_layer", torch.repeat_interleave(torch.arange(architecture.layers), counts), persistent=False
+            "channel_layer",
+            torch.repeat_interleave(torch.arange(architecture.layers), counts),
+            persistent=False,
         )
 
     def lagrangian(self, quality: Tensor) -> Tensor:
@@ -160,12 +162,12 @@ class Objective(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Bits per pixel of each crop, from one pass drawn at random and divided by its probability.
 
-        Twice: as they are, and as they are charged, with fresh units at `rate_weight` of their price.
+        Twice: as they are, and as they are charged, with fresh channels at `rate_weight` of their price.
         """
         height, width = value.shape[2:]
         drawn = states.coding_states(self.architecture, len(value), height, width, rng)
         keep, priced = drawn.keep.to(value.device), drawn.priced.to(value.device)
-        mu, log_scale = self.prior(keep[:, self.unit_layer] * centred, keep, quality, label)
+        mu, log_scale = self.prior(keep[:, self.channel_layer] * centred, keep, quality, label)
         maximum = self.autoencoder.maximum
         if self.hard_levels:
             cost = bernoulli.level_cost(priced_level, mu, log_scale, maximum)
@@ -175,7 +177,7 @@ class Objective(nn.Module):
             cost = cost + (1 - one) * bernoulli.level_cost(-half, mu, log_scale, maximum)
         else:
             cost = bernoulli.level_cost(priced_level, mu, log_scale, maximum, tails=False)
-        cost = cost * priced[:, self.unit_layer]
+        cost = cost * priced[:, self.channel_layer]
         price = torch.where(self.fresh, rate_weight, 1.0)[:, None, None]
         scale = drawn.weight.to(value.device) / (height * width * STRIDE**2)
         return scale * cost.sum((1, 2, 3)), scale * (price * cost).sum((1, 2, 3))
@@ -183,7 +185,7 @@ class Objective(nn.Module):
     def _other_states(
         self, hard: Tensor, quality: Tensor, rng: np.random.Generator, label: Tensor | None = None
     ) -> Tensor:
-        """Cross-entropy in bits per pixel of hidden and noisy units, on levels that carry no gradient."""
+        """Cross-entropy in bits per pixel of hidden and noisy channels, on levels that carry no gradient."""
         kinds = states.other_kinds(len(hard), self.settings.other_states)
         height, width = hard.shape[2:]
         keep = torch.stack(
@@ -196,21 +198,21 @@ class Objective(nn.Module):
     def hidden_bits(
         self, clean: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
     ) -> Tensor:
-        """Bits of centred levels (B, units, h, w) that noise of `keep` (B, layers, h, w) hides; known: 0.
+        """Bits of centred levels (B, channels, h, w) that noise of `keep` (B, layers, h, w) hides; known: 0.
 
-        The noise is drawn here. What a noisy unit shows of itself is counted (`bernoulli`).
+        The noise is drawn here. What a noisy channel shows of itself is counted (`bernoulli`).
         """
-        maximum, unit_keep = self.autoencoder.maximum, keep[:, self.unit_layer]
-        noisy = bernoulli.add_noise(clean + maximum / 2, unit_keep, maximum) - maximum / 2
-        mu, log_scale = self.prior(unit_keep * noisy, keep, quality, label)
+        maximum, channel_keep = self.autoencoder.maximum, keep[:, self.channel_layer]
+        noisy = bernoulli.add_noise(clean + maximum / 2, channel_keep, maximum) - maximum / 2
+        mu, log_scale = self.prior(channel_keep * noisy, keep, quality, label)
         if self.architecture.target == "flip":
             flips = bernoulli.flip_to_value(mu, noisy + 0.5)
-            mu = torch.where((unit_keep > 0) & (unit_keep < 1), flips, mu)
+            mu = torch.where((channel_keep > 0) & (channel_keep < 1), flips, mu)
         cost = bernoulli.level_cost(clean, mu, log_scale, maximum)
         observed = bernoulli.level_cost(noisy, mu, log_scale, maximum)
-        with_own = bernoulli.cost_with_own_evidence(cost, observed, clean == noisy, unit_keep, maximum)
-        # Known units carry no loss; for hidden ones (keep = 0) the two costs agree.
-        return with_own * (unit_keep < 1)
+        with_own = bernoulli.cost_with_own_observation(cost, observed, clean == noisy, channel_keep, maximum)
+        # Known channels carry no loss; for hidden ones (keep = 0) the two costs agree.
+        return with_own * (channel_keep < 1)
 
     def truncate(self, centred: Tensor, quality: Tensor, rng: np.random.Generator) -> Tensor:
         """Replace the layers above a random one by the prior's expectation, in the batch's last crops."""
@@ -221,15 +223,15 @@ class Objective(nn.Module):
         cuts = rng.integers(1, self.architecture.layers, count)
         keep = torch.stack([states.layer_start(self.architecture, int(c), height, width) for c in cuts])
         keep = keep.to(centred.device)
-        known = keep[:, self.unit_layer]
+        known = keep[:, self.channel_layer]
         with torch.no_grad():
             expected = self.expectation(known * centred[-count:], keep, quality[-count:])
         last = torch.where(known > 0, centred[-count:], expected)
         return torch.cat([centred[:-count], last])
 
-    def expectation(self, evidence: Tensor, keep: Tensor, quality: Tensor) -> Tensor:
-        """The prior's expected centred level of every unit, given what is known."""
-        mu, log_scale = self.prior(evidence, keep, quality)
+    def expectation(self, context: Tensor, keep: Tensor, quality: Tensor) -> Tensor:
+        """The prior's expected centred level of every channel, given what is known."""
+        mu, log_scale = self.prior(context, keep, quality)
         parts = [self.architecture.layer_slice(layer) for layer in range(self.architecture.layers)]
         expected = [
             bernoulli.expected_centred(mu[:, part], log_scale[:, part], top)

@@ -1,9 +1,9 @@
 """A start for training that already codes: principal components of photos, laid into the networks.
 
 With its blocks silent, the autoencoder is linear: patches of 8x8, then 2x2 of those, each with one matrix.
-Filled with the leading principal components of training photos these matrices make a transform codec in
-which every unit tells something that no other unit tells. Units that start at random mostly tell what others
-already do; the price then kills them, and a dead unit never returns (docs/decisions/0005, 0006).
+Filled with the leading principal components of training photos these matrices make a transform codec in which
+every channel tells something that no other channel tells. Channels that start at random mostly tell what
+others already do; the price then kills them, and a dead channel never returns (docs/decisions/0005, 0006).
 
 Features are scaled by 1 / sqrt(their root mean square) inside the networks, so that faint details are not
 drowned by brightness where gradients are computed; the scales cancel along the path.
@@ -49,11 +49,11 @@ def start_from_components(objective: Objective, sampler: CropSampler, rng: np.ra
     architecture = objective.architecture
     encoder, decoder = objective.autoencoder.encoder, objective.autoencoder.decoder
     widest = min(4 * architecture.width_8, PATCH)
-    units, width = architecture.units, architecture.width_16
-    if architecture.width_8 > _PATCH_8 or width > widest or units > PATCH:
+    channels, width = architecture.channels, architecture.width_16
+    if architecture.width_8 > _PATCH_8 or width > widest or channels > PATCH:
         msg = (
             f"principal components need width_8 {architecture.width_8} of at most {_PATCH_8},"
-            f" width_16 {width} of at most {widest} and {units} units of at most {PATCH}"
+            f" width_16 {width} of at most {widest} and {channels} channels of at most {PATCH}"
         )
         raise ValueError(msg)
     patches = functional.pixel_unshuffle(sampler.batch(_CROPS, rng).crops.float() / 255 - 0.5, 8)
@@ -66,8 +66,8 @@ def start_from_components(objective: Objective, sampler: CropSampler, rng: np.ra
 
     encoder.stem.weight.copy_(scale_8[:, None] * basis_8)
     encoder.down.weight.copy_(scale_16[:, None] * basis_16 / spread_8)
-    encoder.head.weight.copy_(torch.eye(units, width) / scale_16)
-    decoder.stem.weight.copy_(torch.eye(width, units) * scale_16[:, None])
+    encoder.head.weight.copy_(torch.eye(channels, width) / scale_16)
+    decoder.stem.weight.copy_(torch.eye(width, channels) * scale_16[:, None])
     decoder.up.weight.copy_((basis_16 / spread_8).T.div(scale_16).mul(spread_8.square()[:, None]))
     decoder.head.weight.copy_((basis_8 / scale_8[:, None]).T)
     outputs = [
@@ -77,11 +77,12 @@ def start_from_components(objective: Objective, sampler: CropSampler, rng: np.ra
         for output in (block.spatial_out, block.contract)
     ]
     faint = [BLOCK_SCALE * weight for weight in outputs]
-    # Silent at first: the units beyond shall tell what the transform leaves out, not what random blocks add.
+    # Silent at first: the channels beyond shall tell what the transform leaves out, not what random blocks
+    # add.
     for weight in outputs:
         weight.zero_()
-    coefficients = functional.conv2d(quads, basis_16[:units, :, None, None])
-    _set_gains(objective, slice(0, min(units, width)), coefficients.movedim(1, 0).flatten(1))
+    coefficients = functional.conv2d(quads, basis_16[:channels, :, None, None])
+    _set_gains(objective, slice(0, min(channels, width)), coefficients.movedim(1, 0).flatten(1))
     start_beyond(objective, width, sampler)
     for weight, value in zip(outputs, faint, strict=True):
         weight.copy_(value)
@@ -89,11 +90,11 @@ def start_from_components(objective: Objective, sampler: CropSampler, rng: np.ra
 
 @torch.no_grad()
 def start_beyond(objective: Objective, first: int, sampler: CropSampler) -> None:
-    """Let the units from `first` on, which have a shortcut, tell what those before them leave out.
+    """Let the channels from `first` on, which have a shortcut, tell what those before them leave out.
 
     Of the sampler's crops, that is, as they decode at the highest quality without rounding. What a matrix can
-    read of it from the pixels is found by least squares; its leading principal components become the units.
-    """
+    read of it from the pixels is found by least squares; its leading principal components become the
+    channels."""
     architecture, model = objective.architecture, objective.autoencoder
     reading, writing = model.encoder.shortcut, model.decoder.shortcut
     if reading is None or writing is None:
@@ -108,10 +109,10 @@ def start_beyond(objective: Objective, first: int, sampler: CropSampler) -> None
     moments += _RIDGE * moments.diagonal().mean() * torch.eye(PATCH, dtype=moments.dtype)
     readable = torch.linalg.solve(moments, seen.T @ missed)
     found = (seen @ readable).float()
-    axes, _ = components(found.T[None, :, :, None], architecture.units - first)
+    axes, _ = components(found.T[None, :, :, None], architecture.channels - first)
     reading.weight[skipped:] = axes @ readable.T.float()
     writing.weight[:, skipped:] = axes.T
-    _set_gains(objective, slice(first, architecture.units), axes @ found.T)
+    _set_gains(objective, slice(first, architecture.channels), axes @ found.T)
 
 
 def _seen_and_missed(objective: Objective, sampler: CropSampler) -> tuple[Tensor, Tensor]:
@@ -140,8 +141,8 @@ def components(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _set_gains(objective: Objective, part: slice, coefficients: Tensor) -> None:
-    """Gains that spend lambda(q) well on the orthonormal coefficients (units, sites) of the units of `part`,
-    and a prior that knows their spread.
+    """Gains that spend lambda(q) well on the orthonormal coefficients (channels, positions) of the channels
+    of `part`, and a prior that knows their spread.
 
     At the best rate of a Gaussian coefficient its error D and the price of the picture's error are tied by
     lambda 255^2 / 3 = 1 / (2 ln 2 D), and a uniform step makes an error of step^2 / 12.
@@ -162,5 +163,5 @@ def _set_gains(objective: Objective, part: slice, coefficients: Tensor) -> None:
     wanted = torch.log(spread.clamp_min(_LEAST_SCALE))
     # In double precision: the last bits of this solver depend on where its arrays lie in memory.
     fitted = torch.linalg.lstsq(quality_features(quality).double(), wanted.double()).solution.float()
-    scales = objective.prior.head_quality.weight[objective.architecture.units :]  # type: ignore[union-attr, index]
+    scales = objective.prior.head_quality.weight[objective.architecture.channels :]  # type: ignore[union-attr, index]
     scales[part].copy_(fitted.T)

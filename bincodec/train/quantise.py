@@ -45,8 +45,8 @@ class QuantisedPrior(nn.Module):
         self.prior = prior
         self.register_buffer("limits", integer.mu_limits(architecture), persistent=False)
         self._architecture = architecture
-        self._evidence_bits = integer.evidence_bits(architecture)
-        self._exponents = self._choose_exponents(ranges, integer.largest_evidence(architecture))
+        self._evidence_bits = integer.context_bits(architecture)
+        self._exponents = self._choose_exponents(ranges, integer.largest_context(architecture))
 
     def _choose_exponents(self, ranges: dict[str, float], stem_inputs: Tensor) -> dict[str, Tensor | int]:
         """Powers of two for the stream, for each activation tensor and for each output channel's weights."""
@@ -74,12 +74,12 @@ class QuantisedPrior(nn.Module):
         return list(self.prior.blocks)  # type: ignore[arg-type]
 
     def forward(
-        self, evidence: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
+        self, context: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """As `Prior.forward`, with every rounding and clamp of the integer network."""
-        with torch.autocast(evidence.device.type, enabled=False):
+        with torch.autocast(context.device.type, enabled=False):
             network = self.integers(quality.float())
-            shown = 2**self._evidence_bits * torch.cat([evidence.float(), KEEP_INPUT * keep.float()], 1)
+            shown = 2**self._evidence_bits * torch.cat([context.float(), KEEP_INPUT * keep.float()], 1)
             shown = straight_through(torch.floor(shown + 0.5), shown).permute(0, 2, 3, 1)
             rows = torch.arange(len(quality), device=quality.device)
             sums = integer.stem_sums(shown, network.stem.weight, direct=True)
@@ -132,7 +132,7 @@ class QuantisedPrior(nn.Module):
         return Layer(rounded, self._sums(name, bias, entering), exponent + entering - leaving)
 
     def _sums(self, name: str, bias: Tensor, entering: Tensor | int) -> Tensor:
-        """Biases in the units of a map's sums, rounded."""
+        """Biases in the channels of a map's sums, rounded."""
         exponent = torch.as_tensor(self._exponents[f"{name}.weight"], device=bias.device)
         total = bias * torch.exp2((exponent + entering).float())
         return straight_through(torch.floor(total + 0.5), total)

@@ -27,12 +27,12 @@ class OptimiserSettings:
     ema_decay: float = 0.999
     warmup_steps: int = 200
     decay_share: float = 0.5
-    """Share of a stretch, at its end, over which the rate falls linearly to `final_rate` of its top."""
+    """Share of a stage, at its end, over which the rate falls linearly to `final_rate` of its top."""
     final_rate: float = 0.01
     rate_ramp_share: float = 0.35
-    """Share of a first stretch over which the weight of the rate rises from 0.1 to 1."""
+    """Share of a first stage over which the weight of the rate rises from 0.1 to 1."""
     start: str = "components"
-    """Where a first stretch begins: principal "components" of the photos, or "random" weights."""
+    """Where a first stage begins: principal "components" of the photos, or "random" weights."""
 
     def times(self, factor: float) -> OptimiserSettings:
         """The same with every learning rate times `factor`."""

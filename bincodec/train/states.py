@@ -1,4 +1,4 @@
-"""The states that the prior is trained on: which units it is shown, and how much of each (DESIGN §4).
+"""The states that the prior is trained on: which channels it is shown, and how much of each (DESIGN §4).
 
 A state is a keep map (B, layers, h, w). The coding order's states price one pass and estimate the rate; the
 others (random reveal, flip noise, known beside noisy) teach the same network to sample and to inpaint. Unless
@@ -25,7 +25,7 @@ _HIGHEST_KEEP = 0.98
 
 @dataclasses.dataclass(frozen=True)
 class CodingStates:
-    """One pass a crop: its keep map, the units it prices, and 1 / the probability of having drawn it."""
+    """One pass a crop: its keep map, the channels it prices, and 1 / the probability of having drawn it."""
 
     keep: Tensor
     priced: Tensor
@@ -33,9 +33,11 @@ class CodingStates:
 
 
 def pass_probabilities(architecture: Architecture) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """How often each pass is drawn: half evenly, half by the number of its units."""
+    """How often each pass is drawn: half evenly, half by the number of its channels."""
     steps = passes(architecture.layer_phases)
-    share = np.array([architecture.layer_units[s.layer] / architecture.layer_phases[s.layer] for s in steps])
+    share = np.array(
+        [architecture.layer_channels[s.layer] / architecture.layer_phases[s.layer] for s in steps]
+    )
     result: np.ndarray[tuple[int], np.dtype[np.float64]] = 0.5 * share / share.sum() + 0.5 / len(steps)
     return result
 

@@ -24,7 +24,7 @@ from bincodec.train.settings import RunSettings
 from bincodec.train.weights import load_into, read_weights
 from bincodec.train.widen import widen
 
-_MOST_SKIPPED = 100
+_MAX_SKIPPED = 100
 
 _PATH = tuple(
     f"autoencoder.{part}.weight"
@@ -34,10 +34,10 @@ _PATH = tuple(
     )
 )
 """The linear path through the autoencoder. Orthogonal steps as Muon takes would spread brightness into every
-unit, however faint; Adam at a rate of its own leaves the components of the start in place."""
+channel, however faint; Adam at a rate of its own leaves the components of the start in place."""
 
 _SHORTCUT = "autoencoder.encoder.shortcut.weight"
-"""It reads pixels as they are: at the path's rate brightness would swamp what its units are for."""
+"""It reads pixels as they are: at the path's rate brightness would swamp what its channels are for."""
 
 _SMALL = ("modulation", "stem_quality", "head_quality", "_class", "gain", "prior.head")
 """Matrices on 8 cosines of quality, tables and the last layer: better off with Adam than with Muon."""
@@ -58,7 +58,7 @@ class Trainer:
         self.average = {name: p.detach().clone() for name, p in self.objective.named_parameters()}
         self.optimisers = self._make_optimisers()
         self.history: list[dict[str, Any]] = []
-        """The stretches behind the weights that this run started from."""
+        """The stages behind the weights that this run started from."""
         self.step = 0
         self.skipped = 0
         self.seconds = 0.0
@@ -99,7 +99,7 @@ class Trainer:
         if not torch.isfinite(norm):
             # One such step would poison weights and average for good; the next crops are likely fine.
             self.skipped += 1
-            if self.skipped > _MOST_SKIPPED:
+            if self.skipped > _MAX_SKIPPED:
                 msg = f"the gradient was not finite in {self.skipped} steps: training has diverged"
                 raise FloatingPointError(msg)
             self.step += 1
@@ -112,7 +112,7 @@ class Trainer:
         torch._foreach_lerp_(list(self.average.values()), live, 1 - decay)
 
     def save_state(self) -> None:
-        """Everything an interrupted stretch needs, written whole or not at all."""
+        """Everything an interrupted stage needs, written whole or not at all."""
         state = {
             "model": self.objective.state_dict(),
             "average": self.average,
@@ -127,7 +127,7 @@ class Trainer:
         os.replace(temporary, self.folder / "state.pt")
 
     def load_state(self) -> None:
-        """Go on with an interrupted stretch."""
+        """Go on with an interrupted stage."""
         state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
         self.objective.load_state_dict(state["model"])
         for name, value in state["average"].items():
@@ -138,7 +138,7 @@ class Trainer:
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
 
     def start_from(self, weights: Path, sampler: CropSampler | None = None) -> None:
-        """Begin a stretch from averaged weights; layers that they lack are added, and learn from `sampler`
+        """Begin a stage from averaged weights; layers that they lack are added, and learn from `sampler`
         where they begin.
 
         Where the prior learns alone and is to be of another width or depth, it begins anew.
@@ -157,13 +157,13 @@ class Trainer:
         load_into(self.objective, loaded, weights)
         if old.layers < new.layers and sampler is not None:
             self.objective.to("cpu")
-            start_beyond(self.objective, max(old.units, new.width_16), sampler)
+            start_beyond(self.objective, max(old.channels, new.width_16), sampler)
             self.objective.to(self.device)
-        self.objective.fresh[: old.units] = False
+        self.objective.fresh[: old.channels] = False
         self._restart_average()
 
     def start_from_components(self, sampler: CropSampler) -> None:
-        """Begin a first stretch with a transform that already codes."""
+        """Begin a first stage with a transform that already codes."""
         self.objective.to("cpu")
         start_from_components(self.objective, sampler, np.random.default_rng(self.settings.data.seed))
         self.objective.to(self.device)
@@ -185,7 +185,7 @@ class Trainer:
         os.replace(temporary, self.folder / name)
 
     def summary(self) -> dict[str, Any]:
-        """This stretch in a line: what it cost, and on what."""
+        """This stage in a line: what it cost, and on what."""
         crops = self.step * self.settings.data.batch * int(os.environ.get("WORLD_SIZE", "1"))
         return {
             "steps": self.step,

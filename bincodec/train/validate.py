@@ -45,7 +45,7 @@ def _point(objective: Objective, photos: Sequence[Photo], quality: int) -> Point
 
 
 def _measure(objective: Objective, photo: Photo, quality: int) -> tuple[list[float], float, list[float]]:
-    device = objective.unit_layer.device
+    device = objective.channel_layer.device
     height, width = (side // STRIDE * STRIDE for side in photo.shape[:2])
     image = torch.from_numpy(photo[:height, :width].copy()).to(device).permute(2, 0, 1)[None].float() / 255
     at = torch.full((1,), quality / 100, device=device)
@@ -54,20 +54,20 @@ def _measure(objective: Objective, photo: Photo, quality: int) -> tuple[list[flo
     decoded = (model.synthesise(centred, at).clamp(0, 1) * 255).round() / 255
     bits = layer_bits(objective, centred, at) / (height * width)
     edge = (centred.abs() == model.maximum / 2).float().mean((0, 2, 3))
-    saturated = [edge[objective.unit_layer == layer].mean().item() for layer in range(len(bits))]
+    saturated = [edge[objective.channel_layer == layer].mean().item() for layer in range(len(bits))]
     return bits.tolist(), psnr(((decoded - image) ** 2).mean().item()), saturated
 
 
 @torch.no_grad()
 def layer_bits(objective: Objective, centred: Tensor, quality: Tensor) -> Tensor:
-    """Bits of one photo's centred levels (1, units, h, w) by layer, through all passes of the float prior."""
+    """Bits by layer of one photo's centred levels (1, channels, h, w), through all passes of the float prior."""
     architecture = objective.architecture
     height, width = centred.shape[2:]
     total = torch.zeros(architecture.layers, dtype=torch.float64)
     for step in passes(architecture.layer_phases):
         known = known_map(step, architecture.layer_phases, height, width)
         keep = torch.from_numpy(known).float().to(centred.device)[None]
-        mu, log_scale = objective.prior(keep[:, objective.unit_layer] * centred, keep, quality)
+        mu, log_scale = objective.prior(keep[:, objective.channel_layer] * centred, keep, quality)
         part = architecture.layer_slice(step.layer)
         maximum = objective.autoencoder.maximum[part]
         cost = bernoulli.level_cost(centred[:, part], mu[:, part], log_scale[:, part], maximum)

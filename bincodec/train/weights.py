@@ -1,4 +1,4 @@
-"""Float weights in fp16, from which a stretch starts: a run's, or the prior's beside a model file."""
+"""Float weights in fp16, from which a stage starts: a run's, or the prior's beside a model file."""
 
 from __future__ import annotations
 

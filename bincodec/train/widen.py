@@ -1,7 +1,8 @@
-"""More units for trained weights: layers added at the end, everything learned kept (see docs/decisions/0005).
+"""More channels for trained weights: layers added at the end, everything learned kept (see
+docs/decisions/0005).
 
-The new units begin unseen: the decoder's and the prior's weights on them are zero, so the picture and the
-prices of the old units stay as they were. Those that have a shortcut then take the principal components of
+The new channels begin unseen: the decoder's and the prior's weights on them are zero, so the picture and the
+prices of the old channels stay as they were. Those that have a shortcut then take the principal components of
 what the others leave out (`principal.start_beyond`); the rest learns from it.
 """
 
@@ -19,23 +20,24 @@ def widen(trained: dict[str, Tensor], fresh: dict[str, Tensor], old: Architectur
     Raises:
         ValueError: if `new` is not `old` with layers added at the end.
     """
-    if new.layer_units[: old.layers] != old.layer_units or new.layers <= old.layers:
-        msg = f"layers {new.layer_units} do not continue {old.layer_units}"
+    if new.layer_channels[: old.layers] != old.layer_channels or new.layers <= old.layers:
+        msg = f"layers {new.layer_channels} do not continue {old.layer_channels}"
         raise ValueError(msg)
-    units = torch.arange(old.units)
-    evidence = torch.cat([units, new.units + torch.arange(old.layers)])
-    predicted = torch.cat([units, new.units + units])
-    # Parameter -> (axis that counts units, places of the old ones in it, whether the new ones begin at zero).
+    channels = torch.arange(old.channels)
+    context = torch.cat([channels, new.channels + torch.arange(old.layers)])
+    predicted = torch.cat([channels, new.channels + channels])
+    # Parameter -> (axis that counts channels, places of the old ones in it, whether the new ones begin at
+    # zero).
     places: dict[str, tuple[int, Tensor, bool]] = {
-        "autoencoder.encoder.head.weight": (0, units, False),
-        "autoencoder.encoder.head.bias": (0, units, True),
-        "autoencoder.encoder.shortcut.weight": (0, units[: old.units_beyond], True),
-        "autoencoder.encoder.shortcut.bias": (0, units[: old.units_beyond], True),
-        "autoencoder.decoder.shortcut.weight": (1, units[: old.units_beyond], True),
-        "autoencoder.decoder.stem.weight": (1, units, True),
-        "autoencoder.gains.log_gain": (1, units, False),
-        "autoencoder.inverse_gains.log_gain": (1, units, False),
-        "prior.stem.weight": (1, evidence, True),
+        "autoencoder.encoder.head.weight": (0, channels, False),
+        "autoencoder.encoder.head.bias": (0, channels, True),
+        "autoencoder.encoder.shortcut.weight": (0, channels[: old.channels_beyond], True),
+        "autoencoder.encoder.shortcut.bias": (0, channels[: old.channels_beyond], True),
+        "autoencoder.decoder.shortcut.weight": (1, channels[: old.channels_beyond], True),
+        "autoencoder.decoder.stem.weight": (1, channels, True),
+        "autoencoder.gains.log_gain": (1, channels, False),
+        "autoencoder.inverse_gains.log_gain": (1, channels, False),
+        "prior.stem.weight": (1, context, True),
         "prior.head.weight": (0, predicted, False),
         "prior.head.bias": (0, predicted, True),
         "prior.head_quality.weight": (0, predicted, True),

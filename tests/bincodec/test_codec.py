@@ -196,7 +196,7 @@ def test_a_code_of_fewer_layers_is_a_file_of_its_own(codec: Codec, code: BinaryC
 def test_missing_layers_enter_as_their_expectation_not_as_zero(codec: Codec, code: BinaryCode) -> None:
     one = analysis.centred(codec.model, code, 1)
     architecture = codec.model.card.architecture
-    assert one.shape == (architecture.units, 3, 4)
+    assert one.shape == (architecture.channels, 3, 4)
     part = architecture.layer_slice(2)
     assert (one[part].abs() <= 0.5).all()
     assert len(one[part].unique()) > 4
@@ -228,7 +228,7 @@ def test_noise_costs_no_more_than_raw_bits(codec: Codec) -> None:
 
 
 def test_an_unlikely_level_costs_more_at_its_own_site(codec: Codec, code: BinaryCode) -> None:
-    """The last pass of the last layer is not evidence for anything: changing it changes one site's price."""
+    """The last pass of the last layer is not context for anything: a change moves one position's bits."""
     last = code.levels[-1].copy()
     last[0, 1, 2] = 1 - last[0, 1, 2]
     change = codec.cost(dataclasses.replace(code, levels=(*code.levels[:-1], last))) - codec.cost(code)

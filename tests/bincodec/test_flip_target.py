@@ -8,12 +8,12 @@ import torch
 
 from bincodec.generation import samplers
 from bincodec.model.architecture import Architecture
-from bincodec.model.integer import KEEP_KNOWN, MU_BITS, SCALE_OFFSET, evidence_bits, keep_shown
+from bincodec.model.integer import KEEP_KNOWN, MU_BITS, SCALE_OFFSET, context_bits, keep_shown
 
 LAW = np.array([[0.42, 0.05], [0.18, 0.35]])
-"""P(first bit, second bit) at every site, each site by itself."""
+"""P(first bit, second bit) at every position, each position by itself."""
 GRID = (100, 200)
-BITS = Architecture(layer_units=(2,), maximum_level=(1,), layer_phases=(1,))
+BITS = Architecture(layer_channels=(2,), maximum_level=(1,), layer_phases=(1,))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Perfect:
     says: str
 
     def predict(
-        self, evidence: torch.Tensor, quality: int, layer: int | None, sites: torch.Tensor
+        self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = evidence.reshape(-1, 3).numpy()[sites.numpy()]
-        known = int(keep_shown(torch.tensor(KEEP_KNOWN), evidence_bits(self.architecture)))
+        rows = context.reshape(-1, 3).numpy()[positions.numpy()]
+        known = int(keep_shown(torch.tensor(KEEP_KNOWN), context_bits(self.architecture)))
         seen, keep = (rows[:, :2] > 0).astype(int), rows[:, 2] / known
         log_odds = np.stack([cavity(LAW, seen[:, 1], keep), cavity(LAW.T, seen[:, 0], keep)])
         if self.says == "flip":
@@ -40,7 +40,7 @@ class Perfect:
 def cavity(law: np.ndarray, other: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Log-odds of a bit from what is seen of the other one; `law` has the bit on its first axis."""
     clean = np.arange(2)[:, None]
-    seen = keep * (clean == other) + (1 - keep) / 2  # (clean other bit, site)
+    seen = keep * (clean == other) + (1 - keep) / 2  # (clean other bit, position)
     joint = law @ seen
     result: np.ndarray = np.log(joint[1] / joint[0])
     return result
@@ -71,7 +71,7 @@ def test_the_chain_draws_the_law_and_would_not_without_the_sign() -> None:
 
 @pytest.mark.parametrize("says", ["flip", "value"])
 def test_known_bits_are_no_flips(says: str) -> None:
-    """Beside noisy sites known ones stay, and they never count as noisy."""
+    """Beside noisy positions known ones stay, and they never count as noisy."""
     rng = np.random.default_rng(0)
     own = rng.integers(0, 2, (2, *GRID)).astype(np.uint8)
     known = rng.random(GRID) < 0.5

@@ -21,7 +21,7 @@ settings.load_profile("bitstream")
 
 @dataclass(frozen=True)
 class Layer:
-    """Locations, scales and levels, each (units, rows, columns), and the largest level; two passes."""
+    """Locations, scales and levels, each (channels, rows, columns), and the largest level; two passes."""
 
     mu: np.ndarray
     scale: np.ndarray
@@ -82,14 +82,14 @@ class Toy:
 
 
 def passes(layers: Sequence[Layer]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-    """Levels, locations and scales, each (units, sites), and the largest level of every pass."""
+    """Levels, locations and scales, each (channels, positions), and the largest level of every pass."""
     for layer in layers:
         for start in (0, 1):
             yield (*(part(x, start) for x in (layer.levels, layer.mu, layer.scale)), layer.maximum)
 
 
 def part(values: np.ndarray, start: int) -> np.ndarray:
-    """Every other site, from `start`: (units, sites), a view."""
+    """Every other position, from `start`: (channels, positions), a view."""
     return values.reshape(len(values), -1)[:, start::2]
 
 

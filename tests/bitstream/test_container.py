@@ -9,7 +9,7 @@ from bincodec.bitstream.container import (
     CHUNK_OVERHEAD,
     CODED,
     LAST,
-    MOST_PAYLOAD,
+    MAX_PAYLOAD,
     RAW,
     Ancillary,
     Chunk,
@@ -135,7 +135,7 @@ def test_limits() -> None:
 
 def test_a_payload_that_the_length_field_cannot_hold() -> None:
     with pytest.raises(TooLarge, match="16777216 bytes; the format holds at most 16777215"):
-        write(HEADER, [Chunk(CODED + 3, bytes(MOST_PAYLOAD + 1), 0)])
+        write(HEADER, [Chunk(CODED + 3, bytes(MAX_PAYLOAD + 1), 0)])
 
 
 def test_what_read_would_refuse_is_not_written() -> None:

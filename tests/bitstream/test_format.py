@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bincodec.bitstream import container, header, limits, probability, stream
-from bincodec.bitstream.levels import MOST_LEVELS, cost_levels, decide
+from bincodec.bitstream.levels import MAX_LEVELS, cost_levels, decide
 from bincodec.bitstream.stream import LayerReader, LayerWriter
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "FORMAT.md").read_text(encoding="utf-8")
@@ -29,8 +29,8 @@ def file() -> bytes:
 
 @pytest.fixture
 def columns() -> list[np.ndarray]:
-    """Locations, scales, levels, each (2 units, 3 sites)."""
-    return [np.array(column).reshape(2, 3) for column in list(zip(*table("unit"), strict=True))[2:]]
+    """Locations, scales, levels, each (2 channels, 3 positions)."""
+    return [np.array(column).reshape(2, 3) for column in list(zip(*table("channel"), strict=True))[2:]]
 
 
 def test_example_writes_the_file(columns: list[np.ndarray], file: bytes) -> None:
@@ -80,9 +80,9 @@ def test_example_lists_the_decisions(columns: list[np.ndarray]) -> None:
         " ".join(f"{byte:02X}" for byte in header.MAGIC),
         f"{header.HEADER_BYTES} bytes:",
         f"payload of n · {stream.CHUNK_BYTES} bytes or more",
-        f"| J | {MOST_LEVELS} |",
-        f"| layers | {header.MOST_LAYERS} |",
-        f"| layers in a chunk | {container.MOST_GROUPED} |",
+        f"| J | {MAX_LEVELS} |",
+        f"| layers | {header.MAX_LAYERS} |",
+        f"| layers in a chunk | {container.MAX_GROUPED} |",
         f"| chunks | {limits.CHUNKS} |",
         f"| width, height | {limits.SIDE} pixels |",
         f"type, length, two CRCs | {container.CHUNK_OVERHEAD} |",
@@ -98,4 +98,4 @@ def test_powers_of_two_are_the_documented_ones() -> None:
     assert "together | 2^20 bytes" in DOCUMENT
     assert limits.ANCILLARY_BYTES == 2**20
     assert "2^24 − 1 bytes" in DOCUMENT
-    assert container.MOST_PAYLOAD == 2**24 - 1
+    assert container.MAX_PAYLOAD == 2**24 - 1

@@ -10,7 +10,10 @@ from bincodec.bitstream.raw import RawDecoder, pack_raw, raw_size
 @given(st.lists(st.tuples(st.integers(1, 255), st.integers(0, 4), st.integers(0, 9)), min_size=1, max_size=4))
 def test_round_trip(sizes: list[tuple[int, int, int]]) -> None:
     random = np.random.default_rng(0)
-    passes = [(random.integers(0, j + 1, (units, sites)).astype(np.uint8), j) for j, units, sites in sizes]
+    passes = [
+        (random.integers(0, j + 1, (channels, positions)).astype(np.uint8), j)
+        for j, channels, positions in sizes
+    ]
     payload = pack_raw(passes)
     assert len(payload) == raw_size(passes)
     bits = "".join(f"{level:0{j.bit_length()}b}" for levels, j in passes for level in levels.flat)

@@ -46,8 +46,8 @@ def test_the_chunks_of_a_file_grow(make_layer, make_toy) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_overhead_stays_within_the_budget(make_layer, make_toy, seed: int) -> None:
     """FORMAT, "Overhead": 96 bytes and 0.1 % over the coded probabilities, with five layers of any size."""
-    for units in (1, 6, 12, 16, 24, 48):
-        layers = [make_layer((units, 16, 24), 14, 24 + 3 * i, seed=seed) for i in range(5)]
+    for channels in (1, 6, 12, 16, 24, 48):
+        layers = [make_layer((channels, 16, 24), 14, 24 + 3 * i, seed=seed) for i in range(5)]
         toy = make_toy(*layers)
         cost = sum(cost_levels(x.levels, x.mu, x.scale, x.maximum).sum() for x in layers) / 8
         assert len(toy.pack()) <= cost * 1.001 + 96

@@ -177,7 +177,7 @@ def test_what_the_format_cannot_hold_is_not_decoded(run, bld: Path, monkeypatch:
         raise AssertionError(msg)
 
     monkeypatch.setattr(bincodec, "decompress", refuse)
-    monkeypatch.setitem(images.MOST_SIDE, "WEBP", 72)
+    monkeypatch.setitem(images.MAX_SIDE, "WEBP", 72)
     result = run("decompress", bld, bld.with_suffix(".webp"))
     assert_fails(result, bld.parent, f"{bld}: cannot write 73 x 50 pixels as WEBP: it ends at 72 a side")
 

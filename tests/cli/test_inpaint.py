@@ -60,9 +60,9 @@ def test_a_code_keeps_the_bits_of_sites_clear_of_the_mask(run, codec: Codec, fol
     assert (result.exit_code, result.stderr) == (0, ""), result.stderr
     facts = json.loads(result.stdout)
     # A mask at 10..24, 20..29 comes near columns 0, 1 and 2 of 5 (2..32) and rows 0, 1 and 2 of 4 (12..37).
-    assert (facts["sites"], facts["sites_drawn"], facts["quality"]) == (20, 9, 40)
+    assert (facts["positions"], facts["positions_sampled"], facts["quality"]) == (20, 9, 40)
     old, new = (codec.unpack((folder / name).read_bytes()) for name in ("tiny.bld", "out.bld"))
-    known = masks.known_sites(pixels_of("mask.png") > 0)
+    known = masks.known_positions(pixels_of("mask.png") > 0)
     assert all(np.array_equal(a[:, known], b[:, known]) for a, b in zip(old.levels, new.levels, strict=True))
     assert old.digest() != new.digest()
     assert (facts["input"], facts["mask"], facts["files"]) == ("tiny.bld", "mask.png", ["out.bld"])
@@ -110,7 +110,7 @@ def test_a_mask_that_reaches_every_site_is_said(run, folder: Path) -> None:
     Image.fromarray(pixels).save("mask.png")
     result = run("inpaint", "photo.png", "--mask", "mask.png", "-o", "out.png", *SMALL)
     assert result.exit_code == 0
-    assert "bincodec: note: no site is more than 8 pixels from the mask" in result.stderr
+    assert "bincodec: note: no position is more than 8 pixels from the mask" in result.stderr
 
 
 def test_the_help_says_what_stays(run) -> None:
@@ -119,11 +119,11 @@ def test_the_help_says_what_stays(run) -> None:
     black, white = (np.full((1, 100, 3), value, np.uint8) for value in (0, 255))
     changed = np.flatnonzero(masks.blend(black, white, row)[0, :, 0])
     nearest_kept = changed.max() + 1 - 50
-    # The first site is columns 0 to 15.
-    distances = [at - 15 for at in range(16, 40) if masks.known_sites(np.arange(48)[None] == at)[0, 0]]
+    # The first position is columns 0 to 15.
+    distances = [at - 15 for at in range(16, 40) if masks.known_positions(np.arange(48)[None] == at)[0, 0]]
     told = " ".join(run("inpaint", "--help").stdout.split())
     assert f"all pixels stay that are {nearest_kept} or more pixels from the mask" in told
-    assert f"sites (16 x 16 pixels) that are more than {min(distances) - 1} pixels from the mask" in told
+    assert f"positions (16 x 16 pixels) that are more than {min(distances) - 1} pixels from the mask" in told
 
 
 def save_mask(width: int, height: int, level: int) -> None:
@@ -217,7 +217,7 @@ def test_what_the_format_cannot_hold_is_not_drawn(
         raise AssertionError(msg)
 
     monkeypatch.setattr("bincodec.generation.editing._draw", refuse)
-    monkeypatch.setitem(images.MOST_SIDE, "WEBP", 72)
+    monkeypatch.setitem(images.MAX_SIDE, "WEBP", 72)
     name, *rest = command
     result = run(name, source, *rest, "-o", "out.webp", *VARY)
     assert (result.exit_code, made(folder)) == (2, [])

@@ -23,7 +23,7 @@ from bincodec.train.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 BITS = Architecture(
-    layer_units=(2, 4),
+    layer_channels=(2, 4),
     maximum_level=(1, 1),
     layer_phases=(2, 1),
     binariser="logistic",
@@ -36,7 +36,7 @@ BITS = Architecture(
 )
 CONFIG = """
 [architecture]
-layer_units = [2, 4]
+layer_channels = [2, 4]
 maximum_level = [1, 1]
 layer_phases = [2, 1]
 binariser = "logistic"
@@ -96,7 +96,7 @@ def test_what_is_measured_is_what_is_trained(targets: ModuleType, target: str) -
     keep = torch.full((64, 2, 4, 4), 0.6)
     measured = targets.noisy_bits(objective, clean, keep, None)
     assert measured.shape == (64,)
-    # A prior that knows nothing leaves the bit's own evidence: keep + (1 - keep) / 2 of the bits are right.
+    # A prior that knows nothing leaves the bit's own context: keep + (1 - keep) / 2 of the bits are right.
     torch.nn.init.zeros_(objective.prior.head.weight)
     torch.nn.init.zeros_(objective.prior.head.bias)
     own = torch.tensor(0.8)
@@ -108,12 +108,12 @@ def test_what_is_measured_is_what_is_trained(targets: ModuleType, target: str) -
 
 @pytest.mark.parametrize("target", ["value", "flip"])
 def test_a_network_that_counts_the_bit_itself_is_taken_at_its_word(targets: ModuleType, target: str) -> None:
-    """After the objective has added the own evidence, the odds are those that the inner network told."""
+    """After the objective has added the own context, the odds are those that the inner network told."""
     torch.manual_seed(1)
     objective = Objective(dataclasses.replace(BITS, target=target), ObjectiveSettings())
     inner = objective.prior
     assert isinstance(inner, Prior)
-    wrapped = targets.WithOwn(inner, objective.unit_layer, target)
+    wrapped = targets.WithOwn(inner, objective.channel_layer, target)
     bits = torch.randint(0, 2, (8, 6, 4, 4)) - 0.5
     keep, quality = torch.full((8, 2, 4, 4), 0.3), torch.full((8,), 0.5)
     told, told_scale = inner(0.3 * bits, keep, quality)
@@ -122,7 +122,7 @@ def test_a_network_that_counts_the_bit_itself_is_taken_at_its_word(targets: Modu
     if target == "flip":
         mu, told = (bernoulli.flip_to_value(part, bits + 0.5) for part in (mu, told))
     cavity = bernoulli.level_log_probabilities(mu, log_scale, 1)
-    found = bernoulli.with_own_evidence(cavity, (bits + 0.5).long(), torch.tensor(0.3))
+    found = bernoulli.with_own_observation(cavity, (bits + 0.5).long(), torch.tensor(0.3))
     expected = bernoulli.level_log_probabilities(told, told_scale, 1)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     hidden = torch.zeros_like(keep)
@@ -139,12 +139,12 @@ def test_both_targets_are_trained_measured_and_finished(
     Trainer(read_settings(config), tmp_path, torch.device("cpu")).save_weights()
     weights, out = tmp_path / "weights.safetensors", tmp_path / "out"
     arguments = [str(config), str(weights), str(out), "--steps", "2", "--finish-steps", "1"]
-    monkeypatch.setattr(sys, "argv", ["targets.py", *arguments, "--without-own-evidence"])
+    monkeypatch.setattr(sys, "argv", ["targets.py", *arguments, "--without-own-context"])
     monkeypatch.setattr(targets, "_BATCH", 2)
     monkeypatch.setattr(targets, "CODED_PICTURES", 2)
     targets.main()
     rows = table(capsys.readouterr().out)
-    names = ["value", "flip", "value, own evidence learned", "flip, own evidence learned"]
+    names = ["value", "flip", "value, own context learned", "flip, own context learned"]
     assert rows[0][1:-1] == names
     assert {row[0] for row in rows[2:]} >= {"nothing known", "noise, k = 0.9", "coding order"}
     assert all(float(cell) >= 0 for row in rows[2:] for cell in row[1:-1])
@@ -171,7 +171,7 @@ def test_both_codes_are_trained_drawn_from_and_measured(
     first = table(capsys.readouterr().out)
     assert first[0] == ["", "binary", "vq"]
     rows = {row[0]: row[1:] for row in first}
-    assert rows["bits a site"] == ["6", "6"]
+    assert rows["bits a position"] == ["6", "6"]
     assert rows["steps: all networks, prior alone, end"] == ["3, 2, 1", "3, 2, 1"]
     assert all(5 < float(value) < 40 for value in rows["PSNR of validation pictures, dB"])
     pictures = {}

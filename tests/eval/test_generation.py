@@ -19,12 +19,12 @@ from bincodec.arguments import InvalidSetting
 from bincodec.eval import drawn_sets, generation_report
 from bincodec.eval.errors import NameTaken
 from bincodec.eval.features import FeatureNetwork
-from bincodec.eval.generation import HELD_OUT, Plan, check, run
+from bincodec.eval.generation import HELD_OUT, SamplingPlan, check, run
 from bincodec.eval.generation_spec import Setting, parse
 from bincodec.eval.metrics import psnr
 from bincodec.eval.picture_sets import PictureSet
 from bincodec.eval.set_distances import TooFew, frechet_distance, kernel_distance
-from bincodec.generation.settings import Drawing
+from bincodec.generation.settings import SamplingSettings
 from bincodec.model import store
 from bincodec.model.architecture import Architecture
 from bincodec.model.autoencoder import Autoencoder
@@ -48,7 +48,7 @@ def picture_set(seed: int, count: int) -> PictureSet:
 def with_classes(tmp_path_factory: pytest.TempPathFactory) -> Codec:
     """A model of random weights that listens to its classes."""
     architecture = Architecture(
-        layer_units=(2, 3), maximum_level=(1, 1), layer_phases=(2, 2), width_8=8, width_16=12, blocks_8=1,
+        layer_channels=(2, 3), maximum_level=(1, 1), layer_phases=(2, 2), width_8=8, width_16=12, blocks_8=1,
         blocks_16=1, prior_width=16, prior_blocks=1, classes=2,
     )  # fmt: skip
     torch.manual_seed(3)
@@ -57,8 +57,8 @@ def with_classes(tmp_path_factory: pytest.TempPathFactory) -> Codec:
         prior.head_class.normal_(0, 2)
     recorder = RangeRecorder(prior)
     with torch.no_grad():
-        evidence = torch.randint(-1, 2, (4, 5, 6, 6)) / 2
-        prior(evidence, torch.ones(4, 2, 6, 6), torch.linspace(0, 1, 4), torch.tensor([0, 1, 2, 0]))
+        context = torch.randint(-1, 2, (4, 5, 6, 6)) / 2
+        prior(context, torch.ones(4, 2, 6, 6), torch.linspace(0, 1, 4), torch.tensor([0, 1, 2, 0]))
     recorder.close()
     network = QuantisedPrior(prior, architecture, recorder.ranges).export()
     path = tmp_path_factory.mktemp("models") / "classes.safetensors"
@@ -66,15 +66,15 @@ def with_classes(tmp_path_factory: pytest.TempPathFactory) -> Codec:
     return Codec.load(str(path))
 
 
-MakePlan = Callable[..., Plan]
+MakePlan = Callable[..., SamplingPlan]
 
 
 @pytest.fixture
 def plan(codec: Codec, with_classes: Codec) -> MakePlan:
-    def make(*specs: str, model: str = "tiny", **others: object) -> Plan:
+    def make(*specs: str, model: str = "tiny", **others: object) -> SamplingPlan:
         settings = [setting for spec in specs for setting in parse(spec, model=model, quality=40)]
         codecs = {"tiny": codec, "classes": with_classes}
-        return Plan(picture_set(1, 12), NETWORK, 8, tuple(settings), codecs, **others)  # type: ignore[arg-type]
+        return SamplingPlan(picture_set(1, 12), NETWORK, 8, tuple(settings), codecs, **others)  # type: ignore[arg-type]
 
     return make
 
@@ -148,7 +148,7 @@ def test_classes_are_drawn_in_the_real_shares(plan: MakePlan, with_classes: Code
     (setting,) = parse("", model="classes", quality=40)
     found = drawn_sets.draw(with_classes, setting, 2, (32, 32), LABELS)
     assert np.array_equal(found.pixels, shown(with_classes, with_classes.sample(2, (32, 32), 40)))
-    assert found.facts["sampler"] == Drawing().settled(with_classes.model.card).sampler
+    assert found.facts["sampler"] == SamplingSettings().settled(with_classes.model.card).sampler
 
 
 def test_a_training_picture_among_the_drawn_is_shown(plan: MakePlan) -> None:

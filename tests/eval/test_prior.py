@@ -81,22 +81,22 @@ def test_all_passes_are_what_the_file_is_coded_with(codec: bincodec.Codec, code:
 def test_a_group_is_priced_from_the_groups_before_it(
     codec: bincodec.Codec, code: BinaryCode, passes: int
 ) -> None:
-    """Against evidence laid out by hand, group by group."""
+    """Against context laid out by hand, group by group."""
     architecture, (height, width) = codec.model.card.architecture, code.grid
-    evidence = passes.Evidence(architecture, height, width)
+    context = passes.Context(architecture, height, width)
     expected = 0.0
     for group in merged(architecture.layer_phases, passes):
         revealed = []
         for layer, phase in group:
-            sites = np.flatnonzero(phase_map(height, width, architecture.layer_phases[layer]) == phase)
+            positions = np.flatnonzero(phase_map(height, width, architecture.layer_phases[layer]) == phase)
             mu, scale = codec.model.prior.predict(
-                evidence.values, code.quality, layer, torch.from_numpy(sites)
+                context.values, code.quality, layer, torch.from_numpy(positions)
             )
-            levels = code.levels[layer].reshape(len(mu), -1)[:, sites]
+            levels = code.levels[layer].reshape(len(mu), -1)[:, positions]
             expected += cost_levels(levels, mu.numpy(), scale.numpy(), code.maximum[layer]).sum()
-            revealed.append((layer, sites, levels))
+            revealed.append((layer, positions, levels))
         for step in revealed:
-            evidence.reveal(*step)
+            context.reveal(*step)
     assert prior.integer_bits(codec, code, passes) == pytest.approx(expected, rel=1e-12)
 
 
@@ -108,7 +108,7 @@ def test_the_orders_end_with_all_passes_of_the_model(
     phases: tuple[int, ...], expected: tuple[int, ...]
 ) -> None:
     one = (1,) * len(phases)
-    architecture = Architecture(layer_units=one, maximum_level=one, layer_phases=phases)
+    architecture = Architecture(layer_channels=one, maximum_level=one, layer_phases=phases)
     assert prior.orders(architecture) == expected
 
 
@@ -120,9 +120,9 @@ def test_frequencies_price_levels_by_how_often_they_come(codec: bincodec.Codec, 
     frequencies = prior.Frequencies.measure([code, other])
     expected = 0.0
     for layer in range(code.layers):
-        for unit in range(len(code.levels[layer])):
-            both = np.concatenate([c.levels[layer][unit].ravel() for c in (code, other)])
-            for level in code.levels[layer][unit].ravel():
+        for channel in range(len(code.levels[layer])):
+            both = np.concatenate([c.levels[layer][channel].ravel() for c in (code, other)])
+            for level in code.levels[layer][channel].ravel():
                 expected -= np.log2((both == level).mean())
     assert frequencies.bits(code) == pytest.approx(expected)
     # On one code alone they are its entropy, below which no static frequencies go.
@@ -141,7 +141,7 @@ def test_a_row_agrees_with_the_codec(codec: bincodec.Codec, crops: Crops) -> Non
     assert row.ancillary_bytes == row.file_bytes - len(codec.pack(dataclasses.replace(code, ancillary=())))
     assert row.integer_bits == codec.cost(code).sum()
     assert list(row.integer_by_passes) == [1, 2, 4, 7]
-    # 2 units of 0..6, 3 of 0..3 and 4 of 0..1 on a grid of 4 x 3 sites.
+    # 2 channels of 0..6, 3 of 0..3 and 4 of 0..1 on a grid of 4 x 3 positions.
     assert row.raw_bits == 12 * (2 * 3 + 3 * 2 + 4 * 1)
     assert row.frequency_bits == prior.Frequencies.measure([code]).bits(code)
     assert row.pixels == 64 * 48

@@ -103,18 +103,21 @@ def test_bincodec_is_timed_with_its_check(codec: bincodec.Codec, crops: Crops) -
 
 
 def test_multiply_adds_are_those_of_a_sum_by_hand(codec: bincodec.Codec) -> None:
-    """64 x 48 pixels: 48 positions at stride 8, 12 sites."""
+    """64 x 48 pixels: 48 positions at stride 8, 12 positions."""
     block_8 = 8 * 8 + 9 * 8 + 8 * 8 + 2 * (8 * 16)
     block_16 = 12 * 12 + 9 * 12 + 12 * 12 + 2 * (12 * 24)
     modulation = 8 * (2 * 8) + 8 * (2 * 12)
     sides = 48 * (192 * 8 + block_8) + 12 * (32 * 12 + block_16 + 12 * 9) + modulation
-    # Stem 3x3 of 9 units and 3 layers at first, then of the units and the keep of the layer just revealed.
+    # Stem 3x3 of 9 channels and 3 layers at first, then of the channels and the keep of the layer just
+    # revealed.
     stems = [12 * 9 * channels * 16 for channels in (12, 3, 3, 3, 3, 4, 4)]
     # Two blocks of depthwise 5x5 and a pointwise pair.
     blocks = 12 * 2 * (25 * 16 + 2 * (16 * 32))
-    # Location and scale of a layer's units, at the pass's sites: 3 x 4 sites as quadtree, checkerboard, all.
+    # Location and scale of a layer's channels, at the pass's positions: 3 x 4 positions as quadtree,
+    # checkerboard, all.
     heads = [
-        16 * 2 * units * sites for units, sites in [(2, 4), (2, 2), (2, 4), (2, 2), (3, 6), (3, 6), (4, 12)]
+        16 * 2 * channels * positions
+        for channels, positions in [(2, 4), (2, 2), (2, 4), (2, 2), (3, 6), (3, 6), (4, 12)]
     ]
     found = {part.name: part.multiply_adds for part in networks.parts(codec, 64, 48, 50)}
     bodies = [stem + blocks + head for stem, head in zip(stems, heads, strict=True)]
@@ -264,10 +267,10 @@ def test_compressai_options_that_there_are_not(spec: str, message: str) -> None:
 # A whole run
 
 
-def plan(photos: list[Path], *specs: str) -> speed.Plan:
+def plan(photos: list[Path], *specs: str) -> speed.SamplingPlan:
     pictures, _ = look([str(photo) for photo in photos])
     subjects = [speed.Subject(spec, timing.find(spec)) for spec in specs]
-    return speed.Plan(pictures, subjects, 1, 1)
+    return speed.SamplingPlan(pictures, subjects, 1, 1)
 
 
 def test_every_codec_meets_every_picture(photos: list[Path]) -> None:

@@ -19,13 +19,13 @@ from bincodec.generation import samplers
 from bincodec.model.architecture import Architecture
 from bincodec.model.quantiser import straight_through
 from bincodec.train.data import CropSampler, CropSettings
-from bincodec.train.loop import Stretch, train_stretch
+from bincodec.train.loop import Stage, train_stage
 from bincodec.train.objective import ObjectiveSettings
 from bincodec.train.settings import DataSettings, OptimiserSettings, RunSettings
 from bincodec.train.trainer import Trainer
 
 BITS = Architecture(
-    layer_units=(4, 8),
+    layer_channels=(4, 8),
     maximum_level=(1, 1),
     layer_phases=(2, 1),
     binariser="logistic",
@@ -54,9 +54,9 @@ def quantiser() -> VectorQuantiser:
 
 def test_indices_hold_as_many_bits_as_the_units() -> None:
     CODEBOOKS.check(BITS)
-    with pytest.raises(ValueError, match="are not the 12 bits a site"):
+    with pytest.raises(ValueError, match="are not the 12 bits a position"):
         Codebooks(groups=3, bits=5).check(BITS)
-    with pytest.raises(ValueError, match="are not the 12 bits a site"):
+    with pytest.raises(ValueError, match="are not the 12 bits a position"):
         VqObjective(BITS, ObjectiveSettings(), Codebooks(groups=4, bits=4))
 
 
@@ -127,13 +127,13 @@ def test_dead_entries_start_anew_and_living_ones_stay(quantiser: VectorQuantiser
     seed=st.integers(0, 999),
 )
 def test_the_step_is_the_mixture_posterior(levels: int, keeps: tuple[float, float], seed: int) -> None:
-    """The closed form with the cavity is `bernoulli.posterior` with the own evidence added, and sums to 1."""
+    """The closed form with the cavity is `bernoulli.posterior` with the own context added, and sums to 1."""
     generator = torch.Generator().manual_seed(seed)
     cavity = torch.randn((7, levels), generator=generator, dtype=torch.float64).log_softmax(-1)
     observed = torch.randint(levels, (7,), generator=generator)
     keep_t, keep_s = keeps
     found = vq.less_noisy(cavity, observed, keep_t, keep_s)
-    calibrated = bernoulli.with_own_evidence(cavity, observed, torch.tensor(keep_t, dtype=torch.float64))
+    calibrated = bernoulli.with_own_observation(cavity, observed, torch.tensor(keep_t, dtype=torch.float64))
     torch.testing.assert_close(found, bernoulli.posterior(calibrated.exp(), observed, keep_s, keep_t))
     torch.testing.assert_close(found.sum(-1), torch.ones(7, dtype=torch.float64))
 
@@ -231,9 +231,9 @@ def test_training_lowers_the_error_and_the_prior_s_bits(sampler: CropSampler, tm
         model.train()
         return terms.mse.item(), terms.other_bits_per_pixel.item()
 
-    train_stretch(trainer, sampler, Stretch(steps=3), resumable=False)
+    train_stage(trainer, sampler, Stage(steps=3), resumable=False)
     early = measured()
-    train_stretch(trainer, sampler, Stretch(steps=60), resumable=False)
+    train_stage(trainer, sampler, Stage(steps=60), resumable=False)
     late = measured()
     assert late[0] < 0.8 * early[0]
     assert late[1] < early[1]
@@ -247,7 +247,7 @@ def test_the_prior_alone_leaves_all_else_as_it_is(sampler: CropSampler, tmp_path
     before = {name: value.clone() for name, value in model.state_dict().items()}
     trainer = Trainer(run_settings(tmp_path), tmp_path, torch.device("cpu"), model)
     trainer.learn_prior_only()
-    train_stretch(trainer, sampler, Stretch(steps=2), resumable=False)
+    train_stage(trainer, sampler, Stage(steps=2), resumable=False)
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert {name.split(".")[0] for name in moved} == {"prior"}
     assert {"prior.embedding", "prior.stem_class", "prior.head_class"} <= moved

@@ -17,7 +17,7 @@ from bincodec.model.prior import Prior
 from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 
 TINY = Architecture(
-    layer_units=(2, 3, 4),
+    layer_channels=(2, 3, 4),
     maximum_level=(6, 3, 1),
     layer_phases=(4, 2, 1),
     width_8=8,
@@ -39,8 +39,8 @@ def main() -> None:
             parameter.normal_(0, 0.1)
     recorder = RangeRecorder(prior)
     with torch.no_grad():
-        evidence = torch.randint(-3, 4, (8, TINY.units, 12, 12)).float()
-        prior(evidence, torch.ones(8, TINY.layers, 12, 12), torch.linspace(0, 1, 8))
+        context = torch.randint(-3, 4, (8, TINY.channels, 12, 12)).float()
+        prior(context, torch.ones(8, TINY.layers, 12, 12), torch.linspace(0, 1, 8))
     recorder.close()
     network = QuantisedPrior(prior, TINY, recorder.ranges).export()
     path = Path(__file__).with_name("tiny-1.safetensors")

@@ -15,7 +15,7 @@ from bincodec.train.objective import ObjectiveSettings
 from bincodec.train.settings import DataSettings, OptimiserSettings, RunSettings
 
 SMALL = Architecture(
-    layer_units=(2, 3, 3),
+    layer_channels=(2, 3, 3),
     maximum_level=(6, 3, 2),
     layer_phases=(4, 2, 1),
     width_8=8,
@@ -44,7 +44,7 @@ def small() -> Architecture:
 
 @pytest.fixture
 def bits() -> Architecture:
-    """The paper's: one threshold a unit, logistic noise."""
+    """The paper's: one threshold a channel, logistic noise."""
     return BITS
 
 

@@ -42,11 +42,11 @@ def rate(objective: Objective, centred: torch.Tensor) -> float:
 
 
 def some_levels(shape: Architecture) -> torch.Tensor:
-    return torch.randint(-2, 3, (1, shape.units, 4, 6), generator=torch.manual_seed(5)).float()
+    return torch.randint(-2, 3, (1, shape.channels, 4, 6), generator=torch.manual_seed(5)).float()
 
 
 @pytest.mark.parametrize(
-    "name", ["mixtures of two logistics", "two stages", "three passes a crop", "stride 8, 64 units"]
+    "name", ["mixtures of two logistics", "two stages", "three passes a crop", "stride 8, 64 channels"]
 )
 def test_a_variant_trains(
     ablation: ModuleType, name: str, make_settings: Callable[..., RunSettings], tmp_path: Path
@@ -77,7 +77,7 @@ def test_all_layers_at_a_phase_each_are_the_whole_rate(
 def test_a_site_of_stride_8_has_64_pixels(
     ablation: ModuleType, make_settings: Callable[..., RunSettings]
 ) -> None:
-    shape = dataclasses.replace(SHAPE, layer_units=(8,), maximum_level=(30,), layer_phases=(1,))
+    shape = dataclasses.replace(SHAPE, layer_channels=(8,), maximum_level=(30,), layer_phases=(1,))
     objective = ablation.networks.StrideEight(make_settings(shape))
     centred = some_levels(shape)
     assert objective.autoencoder.analyse(torch.zeros(1, 3, 32, 48), QUALITY).shape == centred.shape

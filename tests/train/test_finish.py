@@ -15,7 +15,7 @@ from bincodec.model import store
 from bincodec.model.store import ModelCard
 from bincodec.train import loop
 from bincodec.train.finish import finish
-from bincodec.train.loop import Stretch, run
+from bincodec.train.loop import Stage, run
 from bincodec.train.objective import Objective
 from bincodec.train.settings import RunSettings
 from bincodec.train.weights import read_weights
@@ -28,14 +28,14 @@ Finished = tuple[RunSettings, Path, ModelCard]
 @pytest.fixture
 def finished(tmp_path: Path, make_settings: Make) -> Finished:
     settings = make_settings()
-    run(settings, tmp_path / "run", Stretch(steps=3), validation_photos=1)
+    run(settings, tmp_path / "run", Stage(steps=3), validation_photos=1)
     start = tmp_path / "run" / "weights.safetensors"
     card = finish(
         settings,
         start,
         tmp_path / "model",
         "test-1",
-        Stretch(steps=3),
+        Stage(steps=3),
         card={"licence": "none", "size": [48, 32]},
         validation_photos=1,
     )
@@ -61,7 +61,7 @@ def test_the_card_says_how_it_was_made(finished: Finished) -> None:
     assert card.path.name == "test-1.safetensors"
     assert card.card["licence"] == "none"
     assert store.read_card(card.path).size == card.size == (48, 32)
-    assert [stretch["steps"] for stretch in card.card["training"]] == [3, 3]
+    assert [stage["steps"] for stage in card.card["training"]] == [3, 3]
     assert card.card["training"][1]["finish"] is True
     assert card.card["training"][0]["hardware"].startswith("CPU")
     assert [point["quality"] for point in card.card["validation"]] == [0, 17, 33, 50, 67, 83, 100]
@@ -94,23 +94,23 @@ def test_the_encoder_stays_and_the_rest_learns(finished: Finished) -> None:
 def test_a_later_stretch_starts_from_the_finished_float_weights(finished: Finished, tmp_path: Path) -> None:
     settings, _, card = finished
     start = card.path.with_name("test-1-float.safetensors")
-    run(settings, tmp_path / "next", Stretch(steps=1), start=start, validation_photos=1)
+    run(settings, tmp_path / "next", Stage(steps=1), start=start, validation_photos=1)
     assert (tmp_path / "next" / "weights.safetensors").exists()
 
 
 def test_the_same_run_gives_the_same_model(finished: Finished, tmp_path: Path) -> None:
     settings, start, card = finished
-    again = finish(settings, start, tmp_path / "again", "other-1", Stretch(steps=3), validation_photos=1)
+    again = finish(settings, start, tmp_path / "again", "other-1", Stage(steps=3), validation_photos=1)
     assert again.fingerprint == card.fingerprint
-    longer = finish(settings, start, tmp_path / "longer", "other-2", Stretch(steps=5), validation_photos=1)
+    longer = finish(settings, start, tmp_path / "longer", "other-2", Stage(steps=5), validation_photos=1)
     assert longer.fingerprint != card.fingerprint
 
 
 def test_bits_can_be_finished_too(tmp_path: Path, make_settings: Make, bits: object) -> None:
     settings = make_settings(bits)
-    run(settings, tmp_path / "run", Stretch(steps=2), validation_photos=1)
+    run(settings, tmp_path / "run", Stage(steps=2), validation_photos=1)
     start = tmp_path / "run" / "weights.safetensors"
-    card = finish(settings, start, tmp_path / "model", "bits-1", Stretch(steps=1), validation_photos=1)
+    card = finish(settings, start, tmp_path / "model", "bits-1", Stage(steps=1), validation_photos=1)
     codec = Codec.load(str(card.path))
     code = codec.encode(photos.coffee()[100:140, 100:150])
     assert codec.unpack(codec.pack(code)).digest() == code.digest()
@@ -122,11 +122,11 @@ def test_nothing_of_an_unfinished_stretch_is_left(
     """Else the next run in this folder would take up the finishing's state, which is of other networks."""
     monkeypatch.setattr(loop, "_SAVE_EVERY_SECONDS", -1.0)
     settings = make_settings()
-    run(settings, tmp_path, Stretch(steps=2), validation_photos=1)
+    run(settings, tmp_path, Stage(steps=2), validation_photos=1)
     weights = tmp_path / "weights.safetensors"
-    finish(settings, weights, tmp_path, "test-1", Stretch(steps=2), validation_photos=1)
+    finish(settings, weights, tmp_path, "test-1", Stage(steps=2), validation_photos=1)
     assert not (tmp_path / "state.pt").exists()
-    run(settings, tmp_path / "next", Stretch(steps=1), start=weights, validation_photos=1)
+    run(settings, tmp_path / "next", Stage(steps=1), start=weights, validation_photos=1)
 
 
 def test_storing_rounds_blocks_to_8_bits_once(finished: Finished) -> None:
@@ -148,7 +148,7 @@ def test_the_last_matrix_is_solved_for_last(
 ) -> None:
     """After all steps, and what it found is what is stored."""
     settings = make_settings()
-    run(settings, tmp_path / "run", Stretch(steps=1), validation_photos=1)
+    run(settings, tmp_path / "run", Stage(steps=1), validation_photos=1)
 
     def mark(objective: Objective, *_: object) -> None:
         with torch.no_grad():
@@ -156,5 +156,5 @@ def test_the_last_matrix_is_solved_for_last(
 
     monkeypatch.setattr("bincodec.train.finish.fit_output", mark)
     start = tmp_path / "run" / "weights.safetensors"
-    card = finish(settings, start, tmp_path / "model", "test-1", Stretch(steps=2), validation_photos=1)
+    card = finish(settings, start, tmp_path / "model", "test-1", Stage(steps=2), validation_photos=1)
     assert (Codec.load(str(card.path)).model.autoencoder.decoder.head.bias == 0.25).all()

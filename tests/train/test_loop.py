@@ -18,12 +18,12 @@ from torch import Tensor
 from bincodec.model.architecture import Architecture
 from bincodec.train import loop
 from bincodec.train.data import Batch
-from bincodec.train.loop import VALIDATION_QUALITIES, Stretch, rate_factor, run
+from bincodec.train.loop import VALIDATION_QUALITIES, Stage, rate_factor, run
 from bincodec.train.settings import OptimiserSettings, RunSettings
 from bincodec.train.trainer import Trainer
 
 Make = Callable[..., RunSettings]
-FOUR = Stretch(steps=4)
+FOUR = Stage(steps=4)
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -52,7 +52,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(Trainer, "update", update)
 
 
-# --- one stretch ------------------------------------------------------------------------------------------
+# --- one stage ------------------------------------------------------------------------------------------
 
 
 def test_a_run_leaves_weights_and_a_validation_curve(tmp_path: Path, make_settings: Make) -> None:
@@ -109,13 +109,13 @@ def test_a_later_stretch_starts_from_weights(tmp_path: Path, make_settings: Make
         settings,
         optimiser=dataclasses.replace(settings.optimiser, adam_rate=0.0, muon_rate=0.0, path_rate=0.0),
     )
-    run(still, tmp_path / "still", Stretch(steps=1), start=start, validation_photos=1)
+    run(still, tmp_path / "still", Stage(steps=1), start=start, validation_photos=1)
     assert same(weights(tmp_path / "still"), weights(tmp_path / "first"))
     run(settings, tmp_path / "second", FOUR, start=start, validation_photos=1)
     assert not same(weights(tmp_path / "second"), weights(tmp_path / "first"))
     trainer = Trainer(settings, tmp_path, torch.device("cpu"))
     trainer.start_from(tmp_path / "second" / "weights.safetensors")
-    assert [stretch["steps"] for stretch in trainer.history] == [4, 4]
+    assert [stage["steps"] for stage in trainer.history] == [4, 4]
     assert trainer.step == 0
 
 
@@ -170,9 +170,9 @@ def test_a_later_stretch_sees_other_crops(
         return forward(trainer, module, batch, progress)
 
     monkeypatch.setattr(loop, "_forward", remember)
-    run(make_settings(), tmp_path / "first", Stretch(steps=2), validation_photos=1)
+    run(make_settings(), tmp_path / "first", Stage(steps=2), validation_photos=1)
     start = tmp_path / "first" / "weights.safetensors"
-    run(make_settings(), tmp_path / "second", Stretch(steps=2), start=start, validation_photos=1)
+    run(make_settings(), tmp_path / "second", Stage(steps=2), start=start, validation_photos=1)
     assert len(seen) == 4
     assert not torch.equal(seen[0], seen[2])
 
@@ -180,7 +180,7 @@ def test_a_later_stretch_sees_other_crops(
 def test_weights_of_another_architecture_are_refused(
     tmp_path: Path, make_settings: Make, small: Architecture
 ) -> None:
-    run(make_settings(), tmp_path / "first", Stretch(steps=1), validation_photos=1)
+    run(make_settings(), tmp_path / "first", Stage(steps=1), validation_photos=1)
     other = make_settings(dataclasses.replace(small, prior_width=24))
     with pytest.raises(ValueError, match="does not fit this architecture"):
         run(other, tmp_path / "second", FOUR, start=tmp_path / "first" / "weights.safetensors")
@@ -189,7 +189,7 @@ def test_weights_of_another_architecture_are_refused(
 def test_only_a_first_stretch_has_fresh_units(
     tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their price is what rises with the progress of a stretch."""
+    """Their price is what rises with the progress of a stage."""
     seen: list[tuple[float, bool]] = []
     forward = loop._forward
 
@@ -209,9 +209,9 @@ def test_only_a_first_stretch_has_fresh_units(
 
 
 def test_a_finished_stretch_is_not_trained_over(tmp_path: Path, make_settings: Make) -> None:
-    run(make_settings(), tmp_path, Stretch(steps=1), validation_photos=1)
+    run(make_settings(), tmp_path, Stage(steps=1), validation_photos=1)
     before = weights(tmp_path)
-    with pytest.raises(ValueError, match="holds a finished stretch"):
+    with pytest.raises(ValueError, match="holds a finished stage"):
         run(make_settings(), tmp_path, FOUR, validation_photos=1)
     assert same(weights(tmp_path), before)
 
@@ -242,16 +242,16 @@ def test_averaged_weights_are_put_in_for_a_while(tmp_path: Path, make_settings: 
 @pytest.mark.parametrize("arguments", [{}, {"steps": 3, "minutes": 1.0}])
 def test_a_stretch_is_measured_in_one_way(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="either in steps or in minutes"):
-        Stretch(**arguments)
+        Stage(**arguments)
 
 
 def test_progress() -> None:
-    assert [Stretch(steps=4).progress(step, 999.0) for step in (0, 1, 4, 5)] == [0, 0.25, 1, 1]
-    assert [Stretch(minutes=2).progress(999, seconds) for seconds in (0, 30, 120, 130)] == [0, 0.25, 1, 1]
+    assert [Stage(steps=4).progress(step, 999.0) for step in (0, 1, 4, 5)] == [0, 0.25, 1, 1]
+    assert [Stage(minutes=2).progress(999, seconds) for seconds in (0, 30, 120, 130)] == [0, 0.25, 1, 1]
 
 
 def test_a_stretch_in_minutes_ends(tmp_path: Path, make_settings: Make) -> None:
-    run(make_settings(), tmp_path, Stretch(minutes=0.01), validation_photos=1)
+    run(make_settings(), tmp_path, Stage(minutes=0.01), validation_photos=1)
     assert rows(tmp_path)[-1]["steps"] > 0
     assert rows(tmp_path)[-1]["seconds"] >= 0.6
 
@@ -274,15 +274,15 @@ from bincodec.model.architecture import Architecture
 from bincodec.train import loop
 from bincodec.train.settings import read_settings
 
-honest = loop.train_stretch
+honest = loop.train_stage
 
 def remember(trainer, *arguments, **options):
     honest(trainer, *arguments, **options)
     torch.save(trainer.objective.state_dict(), f"live-{os.environ['RANK']}.pt")
 
-loop.train_stretch = remember
+loop.train_stage = remember
 torch.set_num_threads(1)
-loop.run(read_settings(Path("run.toml")), Path("out"), loop.Stretch(steps=3), validation_photos=1)
+loop.run(read_settings(Path("run.toml")), Path("out"), loop.Stage(steps=3), validation_photos=1)
 """
 
 
@@ -315,5 +315,5 @@ def test_two_processes_learn_the_same(tmp_path: Path, make_settings: Make) -> No
     (row,) = rows(tmp_path / "out")
     assert (row["steps"], row["crops"]) == (3, 12)
     # The second process brought crops of its own: alone, the first would have learnt something else.
-    run(settings, tmp_path / "alone", Stretch(steps=3), validation_photos=1)
+    run(settings, tmp_path / "alone", Stage(steps=3), validation_photos=1)
     assert not same(weights(tmp_path / "alone"), weights(tmp_path / "out"))

@@ -56,7 +56,7 @@ PARTS = (
 
 def test_the_loss_teaches_every_part(small: Architecture) -> None:
     objective = make(small)
-    # One draw prices one pass a crop; a few together price units of every layer.
+    # One draw prices one pass a crop; a few together price channels of every layer.
     for seed in range(4):
         terms = run(objective, seed)
         assert all(torch.isfinite(value) for value in vars(terms).values())
@@ -75,7 +75,7 @@ def test_the_terms_are_in_readable_units(small: Architecture) -> None:
 
 def test_the_rate_reaches_the_encoder_by_itself(small: Architecture) -> None:
     objective = make(small, truncated=0.0)
-    value = torch.randn(3, small.units, 3, 3, requires_grad=True)
+    value = torch.randn(3, small.channels, 3, 3, requires_grad=True)
     _, centred, priced = objective._binarise(value)
     rate, _ = objective._rate(value, centred, priced, 1.0, torch.rand(3), np.random.default_rng(0))
     rate.sum().backward()
@@ -86,7 +86,7 @@ def test_the_rate_reaches_the_encoder_by_itself(small: Architecture) -> None:
 
 def test_other_states_teach_the_prior_only(small: Architecture) -> None:
     objective = make(small)
-    hard, *_ = objective._binarise(torch.randn(6, small.units, 4, 4))
+    hard, *_ = objective._binarise(torch.randn(6, small.channels, 4, 4))
     other = objective._other_states(hard, torch.rand(6), np.random.default_rng(1))
     other.sum().backward()
     assert felt(objective, "prior")
@@ -105,7 +105,7 @@ def test_the_paper_s_bits_are_a_configuration(bits: Architecture) -> None:
 
 def test_logistic_bits_are_drawn_in_training_and_decided_in_use(bits: Architecture) -> None:
     objective = make(bits)
-    value = torch.full((1, bits.units, 40, 40), 0.4)
+    value = torch.full((1, bits.channels, 40, 40), 0.4)
     torch.manual_seed(1)
     hard, centred, _ = objective._binarise(value)
     assert set(hard.unique().tolist()) == {-0.5, 0.5}
@@ -120,7 +120,7 @@ def test_logistic_bits_are_drawn_in_training_and_decided_in_use(bits: Architectu
 
 def test_the_logistic_rate_is_the_bits_cross_entropy(bits: Architecture) -> None:
     """-sigma(s) log2 p - (1 - sigma(s)) log2 (1 - p), by hand, with the one pass that prices everything."""
-    single = dataclasses.replace(bits, layer_units=(3,), maximum_level=(1,), layer_phases=(1,))
+    single = dataclasses.replace(bits, layer_channels=(3,), maximum_level=(1,), layer_phases=(1,))
     objective = make(single)
     value = torch.randn(2, 3, 2, 2)
     _, centred, priced = objective._binarise(value)
@@ -142,7 +142,7 @@ def test_the_flip_target_turns_the_sign_for_noisy_bits_only(bits: Architecture) 
     terms.loss.backward()
     assert felt(flip, "prior")
     assert torch.isfinite(terms.loss)
-    hard, *_ = value._binarise(torch.randn(8, bits.units, 4, 4))
+    hard, *_ = value._binarise(torch.randn(8, bits.channels, 4, 4))
 
     def other(objective: Objective) -> Tensor:
         torch.manual_seed(4)
@@ -162,7 +162,7 @@ def test_the_paper_s_options_need_single_bits(small: Architecture, change: dict[
 
 def test_some_crops_lose_their_upper_layers(small: Architecture) -> None:
     objective = make(small, truncated=0.5)
-    hard, *_ = objective._binarise(3 * torch.randn(4, small.units, 4, 4))
+    hard, *_ = objective._binarise(3 * torch.randn(4, small.channels, 4, 4))
     shown = objective.truncate(hard, torch.rand(4), np.random.default_rng(3))
     assert torch.equal(shown[:2], hard[:2])
     first = small.layer_slice(0)
@@ -185,11 +185,11 @@ def test_a_truncated_batch_still_teaches_encoder_and_decoder(small: Architecture
 
 def test_expectation_is_that_of_the_levels(small: Architecture) -> None:
     objective = make(small)
-    evidence, keep = torch.zeros(1, small.units, 2, 2), torch.zeros(1, small.layers, 2, 2)
+    context, keep = torch.zeros(1, small.channels, 2, 2), torch.zeros(1, small.layers, 2, 2)
     quality = torch.tensor([0.4])
     with torch.no_grad():
-        found = objective.expectation(evidence, keep, quality)
-        mu, log_scale = objective.prior(evidence, keep, quality)
+        found = objective.expectation(context, keep, quality)
+        mu, log_scale = objective.prior(context, keep, quality)
     part = small.layer_slice(1)
     probabilities = bernoulli.level_log_probabilities(mu[:, part], log_scale[:, part], 3).exp()
     assert torch.allclose(found[:, part], (probabilities * (torch.arange(4) - 1.5)).sum(-1), atol=1e-4)
@@ -214,7 +214,7 @@ def test_the_prior_alone_learns_on_the_levels_of_files(small: Architecture) -> N
     assert terms.mse == 0
     assert felt(objective, "prior")
     assert all(g is None for g in gradients(objective, "autoencoder"))
-    # Ramps of a first stretch do not apply: whatever the weight of the rate, the loss is the same.
+    # Ramps of a first stage do not apply: whatever the weight of the rate, the loss is the same.
     torch.manual_seed(0)
     again = objective(crops(4), torch.linspace(0, 1, 4), 1.0, np.random.default_rng(0))
     assert again.loss == terms.loss

@@ -19,7 +19,7 @@ from bincodec.train.trainer import Trainer
 from bincodec.train.widen import widen
 
 NARROW = Architecture(
-    layer_units=(6, 18),
+    layer_channels=(6, 18),
     maximum_level=(126, 62),
     layer_phases=(2, 2),
     width_8=96,
@@ -71,7 +71,7 @@ def test_components_are_the_axes_of_what_was_seen() -> None:
 
 
 def test_with_every_component_and_silent_blocks_nothing_is_lost(sampler: CropSampler) -> None:
-    whole = dataclasses.replace(NARROW, layer_units=(6, 762), width_8=192, width_16=768)
+    whole = dataclasses.replace(NARROW, layer_channels=(6, 762), width_8=192, width_16=768)
     objective = started(whole, sampler, silent=True)
     assert mean_square(objective, crops(sampler), 0.5, rounded=False) < 1e-8
 
@@ -88,9 +88,9 @@ def test_it_codes_before_the_first_step(sampler: CropSampler) -> None:
 
 def test_units_beyond_stride_16_tell_what_the_others_leave_out(sampler: CropSampler) -> None:
     image = crops(sampler)
-    carried = dataclasses.replace(NARROW, layer_units=(6, 10), width_16=16)
+    carried = dataclasses.replace(NARROW, layer_channels=(6, 10), width_16=16)
     both = dataclasses.replace(
-        carried, layer_units=(6, 10, 8), maximum_level=(126, 62, 62), layer_phases=(2, 2, 1)
+        carried, layer_channels=(6, 10, 8), maximum_level=(126, 62, 62), layer_phases=(2, 2, 1)
     )
     wide = dataclasses.replace(both, width_16=24)
     few, shortcut, trunk = (
@@ -102,10 +102,10 @@ def test_units_beyond_stride_16_tell_what_the_others_leave_out(sampler: CropSamp
 
 
 def test_widened_weights_begin_with_what_they_left_out(sampler: CropSampler) -> None:
-    """The old units keep their values and what they say; the new ones lower the error at once."""
-    old = dataclasses.replace(NARROW, layer_units=(6, 10), width_16=16)
+    """The old channels keep their values and what they say; the new ones lower the error at once."""
+    old = dataclasses.replace(NARROW, layer_channels=(6, 10), width_16=16)
     new = dataclasses.replace(
-        old, layer_units=(6, 10, 8), maximum_level=(126, 62, 62), layer_phases=(2, 2, 1)
+        old, layer_channels=(6, 10, 8), maximum_level=(126, 62, 62), layer_phases=(2, 2, 1)
     )
     before, after = started(old, sampler, silent=False), Objective(new, ObjectiveSettings()).eval()
     state = after.state_dict()
@@ -155,7 +155,7 @@ def test_the_prior_begins_near_the_units_own_spread(sampler: CropSampler) -> Non
         bias = objective.prior.head.bias + objective.prior.head_quality(
             torch.cos(torch.pi * torch.arange(8) * quality)
         )
-        told = bias[NARROW.units :].exp().detach()
+        told = bias[NARROW.channels :].exp().detach()
         seen = value.movedim(1, 0).flatten(1).std(1) * 3**0.5 / np.pi
         loud = seen > 0.5
         assert loud.sum() > 3
@@ -163,7 +163,7 @@ def test_the_prior_begins_near_the_units_own_spread(sampler: CropSampler) -> Non
 
 
 @pytest.mark.parametrize(
-    "change", [{"width_8": 256}, {"layer_units": (6, 763)}, {"width_8": 32, "width_16": 192}]
+    "change", [{"width_8": 256}, {"layer_channels": (6, 763)}, {"width_8": 32, "width_16": 192}]
 )
 def test_networks_that_cannot_carry_components_are_refused(
     change: dict[str, Any], sampler: CropSampler

@@ -11,7 +11,7 @@ from bincodec.train.settings import OptimiserSettings, read_settings, with_rates
 
 WHOLE = """
 [architecture]
-layer_units = [2, 3]
+layer_channels = [2, 3]
 maximum_level = [6, 1]
 layer_phases = [4, 1]
 prior_width = 24
@@ -87,7 +87,9 @@ def test_refuses_to_guess_where_photos_lie(tmp_path: Path, missing: str) -> None
 
 
 def test_the_architecture_survives_its_json() -> None:
-    architecture = Architecture(layer_units=(1, 2), maximum_level=(1, 1), layer_phases=(1, 2), target="flip")
+    architecture = Architecture(
+        layer_channels=(1, 2), maximum_level=(1, 1), layer_phases=(1, 2), target="flip"
+    )
     assert Architecture.from_json(architecture.to_json()) == architecture
     assert Architecture().raw_bits_per_pixel >= 2.5
 

@@ -17,7 +17,7 @@ from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.validate import layer_bits
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=40)
-ARCHITECTURE = Architecture(layer_units=(2, 3, 5), maximum_level=(6, 3, 2), layer_phases=(4, 2, 1))
+ARCHITECTURE = Architecture(layer_channels=(2, 3, 5), maximum_level=(6, 3, 2), layer_phases=(4, 2, 1))
 
 
 class Always:
@@ -84,7 +84,7 @@ def test_the_weighted_passes_add_up_to_the_whole_rate(small: Architecture) -> No
     objective.hard_levels = True
     with torch.no_grad():
         objective.prior.head.weight.normal_(0, 0.2)  # type: ignore[union-attr]
-        value = 3 * torch.randn(2, small.units, 5, 6)
+        value = 3 * torch.randn(2, small.channels, 5, 6)
         quality = torch.tensor([0.2, 0.7])
         hard, _, priced = objective._binarise(value)
         total: Any = torch.zeros(2)

@@ -1,4 +1,4 @@
-"""Adding layers of units to trained weights."""
+"""Adding layers of channels to trained weights."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.widen import widen
 
 OLD = Architecture(
-    layer_units=(2, 3),
+    layer_channels=(2, 3),
     maximum_level=(6, 4),
     layer_phases=(4, 2),
     width_8=8,
@@ -20,7 +20,7 @@ OLD = Architecture(
     prior_width=8,
     prior_blocks=1,
 )
-NEW = dataclasses.replace(OLD, layer_units=(2, 3, 4), maximum_level=(6, 4, 2), layer_phases=(4, 2, 2))
+NEW = dataclasses.replace(OLD, layer_channels=(2, 3, 4), maximum_level=(6, 4, 2), layer_phases=(4, 2, 2))
 
 
 def test_the_old_units_and_the_picture_stay() -> None:
@@ -45,7 +45,7 @@ def test_the_old_units_and_the_picture_stay() -> None:
 
 
 def test_layers_may_only_be_added_at_the_end() -> None:
-    other = dataclasses.replace(NEW, layer_units=(2, 2, 4))
+    other = dataclasses.replace(NEW, layer_channels=(2, 2, 4))
     state = Objective(other, ObjectiveSettings()).state_dict()
     with pytest.raises(ValueError, match="do not continue"):
         widen(Objective(OLD, ObjectiveSettings()).state_dict(), state, OLD, other)

@@ -20,7 +20,7 @@ SEEDS = st.integers(0, 1000)
 
 
 def joint_of(first: int, second: int, seed: int) -> Tensor:
-    """A correlated joint distribution (first + 1, second + 1) of two units' levels."""
+    """A correlated joint distribution (first + 1, second + 1) of two channels' levels."""
     weights = torch.randn((first + 1, second + 1), generator=torch.manual_seed(seed), dtype=torch.float64)
     return (1.5 * weights).flatten().softmax(0).reshape(first + 1, second + 1)
 
@@ -112,7 +112,7 @@ def test_noise_leaves_known_levels_alone_and_stays_in_range() -> None:
     assert torch.equal(hidden.amax(1), maximum[:, 0])
 
 
-# --- own evidence -----------------------------------------------------------------------------------------
+# --- own context -----------------------------------------------------------------------------------------
 
 
 @PROPERTY
@@ -123,7 +123,7 @@ def test_cavity_with_own_evidence_is_the_exact_posterior(
     joint = joint_of(first, second, seed)
     for a in range(first + 1):
         log_cavity = cavity_of(joint, seed % (second + 1), keep).log()
-        found = bernoulli.with_own_evidence(
+        found = bernoulli.with_own_observation(
             log_cavity, torch.tensor(a), torch.tensor(keep, dtype=torch.float64)
         )
         exact = calibrated_of(joint, (a, seed % (second + 1)), keep)
@@ -135,13 +135,13 @@ def test_cavity_with_own_evidence_is_the_exact_posterior(
 def test_with_one_threshold_the_observed_bit_gains_the_flip_s_log_odds(log_odds: float, keep: float) -> None:
     cavity = torch.tensor([0.0, log_odds], dtype=torch.float64).log_softmax(0)
     for observed, sign in ((0, -1), (1, 1)):
-        found = bernoulli.with_own_evidence(cavity, torch.tensor(observed), torch.tensor(keep).double())
+        found = bernoulli.with_own_observation(cavity, torch.tensor(observed), torch.tensor(keep).double())
         gain = (found[1] - found[0]).item() - log_odds
         assert gain == pytest.approx(sign * math.log((1 + keep) / (1 - keep)), abs=1e-5)
 
 
 def per_threshold(cavity: Tensor, observed: int, keep: float) -> Tensor:
-    """The tempting mistake: add the bit's evidence to each threshold's log-odds."""
+    """The tempting mistake: add the bit's context to each threshold's log-odds."""
     at_least = cavity.flip(0).cumsum(0).flip(0)[1:]
     sign = torch.tensor([1.0 if observed >= j else -1.0 for j in range(1, len(cavity))])
     boosted = torch.sigmoid(at_least.logit() + sign * math.log((1 + keep) / (1 - keep)))
@@ -156,7 +156,7 @@ def test_evidence_by_threshold_is_right_for_one_threshold_only() -> None:
         exact = calibrated_of(joint, (0, 1), 0.6)
         wrong = per_threshold(cavity, 0, 0.6).double()
         assert torch.allclose(wrong, exact, atol=1e-6) == right
-        found = bernoulli.with_own_evidence(cavity.log(), torch.tensor(0), torch.tensor(0.6).double())
+        found = bernoulli.with_own_observation(cavity.log(), torch.tensor(0), torch.tensor(0.6).double())
         assert torch.allclose(found.exp(), exact, atol=1e-6)
 
 
@@ -169,21 +169,21 @@ def test_cost_with_own_evidence_prices_the_whole_distribution(
     log_cavity = bernoulli.level_log_probabilities(at, scale, maximum)
     top, kept = torch.tensor(float(maximum)), torch.tensor(keep)
     for observed in range(maximum + 1):
-        exact = bernoulli.with_own_evidence(log_cavity, torch.tensor([observed]), kept)
+        exact = bernoulli.with_own_observation(log_cavity, torch.tensor([observed]), kept)
         observed_cost = bernoulli.level_cost(torch.tensor(observed - maximum / 2), at, scale, top)
         for clean in range(maximum + 1):
             cost = bernoulli.level_cost(torch.tensor(clean - maximum / 2), at, scale, top)
             agree = torch.tensor(clean == observed)
-            found = bernoulli.cost_with_own_evidence(cost, observed_cost, agree, kept, top)
+            found = bernoulli.cost_with_own_observation(cost, observed_cost, agree, kept, top)
             assert found.item() == pytest.approx(-exact[0, clean].item() / math.log(2), rel=1e-3, abs=1e-3)
 
 
 def test_hidden_units_cost_what_the_cavity_says_and_known_ones_stay_finite() -> None:
     cost, observed = torch.tensor([3.0, 0.5]), torch.tensor([7.0, 0.5])
     agree, maximum = torch.tensor([False, True]), torch.tensor(4.0)
-    hidden = bernoulli.cost_with_own_evidence(cost, observed, agree, torch.zeros(2), maximum)
+    hidden = bernoulli.cost_with_own_observation(cost, observed, agree, torch.zeros(2), maximum)
     assert torch.allclose(hidden, cost)
-    known = bernoulli.cost_with_own_evidence(cost, observed, agree, torch.ones(2), maximum)
+    known = bernoulli.cost_with_own_observation(cost, observed, agree, torch.ones(2), maximum)
     assert torch.isfinite(known).all()
     assert known[1] < 1e-3
 
@@ -306,12 +306,12 @@ def test_each_reverse_formula_belongs_to_its_own_kind_of_prediction(
     keep_s, keep_t = (schedule.linear(t / 64) for t in step)
     cavity = cavity_of(joint, observed[1], keep_t)
     own = torch.tensor(observed[0])
-    calibrated = bernoulli.with_own_evidence(cavity.log(), own, torch.tensor(keep_t).double()).exp()
+    calibrated = bernoulli.with_own_observation(cavity.log(), own, torch.tensor(keep_t).double()).exp()
     mixture = bernoulli.posterior(calibrated, own, keep_s, keep_t)
     assert earlier_of(joint, observed, keep_s, keep_t)[1].item() == pytest.approx(exact, abs=1e-6)
     assert mixture[1].item() == pytest.approx(exact, abs=1e-6)
     assert product(cavity, observed[0], keep_s, keep_t)[1].item() == pytest.approx(exact, abs=1e-6)
-    # Crosswise: the bit's own evidence counts twice, or not at all.
+    # Crosswise: the bit's own context counts twice, or not at all.
     assert product(calibrated, observed[0], keep_s, keep_t)[1].item() == pytest.approx(
         with_calibrated, abs=1e-6
     )

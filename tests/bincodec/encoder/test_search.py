@@ -15,7 +15,7 @@ from bincodec.encoder import analysis, search
 from bincodec.postfilter import filter, fit
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
-LAGRANGIAN = (0.001, 0.05)
+LAMBDA_RANGE = (0.001, 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def codec() -> Codec:
     """The tiny model, told what it was trained for."""
     plain = Codec.load(str(MODELS / "tiny-1.safetensors"))
     card = dataclasses.replace(
-        plain.model.card, card={**plain.model.card.card, "lagrangian": list(LAGRANGIAN)}
+        plain.model.card, card={**plain.model.card.card, "lagrangian": list(LAMBDA_RANGE)}
     )
     return dataclasses.replace(plain, model=dataclasses.replace(plain.model, card=card))
 
@@ -107,13 +107,13 @@ def test_sites_that_lost_by_a_round_keep_their_levels() -> None:
     tried, present = torch.ones(1, 5, 2, 3), torch.zeros(1, 5, 2, 3)
     costs = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     cheaper = np.array([[0.0, -1.0, 1.0], [0.5, -0.5, -9.0]])
-    found = search._site_by_site(tried, costs + cheaper, present, costs)
+    found = search._position_by_position(tried, costs + cheaper, present, costs)
     assert torch.equal(found, torch.from_numpy(cheaper < 0).float().expand(1, 5, 2, 3))
 
 
 def test_sites_are_told_apart_by_the_search(photo: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[np.ndarray] = []
-    plain = search._site_by_site
+    plain = search._position_by_position
 
     def watched(
         tried: torch.Tensor, tried_costs: np.ndarray, present: torch.Tensor, costs: np.ndarray
@@ -122,7 +122,7 @@ def test_sites_are_told_apart_by_the_search(photo: Codec, monkeypatch: pytest.Mo
         seen.extend([moved, tried_costs < costs])
         return plain(tried, tried_costs, present, costs)
 
-    monkeypatch.setattr(search, "_site_by_site", watched)
+    monkeypatch.setattr(search, "_position_by_position", watched)
     searched(photo, 50, 1)
     moved, better = seen
     assert moved.mean() > 0.3
@@ -134,7 +134,7 @@ def test_errors_by_site_add_up(height: int, width: int) -> None:
     rows, columns = -(-height // 16), -(-width // 16)
     target = search.Target(torch.zeros(1, 3, 16 * rows, 16 * columns), height, width, 50, 3.0)
     errors = target.errors(torch.rand(1, 3, 16 * rows, 16 * columns))
-    found = target.site_costs(errors)
+    found = target.position_costs(errors)
     assert found.shape == (rows, columns)
     assert found.sum() == pytest.approx(3 * float(errors.double().square().sum()))
     assert found[0, 0] == pytest.approx(3 * float(errors[..., :16, :16].double().square().sum()))
@@ -152,7 +152,7 @@ def test_the_same_image_gives_the_same_file(codec: Codec, picture: np.ndarray) -
 
 
 def test_curvature_is_that_of_the_decoder(codec: Codec, picture: np.ndarray) -> None:
-    """Moving one unit at every other site by half a level adds h d^2, up to the decoder's bend."""
+    """Moving one channel at every other position by half a level adds h d^2, up to the decoder's bend."""
     image = analysis.padded(picture[:64, :96], codec.device)
     target = search.Target(image, 64, 96, 50, 1.0)
     autoencoder = codec.model.autoencoder
@@ -160,14 +160,14 @@ def test_curvature_is_that_of_the_decoder(codec: Codec, picture: np.ndarray) -> 
     found = search._curvature(
         autoencoder, search._Picture(autoencoder, centred, target), np.random.default_rng(0)
     )
-    unit = int(found.argmax())
+    channel = int(found.argmax())
     moved = centred.clone()
-    moved[:, unit, ::3, ::3] += 0.5
+    moved[:, channel, ::3, ::3] += 0.5
     with torch.no_grad():
         difference = autoencoder.synthesise(moved, target.at) - autoencoder.synthesise(centred, target.at)
-    count = moved[0, unit, ::3, ::3].numel()
+    count = moved[0, channel, ::3, ::3].numel()
     expected = float(difference.square().sum()) / count / 0.25
-    assert 0.5 < float(found[unit]) / expected < 2
+    assert 0.5 < float(found[channel]) / expected < 2
 
 
 def test_a_model_that_does_not_say_its_multipliers_is_refused(picture: np.ndarray) -> None:
@@ -189,7 +189,7 @@ def test_rounds_rise_with_effort() -> None:
 def test_images_beyond_the_search_are_refused(
     codec: Codec, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arguments, "MOST_SEARCHED_PIXELS", 7349)
+    monkeypatch.setattr(arguments, "MAX_SEARCHED_PIXELS", 7349)
     with pytest.raises(InvalidSetting, match="at most 7349 pixels, not 7350"):
         codec.encode(picture, 50, effort=1)
     codec.encode(picture, 50)

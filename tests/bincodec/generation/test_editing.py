@@ -18,7 +18,7 @@ from bincodec.bitstream import stream
 from bincodec.bitstream.container import Ancillary
 from bincodec.bitstream.limits import Limits
 from bincodec.generation import editing, masks
-from bincodec.generation.settings import Drawing
+from bincodec.generation.settings import SamplingSettings
 from bincodec.postfilter import filter
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -93,7 +93,7 @@ def test_the_defaults(codec: Codec) -> None:
 
 
 def test_a_model_s_own_sampler_and_size_are_the_defaults(bits: Codec) -> None:
-    """Noise where every unit is one bit, and the size of the card."""
+    """Noise where every channel is one bit, and the size of the card."""
     own = bits.sample()[0]
     assert (own.width, own.height) == (48, 32)
     assert same(own, bits.sample(size=(48, 32), sampler="noise", steps=16)[0])
@@ -167,7 +167,7 @@ def test_sizes_keep_to_the_limits(codec: Codec) -> None:
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_who_watches_sees_every_step(codec: Codec, sampler: Any) -> None:
-    drawing = Drawing(sampler=sampler, steps=5)
+    drawing = SamplingSettings(sampler=sampler, steps=5)
     seen: list[BinaryCode] = []
     drawn = editing.sample(codec, 2, (40, 30), 50, drawing, watch=seen.append)
     steps = editing.steps_of(codec, drawing)
@@ -202,9 +202,9 @@ def test_known_sites_keep_their_bits_at_every_step(
     marked = np.zeros((code.height, code.width), bool)
     marked[top : top + height, left : left + width] = True
     states: list[BinaryCode] = []
-    drawing = Drawing(sampler=sampler, steps=3, seed=seed)
+    drawing = SamplingSettings(sampler=sampler, steps=3, seed=seed)
     (painted,) = editing.inpaint(codec, code, marked, 0, 1, drawing, watch=states.append)
-    assert np.array_equal(painted.known, masks.known_sites(marked))
+    assert np.array_equal(painted.known, masks.known_positions(marked))
     for state in states:
         for old, new in zip(code.levels, state.levels, strict=True):
             assert np.array_equal(old[:, painted.known], new[:, painted.known])

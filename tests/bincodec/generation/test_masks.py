@@ -1,4 +1,4 @@
-"""Masks: their sizes and forms, the sites they touch, the filling before encoding, the seam afterwards."""
+"""Masks: their sizes and forms, what they touch, the filling before encoding, the seam afterwards."""
 
 import io
 
@@ -42,7 +42,7 @@ def distance(mask: np.ndarray) -> np.ndarray:
 @given(drawn_masks())
 def test_a_site_is_known_if_the_mask_stays_clear_of_all_its_pixels(mask: np.ndarray) -> None:
     near = distance(mask) <= masks.MARGIN
-    known = masks.known_sites(mask)
+    known = masks.known_positions(mask)
     height, width = mask.shape
     assert known.shape == (-(-height // 16), -(-width // 16))
     for (row, column), found in np.ndenumerate(known):

@@ -44,7 +44,7 @@ def reverse_step(cavity: np.ndarray, observed: int, earlier: int, later: int) ->
     """p(L_s | L_t) by matrices over all levels, from the two formulas of `bernoulli`."""
     keep_t, keep_s = earlier / KEEP_KNOWN, later / KEEP_KNOWN
     seen = torch.tensor(observed)
-    calibrated = bernoulli.with_own_evidence(
+    calibrated = bernoulli.with_own_observation(
         torch.from_numpy(np.log(cavity)), seen, torch.tensor(keep_t, dtype=torch.float64)
     )
     return bernoulli.posterior(calibrated.exp(), seen, keep_s, keep_t).numpy()
@@ -123,7 +123,7 @@ def test_keeps_rise_from_nothing_to_everything(schedule: str, steps: int) -> Non
 def uniform(prior: IntegerPrior, words: samplers.Words) -> tuple[np.ndarray, ...]:
     """What the chain begins with: noise of which nothing was kept."""
     maximum = prior.architecture.maximum_level
-    nothing = tuple(np.zeros((units, *GRID), np.uint8) for units in prior.architecture.layer_units)
+    nothing = tuple(np.zeros((channels, *GRID), np.uint8) for channels in prior.architecture.layer_channels)
     return samplers.add_noise(nothing, maximum, 0, words)
 
 
@@ -188,10 +188,10 @@ class Watched:
         return self.prior.architecture
 
     def predict(
-        self, evidence: torch.Tensor, quality: int, layer: int | None, sites: torch.Tensor
+        self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        self.shown.append(evidence.clone())
-        return self.prior.predict(evidence, quality, layer, sites)
+        self.shown.append(context.clone())
+        return self.prior.predict(context, quality, layer, positions)
 
 
 @pytest.mark.parametrize("sampler", ["noise", "reveal"])
@@ -204,10 +204,10 @@ def test_what_is_known_is_shown_at_every_step(prior: IntegerPrior, sampler: str)
         samplers.denoise(watched, 50, uniform(prior, words), samplers.keeps("linear", 5), words, hole)
     else:
         samplers.reveal(watched, 50, GRID, words, hole=hole)
-    everything = passes.Evidence(prior.architecture, *GRID)
+    everything = passes.Context(prior.architecture, *GRID)
     for layer, levels in enumerate(own):
         everything.reveal(layer, np.arange(known.size), levels.reshape(len(levels), -1))
-    keep = slice(prior.architecture.units, None)
+    keep = slice(prior.architecture.channels, None)
     assert len(watched.shown) > 3
     for shown in watched.shown:
         assert torch.equal(shown[known], everything.values[known])
@@ -247,7 +247,7 @@ class Unpacked:
         self._model = constriction.stream.model.Bernoulli(perfect=False)
 
     def take(
-        self, step: object, sites: np.ndarray, mu: np.ndarray, scale: np.ndarray, maximum: int
+        self, step: object, positions: np.ndarray, mu: np.ndarray, scale: np.ndarray, maximum: int
     ) -> np.ndarray:
         def ask(where: np.ndarray, j: np.ndarray, numerators: np.ndarray) -> np.ndarray:
             return self._coder.decode(self._model, (numerators / ONE).astype(np.float32)).astype(bool)
@@ -282,23 +282,23 @@ def test_temperature_narrows_and_widens(prior: IntegerPrior) -> None:
     assert spread[0] < 0.5 * spread[2]
 
 
-MIXED = Architecture(layer_units=(2, 3), maximum_level=(1, 6), layer_phases=(1, 1))
-"""Two units of one bit, three of seven levels."""
+MIXED = Architecture(layer_channels=(2, 3), maximum_level=(1, 6), layer_phases=(1, 1))
+"""Two channels of one bit, three of seven levels."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Told:
-    """A prior that says what it was told to: by label, mu and scale of all units at one site."""
+    """A prior that says what it was told to: by label, mu and scale of all channels at one position."""
 
     by_label: tuple[tuple[list[int], list[int]], ...]
     architecture: Architecture = MIXED
 
     def predict(
-        self, evidence: torch.Tensor, quality: int, layer: int | None, sites: torch.Tensor, label: int = 0
+        self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor, label: int = 0
     ) -> tuple[torch.Tensor, torch.Tensor]:
         mu, scale = (torch.tensor(part, dtype=torch.int32)[:, None] for part in self.by_label[label])
-        units = MIXED.units_of(layer)
-        return mu[units], scale[units]
+        channels = MIXED.channels_of(layer)
+        return mu[channels], scale[channels]
 
 
 def asked(predictor: passes.Predictor, layer: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -319,9 +319,9 @@ def test_guidance_goes_as_far_beyond_the_class_as_it_says(layer: int | None, gui
     prior = Told((none, told))
     found = odds(*asked(steering.Guided(prior, 1, guidance), layer))  # type: ignore[arg-type]
     wanted = [odds(np.array(mu), np.array(scale)) for mu, scale in (told, none)]
-    expected = ((1 + guidance) * wanted[0] - guidance * wanted[1])[MIXED.units_of(layer)]
-    # Where a unit has several thresholds its scale is rounded to the table's, half a step of 1/8 at most.
-    bits = np.array([True, True, False, False, False])[MIXED.units_of(layer)]
+    expected = ((1 + guidance) * wanted[0] - guidance * wanted[1])[MIXED.channels_of(layer)]
+    # Where a channel has several thresholds its scale is rounded to the table's, half a step of 1/8 at most.
+    bits = np.array([True, True, False, False, False])[MIXED.channels_of(layer)]
     assert found[bits] == pytest.approx(expected[bits], abs=0.02)
     assert found[~bits] == pytest.approx(expected[~bits], abs=0.02, rel=0.07)
 
@@ -331,9 +331,9 @@ def test_guidance_goes_as_far_beyond_the_class_as_it_says(layer: int | None, gui
 def test_temperature_divides_log_odds(layer: int | None, temperature: float) -> None:
     plain = ([25, -350, 70, -60, 64], [30, 38, 31, 36, 20])
     mu, scale = asked(steering.Tempered(Told((plain,)), temperature), layer)
-    units = MIXED.units_of(layer)
-    before = [np.array(part)[units] for part in plain]
-    bits = np.array([True, True, False, False, False])[units]
+    channels = MIXED.channels_of(layer)
+    before = [np.array(part)[channels] for part in plain]
+    bits = np.array([True, True, False, False, False])[channels]
     step = odds(np.ones_like(mu), scale)
     assert (np.abs(odds(mu, scale) - odds(*before) / temperature) <= 0.51 * step)[bits].all()
     assert (mu == before[0])[~bits].all()

@@ -29,8 +29,8 @@ from bincodec.model.integer import (
     IntegerNetwork,
     Layer,
     check_bounds,
-    evidence_bits,
-    evidence_from,
+    context_bits,
+    context_from,
     fingerprint,
     keep_shown,
     mu_limits,
@@ -46,7 +46,7 @@ FAST: tuple[Kernel, ...] = ("conv", "matmul", "float64")
 GRIDS = [(1, 1), (1, 7), (6, 1), (2, 2), (3, 5), (9, 11), (16, 8), (25, 3)]
 TABLES = bytes.fromhex(TABLES_SHA256)
 WIDE = Architecture(
-    layer_units=(2, 5), maximum_level=(62, 5), layer_phases=(4, 2), prior_width=48, prior_blocks=2
+    layer_channels=(2, 5), maximum_level=(62, 5), layer_phases=(4, 2), prior_width=48, prior_blocks=2
 )
 
 
@@ -75,7 +75,7 @@ def random_network(
     architecture: Architecture, *, strong: bool = False, limit: int = ACTIVATION_LIMIT, seed: int = 0
 ) -> IntegerNetwork:
     """A network of any integers. The wider it is and the stronger, the smaller `limit` must be."""
-    width, inputs = architecture.prior_width, architecture.units + architecture.layers
+    width, inputs = architecture.prior_width, architecture.channels + architecture.layers
     stem = random_layer((width, inputs, 3, 3), biases=QUALITIES, seed=seed)
     blocks = tuple(
         Block(
@@ -86,7 +86,7 @@ def random_network(
         )
         for enter in range(2, 2 + architecture.prior_blocks)
     )
-    head = random_layer((2 * architecture.units, width), biases=QUALITIES, seed=seed + 7)
+    head = random_layer((2 * architecture.channels, width), biases=QUALITIES, seed=seed + 7)
     return IntegerNetwork(stem, blocks, 3, head, activation_limit=limit)
 
 
@@ -94,33 +94,33 @@ def random_evidence(architecture: Architecture, height: int, width: int, seed: i
     """Any levels, at any keep."""
     generator = torch.manual_seed(seed)
     tops = torch.tensor(architecture.maximum_level)
-    counts = torch.tensor(architecture.layer_units)
+    counts = torch.tensor(architecture.layer_channels)
     by_unit = torch.repeat_interleave(tops, counts)
-    uniform = torch.rand((height, width, architecture.units), generator=generator)
+    uniform = torch.rand((height, width, architecture.channels), generator=generator)
     levels = (uniform * (by_unit + 1)).floor().long()
     keep = torch.randint(0, KEEP_KNOWN + 1, (height, width, architecture.layers), generator=generator)
-    unit_keep = torch.repeat_interleave(keep, counts, dim=2)
-    bits = evidence_bits(architecture)
-    return torch.cat([evidence_from(2 * levels - by_unit, unit_keep, bits), keep_shown(keep, bits)], 2)
+    channel_keep = torch.repeat_interleave(keep, counts, dim=2)
+    bits = context_bits(architecture)
+    return torch.cat([context_from(2 * levels - by_unit, channel_keep, bits), keep_shown(keep, bits)], 2)
 
 
 def saturated_evidence(architecture: Architecture, height: int, width: int, seed: int) -> Tensor:
-    """Every unit at one of its outermost levels, and known."""
+    """Every channel at one of its outermost levels, and known."""
     tops = torch.repeat_interleave(
-        torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_units)
+        torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_channels)
     )
     sign = 2 * torch.randint(0, 2, (height, width, len(tops)), generator=torch.manual_seed(seed)) - 1
     known = torch.full((height, width, architecture.layers), KEEP_KNOWN)
-    bits = evidence_bits(architecture)
-    return torch.cat([evidence_from(sign * tops, torch.tensor(KEEP_KNOWN), bits), keep_shown(known, bits)], 2)
+    bits = context_bits(architecture)
+    return torch.cat([context_from(sign * tops, torch.tensor(KEEP_KNOWN), bits), keep_shown(known, bits)], 2)
 
 
-def predictions(prior: IntegerPrior, evidence: Tensor, quality: int) -> list[Tensor]:
-    """mu and scale of every layer at every site."""
-    sites = torch.arange(evidence.shape[0] * evidence.shape[1])
+def predictions(prior: IntegerPrior, context: Tensor, quality: int) -> list[Tensor]:
+    """mu and scale of every layer at every position."""
+    positions = torch.arange(context.shape[0] * context.shape[1])
     found: list[Tensor] = []
     for layer in range(prior.architecture.layers):
-        found.extend(prior.predict(evidence, quality, layer, sites))
+        found.extend(prior.predict(context, quality, layer, positions))
     return found
 
 
@@ -147,19 +147,19 @@ def test_every_kernel_gives_int64_s_integers_on_every_grid(tiny: store.Model) ->
         for index, (height, width) in enumerate(GRIDS):
             where, quality = (height, width), 13 * index
             for make in (random_evidence, saturated_evidence):
-                evidence = make(prior.architecture, height, width, index)
-                expected = predictions(exact, evidence, quality)
+                context = make(prior.architecture, height, width, index)
+                expected = predictions(exact, context, quality)
                 for other in carried:
-                    assert same(predictions(other, evidence, quality), expected), (other.kernel, where)
+                    assert same(predictions(other, context, quality), expected), (other.kernel, where)
 
 
 def test_predictions_are_integers_in_the_tables_range(tiny: store.Model) -> None:
     for prior in priors(tiny):
-        evidence = random_evidence(prior.architecture, 9, 9, 1)
+        context = random_evidence(prior.architecture, 9, 9, 1)
         for layer, maximum in enumerate(prior.architecture.maximum_level):
-            mu, scale = prior.predict(evidence, 50, layer, torch.tensor([80, 0, 7]))
+            mu, scale = prior.predict(context, 50, layer, torch.tensor([80, 0, 7]))
             assert mu.dtype == scale.dtype == torch.int32
-            assert mu.shape == scale.shape == (prior.architecture.layer_units[layer], 3)
+            assert mu.shape == scale.shape == (prior.architecture.layer_channels[layer], 3)
             # One level beyond the outermost, in 1/64.
             assert mu.abs().max() <= 64 * (maximum / 2 + 1)
             assert scale.min() >= 0
@@ -167,10 +167,10 @@ def test_predictions_are_integers_in_the_tables_range(tiny: store.Model) -> None
 
 
 def test_a_site_s_prediction_does_not_depend_on_which_sites_are_asked_for(tiny: store.Model) -> None:
-    evidence = random_evidence(tiny.card.architecture, 8, 8, 4)
-    mu, scale = tiny.prior.predict(evidence, 20, 1, torch.arange(64))
+    context = random_evidence(tiny.card.architecture, 8, 8, 4)
+    mu, scale = tiny.prior.predict(context, 20, 1, torch.arange(64))
     some = torch.tensor([63, 2, 40])
-    mu_some, scale_some = tiny.prior.predict(evidence, 20, 1, some)
+    mu_some, scale_some = tiny.prior.predict(context, 20, 1, some)
     assert torch.equal(mu_some, mu[:, some])
     assert torch.equal(scale_some, scale[:, some])
 
@@ -209,15 +209,15 @@ def test_what_was_asked_before_does_not_matter(kernel: Kernel) -> None:
         for rows in (slice(0, 6, 2), slice(None)):
             shown = shown.clone()
             shown[rows, :, part] = full[rows, :, part]
-            shown[rows, :, heavy.units + layer] = full[rows, :, heavy.units + layer]
+            shown[rows, :, heavy.channels + layer] = full[rows, :, heavy.channels + layer]
             asked.append(shown)
     # From one extreme to the other is twice as far as sums are bounded for.
     turned = shown.clone()
     turned[..., heavy.layer_slice(0)] *= -1
     asked += [turned, shown, random_evidence(heavy, 6, 5, 2), saturated_evidence(heavy, 4, 7, 3), full]
-    for evidence in asked:
+    for context in asked:
         fresh = IntegerPrior(heavy, network, kernel="int64")
-        assert same(predictions(used, evidence, 40), predictions(fresh, evidence, 40))
+        assert same(predictions(used, context, 40), predictions(fresh, context, 40))
 
 
 def test_a_layer_is_added_to_what_was_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,33 +225,33 @@ def test_a_layer_is_added_to_what_was_asked_before(monkeypatch: pytest.MonkeyPat
     prior, seen = IntegerPrior(WIDE, random_network(WIDE)), []
     honest = kernels.stem_sums
 
-    def counted(evidence: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
-        seen.append(evidence.shape[-1])
-        return honest(evidence, weight, direct=direct)
+    def counted(context: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
+        seen.append(context.shape[-1])
+        return honest(context, weight, direct=direct)
 
-    evidence = random_evidence(WIDE, 6, 5, 1)
-    sites = torch.arange(30)
-    prior.predict(evidence, 40, 0, sites)
+    context = random_evidence(WIDE, 6, 5, 1)
+    positions = torch.arange(30)
+    prior.predict(context, 40, 0, positions)
     monkeypatch.setattr(kernels, "stem_sums", counted)
-    evidence[..., 0] = 0
-    prior.predict(evidence, 40, 1, sites)
-    prior.predict(evidence, 50, 1, sites)
+    context[..., 0] = 0
+    prior.predict(context, 40, 1, positions)
+    prior.predict(context, 50, 1, positions)
     assert seen == [1]
 
 
 @pytest.mark.parametrize("precision", ["high", "medium"])
 @pytest.mark.parametrize("kernel", FAST)
 def test_a_program_s_wish_for_fast_matrix_products_does_not_matter(precision: str, kernel: Kernel) -> None:
-    """The setting is global and common, and lets processors with bfloat16 or TF32 units round float32."""
+    """The setting is global and common, and lets processors with bfloat16 or TF32 channels round float32."""
     architecture = dataclasses.replace(WIDE, prior_width=128)
     network = random_network(architecture, limit=FIRST_ACTIVATION_LIMIT)
     prior = IntegerPrior(architecture, network, kernel=kernel)
-    evidence = random_evidence(architecture, 16, 24, 5)
-    expected = predictions(prior.with_kernel("int64"), evidence, 60)
+    context = random_evidence(architecture, 16, 24, 5)
+    expected = predictions(prior.with_kernel("int64"), context, 60)
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision(precision)
-        found = predictions(prior, evidence, 60)
+        found = predictions(prior, context, 60)
         assert torch.get_float32_matmul_precision() == precision
     finally:
         torch.set_float32_matmul_precision(before)
@@ -259,16 +259,16 @@ def test_a_program_s_wish_for_fast_matrix_products_does_not_matter(precision: st
 
 
 def test_neither_does_autocast(tiny: store.Model) -> None:
-    evidence = random_evidence(tiny.card.architecture, 9, 7, 6)
-    expected = predictions(tiny.prior.with_kernel("int64"), evidence, 30)
+    context = random_evidence(tiny.card.architecture, 9, 7, 6)
+    expected = predictions(tiny.prior.with_kernel("int64"), context, 30)
     with torch.autocast("cpu", torch.bfloat16):
         for kernel in FAST:
-            assert same(predictions(tiny.prior.with_kernel(kernel), evidence, 30), expected)
+            assert same(predictions(tiny.prior.with_kernel(kernel), context, 30), expected)
 
 
 def test_quality_changes_the_prediction(tiny: store.Model) -> None:
-    evidence = random_evidence(tiny.card.architecture, 4, 4, 2)
-    assert not same(predictions(tiny.prior, evidence, 0), predictions(tiny.prior, evidence, 100))
+    context = random_evidence(tiny.card.architecture, 4, 4, 2)
+    assert not same(predictions(tiny.prior, context, 0), predictions(tiny.prior, context, 100))
 
 
 # --- the steps --------------------------------------------------------------------------------------------
@@ -299,15 +299,15 @@ def test_requantise_shifts_each_channel_by_its_own() -> None:
 @given(st.integers(0, 64), st.integers(1, 62), st.integers(0, 62))
 def test_evidence_is_rounded_to_sixteenths_of_a_level(keep: int, maximum: int, level: int) -> None:
     twice = 2 * min(level, maximum) - maximum
-    found = evidence_from(torch.tensor(twice), torch.tensor(keep), 4)
+    found = context_from(torch.tensor(twice), torch.tensor(keep), 4)
     assert found.item() == (keep * twice + 4) // 8
     assert abs(found.item() / 16 - keep / 64 * twice / 2) <= 1 / 32
 
 
 def test_hidden_evidence_is_zero_and_known_evidence_exact() -> None:
     twice = torch.arange(-62, 63)
-    assert not evidence_from(twice, torch.tensor(0), 4).any()
-    assert torch.equal(evidence_from(twice, torch.tensor(KEEP_KNOWN), 4), 8 * twice)
+    assert not context_from(twice, torch.tensor(0), 4).any()
+    assert torch.equal(context_from(twice, torch.tensor(KEEP_KNOWN), 4), 8 * twice)
 
 
 def test_single_bits_may_be_as_sure_as_any_level() -> None:
@@ -318,11 +318,11 @@ def test_single_bits_may_be_as_sure_as_any_level() -> None:
 
 
 def test_single_bits_are_shown_at_every_keep() -> None:
-    bits = evidence_bits(dataclasses.replace(WIDE, maximum_level=(1, 1)))
-    assert bits > evidence_bits(WIDE) == 4
+    bits = context_bits(dataclasses.replace(WIDE, maximum_level=(1, 1)))
+    assert bits > context_bits(WIDE) == 4
     keep = torch.arange(KEEP_KNOWN + 1)
     for twice in (-1, 1):
-        shown = evidence_from(torch.tensor(twice), keep, bits)
+        shown = context_from(torch.tensor(twice), keep, bits)
         assert torch.equal(shown / 2.0**bits, twice / 2 * keep / KEEP_KNOWN)
     assert torch.equal(keep_shown(keep, bits) / 2.0**bits, KEEP_INPUT * keep / KEEP_KNOWN)
 
@@ -437,7 +437,7 @@ def test_shifts_between_layers_order_and_tables_change_the_fingerprint() -> None
         (WIDE, dataclasses.replace(network, activation_limit=1023), TABLES),
         (WIDE, dataclasses.replace(network, blocks=(network.blocks[0], entered)), TABLES),
         (WIDE, dataclasses.replace(network, blocks=network.blocks[:1]), TABLES),
-        (dataclasses.replace(WIDE, layer_units=(3, 4)), network, TABLES),
+        (dataclasses.replace(WIDE, layer_channels=(3, 4)), network, TABLES),
         (dataclasses.replace(WIDE, maximum_level=(62, 6)), network, TABLES),
         (dataclasses.replace(WIDE, layer_phases=(4, 4)), network, TABLES),
         (WIDE, network, bytes(32)),
@@ -515,17 +515,17 @@ def test_bounds_refuse_a_limit_out_of_range(limit: int) -> None:
 def test_activations_stop_at_the_network_s_own_limit() -> None:
     network = random_network(WIDE)
     narrow = dataclasses.replace(network, activation_limit=FIRST_ACTIVATION_LIMIT)
-    evidence = saturated_evidence(WIDE, 5, 4, seed=1)[None]
+    context = saturated_evidence(WIDE, 5, 4, seed=1)[None]
 
     def entered(network: IntegerNetwork) -> Tensor:
-        sums = integer.stem_sums(evidence, network.stem.weight, direct=False)
+        sums = integer.stem_sums(context, network.stem.weight, direct=False)
         return integer.stream(network, sums, torch.tensor([50]), direct=False)
 
     assert int(entered(network).abs().max()) == ACTIVATION_LIMIT
     assert int(entered(narrow).abs().max()) == FIRST_ACTIVATION_LIMIT
     assert not same(
-        predictions(IntegerPrior(WIDE, network), evidence[0], 50),
-        predictions(IntegerPrior(WIDE, narrow), evidence[0], 50),
+        predictions(IntegerPrior(WIDE, network), context[0], 50),
+        predictions(IntegerPrior(WIDE, narrow), context[0], 50),
     )
 
 
@@ -539,10 +539,10 @@ def test_the_prior_that_trains_through_rounding_is_the_one_that_codes(tiny: stor
     with torch.no_grad():
         for parameter in (prior.head.weight, prior.head_quality.weight, prior.stem_quality.weight):
             parameter.normal_(0, 0.2)
-    evidence = torch.stack([random_evidence(architecture, 5, 4, seed) for seed in range(QUALITIES)])
-    units = architecture.units
-    shown = evidence[..., :units].permute(0, 3, 1, 2) / 16.0
-    keep = evidence[..., units:].permute(0, 3, 1, 2) / KEEP_KNOWN
+    context = torch.stack([random_evidence(architecture, 5, 4, seed) for seed in range(QUALITIES)])
+    channels = architecture.channels
+    shown = context[..., :channels].permute(0, 3, 1, 2) / 16.0
+    keep = context[..., channels:].permute(0, 3, 1, 2) / KEEP_KNOWN
     quality = torch.arange(QUALITIES) / (QUALITIES - 1)
     recorder = RangeRecorder(prior)
     with torch.no_grad():
@@ -554,7 +554,7 @@ def test_the_prior_that_trains_through_rounding_is_the_one_that_codes(tiny: stor
         mu, log_scale = quantised(shown, keep, quality)
     coding = IntegerPrior(architecture, quantised.export())
     for at in (0, 1, 33, 50, 99, 100):
-        found = predictions(coding, evidence[at], at)
+        found = predictions(coding, context[at], at)
         expected_mu = (mu[at] * 64).flatten(1).int()
         expected_scale = (log_scale[at] * 8 + 32).flatten(1).int()
         assert torch.equal(torch.cat(found[0::2]), expected_mu)
@@ -568,14 +568,14 @@ def test_training_through_the_rounding_reaches_every_weight(tiny: store.Model) -
     prior = Prior(architecture)
     with torch.no_grad():
         prior.head_quality.weight.normal_(0, 0.1)
-    evidence = torch.randint(-3, 4, (2, architecture.units, 6, 6)).float()
+    context = torch.randint(-3, 4, (2, architecture.channels, 6, 6)).float()
     keep = torch.ones(2, architecture.layers, 6, 6)
     recorder = RangeRecorder(prior)
     with torch.no_grad():
-        prior(evidence, keep, torch.tensor([0.0, 1.0]))
+        prior(context, keep, torch.tensor([0.0, 1.0]))
     recorder.close()
     quantised = QuantisedPrior(prior, architecture, recorder.ranges)
-    mu, log_scale = quantised(evidence, keep, torch.tensor([0.3, 0.7]))
+    mu, log_scale = quantised(context, keep, torch.tensor([0.3, 0.7]))
     (mu.square().sum() + log_scale.square().sum()).backward()
     for name, parameter in quantised.named_parameters():
         assert parameter.grad is not None, name
@@ -585,10 +585,10 @@ def test_training_through_the_rounding_reaches_every_weight(tiny: store.Model) -
 
 def ranges_of(prior: Prior, architecture: Architecture) -> dict[str, float]:
     torch.manual_seed(13)
-    evidence = torch.randint(-3, 4, (2, architecture.units, 6, 6)).float()
+    context = torch.randint(-3, 4, (2, architecture.channels, 6, 6)).float()
     recorder = RangeRecorder(prior)
     with torch.no_grad():
-        prior(evidence, torch.ones(2, architecture.layers, 6, 6), torch.tensor([0.0, 1.0]))
+        prior(context, torch.ones(2, architecture.layers, 6, 6), torch.tensor([0.0, 1.0]))
     recorder.close()
     return recorder.ranges
 
@@ -610,7 +610,7 @@ def test_the_largest_activation_counts_however_rare_it_is() -> None:
 
 
 def test_rows_that_training_moved_beyond_the_bounds_are_halved() -> None:
-    """Weights grow, and a bias of a row of tiny weights is large in the units of its sums."""
+    """Weights grow, and a bias of a row of tiny weights is large in the channels of its sums."""
     torch.manual_seed(14)
     wide = dataclasses.replace(WIDE, prior_width=192, prior_blocks=1)
     prior = Prior(wide)
@@ -657,15 +657,15 @@ def test_auto_takes_the_fastest_kernel_that_is_exact(tiny: store.Model) -> None:
 def test_a_broken_convolution_is_noticed_and_avoided(
     tiny: store.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evidence = random_evidence(tiny.card.architecture, 7, 6, 9)
-    expected = predictions(tiny.prior.with_kernel("int64"), evidence, 40)
+    context = random_evidence(tiny.card.architecture, 7, 6, 9)
+    expected = predictions(tiny.prior.with_kernel("int64"), context, 40)
     monkeypatch.setattr(functional, "conv2d", noisy(functional.conv2d, torch.float32))
     found = IntegerPrior(tiny.card.architecture, tiny.prior.network)
     assert not found.self_test("conv")
     assert found.kernel == "matmul"
-    assert same(predictions(found, evidence, 40), expected)
+    assert same(predictions(found, context, 40), expected)
     # The fault is one that matters: the kernel that has it codes other probabilities.
-    assert not same(predictions(found.with_kernel("conv"), evidence, 40), expected)
+    assert not same(predictions(found.with_kernel("conv"), context, 40), expected)
 
 
 def test_broken_float32_falls_back_to_float64(tiny: store.Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -685,7 +685,7 @@ def with_classes(network: IntegerNetwork, architecture: Architecture, seed: int 
     generator = torch.manual_seed(seed)
     tables = [
         torch.randint(-20_000, 20_001, (architecture.classes + 1, outputs), generator=generator)
-        for outputs in (architecture.prior_width, 2 * architecture.units)
+        for outputs in (architecture.prior_width, 2 * architecture.channels)
     ]
     for table in tables:
         table[0] = 0
@@ -695,31 +695,31 @@ def with_classes(network: IntegerNetwork, architecture: Architecture, seed: int 
 def test_classes_are_exact_and_no_class_is_none() -> None:
     told = dataclasses.replace(WIDE, classes=3)
     plain, network = random_network(WIDE), with_classes(random_network(told), told)
-    sites = torch.arange(5 * 6)
-    evidence = kernels._saturated_evidence(WIDE, 5, 6)
+    positions = torch.arange(5 * 6)
+    context = kernels._saturated_context(WIDE, 5, 6)
     expected = [
-        IntegerPrior(told, network, kernel="int64").predict(evidence, 40, None, sites, label)
+        IntegerPrior(told, network, kernel="int64").predict(context, 40, None, positions, label)
         for label in range(4)
     ]
     for kernel in FAST:
         prior = IntegerPrior(told, network, kernel=kernel)
         for label in range(4):
-            found = prior.predict(evidence, 40, None, sites, label)
+            found = prior.predict(context, 40, None, positions, label)
             assert all(torch.equal(a, b) for a, b in zip(found, expected[label], strict=True))
-    without = IntegerPrior(WIDE, plain).predict(evidence, 40, None, sites)
+    without = IntegerPrior(WIDE, plain).predict(context, 40, None, positions)
     assert all(torch.equal(a, b) for a, b in zip(without, expected[0], strict=True))
     assert not torch.equal(expected[1][0], expected[0][0])
     assert not torch.equal(expected[1][0], expected[2][0])
 
 
 def test_all_units_at_once_are_the_layers_one_by_one(tiny: store.Model) -> None:
-    evidence = kernels._saturated_evidence(tiny.prior.architecture, 4, 5)
-    sites = torch.tensor([3, 0, 17])
-    whole = tiny.prior.predict(evidence, 50, None, sites)
+    context = kernels._saturated_context(tiny.prior.architecture, 4, 5)
+    positions = torch.tensor([3, 0, 17])
+    whole = tiny.prior.predict(context, 50, None, positions)
     for layer in range(tiny.prior.architecture.layers):
-        units = tiny.prior.architecture.layer_slice(layer)
-        part = tiny.prior.predict(evidence, 50, layer, sites)
-        assert all(torch.equal(a[units], b) for a, b in zip(whole, part, strict=True))
+        channels = tiny.prior.architecture.layer_slice(layer)
+        part = tiny.prior.predict(context, 50, layer, positions)
+        assert all(torch.equal(a[channels], b) for a, b in zip(whole, part, strict=True))
 
 
 def test_class_tables_are_part_of_the_fingerprint_and_of_the_bounds() -> None:
@@ -746,16 +746,18 @@ def test_a_model_with_classes_is_read_as_it_was_written(tmp_path: Path) -> None:
     recorder = RangeRecorder(prior)
     keep = torch.ones(4, told.layers, 6, 6)
     with torch.no_grad():
-        prior(torch.randint(-2, 3, (4, told.units, 6, 6)).float(), keep, torch.rand(4), torch.arange(4) % 3)
+        prior(
+            torch.randint(-2, 3, (4, told.channels, 6, 6)).float(), keep, torch.rand(4), torch.arange(4) % 3
+        )
     recorder.close()
     quantised = QuantisedPrior(prior, told, recorder.ranges)
     path = tmp_path / "told-1.safetensors"
     store.save(path, "told-1", told, Autoencoder(told).state_dict(), quantised.export(), {})
     loaded = store.load(store.read_card(path)).prior
-    evidence = kernels._saturated_evidence(told, 6, 6)
-    centred = evidence[..., : told.units].float() / 16
+    context = kernels._saturated_context(told, 6, 6)
+    centred = context[..., : told.channels].float() / 16
     for label in range(3):
-        mu, scale = loaded.predict(evidence, 100, None, torch.arange(36), label)
+        mu, scale = loaded.predict(context, 100, None, torch.arange(36), label)
         with torch.no_grad():
             float_mu, log_scale = quantised(
                 centred.permute(2, 0, 1)[None],

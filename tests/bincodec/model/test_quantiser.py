@@ -18,7 +18,7 @@ from bincodec.model.quantiser import (
     centred_levels,
     leaky_clamp,
     logistic_noise,
-    maximum_by_unit,
+    maximum_by_channel,
     straight_through,
 )
 
@@ -52,28 +52,28 @@ def test_nothing_is_level_zero_for_even_counts_only() -> None:
 
 
 def test_maximum_by_unit_repeats_each_layer_s() -> None:
-    architecture = Architecture(layer_units=(1, 2), maximum_level=(6, 3), layer_phases=(2, 1))
-    assert maximum_by_unit(architecture).flatten().tolist() == [6, 3, 3]
-    assert maximum_by_unit(architecture).shape == (3, 1, 1)
+    architecture = Architecture(layer_channels=(1, 2), maximum_level=(6, 3), layer_phases=(2, 1))
+    assert maximum_by_channel(architecture).flatten().tolist() == [6, 3, 3]
+    assert maximum_by_channel(architecture).shape == (3, 1, 1)
 
 
 @PROPERTY
 @given(st.sampled_from([1.0, 6.0, 30.0]), VALUES)
 def test_straight_through_shows_the_level_and_learns_from_the_value(maximum: float, value: float) -> None:
     top = torch.tensor(maximum)
-    unit = torch.tensor(value, requires_grad=True)
-    hard = centred_levels(unit.detach(), top)
-    shown = straight_through(hard, leaky_clamp(unit, top))
+    channel = torch.tensor(value, requires_grad=True)
+    hard = centred_levels(channel.detach(), top)
+    shown = straight_through(hard, leaky_clamp(channel, top))
     assert shown.item() == hard.item()
     (3 * shown).backward()
     limit = maximum / 2 + 0.5
-    assert unit.grad is not None
+    assert channel.grad is not None
     if abs(value) < limit:
-        assert unit.grad.item() == pytest.approx(3)
+        assert channel.grad.item() == pytest.approx(3)
     elif abs(value) > limit:
-        assert unit.grad.item() == pytest.approx(3 * SATURATION_LEAK)
+        assert channel.grad.item() == pytest.approx(3 * SATURATION_LEAK)
     else:  # A kink: any slope between the two sides' is right.
-        assert 3 * SATURATION_LEAK <= unit.grad.item() <= 3 + 1e-6
+        assert 3 * SATURATION_LEAK <= channel.grad.item() <= 3 + 1e-6
 
 
 def test_straight_through_is_exact_where_a_difference_would_round() -> None:
@@ -91,10 +91,10 @@ def test_leaky_clamp_is_the_value_inside_and_continuous_at_the_limits() -> None:
     assert leaky_clamp(torch.tensor(-13.5), top).item() == pytest.approx(-3.5 - 10 * SATURATION_LEAK)
 
 
-def random_gains(units: int = 3) -> Gains:
-    gains = Gains(units)
+def random_gains(channels: int = 3) -> Gains:
+    gains = Gains(channels)
     with torch.no_grad():
-        gains.log_gain.copy_(torch.randn((GAIN_KNOTS, units), generator=torch.manual_seed(3)))
+        gains.log_gain.copy_(torch.randn((GAIN_KNOTS, channels), generator=torch.manual_seed(3)))
     return gains
 
 

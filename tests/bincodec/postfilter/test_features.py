@@ -119,7 +119,7 @@ def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = np.random.default_rng(0).uniform(-0.2, 1.2, (50, 30, 3)).astype(np.float32)
     whole = computed(decoded)
     monkeypatch.setattr(features, "_TILE", 12 * 7)
-    monkeypatch.setattr(features, "_MOST_COLUMNS", 12)
+    monkeypatch.setattr(features, "_MAX_COLUMNS", 12)
     places = [(tile.top, tile.left) for tile in features.tiles(decoded)]
     assert places == [(top, left) for top in range(0, 50, 7) for left in (0, 12, 24)]
     np.testing.assert_allclose(computed(decoded), whole, atol=1e-5)

@@ -308,7 +308,7 @@ def test_a_large_picture_is_measured_in_part(monkeypatch: pytest.MonkeyPatch) ->
     original, decoded = photo(), blurred(0.05)
     whole = fit._moments(original, decoded)
     monkeypatch.setattr(features, "_TILE", 512)
-    monkeypatch.setattr(fit, "_MOST_PIXELS", 4096)
+    monkeypatch.setattr(fit, "_MAX_PIXELS", 4096)
     part = fit._moments(original, decoded)
     assert not np.array_equal(part.squared, whole.squared)
     assert part.squared == pytest.approx(whole.squared, rel=0.1)
