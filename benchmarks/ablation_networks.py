@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bincodec.bitstream.probability import LOG_SCALE_HIGHEST, LOG_SCALE_LOWEST
 from bincodec.coding import bernoulli
 from bincodec.coding.order import known_map, passes, phase_map
 from bincodec.model.architecture import STRIDE, Architecture
@@ -28,7 +29,7 @@ from bincodec.model.autoencoder import (
     Pointwise,
     quality_features,
 )
-from bincodec.model.prior import KEEP_INPUT, LOG_SCALE_HIGHEST, LOG_SCALE_LOWEST, Prior
+from bincodec.model.prior import KEEP_INPUT, Prior
 from bincodec.train import principal
 from bincodec.train.data import CropSampler
 from bincodec.train.objective import Objective

@@ -104,7 +104,7 @@ def draw_binary(
             1,
             (side, side),
             QUALITY,
-            sampler="noise",
+            sampler="diffusion",
             steps=noise_steps,
             seed=seed,
             label=names[label - 1] if label else None,

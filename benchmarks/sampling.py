@@ -4,7 +4,8 @@
 
 SamplingSettings and decoding are timed apart, medians over the runs, after one run that is not counted;
 loading is not in them. The last column begins the SHA-256 of all codes: it is the same on every device and
-number of threads."""
+number of threads.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ class Task:
 def tasks(small: str, large: str, side: int) -> list[Task]:
     """Sixteen small pictures in 16 steps, by themselves and towards a class; and a large one."""
     codec = Codec.load(small)
-    alone = Task(small, 16, codec.model.card.size, {"steps": 16, "sampler": "noise"})
+    alone = Task(small, 16, codec.model.card.size, {"steps": 16, "sampler": "diffusion"})
     several = [alone]
     if codec.model.card.classes:
         guided = alone.how | {"label": codec.model.card.classes[0], "guidance": 1.0}

@@ -1,20 +1,19 @@
-"""The two calls that most programs need: an image to bytes, bytes to an image."""
+"""The calls that most programs need: an image to bytes, bytes to an image, and what models there are."""
 
 from __future__ import annotations
 
 import functools
 import threading
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image
 
-from bincodec.arguments import DEFAULT_EFFORT, checked_integer
-from bincodec.bitstream import container
+from bincodec.arguments import DEFAULT_EFFORT
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
-from bincodec.codec import Codec
+from bincodec.codec import Codec, Missing
 from bincodec.io import files, images
 from bincodec.model import store
+from bincodec.model.card import ModelCard
 
 
 def compress(
@@ -27,71 +26,104 @@ def compress(
     verify: bool = True,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
-    """The bytes of a `.bld` file of `image`. By default they are decoded again before they are returned.
+    """The bytes of a `.bld` file of `image`: `Codec.compress` with a codec that later calls share.
 
-    `effort` 0..9 is how long to search for a better trade of bits against error, as `Codec.encode`; decoding
-    takes the same time whatever it was.
+    Args:
+        image: a path, the bytes of an image file, a binary file object, a `PIL.Image`, or a uint8 array
+            (H, W, 3) or (H, W).
+        quality: 0 (smallest) to 100 (best).
+        model: a name that `models` lists, a family ("photo": its newest), or the path of a .safetensors file.
+        device: "cpu", "cuda" or "cuda:1".
+        effort: 0..9, how long to search for a better trade of bits against error; decoding takes the same
+            time whatever it was.
+        verify: whether the finished bytes are decoded again before they are returned.
+        limits: how large an image may be.
 
     Raises:
         BincodecError: if the image, the quality, the model or the device will not do.
+
+    Example:
+        >>> import bincodec, numpy
+        >>> data = bincodec.compress(numpy.zeros((32, 48, 3), numpy.uint8), quality=50)
+        >>> data[1:4]
+        b'BLD'
     """
     codec = _shared_codec(store.find(model).path, device)
-    return codec.pack(codec.encode(image, quality, limits, effort=effort), verify=verify)
+    return codec.compress(image, quality, effort=effort, verify=verify, limits=limits)
 
 
 def decompress(
-    data: bytes | str | Path | BinaryIO,
+    source: files.Source,
     *,
     layers: int | None = None,
-    partial: bool = False,
-    complete: bool = False,
-    conceal: bool = False,
+    missing: Missing = "error",
     seed: int = 0,
     temperature: float = 1.0,
     model: str | None = None,
     device: str = "cpu",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Image.Image:
-    """The picture in a `.bld` file, by the model that wrote it: found by its fingerprint, or named.
+    """The picture in a `.bld` file, by the model that wrote it; `image.info["bld"]` says what was decoded.
 
-    `image.info["bld"]` says what was decoded.
+    Args:
+        source: a path, the bytes of the file, or a binary file object.
+        layers: show only the first few layers, a coarser picture.
+        missing: what becomes of layers that are missing because the file is damaged or cut short, or because
+            fewer `layers` are to be shown. "error": a damaged file raises an error, and layers that are left
+            out are shown as the prior expects them, which is smooth. "expect": a damaged file is shown as far
+            as it is intact, and the rest as the prior expects it. "sample": the same, and the rest is drawn
+            from the prior, which invents what fits.
+        seed: of what is drawn, 0..2^64 - 1.
+        temperature: of what is drawn, 0..10; see `SamplingSettings`.
+        model: a name or the path of a .safetensors file, instead of the model that the file names.
+        device: "cpu", "cuda" or "cuda:1".
+        limits: how large a file and its image may be.
 
-    `layers` shows only the first few; `partial` accepts a truncated or damaged file and shows what is intact
-    (then `image.info["bld"]["complete"]` is False), fewer layers than asked for where fewer are intact.
-
-    What is missing then is shown as the prior expects it: smooth. `complete` draws it instead, as
-    `Codec.complete`, and `conceal` does so for a damaged file. `image.info["bld"]` says how many layers,
-    from the first, were read ("real_layers") and what share of the bits they are ("real_share", at the
-    prior's price).
+    Returns:
+        A `PIL.Image` of mode "RGB", or "L" for a grey picture, whose `info["bld"]` is a `DecodedInfo`.
 
     Raises:
-        BincodecError: of the kind that `bincodec.bitstream.errors` describes.
+        BincodecError: of the kind that `bincodec.errors` describes.
+
+    Example:
+        >>> import bincodec, numpy
+        >>> data = bincodec.compress(numpy.zeros((32, 48, 3), numpy.uint8), quality=50)
+        >>> image = bincodec.decompress(data)
+        >>> image.size, image.info["bld"]["intact"]
+        ((48, 32), True)
     """
-    content = files.read(data)
-    header = container.read_header(content, limits)
-    card = store.find_fingerprint(header.fingerprint) if model is None else store.find(model)
-    codec = _shared_codec(card.path, device)
-    code = codec.unpack(content, partial=partial or conceal, limits=limits)
-    if layers is not None and (partial or conceal):
-        # Whoever asks for what is intact does not know how much that is.
-        layers = min(checked_integer("layers", layers, 1, header.layers), code.layers)
-    if not (complete or conceal):
-        return codec.decode(code, layers)
-    completed = codec.complete(code, layers, seed=seed, temperature=temperature)
-    image = codec.decode(completed.code)
-    image.info["bld"] |= {"real_layers": completed.real_layers, "real_share": completed.real_share}
-    return image
+    content = files.read(source)
+    header = files.read_header(content, limits)
+    codec = _shared_codec(store.find_for(header.fingerprint, model).path, device)
+    return codec.decompress(
+        content, layers=layers, missing=missing, seed=seed, temperature=temperature, limits=limits
+    )
+
+
+def models() -> tuple[ModelCard, ...]:
+    """The cards of all models that are installed here, by name and number.
+
+    They are those of the package, and those in the folder that the environment variable BINCODEC_MODELS
+    names.
+
+    Example:
+        >>> import bincodec
+        >>> "clothing-1" in [card.name for card in bincodec.models()]
+        True
+    """
+    return store.available()
 
 
 _lock = threading.Lock()
 
 
 def _shared_codec(path: Path, device: str) -> Codec:
-    """The module-level functions share one codec a model and device."""
+    """The module-level functions share one codec for a model file and device."""
     with _lock:
-        return _cached_codec(path, device)
+        return _cached_codec(path, path.stat().st_mtime_ns, device)
 
 
 @functools.lru_cache(maxsize=4)
-def _cached_codec(path: Path, device: str) -> Codec:
+def _cached_codec(path: Path, _modified: int, device: str) -> Codec:
+    """A codec by its file; one that was replaced since has another time of modification, and is read anew."""
     return Codec.load(str(path), device)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec.bitstream.limits import Limits
+from bincodec.errors import InvalidSetting
 from bincodec.model.architecture import QUALITIES
 
 DEVICES = ("cpu", "cuda")
@@ -18,10 +19,6 @@ SEARCH_ROUNDS = (0, 1, 2, 3, 5, 8, 12, 18, 26, 40)
 
 MAX_SEARCHED_PIXELS = 16 * 2**20
 """The search holds what the decoder computed on the way: about 0.75 GB a megapixel."""
-
-
-class InvalidSetting(BincodecError, ValueError):
-    """A quality, an effort, a number of layers, a device and the like that does not exist."""
 
 
 def checked_integer(name: str, value: int, low: int, high: int) -> int:
@@ -46,6 +43,21 @@ def checked_number(name: str, value: float, high: float) -> float:
         msg = f"{name} {value!r} is not a number in 0..{high:g}"
         raise InvalidSetting(msg)
     return float(value)
+
+
+def checked_size(size: tuple[int, int], limits: Limits) -> tuple[int, int]:
+    """Width and height in pixels, if a picture of that size is within the limits."""
+    try:
+        width, height = size
+    except (TypeError, ValueError) as error:
+        msg = f"size {size!r} is not a width and a height"
+        raise InvalidSetting(msg) from error
+    width = checked_integer("width", width, 1, limits.side)
+    height = checked_integer("height", height, 1, limits.side)
+    if width * height > limits.pixels:
+        msg = f"size {width} x {height}: {width * height} is over the limit pixels={limits.pixels}"
+        raise InvalidSetting(msg)
+    return width, height
 
 
 def checked_choice(name: str, value: str, choices: Iterable[str]) -> str:

@@ -4,16 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
+from bincodec.arguments import checked_integer, checked_quality
 from bincodec.bitstream.container import Ancillary
+from bincodec.errors import InvalidSetting
 from bincodec.model.architecture import grid_of
 
 Levels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
-"""True where something is: known, to be painted. Of pixels or of positions."""
+"""True where something is: known, to be inpainted. Of pixels or of positions."""
+
+
+class DecodedInfo(TypedDict):
+    """What `image.info["bld"]` says of a decoded picture.
+
+    Args:
+        model: name of the model.
+        quality: 0..100.
+        layers: how many layers the picture shows.
+        intact: whether the file was whole and undamaged.
+        real_layers: how many of the layers, from the first, came from the file; the others are sampled.
+        real_share: their part of the bits, 0..1.
+    """
+
+    model: str
+    quality: int
+    layers: int
+    intact: bool
+    real_layers: int
+    real_share: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,8 +44,11 @@ class BinaryCode:
     """Levels by layer, each uint8 (channels, h, w) with values 0..`maximum[layer]`, and what decoding needs.
 
     `width` and `height` are the image's, in pixels; the grid is (ceil(height / 16), ceil(width / 16)).
-    There may be fewer layers than the model has: a prefix of a file is a picture too. `complete` is False
+    There may be fewer layers than the model has: a prefix of a file is a picture too. `intact` is False
     where the layers are what was left of a damaged or truncated file.
+
+    Raises:
+        InvalidSetting: if something is out of range, or the shapes do not fit together.
     """
 
     levels: tuple[Levels, ...]
@@ -33,15 +59,19 @@ class BinaryCode:
     model: str
     fingerprint: bytes
     grey: bool = False
-    complete: bool = True
+    intact: bool = True
     ancillary: tuple[Ancillary, ...] = ()
 
     def __post_init__(self) -> None:
+        checked_quality(self.quality)
+        for name in ("width", "height"):
+            checked_integer(name, getattr(self, name), 1, 2**32 - 1)
+        if not self.levels or len(self.levels) != len(self.maximum):
+            msg = f"{len(self.levels)} layers of levels do not go with {len(self.maximum)} maximum levels"
+            raise InvalidSetting(msg)
         grid = grid_of(self.width, self.height)
-        if not self.levels or any(levels.shape[1:] != grid for levels in self.levels):
-            shapes = [levels.shape for levels in self.levels]
-            msg = f"levels {shapes} do not lie on the grid {grid} of {self.width} x {self.height} pixels"
-            raise ValueError(msg)
+        for layer, (levels, top) in enumerate(zip(self.levels, self.maximum, strict=True)):
+            _check_levels(layer, levels, top, grid)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -68,3 +98,15 @@ class BinaryCode:
             digest.update(repr(levels.shape).encode())
             digest.update(np.ascontiguousarray(levels).tobytes())
         return digest.hexdigest()
+
+
+def _check_levels(layer: int, levels: Levels, top: int, grid: tuple[int, int]) -> None:
+    fits = isinstance(levels, np.ndarray) and levels.dtype == np.uint8 and levels.ndim == 3
+    if not fits or levels.shape[1:] != grid:
+        found = f"{levels.dtype} {levels.shape}" if isinstance(levels, np.ndarray) else type(levels).__name__
+        msg = f"levels of layer {layer} are {found}, not uint8 (channels, {grid[0]}, {grid[1]})"
+        raise InvalidSetting(msg)
+    checked_integer(f"maximum of layer {layer}", top, 1, 255)
+    if levels.size and levels.max() > top:
+        msg = f"layer {layer} has a level of {levels.max()}, beyond its maximum of {top}"
+        raise InvalidSetting(msg)

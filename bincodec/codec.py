@@ -1,69 +1,137 @@
-"""The codec: compress and decompress, and the steps between them.
+"""The codec: one model, and everything that can be done with it.
 
     image -> encode -> BinaryCode -> pack -> bytes of a .bld -> unpack -> BinaryCode -> decode -> image
 
-`encode` and `decode` are float networks (`pixels`: they may differ by rounding between machines); `pack` and
-`unpack` are exact (`coding`: bits never do).
+`encode` (`bincodec.encoder`) and `decode` (`bincodec.decoder`) are float networks, which may differ by
+rounding between machines; `pack` and `unpack` (`bincodec.coding`) are exact, so bits never do. New pictures
+come from `bincodec.generation`, which works on codes: here they become pictures.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Literal, Self, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from bincodec import decoder
 from bincodec.arguments import (
     DEFAULT_EFFORT,
-    InvalidSetting,
+    checked_choice,
     checked_device,
     checked_integer,
     checked_quality,
+    checked_size,
     search_rounds,
 )
 from bincodec.bitstream import container
-from bincodec.bitstream.errors import BincodecError, BitsMismatch, Corrupt, Truncated, WrongModel
-from bincodec.bitstream.header import Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
-from bincodec.bitstream.stream import LayerReader, LayerWriter
-from bincodec.code import BinaryCode
-from bincodec.coding import passes
+from bincodec.code import BinaryCode, DecodedInfo, Mask
+from bincodec.coding import packing, passes
 from bincodec.encoder import analysis
-from bincodec.io import images
-from bincodec.model import store
-from bincodec.model.architecture import grid_of
-from bincodec.model.kernels import IntegerPrior
-from bincodec.postfilter import filter, fit
+from bincodec.errors import BincodecError, VerificationFailed
+from bincodec.io import files, images
+from bincodec.model import store, weights
 
 if TYPE_CHECKING:
-    from bincodec.generation import editing, settings
+    from bincodec.generation.editing import Completed, Watch
+    from bincodec.generation.settings import SamplingOptions
     from bincodec.model.kernels import Kernel
 
-SAFEST_KERNEL: Kernel = "float64"
-
-
-class VerificationFailed(BincodecError):
-    """A finished file did not give back the code it was made from; it was not returned."""
+Missing = Literal["error", "expect", "sample"]
+"""What becomes of layers that are not there; see `decompress`."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Codec:
-    """One model, loaded. Immutable: threads may share it."""
+class Inpainted:
+    """A picture with its hole filled.
 
-    model: store.Model
-    device: str
+    Args:
+        image: the picture; where an image was given, its own pixels outside the mask.
+        code: what was drawn, as a code that packs like any other.
+        known: the positions (h, w) that kept their bits.
+    """
+
+    image: Image.Image
+    code: BinaryCode
+    known: Mask
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Codec:
+    """One model, loaded. It does not change, and threads may share it.
+
+    Example:
+        >>> import bincodec, numpy
+        >>> codec = bincodec.Codec.load("photo")
+        >>> code = codec.encode(numpy.zeros((32, 48, 3), numpy.uint8), quality=50)
+        >>> data = codec.pack(code)
+        >>> codec.decode(codec.unpack(data)).size
+        (48, 32)
+    """
+
+    model: weights.Model
+
+    @property
+    def device(self) -> str:
+        """Where it computes: "cpu", "cuda" or "cuda:1"."""
+        return self.model.device
+
+    def __repr__(self) -> str:
+        return f"<Codec {self.model.card.name} on {self.model.device}>"
 
     @classmethod
     def load(cls, name: str = "photo", device: str = "cpu", kernel: Kernel = "auto") -> Self:
         """The model called `name` (or in that .safetensors file) on `device`.
 
+        `kernel` chooses how the exact integers are computed (`bincodec.model.kernels`); "auto" takes the
+        fastest that is exact here.
+
         Raises:
-            WrongModel: if there is no such model.
+            UnknownModel: if there is no such model.
+            DamagedModel: if its file is not what it says it is.
             InvalidSetting: if there is no such device.
         """
-        return cls(store.load(store.find(name), checked_device(device), kernel), device)
+        return cls(weights.load(store.find(name), checked_device(device), kernel))
+
+    def compress(
+        self,
+        image: images.Source,
+        quality: int = 50,
+        *,
+        effort: int = DEFAULT_EFFORT,
+        verify: bool = True,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> bytes:
+        """The bytes of a `.bld` file of `image`: `encode`, then `pack`; as `bincodec.compress`."""
+        return self.pack(self.encode(image, quality, limits, effort=effort), verify=verify)
+
+    def decompress(
+        self,
+        source: files.Source,
+        *,
+        layers: int | None = None,
+        missing: Missing = "error",
+        seed: int = 0,
+        temperature: float = 1.0,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> Image.Image:
+        """The picture in a `.bld` file of this model: `unpack`, then `decode`; as `bincodec.decompress`."""
+        checked_choice("missing", missing, get_args(Missing))
+        code = self.unpack(source, partial=missing != "error", limits=limits)
+        if layers is not None and missing != "error":
+            # Whoever asks for what is intact does not know how much that is.
+            layers = min(
+                checked_integer("layers", layers, 1, self.model.card.architecture.layers), code.layers
+            )
+        if missing != "sample":
+            return self.decode(code, layers)
+        completed = self.complete(code, layers, seed=seed, temperature=temperature)
+        image = self.decode(completed.code)
+        image.info["bld"] |= {"real_layers": completed.real_layers, "real_share": completed.real_share}
+        return image
 
     def encode(
         self,
@@ -73,7 +141,7 @@ class Codec:
         *,
         effort: int = DEFAULT_EFFORT,
     ) -> BinaryCode:
-        """The bits of an image: a path, bytes, a file, a `PIL.Image` or (H, W, 3) or (H, W) uint8.
+        """The bits of an image: a path, bytes, a file, a `PIL.Image` or a uint8 array (H, W, 3) or (H, W).
 
         More `effort` searches longer for a better trade of bits against error at this quality; bytes and PSNR
         each may move either way (`bincodec.encoder.search`). It takes about three quarters of a gigabyte a
@@ -85,22 +153,7 @@ class Codec:
                 not 0 and the image is too large for it, or the model does not say its multipliers.
         """
         quality, rounds = checked_quality(quality), search_rounds(effort)
-        picture = images.load(image, limits=limits)
-        height, width = picture.pixels.shape[:2]
-        card = self.model.card
-        code = BinaryCode(
-            analysis.analyse(self.model, picture.pixels, quality, rounds, self.device, grey=picture.grey),
-            card.architecture.maximum_level,
-            width,
-            height,
-            quality,
-            card.name,
-            card.fingerprint,
-            picture.grey,
-        )
-        rendered = analysis.render(self.model, code, code.layers, self.device)
-        weight = analysis.price_of_error(self.model, quality) or 0.0
-        return dataclasses.replace(code, ancillary=fit.measure(picture.pixels, rendered, weight))
+        return analysis.encode(self.model, images.load(image, limits=limits), quality, rounds)
 
     def pack(self, code: BinaryCode, *, verify: bool = False) -> bytes:
         """The bytes of a `.bld` file. With `verify` they are unpacked again before they are returned.
@@ -110,15 +163,8 @@ class Codec:
             InvalidSetting: if the code is what was left of a damaged file.
             VerificationFailed: if the bytes did not give the code back.
         """
-        self.check(code)
-        if not code.complete:
-            msg = "the code is what was left of a damaged file; it packs only if marked complete=True by hand"
-            raise InvalidSetting(msg)
-        header = Header(code.width, code.height, code.quality, code.layers, code.fingerprint, code.grey)
-        writer = LayerWriter(header)
-        source = passes.Known(code.levels, writer)
-        passes.run(self.model.prior, code.quality, code.grid, code.layers, source)
-        data = writer.finish(code.ancillary)
+        self.model.card.check_code(code)
+        data = packing.pack(self.model.prior, code)
         if verify:
             self._verify(data, code)
         return data
@@ -134,82 +180,46 @@ class Codec:
         msg = f"the finished file does not decode to the code it was made from: {reason}"
         raise VerificationFailed(msg)
 
-    def unpack(self, data: bytes, *, partial: bool = False, limits: Limits = DEFAULT_LIMITS) -> BinaryCode:
-        """The code in the bytes of a `.bld` file; `pack` turns it into the same bytes again.
+    def unpack(
+        self, source: files.Source, *, partial: bool = False, limits: Limits = DEFAULT_LIMITS
+    ) -> BinaryCode:
+        """The code in a `.bld` file: a path, its bytes or a file object; `pack` gives the same bytes again.
 
         With `partial`, the intact layers of a truncated or damaged file are taken, and the code says
-        `complete=False`.
+        `intact=False`.
 
         Raises:
-            BincodecError: of the kind that `bincodec.bitstream.errors` describes.
+            BincodecError: of the kind that `bincodec.errors` describes.
         """
-        read = container.read(data, limits, partial=partial)
-        self._check_model(read.header.fingerprint)
-        card = self.model.card
-        if read.header.layers > card.architecture.layers:
-            most = f"{card.name}'s {card.architecture.layers}"
-            msg = f"the file has {read.header.layers} layers, more than model {most}"
-            raise Corrupt(msg)
-        try:
-            return self._unpack(self.model.prior, read)
-        except BitsMismatch:
-            # Every payload arrived as it was written. Should a library have broken the exact arithmetic
-            # in a shape that the self-test did not see, the slowest carrier still gets it right.
-            return self._unpack(self.model.prior.with_kernel(SAFEST_KERNEL), read)
-
-    def _unpack(self, prior: IntegerPrior, read: container.Container) -> BinaryCode:
-        header = read.header
-        reader = LayerReader(read)
-        if not reader.layers_available:
-            msg = "nothing arrived intact: the first chunk, all of a small file, is damaged or cut short"
-            raise Truncated(msg)
-        grid = grid_of(header.width, header.height)
-        filter.read(read.ancillary)  # a malformed correction makes the file corrupt, wanted or not
-        levels = passes.run(prior, header.quality, grid, reader.layers_available, passes.Coded(reader))
-        return BinaryCode(
-            levels,
-            self.model.card.architecture.maximum_level[: len(levels)],
-            header.width,
-            header.height,
-            header.quality,
-            self.model.card.name,
-            header.fingerprint,
-            header.grey,
-            read.complete,
-            tuple(read.ancillary),
-        )
+        return packing.unpack(self.model, container.read(files.read(source), limits, partial=partial))
 
     def decode(self, code: BinaryCode, layers: int | None = None) -> Image.Image:
         """The picture of a code, or of its first `layers` layers; the rest enters as the prior's expectation.
 
+        `image.info["bld"]` is a `DecodedInfo`.
+
         Raises:
             WrongModel: if the code is another model's.
             InvalidSetting: if `layers` is not between 1 and the code's.
-            Corrupt: if the code's correction cannot be read; a file's always can.
+            Corrupt: if the code's post-filter cannot be read; a file's always can.
         """
-        self.check(code)
-        shown = code.layers if layers is None else layers
-        shown = checked_integer("layers", shown, 1, code.layers)
-        rendered = analysis.render(self.model, code, shown, self.device)
-        if shown == self.model.card.architecture.layers:
-            rendered = filter.corrected(rendered, filter.read(code.ancillary))
-        if code.grey:
-            rendered = rendered[..., :1]
-        image = images.to_image(np.round(255 * rendered.clip(0, 1)).astype(np.uint8), grey=code.grey)
-        image.info["bld"] = {
-            "model": code.model,
-            "quality": code.quality,
-            "layers": shown,
-            "complete": code.complete,
-        }
+        self.model.card.check_code(code)
+        shown = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
+        image = images.to_image(decoder.reconstruct(self.model, code, shown), grey=code.grey)
+        image.info["bld"] = DecodedInfo(
+            model=code.model,
+            quality=code.quality,
+            layers=shown,
+            intact=code.intact,
+            real_layers=shown,
+            real_share=1.0,
+        )
         return image
 
     def cost(self, code: BinaryCode) -> npt.NDArray[np.float64]:
         """-log2 of the coded probabilities in bits, by layer and position: (layers, h, w)."""
-        self.check(code)
-        priced = passes.Priced(code.levels)
-        passes.run(self.model.prior, code.quality, code.grid, code.layers, priced)
-        return priced.bits
+        self.model.card.check_code(code)
+        return passes.rate(self.model.prior, code.quality, code.levels)
 
     def sample(
         self,
@@ -218,19 +228,23 @@ class Codec:
         quality: int = 50,
         *,
         limits: Limits = DEFAULT_LIMITS,
-        **how: Unpack[settings.Settings],
+        watch: Watch | None = None,
+        **options: Unpack[SamplingOptions],
     ) -> list[BinaryCode]:
-        """`count` pictures of `size` (width, height), drawn from the prior; keywords as
-        `drawing.SamplingSettings`.
+        """`count` pictures of `size` (width, height), drawn from the prior; options as `SamplingSettings`.
 
-        The size is the model's own if None. Picture i of a seed is the same however many are drawn.
+        The size is the model's own if None. Picture i of a seed is the same however many are drawn. `watch`
+        is called with the code as it stands after each step.
 
         Raises:
             InvalidSetting: for a number out of range, or a class that the model does not have.
         """
-        from bincodec.generation import editing, settings
+        from bincodec.generation import editing
+        from bincodec.generation.settings import SamplingSettings
 
-        return editing.sample(self, count, size, quality, settings.SamplingSettings(**how), limits)
+        size = checked_size(self.model.card.size if size is None else size, limits)
+        settings = SamplingSettings(**options)
+        return editing.sample(self.model, count, size, checked_quality(quality), settings, watch)
 
     def inpaint(
         self,
@@ -240,9 +254,10 @@ class Codec:
         count: int = 1,
         *,
         limits: Limits = DEFAULT_LIMITS,
-        **how: Unpack[settings.Settings],
-    ) -> list[editing.Inpainted]:
-        """`count` ways to paint what `mask` marks; keywords as `drawing.SamplingSettings`.
+        watch: Watch | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> list[Inpainted]:
+        """`count` ways to fill what `mask` marks; options as `SamplingSettings`, `watch` as `sample`.
 
         `mask` is bool (H, W), or an image in which white marks. Positions well outside keep their bits. Of an
         image all pixels outside stay, but for a narrow rim; a code keeps its own quality.
@@ -252,9 +267,32 @@ class Codec:
             WrongModel: for another model's code.
             InvalidSetting: as `sample`; for a code that lacks layers.
         """
-        from bincodec.generation import editing, settings
+        from bincodec.generation import editing, masks
+        from bincodec.generation.settings import SamplingSettings
 
-        return editing.inpaint(self, source, mask, quality, count, settings.SamplingSettings(**how), limits)
+        settings = SamplingSettings(**options)
+        if isinstance(source, BinaryCode):
+            editing.require_whole(self.model, source)
+            hole = masks.load(mask, source.width, source.height, limits)
+            known = masks.known_positions(hole)
+            codes = editing.inpaint(self.model, source, known, count, settings, watch)
+            return [Inpainted(self.decode(code), code, known) for code in codes]
+        original = images.load(source, limits=limits)
+        height, width = original.pixels.shape[:2]
+        hole = masks.load(mask, width, height, limits)
+        known = masks.known_positions(hole)
+        filled = dataclasses.replace(original, pixels=masks.fill(original.pixels, hole))
+        start = analysis.encode(self.model, filled, checked_quality(quality), 0)
+        codes = editing.inpaint(self.model, start, known, count, settings, watch)
+        return [Inpainted(self._blended(original, code, hole), code, known) for code in codes]
+
+    def _blended(self, original: images.Picture, code: BinaryCode, hole: Mask) -> Image.Image:
+        """The picture of a code inside the hole, the original outside, faded into each other at the rim."""
+        from bincodec.generation import masks
+
+        image = self.decode(code)
+        pixels = masks.blend(original.pixels, np.array(image.convert("RGB")), hole)
+        return images.to_image(pixels, grey=original.grey)
 
     def vary(
         self,
@@ -264,47 +302,37 @@ class Codec:
         count: int = 1,
         *,
         limits: Limits = DEFAULT_LIMITS,
-        **how: Unpack[settings.Settings],
+        watch: Watch | None = None,
+        **options: Unpack[SamplingOptions],
     ) -> list[BinaryCode]:
         """`count` pictures like a given one: noise of time `strength` is added to its bits and taken away.
 
-        0 changes nothing, 1 leaves nothing. Keywords as `drawing.SamplingSettings`; a code keeps its own
-        quality.
+        0 changes nothing, 1 leaves nothing. Options as `SamplingSettings`, `watch` as `sample`; a code keeps
+        its own quality.
 
         Raises:
             InvalidSetting: as `sample`; for a strength outside 0..1, a code that lacks layers.
             WrongModel: for another model's code.
         """
-        from bincodec.generation import editing, settings
+        from bincodec.generation import editing
+        from bincodec.generation.settings import SamplingSettings
 
-        return editing.vary(self, source, strength, quality, count, settings.SamplingSettings(**how), limits)
+        settings = SamplingSettings(**options)
+        code = source if isinstance(source, BinaryCode) else self.encode(source, quality, limits)
+        return editing.vary(self.model, code, strength, count, settings, watch)
 
     def complete(
         self, code: BinaryCode, layers: int | None = None, *, seed: int = 0, temperature: float = 1.0
-    ) -> editing.Completed:
+    ) -> Completed:
         """`code`, or its first `layers` layers, with all layers that are missing drawn from the prior.
 
         Raises:
             InvalidSetting: as `sample`; if `layers` is not between 1 and the code's.
             WrongModel: for another model's code.
         """
-        from bincodec.generation import editing, settings
+        from bincodec.generation import editing
+        from bincodec.generation.settings import SamplingSettings
 
         return editing.complete(
-            self, code, layers, settings.SamplingSettings(seed=seed, temperature=temperature)
+            self.model, code, layers, SamplingSettings(seed=seed, temperature=temperature)
         )
-
-    def check(self, code: BinaryCode) -> None:
-        """Raise `WrongModel` unless the code is this model's."""
-        self._check_model(code.fingerprint)
-        own, layers = self.model.card.architecture, code.layers
-        channels = tuple(len(levels) for levels in code.levels)
-        if (channels, code.maximum) != (own.layer_channels[:layers], own.maximum_level[:layers]):
-            msg = f"the code's layers {channels} with levels up to {code.maximum} are not {code.model}'s"
-            raise WrongModel(msg)
-
-    def _check_model(self, fingerprint: bytes) -> None:
-        card = self.model.card
-        if fingerprint != card.fingerprint:
-            msg = f"the code is of model {fingerprint.hex()}, not of {card.name} ({card.fingerprint.hex()})"
-            raise WrongModel(msg)

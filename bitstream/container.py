@@ -64,12 +64,12 @@ class Ancillary:
 
 @dataclass(frozen=True)
 class Container:
-    """A file taken apart; `complete` is false if its end was missing or damaged."""
+    """A file taken apart; `intact` is false if its end was missing or damaged."""
 
     header: Header
     chunks: tuple[Chunk, ...]
     ancillary: tuple[Ancillary, ...] = ()
-    complete: bool = True
+    intact: bool = True
 
 
 def read_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Header:
@@ -81,7 +81,7 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS, *, partial: bool = False)
     """Take a whole file apart and check all that needs no model.
 
     With `partial`, a file that is cut short or damaged yields the chunks before the first one that is missing
-    or fails its checksum, and `complete` is false; so it is for a whole file with bytes after its last chunk.
+    or fails its checksum, and `intact` is false; so it is for a whole file with bytes after its last chunk.
     The header must be whole in any case.
 
     Raises:
@@ -97,7 +97,7 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS, *, partial: bool = False)
         except (Truncated, Corrupt):
             if not partial:
                 raise
-            return Container(header, tuple(chunks), tuple(ancillary), complete=False)
+            return Container(header, tuple(chunks), tuple(ancillary), intact=False)
         _check_limits(chunk, chunks, ancillary, limits)
         if chunk.kind & ANCILLARY:
             _check_ancillary(chunk, chunks, header)
@@ -110,7 +110,7 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS, *, partial: bool = False)
     except Corrupt:
         if not partial:
             raise
-        return Container(header, tuple(chunks), tuple(ancillary), complete=False)
+        return Container(header, tuple(chunks), tuple(ancillary), intact=False)
     return Container(header, tuple(chunks), tuple(ancillary))
 
 
@@ -138,7 +138,7 @@ def write(header: Header, chunks: Sequence[Chunk], ancillary: Sequence[Ancillary
 def _pack_chunk(chunk: Chunk, flag: int) -> bytes:
     if len(chunk.payload) > MAX_PAYLOAD:
         msg = f"chunk payload is {len(chunk.payload)} bytes; the format holds at most {MAX_PAYLOAD}"
-        raise TooLarge(msg)
+        raise TooLarge(msg, value=len(chunk.payload), limit=MAX_PAYLOAD)
     head = bytes([chunk.kind | flag]) + len(chunk.payload).to_bytes(3, "little")
     body = head + chunk.payload + _CRC.pack(chunk.bits_crc)
     return body + _CRC.pack(zlib.crc32(body))
@@ -166,12 +166,12 @@ def _check_limits(
 ) -> None:
     if len(chunks) + len(ancillary) >= limits.chunks:
         msg = f"file has more chunks than the limit chunks={limits.chunks}"
-        raise TooLarge(msg)
+        raise TooLarge(msg, option="chunks", value=len(chunks) + len(ancillary) + 1, limit=limits.chunks)
     if chunk.kind & ANCILLARY:
         size = sum(len(extra.payload) for extra in ancillary) + len(chunk.payload)
         if size > limits.ancillary_bytes:
             msg = f"ancillary data is {size} bytes, over the limit ancillary_bytes={limits.ancillary_bytes}"
-            raise TooLarge(msg)
+            raise TooLarge(msg, option="ancillary_bytes", value=size, limit=limits.ancillary_bytes)
 
 
 def _check_ancillary(chunk: Chunk, chunks: Sequence[Chunk], header: Header) -> None:

@@ -1,13 +1,4 @@
-"""Everything that can be wrong with a file, as one tree.
-
-BincodecError
-├── NotBld          it does not start like a .bld file
-├── Truncated       it ends before its last chunk does
-├── Corrupt         it contradicts itself or the format
-│   └── BitsMismatch    it arrived intact, but decodes to other levels than were written
-├── Unsupported     it asks for something this version does not know
-├── TooLarge        it exceeds a limit
-└── WrongModel      it was made with another model
+"""Everything that can be wrong with a file. `bincodec.errors` draws the whole tree of errors.
 
 Calls that no file can cause (arrays of the wrong shape, writing a quality of 101) raise `ValueError` instead.
 """
@@ -42,8 +33,18 @@ class Unsupported(BincodecError):
 
 
 class TooLarge(BincodecError):
-    """The file exceeds one of `limits.Limits`, or a size that the format cannot express."""
+    """Something exceeds one of `limits.Limits`, or a size that the format cannot express.
+
+    `option` is the field of `Limits` that can be raised, or None where nothing can; `value` is what was found
+    and `limit` what is allowed.
+    """
+
+    def __init__(
+        self, message: str, *, option: str | None = None, value: int | None = None, limit: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.option, self.value, self.limit = option, value, limit
 
 
 class WrongModel(BincodecError):
-    """The file was written with a model other than the one at hand, or with one that is not installed."""
+    """The file or the code belongs to another model than the one that it was given to."""

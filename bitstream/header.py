@@ -8,7 +8,7 @@ from bincodec.bitstream.errors import Corrupt, NotBld, TooLarge, Truncated, Unsu
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 
 MAGIC = b"\x93BLD\r\n\x1a\n"
-VERSION = (0, 1)
+FORMAT_VERSION = (0, 1)
 FINGERPRINT_BYTES = 8
 BEST_QUALITY = 100
 MAX_LAYERS = 255
@@ -47,7 +47,7 @@ class Header:
     fingerprint: bytes
     grey: bool = False
     tile_size: int = 0
-    version: tuple[int, int] = VERSION
+    version: tuple[int, int] = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         ranges = {
@@ -62,8 +62,8 @@ class Header:
             if not low <= value <= high:
                 msg = f"{name} is {value}, not within {low}..{high}"
                 raise ValueError(msg)
-        if self.version != VERSION:
-            msg = f"format version is {self.version}, not {VERSION}"
+        if self.version != FORMAT_VERSION:
+            msg = f"format version is {self.version}, not {FORMAT_VERSION}"
             raise ValueError(msg)
 
     def pack(self) -> bytes:
@@ -124,8 +124,8 @@ def _check_start(data: bytes) -> None:
         msg = f"file ends after {len(data)} of the header's {HEADER_BYTES} bytes"
         raise Truncated(msg)
     version = (data[len(MAGIC)], data[len(MAGIC) + 1])
-    if version != VERSION:
-        msg = "format version is {}.{}; this reader knows {}.{}".format(*version, *VERSION)
+    if version != FORMAT_VERSION:
+        msg = "format version is {}.{}; this reader knows {}.{}".format(*version, *FORMAT_VERSION)
         raise Unsupported(msg)
 
 
@@ -137,4 +137,4 @@ def _check_size(header: Header, limits: Limits) -> None:
     ):
         if value > limit:
             msg = f"image is {header.width}x{header.height}: {value} is over the limit {name}={limit}"
-            raise TooLarge(msg)
+            raise TooLarge(msg, option=name, value=value, limit=limit)

@@ -78,7 +78,7 @@ def decode_levels(decoder: BitDecoder, mu: Integers, scale: Integers, maximum: i
     return decide(mu, scale, maximum, ask)
 
 
-def cost_levels(levels: Levels, mu: Integers, scale: Integers, maximum: int) -> npt.NDArray[np.float64]:
+def level_bits(levels: Levels, mu: Integers, scale: Integers, maximum: int) -> npt.NDArray[np.float64]:
     """Return the bits of each level, the sum of -log2 of its integer probabilities; (channels, positions)."""
     flat = _check_levels(levels, mu, maximum)
     cost = np.zeros(flat.size)

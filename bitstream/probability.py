@@ -26,11 +26,19 @@ from bincodec.bitstream.errors import Corrupt
 ONE = 65536
 """The numerator that would mean certainty."""
 
-STEPS = 64
+MU_BITS = 6
+STEPS = 1 << MU_BITS
 """Steps of a location in one level."""
 
 SCALES = 64
 """Number of scales."""
+
+SCALE_BITS = 3
+SCALE_OFFSET = 32
+LOG_SCALE_STEP = 2.0**-SCALE_BITS
+LOG_SCALE_LOWEST = -SCALE_OFFSET * LOG_SCALE_STEP
+LOG_SCALE_HIGHEST = (SCALES - 1 - SCALE_OFFSET) * LOG_SCALE_STEP
+"""Scale index i means e^((i - 32) / 8) levels: the logarithms are evenly spaced from -4 to 3.875."""
 
 REACH = 64 * STEPS
 """Distances beyond +-REACH steps are taken as +-REACH."""

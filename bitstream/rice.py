@@ -1,4 +1,4 @@
-"""Rice codes: small signed integers in few bits, without tables (FORMAT, corrections).
+"""Rice codes: small signed integers in few bits, without tables (FORMAT, "The post-filter").
 
 An integer v is folded to z = 2 v, or -2 v - 1 if it is negative; z >> k ones and a zero follow, then the last
 k bits of z, the highest first.

@@ -1,12 +1,18 @@
 """`bincodec decompress`: a .bld file to an image."""
 
+from __future__ import annotations
+
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from bincodec.cli import drawing, options, output, places
+from bincodec.cli import options, output, places, sampling
+
+if TYPE_CHECKING:
+    from bincodec import DecodedInfo
+    from bincodec.codec import Missing
 
 EXTENSION = ".png"
 
@@ -18,23 +24,22 @@ EXTENSION = ".png"
     "--layers", type=click.IntRange(min=1), help="Decode the first N layers only, a coarser picture."
 )
 @click.option(
-    "--partial",
-    is_flag=True,
-    help="Show what is intact of a truncated or damaged file: at least its first 2 kB, at most N layers.",
+    "--missing",
+    type=click.Choice(["error", "expect", "sample"]),
+    default="error",
+    show_default=True,
+    help="Of a damaged or cut file: fail; or show its intact layers, with the others as expected (smooth), or "
+    "sampled from the model (invented).",
 )
-@click.option("--complete", is_flag=True, help="Draw the layers that are missing, instead of smoothing.")
-@click.option("--conceal", is_flag=True, help="As --partial, with what is missing drawn as by --complete.")
-@drawing.seed
-@drawing.temperature
+@sampling.seed
+@sampling.temperature
 @click.option("--model", help="Decode with this model, a name or a .safetensors file.")
 @options.writing
 def command(
     source: str,
     destination: str | None,
     layers: int | None,
-    partial: bool,
-    complete: bool,
-    conceal: bool,
+    missing: Missing,
     seed: int | None,
     temperature: float | None,
     model: str | None,
@@ -49,20 +54,21 @@ def command(
     OUT is IN with the extension .png unless it is given, and its extension picks the format: png, jpg,
     webp, tif, bmp or ppm. - is standard input or output (as PNG).
     """
-    drawn = complete or conceal
+    drawn = missing == "sample"
     if not drawn and (seed, temperature) != (None, None):
-        msg = "--seed and --temperature need --complete or --conceal: nothing else is drawn"
+        msg = "--seed and --temperature need --missing sample: nothing else is drawn"
         raise click.UsageError(msg)
     seed, temperature = seed or 0, 1.0 if temperature is None else temperature
     ends = places.choose(source, destination, extension=EXTENSION, force=force, as_json=as_json)
     plain = not ends.to_standard_output and not places.is_device(ends.destination)
     extension = Path(ends.destination).suffix if plain else EXTENSION
 
+    from bincodec.errors import ImageError
     from bincodec.io import files, images
 
     try:
         images.check_writable(extension)
-    except images.ImageError as error:
+    except ImageError as error:
         raise click.UsageError(str(error)) from error
     data, limits = places.read(source), places.limits(max_pixels)
     with places.named(source):
@@ -76,9 +82,7 @@ def command(
         image = bincodec.decompress(
             data,
             layers=layers,
-            partial=partial,
-            complete=complete,
-            conceal=conceal,
+            missing=missing,
             seed=seed,
             temperature=temperature,
             model=model,
@@ -89,7 +93,7 @@ def command(
     decoded = image.info["bld"]
     ends.write(images.encode(image, extension, _texts(decoded, seed, temperature)))
 
-    if not decoded["complete"] and not drawn:
+    if not decoded["intact"] and not drawn:
         output.note(f"the file is damaged: only its first {decoded['layers']} layers are shown", quiet=quiet)
     elif drawn:
         output.note(_what_is_real(decoded), quiet=quiet)
@@ -103,7 +107,7 @@ def command(
         "quality": decoded["quality"],
         "model": decoded["model"],
         "layers": decoded["layers"],
-        "complete": decoded["complete"],
+        "intact": decoded["intact"],
         "bytes": len(data),
         "seconds": seconds,
     }
@@ -116,19 +120,18 @@ def command(
     output.summary(line, facts, as_json=as_json, quiet=quiet)
 
 
-def _texts(decoded: dict[str, Any], seed: int, temperature: float) -> dict[str, str]:
+def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str]:
     """What the picture's file tells about the layers that are drawn; nothing where none is."""
     if decoded.get("real_layers", decoded["layers"]) == decoded["layers"]:
         return {}
-    names = ("model", "quality", "real_layers")
-    facts = {name: decoded[name] for name in names} | {"seed": seed, "temperature": temperature}
-    return drawing.as_texts(facts)
+    facts = {"model": decoded["model"], "quality": decoded["quality"], "real_layers": decoded["real_layers"]}
+    return sampling.as_texts(facts | {"seed": seed, "temperature": temperature})
 
 
-def _what_is_real(decoded: dict[str, Any]) -> str:
+def _what_is_real(decoded: DecodedInfo) -> str:
     """Which layers came from the file, in words."""
     real, layers = decoded["real_layers"], decoded["layers"]
-    damaged = "" if decoded["complete"] else "the file is damaged: "
+    damaged = "" if decoded["intact"] else "the file is damaged: "
     if real == layers:
         return f"{damaged}all {layers} layers came from the file, nothing is drawn"
     which = "layer 1" if real == 1 else f"layers 1 to {real}"

@@ -62,6 +62,6 @@ def _model_name(fingerprint: bytes) -> str | None:
     from bincodec.model import store
 
     try:
-        return store.find_fingerprint(fingerprint).name
+        return store.find_for(fingerprint).name
     except WrongModel:
         return None

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
 import click
 
-from bincodec.cli import drawing as shared
 from bincodec.cli import options, output, pictures, places
+from bincodec.cli import sampling as shared
 
 
 @click.command()
 @click.argument("source", metavar="IN")
-@click.option("--mask", required=True, metavar="MASK", help="An image, white where IN is to be painted.")
+@click.option("--mask", required=True, metavar="MASK", help="An image, white where IN is to be filled.")
 @click.option("-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder.")
 @shared.count
 @shared.quality
@@ -53,18 +54,19 @@ def command(
 
     from bincodec.generation import editing
 
-    drawing, limits = shared.as_settings(chosen), places.limits(max_pixels)
+    settings, limits = shared.as_settings(chosen), places.limits(max_pixels)
     start = time.perf_counter()
     codec, given = shared.read(source, model, device, limits, quiet=quiet)
     loaded = time.perf_counter()
     files.check_size(shared.size_of(given), limits)
     marked = places.read(mask) if mask == places.STANDARD else mask
-    steps = editing.steps_of(codec, drawing)
+    steps = editing.steps_of(codec.model, settings)
     with shared.progress(count * steps, hidden=quiet or as_json) as advance:
-        painted = editing.inpaint(codec, given, marked, quality, count, drawing, limits, advance)
-    first, codes = painted[0], [one.code for one in painted]
-    shown = (one.image for one in painted)
-    texts = shared.texts(files, codec, codes, [drawing])
+        options = dataclasses.asdict(settings)
+        results = codec.inpaint(given, marked, quality, count, limits=limits, watch=advance, **options)
+    first, codes = results[0], [one.code for one in results]
+    shown = (one.image for one in results)
+    texts = shared.texts(files, codec, codes, [settings])
     contents = pictures.contents(files, codec, codes, shown, texts, save_codes=save_codes)
     finished = time.perf_counter()
     files.write(contents)
@@ -74,5 +76,5 @@ def command(
         )
     positions = {"positions": first.known.size, "positions_sampled": int((~first.known).sum())}
     seconds = loaded - start, finished - loaded
-    drawn = shared.Drawn("inpaint", files, [*contents], codec, first.code, [drawing], *seconds)
+    drawn = shared.Drawn("inpaint", files, [*contents], codec, first.code, [settings], *seconds)
     drawn.tell({"input": source, "mask": mask, **positions}, as_json=as_json, quiet=quiet)

@@ -17,9 +17,11 @@ import click
 from bincodec.cli import places
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from bincodec import BinaryCode, Codec
     from bincodec.bitstream.limits import Limits
-    from bincodec.generation.editing import PillowImage
+
 
 CODE = ".bld"
 PICTURE = ".png"
@@ -73,19 +75,20 @@ class Pictures:
             click.UsageError: for more pixels a side than the format holds.
             InvalidSetting: for more pixels than the limit.
         """
-        from bincodec.generation import editing
+        from bincodec.errors import ImageError
         from bincodec.io import images
+        from bincodec.io.contact_sheet import sheet_size
 
-        shown = editing.tiled_size(size, self.count, self.columns) if self.together else size
+        shown = sheet_size(size, self.count, self.columns) if self.together else size
         if self.extension != CODE:
             try:
                 images.check_size(self.extension, *shown)
-            except images.ImageError as error:
+            except ImageError as error:
                 raise click.UsageError(str(error)) from error
             _check_pixels("the grid" if self.together else "size", shown, limits)
         if states:
             every = states * (self.count if self.together else 1)
-            _check_pixels("the trace", editing.tiled_size(size, every, states), limits)
+            _check_pixels("the trace", sheet_size(size, every, states), limits)
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Write finished files by path, all or none. A new folder appears with all of them in it.
@@ -166,20 +169,20 @@ def contents(
     pictures: Pictures,
     codec: Codec,
     codes: Sequence[BinaryCode],
-    shown: Iterable[PillowImage],
+    shown: Iterable[Image.Image],
     texts: Sequence[Mapping[str, str]],
     *,
     save_codes: bool,
 ) -> dict[str, bytes]:
     """The pictures `shown`, or their codes, or both, by path; each image file gets one of `texts`."""
-    from bincodec.generation import editing
     from bincodec.io import images
+    from bincodec.io.contact_sheet import contact_sheet
 
     if pictures.extension == CODE:
         return {pictures.picture(): codec.pack(codes[0], verify=True)}
     shown = list(shown)
     if pictures.together:
-        shown = [editing.tiled(shown, pictures.columns)]
+        shown = [contact_sheet(shown, pictures.columns)]
     result = {
         pictures.picture(index): images.encode(image, pictures.extension, about)
         for index, (image, about) in enumerate(zip(shown, texts, strict=True))
@@ -221,7 +224,7 @@ def _refuse_folder(destination: str, force: bool) -> None:
 
 
 def _check_pixels(what: str, size: tuple[int, int], limits: Limits) -> None:
-    from bincodec.arguments import InvalidSetting
+    from bincodec.errors import InvalidSetting
 
     width, height = size
     if width * height > limits.pixels:
@@ -230,11 +233,12 @@ def _check_pixels(what: str, size: tuple[int, int], limits: Limits) -> None:
 
 
 def _check_extension(pictures: Pictures) -> None:
+    from bincodec.errors import ImageError
     from bincodec.io import images
 
     if pictures.extension == CODE and not pictures.together:
         return
     try:
         images.check_writable(pictures.extension)
-    except images.ImageError as error:
+    except ImageError as error:
         raise click.UsageError(str(error)) from error

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bincodec.cli import drawing as shared
 from bincodec.cli import options, pictures, places
+from bincodec.cli import sampling as shared
 
 if TYPE_CHECKING:
     from bincodec import BinaryCode, Codec
     from bincodec.generation.settings import SamplingSettings
-    from bincodec.model.store import ModelCard
+    from bincodec.model.card import ModelCard
 
 MAX_TRACED = 8
 """States in a trace: more would be too small to look at."""
@@ -62,7 +63,7 @@ def command(
     """Draw pictures from the model.
 
     OUT is an image, or a .bld, or with -n a folder of 000.png, 001.png and so on; - is standard output. The
-    same seed gives the same bits on every machine; a PNG says how it was drawn, in its text chunks. Of
+    same seed gives the same bits on by_class machine; a PNG says how it was drawn, in its text chunks. Of
     several classes -n pictures each are drawn, class by class in the order given, or with `all` in the order
     of `bincodec models`; the pictures of a class are those that it would have by itself, so each column of a
     grid begins with the same random words.
@@ -70,16 +71,16 @@ def command(
     from bincodec.model import store
 
     card = store.find(model)
-    drawings = _drawings(card, labels, chosen, trace=trace)
+    by_class = _settings_by_class(card, labels, chosen, trace=trace)
     wanted = ((pictures.CODE, save_codes), (pictures.TRACE, trace))
     files = pictures.choose(
         [],
         destination,
-        count * len(drawings),
+        count * len(by_class),
         force=force,
         as_json=as_json,
         together=grid,
-        columns=count if len(drawings) > 1 else None,
+        columns=count if len(by_class) > 1 else None,
         endings=[ending for ending, asked in wanted if asked],
     )
 
@@ -87,12 +88,12 @@ def command(
     from bincodec.generation import editing
 
     limits = places.limits(max_pixels)
-    states = min(drawings[0].settled(card).steps, MAX_TRACED) if trace else 0
+    states = min(by_class[0].plan(card).steps, MAX_TRACED) if trace else 0
     files.check_size(size or card.size, limits, states=states)
     start = time.perf_counter()
     codec = Codec.load(str(card.path), device)
     loaded = time.perf_counter()
-    steps = editing.steps_of(codec, drawings[0])
+    steps = editing.steps_of(codec.model, by_class[0])
     traces = _Traces(steps)
     with shared.progress(files.count * steps, hidden=quiet or as_json) as advance:
 
@@ -103,38 +104,40 @@ def command(
 
         codes = [
             code
-            for drawing in drawings
-            for code in editing.sample(codec, count, size, quality, drawing, limits, watch)
+            for settings in by_class
+            for code in codec.sample(
+                count, size, quality, limits=limits, watch=watch, **dataclasses.asdict(settings)
+            )
         ]
     shown = (codec.decode(code) for code in codes)
-    texts = shared.texts(files, codec, codes, drawings)
+    texts = shared.texts(files, codec, codes, by_class)
     contents = pictures.contents(files, codec, codes, shown, texts, save_codes=save_codes)
     if trace:
         contents |= _strips(codec, files, traces.rows)
     finished = time.perf_counter()
     files.write(contents)
     seconds = loaded - start, finished - loaded
-    drawn = shared.Drawn("sample", files, [*contents], codec, codes[0], drawings, *seconds)
+    drawn = shared.Drawn("sample", files, [*contents], codec, codes[0], by_class, *seconds)
     drawn.tell({}, as_json=as_json, quiet=quiet)
 
 
-def _drawings(
+def _settings_by_class(
     card: ModelCard, labels: tuple[str, ...], chosen: dict[str, Any], *, trace: bool
 ) -> list[SamplingSettings]:
-    """How to draw each class that was asked for, once; or one drawing without a class.
+    """How to draw each class that was asked for, once; or settings without a class.
 
     Raises:
         InvalidSetting: for what the model cannot do.
         click.UsageError: for a trace of a sampler that has none.
     """
-    every = card.classes if EVERY in labels else ()
-    named = dict.fromkeys(every or labels or (None,))
-    drawings = [shared.as_settings(chosen | {"label": label}) for label in named]
-    samplers = {drawing.settled(card).sampler for drawing in drawings}
-    if trace and samplers != {"noise"}:
-        msg = "--trace shows the steps of the noise sampler; reveal has none to show"
+    known = card.classes if EVERY in labels else ()
+    named = dict.fromkeys(known or labels or (None,))
+    by_class = [shared.as_settings(chosen | {"label": label}) for label in named]
+    samplers = {settings.plan(card).sampler for settings in by_class}
+    if trace and samplers != {"diffusion"}:
+        msg = "--trace shows the steps of the diffusion sampler; the autoregressive one has none to show"
         raise click.UsageError(msg)
-    return drawings
+    return by_class
 
 
 class _Traces:
@@ -158,15 +161,15 @@ class _Traces:
 
 def _strips(codec: Codec, files: pictures.Pictures, rows: list[list[BinaryCode]]) -> dict[str, bytes]:
     """A strip for each picture, or all of them below each other."""
-    from bincodec.generation import editing
     from bincodec.io import images
+    from bincodec.io.contact_sheet import contact_sheet
 
     decoded = [[codec.decode(state) for state in row] for row in rows]
     if files.together:
         decoded = [[image for row in decoded for image in row]]
     return {
         files.beside(index, pictures.TRACE): images.encode(
-            editing.tiled(strip, len(rows[0])), pictures.PICTURE
+            contact_sheet(strip, len(rows[0])), pictures.PICTURE
         )
         for index, strip in enumerate(decoded)
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
 import click
 
-from bincodec.cli import drawing as shared
 from bincodec.cli import options, output, pictures, places
+from bincodec.cli import sampling as shared
 
 
 @click.command()
@@ -52,21 +53,22 @@ def command(
 
     from bincodec.generation import editing
 
-    drawing, limits = shared.as_settings({"sampler": "noise", **chosen}), places.limits(max_pixels)
+    settings, limits = shared.as_settings({"sampler": "diffusion", **chosen}), places.limits(max_pixels)
     start = time.perf_counter()
     codec, given = shared.read(source, model, device, limits, quiet=quiet)
     loaded = time.perf_counter()
     files.check_size(shared.size_of(given), limits)
-    steps = editing.steps_of(codec, drawing)
+    steps = editing.steps_of(codec.model, settings)
     with shared.progress(count * steps, hidden=quiet or as_json) as advance:
-        codes = editing.vary(codec, given, strength, quality, count, drawing, limits, advance)
+        options = dataclasses.asdict(settings)
+        codes = codec.vary(given, strength, quality, count, limits=limits, watch=advance, **options)
     shown = (codec.decode(code) for code in codes)
-    texts = shared.texts(files, codec, codes, [drawing], strength=strength)
+    texts = shared.texts(files, codec, codes, [settings], strength=strength)
     contents = pictures.contents(files, codec, codes, shown, texts, save_codes=save_codes)
     finished = time.perf_counter()
     files.write(contents)
     seconds = loaded - start, finished - loaded
-    drawn = shared.Drawn("vary", files, [*contents], codec, codes[0], [drawing], *seconds)
+    drawn = shared.Drawn("vary", files, [*contents], codec, codes[0], [settings], *seconds)
     if not codec.model.card.architecture.single_bits:
         output.note(f"model {codec.model.card.name} was not made to vary pictures: much is lost", quiet=quiet)
     drawn.tell({"input": source, "strength": strength}, as_json=as_json, quiet=quiet)

@@ -31,7 +31,7 @@ def command(
     with places.named(source):
         limits = places.limits(max_pixels)
         header = files.read_header(data, limits)
-        card = store.find_fingerprint(header.fingerprint) if model is None else store.find(model)
+        card = store.find_for(header.fingerprint, model)
         code = Codec.load(str(card.path), device).unpack(data, limits=limits)
     seconds = time.perf_counter() - start
     facts = {

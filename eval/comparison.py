@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec.errors import BincodecError
 from bincodec.eval import cache as caching
 from bincodec.eval import match, peers
 from bincodec.eval.cache import Cache

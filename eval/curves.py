@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec.errors import BincodecError
 from bincodec.eval import metrics
 from bincodec.io import files
 

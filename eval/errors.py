@@ -1,6 +1,6 @@
 """What can be wrong with a request to measure, beside the images."""
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec.errors import BincodecError
 
 
 class NotInstalled(BincodecError):

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bincodec.bitstream.errors import Unsupported, WrongModel
 from bincodec.code import BinaryCode, Levels
 from bincodec.coding import bernoulli, passes
 from bincodec.coding.order import Pass
+from bincodec.errors import Unsupported, WrongModel
 from bincodec.model.architecture import QUALITIES, Architecture
 from bincodec.model.integer import context_bits
 from bincodec.model.prior import KEEP_INPUT
@@ -69,18 +69,18 @@ class FloatPrior:
         part = self.architecture.channels_of(layer)
         return mu[0, part].flatten(1)[:, positions], log_scale[0, part].flatten(1)[:, positions]
 
-    def bits(self, code: BinaryCode, passes: int | None = None) -> float:
-        """The sum of -log2 of this prior's probabilities of a code's levels, in an order of `passes` passes.
+    def bits(self, code: BinaryCode, groups: int | None = None) -> float:
+        """The sum of -log2 of this prior's probabilities of a code's levels, in an order of `groups` passes.
 
         None is the coding order itself.
         """
-        priced = _FloatPriced(code.levels)
-        passes.run(self, code.quality, code.grid, code.layers, priced, groups=passes)
-        return priced.bits
+        source = _FloatRateSource(code.levels)
+        passes.run(self, code.quality, code.grid, code.layers, source, groups=groups)
+        return source.bits
 
 
-class _FloatPriced:
-    """`coding.Priced` for locations and scales that are float."""
+class _FloatRateSource:
+    """`passes.RateSource` for locations and scales that are float."""
 
     def __init__(self, levels: tuple[Levels, ...]) -> None:
         self._levels = levels

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bincodec.eval import drawn_sets, memorisation, set_distances
-from bincodec.eval.drawn_sets import Drawn
+from bincodec.eval import memorisation, sampled_sets, set_distances
 from bincodec.eval.errors import NameTaken
 from bincodec.eval.features import FeatureNetwork
 from bincodec.eval.generation_spec import Setting
 from bincodec.eval.memorisation import Known, Memory, Nearest
 from bincodec.eval.picture_sets import PictureSet
+from bincodec.eval.sampled_sets import Drawn
 from bincodec.eval.set_distances import Estimate, Features
 from bincodec.generation.settings import SamplingSettings
 from bincodec.io import files
@@ -134,7 +134,7 @@ def check(plan: SamplingPlan) -> None:
     for setting in plan.settings:
         card = plan.codecs[setting.model].model.card
         for label in setting.names(plan.real.labels):
-            SamplingSettings(**setting.how(label)).settled(card)
+            SamplingSettings(**setting.how(label)).plan(card)
     names = [HELD_OUT, *plan.folders, *(setting.label for setting in plan.settings)]
     for name in names:
         if names.count(name) > 1:
@@ -248,11 +248,11 @@ def _count(plan: SamplingPlan) -> int:
 def _sets(plan: SamplingPlan) -> Iterator[Drawn]:
     labels, size = plan.real.labels, plan.real.size
     for model, quality in _reconstructions(plan):
-        yield drawn_sets.reconstruct(plan.codecs[model], model, quality, plan.real.pixels)
+        yield sampled_sets.reconstruct(plan.codecs[model], model, quality, plan.real.pixels)
     for name, found in plan.folders.items():
         yield Drawn(name, "folder", found.pixels)
     for setting in plan.settings:
-        yield drawn_sets.draw(plan.codecs[setting.model], setting, plan.count, size, labels)
+        yield sampled_sets.draw(plan.codecs[setting.model], setting, plan.count, size, labels)
 
 
 def _reconstructions(plan: SamplingPlan) -> list[tuple[str, int]]:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bincodec.arguments import InvalidSetting, checked_integer, checked_quality
-from bincodec.generation.settings import MAX_SEED, SamplingSettings, Settings
+from bincodec.arguments import checked_integer, checked_quality
+from bincodec.errors import InvalidSetting
+from bincodec.generation.settings import MAX_SEED, SamplingOptions, SamplingSettings
 
 REAL = "real"
 NONE = "none"
@@ -53,7 +54,7 @@ class Setting:
     classes: str = NONE
     seed: int = 0
 
-    def how(self, name: str | None = None, number: int = 0) -> Settings:
+    def how(self, name: str | None = None, number: int = 0) -> SamplingOptions:
         """Keywords for `Codec.sample`, for the class called `name`, the `number`-th from 1.
 
         A class has a seed of its own: with one seed the first picture of every class would come out of the
@@ -69,7 +70,7 @@ class Setting:
             "label": name,
         }
         found: Any = {key: value for key, value in every.items() if value is not None} | {"seed": seed}
-        how: Settings = found
+        how: SamplingOptions = found
         return how
 
     def names(self, labels: Iterable[str]) -> list[str | None]:

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from bincodec.bitstream.errors import Unsupported
+from bincodec.errors import Unsupported
 from bincodec.eval.errors import NotInstalled
 from bincodec.eval.metrics import require_alike
 from bincodec.io import files

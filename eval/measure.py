@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec.errors import BincodecError
 from bincodec.eval import cache, metrics
 from bincodec.eval.metrics import Metric
 from bincodec.eval.peers import Peer, Pixels

@@ -89,5 +89,5 @@ def _prior_passes(prior: IntegerPrior, rows: int, columns: int, quality: int) ->
         counts.append(multiply_adds(predict) if positions.size else 0)
         # Something must change for the next pass to take account of: the highest levels do.
         channels, top = architecture.layer_channels[step.layer], architecture.maximum_level[step.layer]
-        context.reveal(step.layer, positions, np.full((channels, positions.size), top, np.uint8))
+        context.add(step.layer, positions, np.full((channels, positions.size), top, np.uint8))
     return counts

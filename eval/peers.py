@@ -24,7 +24,7 @@ from bincodec.eval.spec import Option, Spec, numbers, parse
 
 if TYPE_CHECKING:
     from bincodec.codec import Codec
-    from bincodec.model.store import ModelCard
+    from bincodec.model.card import ModelCard
 
 QUALITIES = (0, 17, 33, 50, 67, 83, 100)
 """The seven steps in which bincodec's range of qualities is reported."""
@@ -181,7 +181,7 @@ def _about_bincodec(card: ModelCard, values: Values) -> str:
         options += f", {LAMBDA_RANGE}={card.card[LAMBDA_RANGE]}"
     return (
         f"bincodec {__version__} (code {_code_digest()}), torch {version('torch')}; "
-        f"model {card.name} ({card.fingerprint.hex()}, pixels {card.pixel_digest[:8]}); {options}; quality"
+        f"model {card.name} ({card.fingerprint.hex()}, encoder {card.encoder_digest[:8]}); {options}; quality"
     )
 
 

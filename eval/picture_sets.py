@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec.errors import BincodecError, ImageError
 from bincodec.io import files, images
-from bincodec.io.images import ImageError
 
 SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 """Files of a folder or an archive with other endings are passed over."""

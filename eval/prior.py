@@ -4,7 +4,8 @@ The same levels are priced each time. An order of n passes is the model's own wi
 into n groups of as equal numbers as can be (`bincodec.coding.order.merged`): every level of a group is priced
 from what the groups before it revealed, those of the first from nothing but the quality. The network is the
 same throughout, and it was trained for the whole order: one that was trained for few passes might need fewer
-bits in them."""
+bits in them.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bincodec.code import BinaryCode, Levels
+from bincodec.coding import passes
 from bincodec.model.architecture import Architecture
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class PriorRow:
         integer_by_passes: the sum of -log2 of the integer prior's probabilities, by number of passes; the
             largest number is the coding order, and its sum is what files are coded with.
         float_by_passes: the same under the float prior, empty where there is none at hand.
-        ancillary_bytes: of the file, chunks that carry no levels (the correction of the picture).
+        ancillary_bytes: of the file, chunks that carry no levels (the post-filter).
     """
 
     image: str
@@ -123,11 +125,9 @@ def _count(levels: Levels, maximum: int) -> NDArray[np.int64]:
     return np.bincount(cells.ravel(), minlength=channels * (maximum + 1)).reshape(channels, maximum + 1)
 
 
-def integer_bits(codec: Codec, code: BinaryCode, passes: int) -> float:
-    """The sum of -log2 of the integer prior's probabilities in an order of `passes` passes."""
-    priced = passes.Priced(code.levels)
-    passes.run(codec.model.prior, code.quality, code.grid, code.layers, priced, groups=passes)
-    return float(priced.bits.sum())
+def integer_bits(codec: Codec, code: BinaryCode, groups: int) -> float:
+    """The sum of -log2 of the integer prior's probabilities in an order of `groups` passes."""
+    return float(passes.rate(codec.model.prior, code.quality, code.levels, groups=groups).sum())
 
 
 def orders(architecture: Architecture) -> tuple[int, ...]:
@@ -136,7 +136,7 @@ def orders(architecture: Architecture) -> tuple[int, ...]:
     return (*(count for count in FEWER_PASSES if count < every), every)
 
 
-def price(
+def measure(
     codec: Codec,
     image: str,
     code: BinaryCode,
@@ -174,7 +174,7 @@ def measure_all(
             codes = {image: codec.encode(pixels, quality) for image, pixels in pictures.items()}
             frequencies = Frequencies.measure(codes.values())
             for image, code in codes.items():
-                rows.append(price(codec, image, code, frequencies, float_prior))
+                rows.append(measure(codec, image, code, frequencies, float_prior))
                 bar.update()
     return rows
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec.errors import BincodecError
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 

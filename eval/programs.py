@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec.errors import BincodecError
 from bincodec.eval.errors import NotInstalled
 from bincodec.eval.metrics import require_alike
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec.errors import BincodecError
 
 Features = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec.errors import BincodecError
 from bincodec.eval import cache as caching
 from bincodec.eval import metrics, peers
 from bincodec.eval.cache import Cache

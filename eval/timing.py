@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from bincodec.bitstream.errors import BincodecError
+from bincodec.errors import BincodecError
 from bincodec.eval import compressai, peers
 from bincodec.eval.formats import Pixels
 from bincodec.eval.peers import Peer

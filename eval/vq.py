@@ -228,7 +228,7 @@ class VqObjective(Objective):
         """Cross-entropy of hidden and noisy indices in bits per pixel: of all crops, then of some again."""
         others = states.other_kinds(len(clean), self.settings.other_states)
         height, width = clean.shape[2:]
-        kinds = ["reveal"] * len(clean) + others
+        kinds = ["masked"] * len(clean) + others
         keep = [states.other_state(kind, self.codebooks.groups, height, width, rng) for kind in kinds]
         again = torch.cat([clean, clean[: len(others)]])
         told = None if label is None else torch.cat([label, label[: len(others)]])

@@ -33,7 +33,7 @@ def bits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file of single bits with three classes and a size of its own, as random as `tiny-1`."""
     import torch
 
-    from bincodec.model import store
+    from bincodec.model import weights
     from bincodec.model.architecture import Architecture
     from bincodec.model.autoencoder import Autoencoder
     from bincodec.model.prior import Prior
@@ -54,5 +54,5 @@ def bits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = QuantisedPrior(prior, architecture, recorder.ranges).export()
     path = tmp_path_factory.mktemp("bits") / "bits-1.safetensors"
     card = {"classes": ["cat", "dog", "not sure"], "size": [48, 32]}
-    store.save(path, "bits-1", architecture, autoencoder.state_dict(), network, card)
+    weights.save(path, "bits-1", architecture, autoencoder.state_dict(), network, card)
     return path

@@ -2,7 +2,8 @@
 
 A *phase* is a subset of the positions of the grid. With one phase all positions come at once, two phases are
 a checkerboard, four a quadtree: two diagonal quarters first, then the other two. A *pass* is one (layer,
-phase) step. Everything here is deterministic, part of the format, and knows no network."""
+phase) step. Everything here is deterministic, part of the format, and knows no network.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The one loop over passes that encoding, decoding, pricing and predicting share (DESIGN §2, §4).
+"""The one loop over passes that encoding, decoding, measuring and sampling share (DESIGN §2, §4).
 
-Pass by pass the prior is shown what is known so far and names a distribution for each channel of the pass; a
+Pass by pass the prior is shown what is known so far and gives a distribution for each channel of the pass; a
 *source* then says what the levels are: by looking them up and writing them, by reading them, by drawing
-them. The probabilities that a file was priced with are therefore the ones that everything else sees.
+them. Everything else therefore sees the very probabilities that a file was coded with.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bincodec.bitstream.levels import cost_levels
-from bincodec.bitstream.stream import LayerReader, LayerWriter
+from bincodec.bitstream.levels import level_bits
+from bincodec.bitstream.probability import LOG_SCALE_STEP, MU_BITS, SCALE_OFFSET
 from bincodec.code import Levels
 from bincodec.coding import bernoulli
 from bincodec.coding.order import Pass, merged, passes, phase_map
 from bincodec.model.architecture import Architecture
-from bincodec.model.integer import KEEP_KNOWN, MU_BITS, SCALE_OFFSET, context_bits, context_from, keep_shown
+from bincodec.model.integer import KEEP_KNOWN, context_bits, context_from, keep_shown
 from bincodec.model.kernels import IntegerPrior
-from bincodec.model.prior import LOG_SCALE_STEP
 
 Integers = npt.NDArray[np.int32]
 Positions = npt.NDArray[np.int64]
 
 
 class Predictor(Protocol):
-    """Who names the distributions: `IntegerPrior` wherever there is a file."""
+    """Who gives the distributions: `IntegerPrior` wherever there is a file."""
 
     @property
     def architecture(self) -> Architecture:
@@ -60,7 +59,7 @@ class Context:
             (height, width, architecture.channels + architecture.layers), dtype=torch.int16
         )
 
-    def reveal(self, layer: int, positions: Positions, levels: Levels, keep: Integers | None = None) -> None:
+    def add(self, layer: int, positions: Positions, levels: Levels, keep: Integers | None = None) -> None:
         """Make `levels` (channels, positions) of `layer` known, or noisy at `keep` (positions,) in 1/64."""
         rows = self.values.view(-1, self.values.shape[-1])
         where = torch.from_numpy(positions)
@@ -86,8 +85,8 @@ def run(
     """Go through the passes of the first `layers` layers on a (height, width) grid; the levels of each
     layer.
 
-    With `groups`, the prior is shown what passes revealed only when their group of `order.merged` is over.
-    That prices a shorter order; files are coded without. `context` may hold what is known beforehand.
+    With `groups`, the prior is shown the levels of a pass only when its group of `order.merged` is over: that
+    measures a shorter order, and files are coded without. `context` may hold what is known beforehand.
     """
     architecture, (height, width) = prior.architecture, grid
     phases = architecture.layer_phases[:layers]
@@ -106,7 +105,7 @@ def run(
                 unseen.append((layer, positions, levels[:, positions]))
             if step in ends:
                 for revealed in unseen:
-                    context.reveal(*revealed)
+                    context.add(*revealed)
                 unseen.clear()
         result.append(levels.reshape(channels, height, width))
         source.end_layer(layer, result[-1])
@@ -119,54 +118,34 @@ def phase_positions(architecture: Architecture, step: Pass, height: int, width: 
     return np.flatnonzero(phases == step.phase)
 
 
-class Known:
-    """A source that knows the levels and passes them on to a writer."""
-
-    def __init__(self, levels: tuple[Levels, ...], writer: LayerWriter) -> None:
-        self._levels = levels
-        self._writer = writer
-
-    def take(self, step: Pass, positions: Positions, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """Write the pass."""
-        levels = at_positions(self._levels[step.layer], positions)
-        self._writer.put(levels, mu, scale, maximum)
-        return levels
-
-    def end_layer(self, layer: int, levels: Levels) -> None:
-        """Let the writer close its chunk, if it is time."""
-        self._writer.end_layer(levels)
-
-
-class Coded:
-    """A source that reads the levels from a file."""
-
-    def __init__(self, reader: LayerReader) -> None:
-        self._reader = reader
-
-    def take(self, step: Pass, positions: Positions, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """Read the pass."""
-        return self._reader.get(mu, scale, maximum)
-
-    def end_layer(self, layer: int, levels: Levels) -> None:
-        """Let the reader check what it has decoded."""
-        self._reader.end_layer(levels)
-
-
-class Priced:
-    """A source that knows the levels and adds up their cost: `bits` is float64 (layers, h, w)."""
+class RateSource:
+    """A source that knows the levels and adds up their bits: `bits` is float64 (layers, h, w)."""
 
     def __init__(self, levels: tuple[Levels, ...]) -> None:
         self._levels = levels
         self.bits = np.zeros((len(levels), *levels[0].shape[1:]))
 
     def take(self, step: Pass, positions: Positions, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """Price the pass."""
+        """Look the pass up and measure it."""
         levels = at_positions(self._levels[step.layer], positions)
-        self.bits[step.layer].ravel()[positions] += cost_levels(levels, mu, scale, maximum).sum(0)
+        self.bits[step.layer].ravel()[positions] += level_bits(levels, mu, scale, maximum).sum(0)
         return levels
 
     def end_layer(self, layer: int, levels: Levels) -> None:
-        """Nothing to do: costs are kept by position."""
+        """Nothing to do: bits are kept by position."""
+
+
+def rate(
+    prior: Predictor, quality: int, levels: tuple[Levels, ...], *, groups: int | None = None
+) -> npt.NDArray[np.float64]:
+    """-log2 of the probabilities that `levels` are coded with, in bits: float64 (layers, h, w).
+
+    `groups` is that of `run`.
+    """
+    height, width = levels[0].shape[1:]
+    source = RateSource(levels)
+    run(prior, quality, (height, width), len(levels), source, groups=groups)
+    return source.bits
 
 
 def expected(prior: IntegerPrior, quality: int, levels: tuple[Levels, ...]) -> list[Tensor]:
@@ -176,7 +155,7 @@ def expected(prior: IntegerPrior, quality: int, levels: tuple[Levels, ...]) -> l
     context = Context(architecture, height, width)
     positions = np.arange(height * width)
     for layer, known in enumerate(levels):
-        context.reveal(layer, positions, at_positions(known, positions))
+        context.add(layer, positions, at_positions(known, positions))
     result = []
     for layer in range(len(levels), architecture.layers):
         mu, scale = prior.predict(context.values, quality, layer, torch.from_numpy(positions))

@@ -10,9 +10,10 @@ h is the diagonal of J^T J by channel, J the decoder's derivative, estimated wit
 The model is local and treats channels one by one, so h is taken 1.5 times as large, a move must promise a
 little, and in each round only a random share of the channels may move. What came of a round is then measured
 position by position, and only positions that got better by it are kept (docs/decisions/0008). A round that
-even so made things worse is undone, and the share halved. The correction of the picture is measured anew each
-time, and its bits count, so lambda 255^2 MSE + bits per pixel never rises with more rounds. Bytes and PSNR
-each may move either way."""
+even so made things worse is undone, and the share halved. The post-filter is fitted anew each time, and its
+bits count, so lambda 255^2 MSE + bits per pixel never rises with more rounds. Bytes and PSNR each may move
+either way.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +26,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bincodec.bitstream.levels import cost_levels
+from bincodec.bitstream.container import Ancillary
+from bincodec.bitstream.levels import level_bits
+from bincodec.bitstream.probability import LOG_SCALE_STEP, MU_BITS, SCALE_OFFSET
 from bincodec.code import Levels
 from bincodec.coding import bernoulli, passes
 from bincodec.coding.order import Pass
 from bincodec.model.architecture import STRIDE
 from bincodec.model.autoencoder import Autoencoder
-from bincodec.model.integer import MU_BITS, SCALE_OFFSET
 from bincodec.model.kernels import IntegerPrior
-from bincodec.model.prior import LOG_SCALE_STEP
 
 Costs = npt.NDArray[np.float64]
 """In bits, by position: (h, w)."""
@@ -47,8 +48,12 @@ _PROBES = 2
 _PROBE_STEP = 0.5
 
 
-def _uncorrected(picture: Tensor) -> tuple[Tensor, float]:
-    return torch.zeros_like(picture), 0.0
+Fitted = tuple[Tensor, tuple[Ancillary, ...]]
+"""What a fitted post-filter adds to a picture (1, 3, H, W), and the chunks that hold it."""
+
+
+def _unfiltered(picture: Tensor) -> Fitted:
+    return torch.zeros_like(picture), ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +61,7 @@ class Target:
     """What the search is for: an image (1, 3, H, W) in 0..1 of which the first `height` rows and `width`
     columns count, a quality in 0..100, and the weight of a squared error in bits.
 
-    `correct` says what the correction adds to a decoded picture, and the bits that it takes. If `grey`, the
-    mean of the channels is shown.
+    `fit_filter` fits the post-filter to a decoded picture. If `grey`, the mean of the colours is shown.
     """
 
     image: Tensor
@@ -65,7 +69,7 @@ class Target:
     width: int
     quality: int
     weight: float
-    correct: Callable[[Tensor], tuple[Tensor, float]] = _uncorrected
+    fit_filter: Callable[[Tensor], Fitted] = _unfiltered
     grey: bool = False
 
     @property
@@ -74,7 +78,7 @@ class Target:
         return torch.full((1,), self.quality / 100, device=self.image.device)
 
     def shown(self, autoencoder: Autoencoder, centred: Tensor) -> Tensor:
-        """What centred levels decode to, (1, 3, H, W), before the correction."""
+        """What centred levels decode to, (1, 3, H, W), before the post-filter."""
         picture = autoencoder.synthesise(centred, self.at)
         return picture.mean(1, keepdim=True).expand_as(picture) if self.grey else picture
 
@@ -90,15 +94,11 @@ class Target:
         return costs
 
 
-def error_weight(lagrangian: float) -> float:
-    """Bits that a squared error of 1, summed over pixels and the three channels, is worth at lambda."""
-    return lagrangian * 255**2 / 3
-
-
 def search(
     autoencoder: Autoencoder, prior: IntegerPrior, centred: Tensor, target: Target, rounds: int
-) -> Tensor:
-    """The best centred levels (1, channels, h, w) found in `rounds` rounds, starting from `centred`.
+) -> tuple[Tensor, tuple[Ancillary, ...]]:
+    """The best centred levels (1, channels, h, w) found in `rounds` rounds, starting from `centred`, and the
+    chunks of the post-filter that was fitted to them.
 
     The same arguments give the same rounds whatever their number: a longer search only goes on.
     """
@@ -108,22 +108,22 @@ def search(
     costs = best.costs(prior)
     grid, layers = (centred.shape[2], centred.shape[3]), prior.architecture.layers
     for _ in range(rounds):
-        choice = _Choice(best, curvature, share, rng)
-        levels = passes.run(prior, target.quality, grid, layers, choice)
+        source = _SearchSource(best, curvature, share, rng)
+        levels = passes.run(prior, target.quality, grid, layers, source)
         tried = torch.from_numpy(np.concatenate(levels))[None].to(centred) - autoencoder.maximum / 2
         with torch.no_grad():
             errors = target.errors(target.shown(autoencoder, tried) + best.added)
         better = _position_by_position(
-            tried, choice.bits + target.position_costs(errors), best.centred, costs
+            tried, source.bits + target.position_costs(errors), best.centred, costs
         )
         mixed = _Picture(autoencoder, better, target)
         found = mixed.costs(prior)
-        if found.sum() + mixed.added_bits < costs.sum() + best.added_bits:
+        if found.sum() + mixed.filter_bits < costs.sum() + best.filter_bits:
             best, costs = mixed, found
         else:
             share /= 2
         del mixed  # What the decoder computed on the way is large: never hold it twice.
-    return best.centred
+    return best.centred, best.filter_chunks
 
 
 def _position_by_position(tried: Tensor, tried_costs: Costs, present: Tensor, present_costs: Costs) -> Tensor:
@@ -132,23 +132,26 @@ def _position_by_position(tried: Tensor, tried_costs: Costs, present: Tensor, pr
 
 
 class _Picture:
-    """Levels, what they decode to with its correction, and how that would change."""
+    """Levels, what they decode to with its post-filter, and how that would change."""
 
     def __init__(self, autoencoder: Autoencoder, centred: Tensor, target: Target) -> None:
         self.centred, self.target, self._autoencoder = centred, target, autoencoder
         with torch.enable_grad():
             self._leaf = centred.clone().requires_grad_()
             decoded = target.shown(autoencoder, self._leaf)
-            self.added, self.added_bits = target.correct(decoded.detach())
+            self.added, self.filter_chunks = target.fit_filter(decoded.detach())
             self.errors = target.errors(decoded + self.added)
         self._gradient: Tensor | None = None
 
+    @property
+    def filter_bits(self) -> int:
+        """Bits that the post-filter takes in a file."""
+        return sum(8 * chunk.size for chunk in self.filter_chunks)
+
     def costs(self, prior: IntegerPrior) -> Costs:
         """Bits and weighted squared error of each position, (h, w)."""
-        priced = passes.Priced(self._autoencoder.levels_of(self.centred))
-        grid = (self.centred.shape[2], self.centred.shape[3])
-        passes.run(prior, self.target.quality, grid, prior.architecture.layers, priced)
-        costs: Costs = priced.bits.sum(0) + self.target.position_costs(self.errors.detach())
+        bits = passes.rate(prior, self.target.quality, self._autoencoder.levels_of(self.centred))
+        costs: Costs = bits.sum(0) + self.target.position_costs(self.errors.detach())
         return costs
 
     def pull(self, change: Tensor, *, again: bool = False) -> Tensor:
@@ -177,7 +180,7 @@ def _curvature(autoencoder: Autoencoder, picture: _Picture, rng: np.random.Gener
     return (total / _PROBES).clamp_min(0)
 
 
-class _Choice:
+class _SearchSource:
     """A source for `coding.run` that chooses levels near those of a picture, and adds up their bits by
     position.
 
@@ -216,7 +219,7 @@ class _Choice:
         free = torch.from_numpy(self._rng.random(choice.shape) < self._share)
         choice = torch.where(free, choice, 0)[None]
         levels: Levels = (candidates.gather(0, choice)[0] + top).to(torch.uint8).numpy()
-        self.bits.ravel()[positions] += cost_levels(levels, mu, scale, maximum).sum(0)
+        self.bits.ravel()[positions] += level_bits(levels, mu, scale, maximum).sum(0)
         return levels
 
     def end_layer(self, layer: int, levels: Levels) -> None:

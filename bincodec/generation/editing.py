@@ -1,67 +1,46 @@
-"""What people do with the samplers: draw pictures, fill holes, vary a picture, draw what a file lacks.
+"""What people do with the samplers, on codes: new pictures, filled holes, variations, missing layers.
 
-The draws themselves are `generate`'s (DESIGN §4); here pictures become codes and back. Picture number i of a
-seed uses words of its own, so it is the same however many are drawn.
+The draws themselves are those of `samplers` (DESIGN §4); pictures become codes and back in `Codec`. Picture
+number i of a seed uses random words of its own, so it is the same however many are drawn.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from PIL import Image
 
-from bincodec.arguments import InvalidSetting, checked_integer, checked_number, checked_quality
-from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+from bincodec.arguments import checked_integer, checked_number
 from bincodec.code import BinaryCode, Levels, Mask
+from bincodec.coding import passes
 from bincodec.coding.passes import Predictor
-from bincodec.generation import masks, samplers
+from bincodec.errors import InvalidSetting
+from bincodec.generation import samplers
 from bincodec.generation.guidance import Guided, Tempered
 from bincodec.generation.samplers import Hole, Words
 from bincodec.generation.settings import SamplingPlan, SamplingSettings
-from bincodec.io import images
 from bincodec.model.architecture import grid_of
-from bincodec.postfilter import filter
-
-if TYPE_CHECKING:
-    from bincodec.codec import Codec
+from bincodec.model.weights import Model
+from bincodec.postfilter.filter import KIND
 
 MAX_COUNT = 1_000_000
-GAP = 2
 
-PillowImage = Image.Image
-Source = images.Source | BinaryCode
 Watch = Callable[[BinaryCode], None]
-"""Called with the code as it stands after each step of the noise sampler, and once after reveal's last."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Inpainted:
-    """A picture with its hole painted.
-
-    Args:
-        image: the picture; where an image was given, its own pixels outside the mask.
-        code: what was painted, as a code that packs like any other.
-        known: the positions (h, w) that kept their bits.
-    """
-
-    image: Image.Image
-    code: BinaryCode
-    known: Mask
+"""Called with the code as it stands after each step of the diffusion sampler, or once after the last pass of
+the autoregressive one."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Completed:
-    """A code whose layers are all there, some of them drawn.
+    """A code whose layers are all there, some of them sampled.
 
     Args:
         code: all layers of the model.
-        real_layers: how many, from the first, are not drawn.
-        real_share: their part of the bits, at the prior's price (`Codec.cost`), 0..1. Where nobody knows what
-            the missing layers were, they count as layers drawn at temperature 1 do.
+        real_layers: how many, from the first, are not sampled.
+        real_share: their part of the bits (`Codec.cost`), 0..1. Where nobody knows what the missing layers
+            were, they count as layers sampled at temperature 1 do.
     """
 
     code: BinaryCode
@@ -70,130 +49,99 @@ class Completed:
 
 
 def sample(
-    codec: Codec,
+    model: Model,
     count: int,
-    size: tuple[int, int] | None,
+    size: tuple[int, int],
     quality: int,
-    drawing: SamplingSettings,
-    limits: Limits = DEFAULT_LIMITS,
+    settings: SamplingSettings,
     watch: Watch | None = None,
 ) -> list[BinaryCode]:
-    """`count` pictures of `size` (width, height) drawn from the prior; as `Codec.sample`."""
-    card = codec.model.card
+    """`count` codes of pictures of `size` (width, height), from nothing but the prior."""
+    card, (width, height) = model.card, size
     count = checked_integer("count", count, 1, MAX_COUNT)
-    width, height = _checked_size(card.size if size is None else size, limits)
-    quality = checked_quality(quality)
-    plan = drawing.settled(card)
+    plan = settings.plan(card)
     architecture, grid = card.architecture, grid_of(width, height)
     nothing = tuple(np.zeros((channels, *grid), np.uint8) for channels in architecture.layer_channels)
     blank = BinaryCode(
         nothing, architecture.maximum_level, width, height, quality, card.name, card.fingerprint
     )
-    return [_draw(codec, blank, plan, image, watch=watch) for image in range(count)]
+    return [_draw(model, blank, plan, image, watch=watch) for image in range(count)]
 
 
 def inpaint(
-    codec: Codec,
-    source: Source,
-    mask: images.Source,
-    quality: int,
+    model: Model,
+    code: BinaryCode,
+    known: Mask,
     count: int,
-    drawing: SamplingSettings,
-    limits: Limits = DEFAULT_LIMITS,
+    settings: SamplingSettings,
     watch: Watch | None = None,
-) -> list[Inpainted]:
-    """`count` ways to paint the masked part of a picture; as `Codec.inpaint`."""
+) -> list[BinaryCode]:
+    """`count` codes that agree with `code` at the `known` positions (h, w) and are drawn at all others."""
     count = checked_integer("count", count, 1, MAX_COUNT)
-    plan = drawing.settled(codec.model.card)
-    original = None
-    if isinstance(source, BinaryCode):
-        code = _whole(codec, source)
-        hole = masks.load(mask, code.width, code.height, limits)
-    else:
-        original = images.load(source, limits=limits)
-        height, width = original.pixels.shape[:2]
-        hole = masks.load(mask, width, height, limits)
-        filled = images.to_image(masks.fill(original.pixels, hole), grey=original.grey)
-        code = codec.encode(filled, quality, limits)
-    known = masks.known_positions(hole)
-    painted = []
-    for image in range(count):
-        new = _draw(codec, code, plan, image, hole=Hole(code.levels, known), watch=watch)
-        picture = codec.decode(new)
-        if original is not None:
-            pixels = masks.blend(original.pixels, _as_pixels(picture), hole)
-            picture = images.to_image(pixels, grey=original.grey)
-        painted.append(Inpainted(picture, new, known))
-    return painted
+    plan = settings.plan(model.card)
+    require_whole(model, code)
+    hole = Hole(code.levels, known)
+    return [_draw(model, code, plan, image, hole=hole, watch=watch) for image in range(count)]
 
 
 def vary(
-    codec: Codec,
-    source: Source,
+    model: Model,
+    code: BinaryCode,
     strength: float,
-    quality: int,
     count: int,
-    drawing: SamplingSettings,
-    limits: Limits = DEFAULT_LIMITS,
+    settings: SamplingSettings,
     watch: Watch | None = None,
 ) -> list[BinaryCode]:
-    """`count` pictures like a given one; as `Codec.vary`."""
+    """`count` codes like a given one: noise of time `strength` 0..1 is added to it and taken away again."""
     count = checked_integer("count", count, 1, MAX_COUNT)
     checked_number("strength", strength, 1.0)
-    if drawing.sampler == "reveal":
-        msg = "sampler 'reveal' cannot vary a picture: only 'noise' starts from one"
+    if settings.sampler == "autoregressive":
+        msg = "sampler 'autoregressive' cannot vary a picture: only 'diffusion' starts from one"
         raise InvalidSetting(msg)
-    plan = dataclasses.replace(drawing, sampler="noise").settled(codec.model.card)
-    code = _whole(codec, source) if isinstance(source, BinaryCode) else codec.encode(source, quality, limits)
-    code = _without_correction(code)
-    return [_draw(codec, code, plan, image, strength=strength, watch=watch) for image in range(count)]
+    plan = dataclasses.replace(settings, sampler="diffusion").plan(model.card)
+    require_whole(model, code)
+    code = _without_filter(code)
+    return [_draw(model, code, plan, image, strength=strength, watch=watch) for image in range(count)]
 
 
-def complete(codec: Codec, code: BinaryCode, layers: int | None, drawing: SamplingSettings) -> Completed:
-    """All layers of a code, those after the first `layers` drawn; as `Codec.complete`."""
-    architecture = codec.model.card.architecture
-    codec.check(code)
+def complete(model: Model, code: BinaryCode, layers: int | None, settings: SamplingSettings) -> Completed:
+    """All layers of a code, those after the first `layers` sampled."""
+    model.card.check_code(code)
     real = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
-    if real == architecture.layers:
+    every = model.card.architecture.layers
+    if real == every:
         return Completed(code, real, 1.0)
-    plan = drawing.settled(codec.model.card)
-    whole = _revealed(codec, code, real, plan)
-    # What the missing bits cost: as they were, or as they would be if drawn at the prior's own temperature.
-    priced = code
-    if code.layers < architecture.layers:
-        priced = _revealed(codec, code, real, dataclasses.replace(plan, temperature=1.0))
-    bits = codec.cost(priced).sum((1, 2))
-    return Completed(_without_correction(whole), real, float(bits[:real].sum() / bits.sum()))
+    plan = settings.plan(model.card)
+    whole = _continued(model, code, real, plan)
+    # The bits of what is missing: as it was, or as it would be if drawn at the prior's own temperature.
+    measured = code
+    if code.layers < every:
+        measured = _continued(model, code, real, dataclasses.replace(plan, temperature=1.0))
+    bits = passes.rate(model.prior, measured.quality, measured.levels).sum((1, 2))
+    return Completed(_without_filter(whole), real, float(bits[:real].sum() / bits.sum()))
 
 
-def steps_of(codec: Codec, drawing: SamplingSettings) -> int:
+def steps_of(model: Model, settings: SamplingSettings) -> int:
     """How often `watch` is called for a picture.
 
     Raises:
-        InvalidSetting: for a drawing that the model cannot do.
+        InvalidSetting: for settings that the model cannot follow.
     """
-    plan = drawing.settled(codec.model.card)
-    return plan.steps if plan.sampler == "noise" else 1
+    plan = settings.plan(model.card)
+    return plan.steps if plan.sampler == "diffusion" else 1
 
 
-def tiled_size(size: tuple[int, int], count: int, columns: int) -> tuple[int, int]:
-    """Width and height of `count` pictures of `size` (width, height) that are `tiled`."""
-    width, height = size
-    return columns * (width + GAP) - GAP, -(-count // columns) * (height + GAP) - GAP
-
-
-def tiled(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
-    """Pictures of one size in rows of `columns`, a white line of 2 pixels between them."""
-    width, height = pictures[0].size
-    result = Image.new("RGB", tiled_size((width, height), len(pictures), columns), "white")
-    for index, picture in enumerate(pictures):
-        row, column = divmod(index, columns)
-        result.paste(picture, (column * (width + GAP), row * (height + GAP)))
-    return result
+def require_whole(model: Model, code: BinaryCode) -> None:
+    """Raise `InvalidSetting` unless `code` has all layers of the model, `WrongModel` if it is another's."""
+    model.card.check_code(code)
+    layers = model.card.architecture.layers
+    if code.layers < layers:
+        msg = f"the code has {code.layers} of the model's {layers} layers: complete it first"
+        raise InvalidSetting(msg)
 
 
 def _draw(
-    codec: Codec,
+    model: Model,
     code: BinaryCode,
     plan: SamplingPlan,
     image: int,
@@ -203,7 +151,7 @@ def _draw(
     watch: Watch | None = None,
 ) -> BinaryCode:
     """`code` with other levels: picture number `image` of the plan's seed."""
-    for levels in _states(codec, code, plan, image, strength, hole):
+    for levels in _states(model, code, plan, image, strength, hole):
         code = dataclasses.replace(code, levels=levels)
         if watch is not None:
             watch(code)
@@ -211,12 +159,12 @@ def _draw(
 
 
 def _states(
-    codec: Codec, code: BinaryCode, plan: SamplingPlan, image: int, strength: float, hole: Hole | None
+    model: Model, code: BinaryCode, plan: SamplingPlan, image: int, strength: float, hole: Hole | None
 ) -> Iterator[tuple[Levels, ...]]:
-    """The levels after each step; noise starts from the code's at time `strength` (1: nothing is left)."""
-    prior, words = _steered(codec, plan), Words(plan.seed, image)
-    if plan.sampler == "reveal":
-        yield samplers.reveal(prior, code.quality, code.grid, words, steps=plan.steps, hole=hole)
+    """The levels after each step; diffusion starts from the code's at time `strength` (1: pure noise)."""
+    prior, words = _steered(model, plan), Words(plan.seed, image)
+    if plan.sampler == "autoregressive":
+        yield samplers.autoregressive(prior, code.quality, code.grid, words, steps=plan.steps, hole=hole)
         return
     keep = samplers.keeps(plan.schedule, plan.steps, strength)
     levels = samplers.add_noise(code.levels, code.maximum, keep[0], words)
@@ -225,50 +173,20 @@ def _states(
         yield levels
 
 
-def _revealed(codec: Codec, code: BinaryCode, layers: int, plan: SamplingPlan) -> BinaryCode:
+def _continued(model: Model, code: BinaryCode, layers: int, plan: SamplingPlan) -> BinaryCode:
     """The first `layers` layers of a code, and all others drawn."""
-    prior, words = _steered(codec, plan), Words(plan.seed)
-    levels = samplers.reveal(prior, code.quality, code.grid, words, given=code.levels[:layers])
-    return dataclasses.replace(code, levels=levels, maximum=codec.model.card.architecture.maximum_level)
+    prior, words = _steered(model, plan), Words(plan.seed)
+    levels = samplers.autoregressive(prior, code.quality, code.grid, words, given=code.levels[:layers])
+    return dataclasses.replace(code, levels=levels, maximum=model.card.architecture.maximum_level)
 
 
-def _steered(codec: Codec, plan: SamplingPlan) -> Tempered:
-    prior: Predictor = codec.model.prior
-    if plan.number:
-        prior = Guided(codec.model.prior, plan.number, plan.guidance)
+def _steered(model: Model, plan: SamplingPlan) -> Tempered:
+    prior: Predictor = model.prior
+    if plan.label:
+        prior = Guided(model.prior, plan.label, plan.guidance)
     return Tempered(prior, plan.temperature)
 
 
-def _whole(codec: Codec, code: BinaryCode) -> BinaryCode:
-    """`code`, if it is of the codec's model and has all layers."""
-    codec.check(code)
-    layers = codec.model.card.architecture.layers
-    if code.layers < layers:
-        msg = f"the code has {code.layers} of the model's {layers} layers: complete it first"
-        raise InvalidSetting(msg)
-    return code
-
-
-def _without_correction(code: BinaryCode) -> BinaryCode:
-    """The correction was measured on other levels: where all or most of them are drawn, it misleads."""
-    return dataclasses.replace(code, ancillary=tuple(a for a in code.ancillary if a.kind != filter.KIND))
-
-
-def _as_pixels(image: Image.Image) -> images.Pixels:
-    """RGB (H, W, 3), of grey pictures as well."""
-    return np.array(image.convert("RGB"))
-
-
-def _checked_size(size: tuple[int, int], limits: Limits) -> tuple[int, int]:
-    """Width and height, if a picture of that size is within the limits."""
-    try:
-        width, height = size
-    except (TypeError, ValueError) as error:
-        msg = f"size {size!r} is not a width and a height"
-        raise InvalidSetting(msg) from error
-    width = checked_integer("width", width, 1, limits.side)
-    height = checked_integer("height", height, 1, limits.side)
-    if width * height > limits.pixels:
-        msg = f"size {width} x {height}: {width * height} is over the limit pixels={limits.pixels}"
-        raise InvalidSetting(msg)
-    return width, height
+def _without_filter(code: BinaryCode) -> BinaryCode:
+    """The post-filter was fitted to other levels: where all or most of them are drawn, it misleads."""
+    return dataclasses.replace(code, ancillary=tuple(a for a in code.ancillary if a.kind != KIND))

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from bincodec.bitstream.probability import SCALES, STEPS
+from bincodec.bitstream.probability import SCALE_OFFSET, SCALES, STEPS
 from bincodec.code import Mask
 from bincodec.coding.passes import Integers, Predictor
 from bincodec.model.architecture import Architecture
-from bincodec.model.integer import SCALE_OFFSET
 from bincodec.model.kernels import IntegerPrior
 from bincodec.model.quantiser import maximum_by_channel
 
@@ -95,7 +94,8 @@ class Tempered:
     A logistic distribution whose scale is T times as large has log-odds divided by T: at J = 1 that is what
     the word means in arXiv 2304.04820. Scales go in steps of e^(1/8); what that leaves over is made up for in
     mu where a channel is one bit, and lost elsewhere. At temperature 0 every channel takes its likeliest
-    level, but for the 1 in 65536 that no table goes below."""
+    level, but for the 1 in 65536 that no table goes below.
+    """
 
     prior: Predictor
     temperature: float

@@ -1,6 +1,6 @@
-"""Masks of inpainting: which pixels and positions are to be painted, what stands in for them, and the seam.
+"""Masks of inpainting: which pixels and positions are to be inpainted, what stands in for them, and the seam.
 
-A mask is bool (H, W), True where the picture is to be painted. Everything here is about pixels and knows no
+A mask is bool (H, W), True where the picture is to be inpainted. Everything here is about pixels and knows no
 model.
 """
 
@@ -16,21 +16,22 @@ from torch.nn import functional
 
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.code import Mask
+from bincodec.errors import ImageError
 from bincodec.io import images
-from bincodec.io.images import ImageError, Pixels
+from bincodec.io.images import Pixels
 from bincodec.model.architecture import STRIDE
 
 WHITE = 128
-"""Where the channels' mean is this or more, a mask image is white: to be painted."""
+"""Where the mean of the colours is this or more, a mask image is white: to be inpainted."""
 MARGIN = 8
 """Pixels by which a mask grows before positions count as touched: what an encoder saw of the hole is drawn
 anew."""
 RIM = 8
-"""Pixels outside the mask over which the painted picture fades into the original."""
+"""Pixels outside the mask over which the inpainted picture fades into the original."""
 
 
 def load(source: images.Source, width: int, height: int, limits: Limits = DEFAULT_LIMITS) -> Mask:
-    """The mask of a picture: a bool (H, W) array, or anything `images.load` reads (white: to be painted).
+    """The mask of a picture: a bool (H, W) array, or anything `images.load` reads (white: to be inpainted).
 
     Raises:
         ImageError: if it is no image, of another size than the picture, empty, or covers everything.
@@ -52,8 +53,7 @@ def load(source: images.Source, width: int, height: int, limits: Limits = DEFAUL
 
 
 def known_positions(mask: Mask) -> Mask:
-    """The positions (h, w) that no pixel of the mask comes near: none in the position, none within MARGIN of
-    it."""
+    """The positions (h, w) that the mask stays clear of: no pixel of it within MARGIN of their 16x16."""
     grown = _dilated(_plane(mask), MARGIN)
     height, width = mask.shape
     padded = functional.pad(grown, (0, -width % STRIDE, 0, -height % STRIDE))
@@ -72,14 +72,14 @@ def fill(pixels: Pixels, mask: Mask) -> Pixels:
     return np.where(mask[:, :, None], filled.to(torch.uint8).numpy(), pixels)
 
 
-def blend(original: Pixels, painted: Pixels, mask: Mask) -> Pixels:
-    """`painted` inside the mask, `original` outside, faded over the RIM pixels around it; (H, W, 3) each."""
+def blend(original: Pixels, inpainted: Pixels, mask: Mask) -> Pixels:
+    """`inpainted` inside the mask, `original` outside, faded over the RIM pixels around it; (H, W, 3) each."""
     grown = weight = _plane(mask)
     for _ in range(1, RIM):
         grown = _dilated(grown, 1)
         weight = weight + grown
     share: npt.NDArray[Any] = (weight / RIM)[0, 0, :, :, None].numpy()
-    mixed = original + share * (painted.astype(np.float32) - original)
+    mixed = original + share * (inpainted.astype(np.float32) - original)
     result: Pixels = np.round(mixed).astype(np.uint8)
     return result
 

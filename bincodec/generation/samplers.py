@@ -1,8 +1,8 @@
-"""SamplingSettings codes from the prior: whole ones, holes in one, layers that a file lacks (DESIGN §4).
+"""Drawing codes from the prior: whole ones, holes in one, layers that a file lacks (DESIGN §4).
 
-Two samplers, one network. *Reveal* goes through the coding order and draws what a file would have told.
-*Noise* is the reverse chain of Bernoulli diffusion: all levels start uniform, and step by step each is kept,
-drawn from the prior, or drawn anew at random, until no noise is left.
+Two samplers, one network. The *autoregressive* one goes through the coding order and draws what a file would
+have held. The *diffusion* one runs Bernoulli diffusion backwards (ancestral sampling): all levels start
+uniform, and step by step each is kept, drawn from the prior, or drawn anew at random, until no noise is left.
 
 Everything a draw depends on is an integer or one of the operations that IEEE 754 rounds in one way only, so a
 seed gives the same code on every machine, device and number of threads.
@@ -28,7 +28,7 @@ from bincodec.coding.passes import Context, Integers, Positions, Predictor
 from bincodec.generation.schedule import SCHEDULES
 from bincodec.model.integer import KEEP_KNOWN
 
-Sampler = Literal["noise", "reveal"]
+Sampler = Literal["diffusion", "autoregressive"]
 
 
 class Words:
@@ -64,7 +64,7 @@ class Hole:
     known: Mask
 
 
-class Drawn:
+class SamplingSource:
     """A source for `coding.run` that draws levels, except where they are known.
 
     `given` are the first layers, whole; `hole` has positions that are known in every layer.
@@ -89,7 +89,7 @@ class Drawn:
         """Nothing to do."""
 
 
-def reveal(
+def autoregressive(
     prior: Predictor,
     quality: int,
     grid: tuple[int, int],
@@ -106,17 +106,18 @@ def reveal(
         context = Context(architecture, *grid)
         positions = np.flatnonzero(hole.known)
         for layer, levels in enumerate(hole.levels):
-            context.reveal(layer, positions, passes.at_positions(levels, positions))
-    source = Drawn(words, given, hole)
+            context.add(layer, positions, passes.at_positions(levels, positions))
+    source = SamplingSource(words, given, hole)
     return passes.run(prior, quality, grid, architecture.layers, source, groups=steps, context=context)
 
 
 def keeps(schedule: str, steps: int, start: float = 1.0) -> list[int]:
     """The keep in 1/64 at the beginning and after each of `steps` steps from time `start` to 0.
 
-    It rises from that of `start` (0 at time 1) to 64. The network is shown keep in these channels, so the
+    It rises from that of `start` (0 at time 1) to 64. The network is shown keep in these steps, so the
     chain is run in them: nothing is approximated between what it sees and what the noise is. A start above 0
-    takes away 1/64 at least."""
+    takes away 1/64 at least.
+    """
     times = [start * (1 - step / steps) for step in range(steps + 1)]
     result = [round(KEEP_KNOWN * SCHEDULES[schedule](time)) for time in times]
     return [min(result[0], KEEP_KNOWN - 1), *result[1:]] if start > 0 else result
@@ -176,7 +177,7 @@ def _step(
     if hole is not None:
         keep[hole.known.ravel()] = KEEP_KNOWN
     for layer, part in enumerate(levels):
-        context.reveal(layer, positions, part.reshape(len(part), -1), keep)
+        context.add(layer, positions, part.reshape(len(part), -1), keep)
     mu, scale = (
         found.numpy() for found in prior.predict(context.values, quality, None, torch.from_numpy(positions))
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, TypedDict, get_args
 
-from bincodec.arguments import InvalidSetting, checked_choice, checked_integer, checked_number
+from bincodec.arguments import checked_choice, checked_integer, checked_number
+from bincodec.errors import InvalidSetting
 from bincodec.generation.guidance import HOTTEST, STRONGEST
 from bincodec.generation.samplers import Sampler
 from bincodec.generation.schedule import SCHEDULES
 
 if TYPE_CHECKING:
-    from bincodec.model.store import ModelCard
+    from bincodec.model.card import ModelCard
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 DIFFUSION_STEPS = 16
@@ -19,7 +20,7 @@ MAX_STEPS = 1000
 MAX_SEED = 2**64 - 1
 
 
-class Settings(TypedDict, total=False):
+class SamplingOptions(TypedDict, total=False):
     """The fields of `SamplingSettings`, as keywords."""
 
     steps: int | None
@@ -36,13 +37,13 @@ class SamplingSettings:
     """How to draw.
 
     Args:
-        steps: of the noise sampler, 16 if None; or into how many groups the reveal sampler merges its passes,
-            none if None.
-        sampler: "reveal" or "noise" (`generate`); the model's own if None (`own_sampler`).
+        steps: of the diffusion sampler, 16 if None; or into how many groups the autoregressive sampler merges
+            its passes, none if None.
+        sampler: "autoregressive" or "diffusion" (`samplers`); the model's own if None (`own_sampler`).
         temperature: 0..10; the width of every distribution is multiplied by it, rounded to a power of e^(1/8)
             where channels have many levels. 0 takes the likeliest level of each.
         seed: 0..2^64 - 1.
-        schedule: of the noise sampler: "linear", "cosine" or "sigmoid".
+        schedule: of the diffusion sampler: "linear", "cosine" or "sigmoid".
         label: the class to draw, by name; only for models that have classes.
         guidance: how much further to go from the model's average towards the class.
 
@@ -69,24 +70,24 @@ class SamplingSettings:
         if self.guidance is not None:
             checked_number("guidance", self.guidance, STRONGEST)
 
-    def settled(self, card: ModelCard) -> SamplingPlan:
+    def plan(self, card: ModelCard) -> SamplingPlan:
         """What this means for a model.
 
         Raises:
             InvalidSetting: for what the model cannot do: another class than its own, guidance towards none,
-                more steps of reveal than it has passes.
+                more autoregressive steps than it has passes.
         """
         sampler, passes = self.sampler or own_sampler(card), sum(card.architecture.layer_phases)
-        if sampler == "reveal" and self.steps is not None and self.steps > passes:
-            msg = f"steps {self.steps} is over the {passes} passes that model {card.name} can reveal in"
+        if sampler == "autoregressive" and self.steps is not None and self.steps > passes:
+            msg = f"steps {self.steps} is over the {passes} passes that model {card.name} can be drawn in"
             raise InvalidSetting(msg)
-        steps = self.steps or (DIFFUSION_STEPS if sampler == "noise" else passes)
-        number, guidance = self._number(card), float(self.guidance or 0.0)
+        steps = self.steps or (DIFFUSION_STEPS if sampler == "diffusion" else passes)
+        label, guidance = self._class_number(card), float(self.guidance or 0.0)
         return SamplingPlan(
-            sampler, steps, float(self.temperature), self.seed, self.schedule, number, guidance
+            sampler, steps, float(self.temperature), self.seed, self.schedule, label, guidance
         )
 
-    def _number(self, card: ModelCard) -> int:
+    def _class_number(self, card: ModelCard) -> int:
         """The number of the class, from 1; 0 for none."""
         if self.label is None and self.guidance is None:
             return 0
@@ -105,8 +106,8 @@ class SamplingPlan:
     """A `SamplingSettings` for one model: nothing is left open.
 
     Args:
-        steps: of the noise sampler; or groups into which the reveal sampler merges its passes.
-        number: of the class, from 1; 0 for none.
+        steps: of the diffusion sampler; or groups into which the autoregressive one merges its passes.
+        label: number of the class, from 1; 0 for none.
         guidance: 0 for none.
     """
 
@@ -115,14 +116,15 @@ class SamplingPlan:
     temperature: float
     seed: int
     schedule: str
-    number: int
+    label: int
     guidance: float
 
 
 def own_sampler(card: ModelCard) -> Sampler:
-    """The sampler that suits a model: "noise" where every channel is one bit, else "reveal".
+    """The sampler that suits a model: "diffusion" where every channel is one bit, else "autoregressive".
 
-    The bits that one pass of reveal draws are independent of each other given the passes before; noise lets
-    all bits settle together. But where a channel has many levels, uniform noise drowns what is left of them,
-    and a prior trained for a short while learns little from it."""
-    return "noise" if card.architecture.single_bits else "reveal"
+    The bits that one autoregressive pass draws are independent of each other given the passes before;
+    diffusion lets all bits settle together. But where a channel has many levels, uniform noise drowns what is
+    left of them, and a prior trained for a short while learns little from it.
+    """
+    return "diffusion" if card.architecture.single_bits else "autoregressive"

@@ -1,5 +1,6 @@
 """Reading and writing whole files. Nothing half-written ever carries the final name."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -9,19 +10,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
-from bincodec.bitstream.errors import BincodecError, TooLarge
 from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+from bincodec.errors import TooLarge, Unreadable
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 Name = TypeVar("Name", bound=str | os.PathLike[str])
 
 MAX_BYTES = 2**30
 """1 GiB: more than 64 Mpx take in any format, and an end to endless input."""
-
-
-class Unreadable(BincodecError):
-    """A path that the system does not let us read: missing, a directory, not permitted."""
 
 
 def read(source: Source, size: int = -1) -> bytes:
@@ -37,7 +34,7 @@ def read(source: Source, size: int = -1) -> bytes:
     data = _read(source, MAX_BYTES + 1 if size < 0 else size)
     if len(data) > MAX_BYTES:
         msg = f"{source}: more than {MAX_BYTES} bytes, the most that is read"
-        raise TooLarge(msg)
+        raise TooLarge(msg, limit=MAX_BYTES)
     return data
 
 
@@ -46,10 +43,10 @@ def _read(source: str | os.PathLike[str] | IO[bytes], size: int) -> bytes:
         try:
             with open(source, "rb") as file:
                 return file.read(size)
-        except (OSError, ValueError) as error:
-            # ValueError: a path with a NUL in it.
-            msg = f"{os.fspath(source)}: cannot be read: {getattr(error, 'strerror', None) or error}"
-            raise Unreadable(msg) from error
+        except OSError as error:
+            raise Unreadable(error.errno, error.strerror or str(error), os.fspath(source)) from error
+        except ValueError as error:  # a path with a NUL in it
+            raise Unreadable(errno.EINVAL, str(error), os.fspath(source)) from error
     if hasattr(source, "read"):
         return source.read(size)
     msg = f"expected a path, bytes or a binary file, not {type(source).__name__}"

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from bincodec.bitstream.errors import BincodecError, TooLarge
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+from bincodec.errors import ImageError, TooLarge
 from bincodec.io import colour, files
 
 Pixels = NDArray[np.uint8]
@@ -48,10 +48,6 @@ _OTHERS = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg")
 # Pillow warns about large images through the process-wide warning filters, which are not safe to change from
 # two threads at once.
 _warning_filters = threading.Lock()
-
-
-class ImageError(BincodecError):
-    """An image that cannot be read, or that holds what the codec cannot represent."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +195,7 @@ def _check_size(name: str, width: int, height: int, limits: Limits) -> None:
     ):
         if value > limit:
             msg = f"{name}: {width} x {height}: {value} is over the limit {field}={limit}"
-            raise TooLarge(msg)
+            raise TooLarge(msg, option=field, value=value, limit=limit)
 
 
 def _unreadable(name: str, error: Exception) -> ImageError:

@@ -4,7 +4,8 @@ Patchify by 8, blocks of pointwise and depthwise 3x3 convolutions at stride 8, a
 that real-time learned codecs use. A feature at stride 16 carries one channel; channels beyond their number
 have a shortcut, a matrix between them and patches of 16x16 pixels (docs/decisions/0013). Nothing here depends
 on the image's size, and nothing here decides a probability, so rounding differences between machines change
-pixels by a hair and bits never."""
+pixels by a hair and bits never.
+"""
 
 from __future__ import annotations
 

@@ -18,13 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bincodec.bitstream.errors import Unsupported
+from bincodec.bitstream.probability import MU_BITS, SCALE_OFFSET, SCALES
+from bincodec.errors import Unsupported
 from bincodec.model.architecture import MAX_LEVELS, Architecture
 
 WEIGHT_LIMIT = 127
 ACTIVATION_LIMIT = 2047
-FIRST_ACTIVATION_LIMIT = 511
-"""Of networks that do not say theirs (docs/decisions/0015)."""
 STREAM_LIMIT = 2**20
 EXACT_LIMIT = 2**24
 """Float32 carries every integer up to here."""
@@ -32,12 +31,6 @@ EXACT_LIMIT = 2**24
 KEEP_KNOWN = 64
 """Keep is in 1/64."""
 _CONTEXT_BITS, _CONTEXT_BITS_OF_BITS = 4, 7
-MU_BITS = 6
-"""mu leaves the network in 1/64 level."""
-SCALE_BITS = 3
-SCALE_OFFSET = 32
-SCALE_COUNT = 64
-"""Scale index i means exp((i - 32) / 8) levels."""
 
 Floor = Callable[[Tensor], Tensor]
 Limit = int | Tensor
@@ -208,7 +201,7 @@ def head(
     total = x @ layer.weight.T + bias
     channels = total.shape[-1] // 2
     mu = requantise(total[..., :channels], layer.shift[:channels], -limit, limit, floor)
-    lowest, highest = -SCALE_OFFSET, SCALE_COUNT - 1 - SCALE_OFFSET
+    lowest, highest = -SCALE_OFFSET, SCALES - 1 - SCALE_OFFSET
     scale = requantise(total[..., channels:], layer.shift[channels:], lowest, highest, floor)
     return mu, scale + SCALE_OFFSET
 
@@ -217,7 +210,8 @@ def mu_limits(architecture: Architecture) -> Tensor:
     """The farthest mu of each channel in 1/64 level, (channels,) int64: one level beyond the outermost.
 
     Where every channel is a single bit, mu may go as far as for the most levels there are: it is then a
-    log-odds in disguise, of a threshold at 0."""
+    log-odds in disguise, of a threshold at 0.
+    """
     tops = torch.tensor(architecture.maximum_level)
     if architecture.single_bits:
         tops = torch.full_like(tops, MAX_LEVELS)
@@ -284,8 +278,8 @@ def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:
             raise Unsupported(msg)
 
 
-def fingerprint(architecture: Architecture, network: IntegerNetwork, tables_digest: bytes) -> bytes:
-    """First 8 bytes of the SHA-256 of everything a probability depends on: order, integers, tables."""
+def probability_digest(architecture: Architecture, network: IntegerNetwork, tables_digest: bytes) -> bytes:
+    """SHA-256 of everything a probability depends on: order, integers, tables."""
     digest = hashlib.sha256(b"bincodec integer prior 1\n")
     order = (architecture.layer_channels, architecture.maximum_level, architecture.layer_phases)
     digest.update(repr(order).encode())
@@ -298,7 +292,6 @@ def fingerprint(architecture: Architecture, network: IntegerNetwork, tables_dige
     for part, table in zip(("stem", "head"), network.classes or (), strict=False):
         digest.update(f"{part}.classes{tuple(table.shape)}".encode())
         digest.update(table.to("cpu", torch.int32).numpy().astype("<i4").tobytes())
-    if network.activation_limit != FIRST_ACTIVATION_LIMIT:
-        digest.update(f"activations to {network.activation_limit}".encode())
+    digest.update(f"activations to {network.activation_limit}".encode())
     digest.update(tables_digest)
-    return digest.digest()[:8]
+    return digest.digest()

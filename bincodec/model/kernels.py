@@ -1,7 +1,8 @@
 """The exact integers on a device, through a kernel that is proven there (DESIGN §5).
 
 `bincodec.model.integer` says what is computed; here is how: which library routine, in which carrier, and how
-a wrong one is noticed before it decides a probability."""
+a wrong one is noticed before it decides a probability.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from bincodec.bitstream.errors import Unsupported
+from bincodec.errors import Unsupported
 from bincodec.model.architecture import QUALITIES, Architecture
 from bincodec.model.integer import (
     KEEP_KNOWN,

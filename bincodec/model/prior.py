@@ -12,17 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bincodec.bitstream.probability import LOG_SCALE_HIGHEST, LOG_SCALE_LOWEST
 from bincodec.model.architecture import Architecture
 from bincodec.model.autoencoder import QUALITY_FEATURES, Pointwise, quality_features
 
 KEEP_INPUT = 4.0
 """What the network is shown for keep = 1: levels in 1/16 and keep in 1/64 are then integers of one scale
 (DESIGN §5)."""
-
-LOG_SCALE_LOWEST = -4.0
-LOG_SCALE_STEP = 0.125
-LOG_SCALE_HIGHEST = LOG_SCALE_LOWEST + 63 * LOG_SCALE_STEP
-"""The 64 scales of the probability tables: exp((i - 32) / 8) levels, i = 0..63."""
 
 
 class PriorBlock(nn.Module):

@@ -2,7 +2,8 @@
 
 A channel's value s is compared with J thresholds theta_j = j - (J+1)/2; the number of thresholds below s is
 its level L in 0..J. Levels are handled *centred*, as L - J/2, so that "nothing" is zero when J is even
-(DESIGN §3)."""
+(DESIGN §3).
+"""
 
 from __future__ import annotations
 

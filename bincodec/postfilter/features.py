@@ -1,4 +1,4 @@
-"""What a correction may add to a picture: its features, pixel by pixel (FORMAT, corrections).
+"""What a post-filter may add to a picture: its features, pixel by pixel (FORMAT, "The post-filter").
 
 They are functions of the decoded picture around a pixel, of these kinds:
 

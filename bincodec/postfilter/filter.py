@@ -1,9 +1,9 @@
-"""The correction: one filter for the whole picture, fitted by the encoder to the original.
+"""The post-filter: one filter for the whole picture, fitted by the encoder to the original.
 
 A decoder that was trained on many photos is off by a little on each: a colour cast, too little contrast, too
 soft here, too sharp there. The encoder sees the original, so it fits
 
-    corrected_c = a_c + offset_c + sum_i weight_ci feature_ci
+    filtered_c = a_c + offset_c + sum_i weight_ci feature_ci
 
 by least squares (`fit`), a the decoded picture clamped to 0..1 and its features those of
 `features`; and sends what is worth its bytes in an ancillary chunk (FORMAT).
@@ -21,10 +21,13 @@ from torch import Tensor
 
 from bincodec.bitstream import rice
 from bincodec.bitstream.container import Ancillary
-from bincodec.bitstream.errors import Corrupt
+from bincodec.errors import Corrupt
 from bincodec.postfilter.features import SHARED, SIZE, compute, tiles
 
 KIND = 0x82
+
+FILTER_VERSION = 1
+"""Of what the features mean and how they are applied: a part of every model's fingerprint."""
 
 OFFSET_STEPS = 64
 """Offsets are in 1/64 of a level of 0..255."""
@@ -34,7 +37,7 @@ _MASK_BYTES = SIZE // 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Correction:
+class PostFilter:
     """Offsets (3,) in 1/64 level, and weights (3, n) of the features `chosen`, in 1/2^`steps`, 0..15."""
 
     offsets: npt.NDArray[np.int64]
@@ -62,8 +65,8 @@ class Correction:
         return weights
 
 
-def read(ancillary: tuple[Ancillary, ...]) -> Correction | None:
-    """The correction among a file's ancillary chunks, if there is one.
+def read_filter(ancillary: tuple[Ancillary, ...]) -> PostFilter | None:
+    """The post-filter among a file's ancillary chunks, if there is one.
 
     Raises:
         Corrupt: if there are several, or one that no encoder can have written.
@@ -72,45 +75,45 @@ def read(ancillary: tuple[Ancillary, ...]) -> Correction | None:
     if not chunks:
         return None
     if len(chunks) > 1:
-        msg = f"correction: {len(chunks)} chunks, more than one"
+        msg = f"post-filter: {len(chunks)} chunks, more than one"
         raise Corrupt(msg)
     return _read(chunks[0].payload)
 
 
-def _read(payload: bytes) -> Correction:
+def _read(payload: bytes) -> PostFilter:
     head = _OFFSETS.size + _MASK_BYTES
     if len(payload) < head:
-        msg = f"correction: a chunk of {len(payload)} bytes, less than {head}"
+        msg = f"post-filter: a chunk of {len(payload)} bytes, less than {head}"
         raise Corrupt(msg)
     offsets = np.array(_OFFSETS.unpack_from(payload), np.int64)
     mask = int.from_bytes(payload[_OFFSETS.size : head], "little")
     chosen = tuple(feature for feature in range(SIZE) if mask >> feature & 1)
     if len(payload) == head and not chosen:
-        return Correction(offsets, (), np.zeros((3, 0), np.int64), 0)
+        return PostFilter(offsets, (), np.zeros((3, 0), np.int64), 0)
     if len(payload) == head or not chosen:
-        msg = f"correction: {len(chosen)} features in {len(payload)} bytes"
+        msg = f"post-filter: {len(chosen)} features in {len(payload)} bytes"
         raise Corrupt(msg)
     steps, shift = divmod(payload[head], 16)
     try:
         weights = rice.decode(payload[head + 1 :], 3 * len(chosen), shift)
     except Corrupt as error:
-        msg = f"correction: {error}"
+        msg = f"post-filter: {error}"
         raise Corrupt(msg) from error
-    return Correction(offsets, chosen, weights.reshape(-1, 3).T, steps)
+    return PostFilter(offsets, chosen, weights.reshape(-1, 3).T, steps)
 
 
 @torch.inference_mode()
-def corrected(decoded: npt.NDArray[np.float32], correction: Correction | None) -> npt.NDArray[np.float32]:
-    """Pixels (H, W, 3), nominally in 0..1, with the correction applied; unchanged if there is none."""
-    if correction is None:
+def apply_filter(decoded: npt.NDArray[np.float32], post_filter: PostFilter | None) -> npt.NDArray[np.float32]:
+    """Pixels (H, W, 3), nominally in 0..1, with the post-filter applied; unchanged if there is none."""
+    if post_filter is None:
         return decoded
-    offsets = torch.from_numpy(correction.offsets).float() / (255 * OFFSET_STEPS)
-    matrix = correction.matrix()
+    offsets = torch.from_numpy(post_filter.offsets).float() / (255 * OFFSET_STEPS)
+    matrix = post_filter.matrix()
     result = np.empty_like(decoded)
     for tile in tiles(decoded):
         here = tile.here
         shown = here + offsets[:, None, None]
-        if correction.chosen:
+        if post_filter.chosen:
             shared, own = compute(tile)
             added = matrix[:, :SHARED] @ shared + (matrix[:, None, SHARED:] @ own)[:, 0]
             shown += added.reshape(here.shape)

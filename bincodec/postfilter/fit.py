@@ -1,4 +1,4 @@
-"""How the encoder finds a picture's correction: least squares, the features worth their bytes, rounding."""
+"""How the encoder fits a picture's post-filter: least squares, the features worth their bytes, rounding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from bincodec.bitstream import rice
 from bincodec.bitstream.container import Ancillary
 from bincodec.postfilter.features import OWN, SHARED, compute, tiles
-from bincodec.postfilter.filter import KIND, OFFSET_STEPS, Correction
+from bincodec.postfilter.filter import KIND, OFFSET_STEPS, PostFilter
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,10 +27,10 @@ _STEPS = range(2, 13)
 _LARGEST_OFFSET = 2**15 - 1
 
 
-def measure(
+def fit_filter(
     original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32], error_weight: float
 ) -> tuple[Ancillary, ...]:
-    """The chunk that corrects `decoded` (H, W, 3) towards `original`, if it is worth sending.
+    """The chunk of the filter that takes `decoded` (H, W, 3) towards `original`, if it is worth sending.
 
     `error_weight` is what a squared error of 1, summed over pixels and channels, is worth in bits. Bits and
     error together do not rise, but for a plain cast; beyond six megapixels that is an estimate, from a part.
@@ -102,8 +102,8 @@ class _Moments:
                 worth, most = count, gain
         return tuple(order[:worth])
 
-    def fit(self, chosen: tuple[int, ...], steps: int) -> tuple[Correction, float]:
-        """The correction with the features `chosen`, in 1/2^`steps`, and the error that it leaves.
+    def fit(self, chosen: tuple[int, ...], steps: int) -> tuple[PostFilter, float]:
+        """The post-filter with the features `chosen`, in 1/2^`steps`, and the error that it leaves.
 
         Weights are rounded one after the other, as chosen and the offset last: what rounding did to one is
         made up for by those that come later.
@@ -125,7 +125,7 @@ class _Moments:
         weights[:, some] = unit * stored
         rising = np.argsort(chosen)
         whole = stored.astype(np.int64)
-        found = Correction(whole[:, -1], tuple(sorted(chosen)), whole[:, :-1][:, rising], steps)
+        found = PostFilter(whole[:, -1], tuple(sorted(chosen)), whole[:, :-1][:, rising], steps)
         return found, self.error(weights)
 
 

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from bincodec.model import integer, store
+from bincodec.model import integer
+from bincodec.model.card import ModelCard
 from bincodec.model.prior import Prior
+from bincodec.model.weights import as_stored, save
 from bincodec.train.data import CropSampler, read_photos
 from bincodec.train.loop import VALIDATION_QUALITIES, Stage, read_sampler, train_stage
 from bincodec.train.objective import Objective
@@ -45,7 +47,7 @@ def finish(
     workers: int = 0,
     card: dict[str, Any] | None = None,
     validation_photos: int | None = None,
-) -> store.ModelCard:
+) -> ModelCard:
     """Turn averaged float `weights` into the model file `folder`/`name`.safetensors.
 
     `card` adds what a machine cannot know (data, licences); steps, hardware and the validation curve are
@@ -58,7 +60,7 @@ def finish(
     trained, metadata = read_weights(weights)
     load_into(objective, trained, weights)
     # Rounded first: the decoder shall learn on the very levels that the stored encoder gives.
-    objective.autoencoder.load_state_dict(store.as_stored(objective.autoencoder.state_dict()))
+    objective.autoencoder.load_state_dict(as_stored(objective.autoencoder.state_dict()))
     objective.hard_levels = True
     objective.fresh[:] = False
     objective.autoencoder.encoder.requires_grad_(False)
@@ -73,9 +75,9 @@ def finish(
     photos = read_photos(settings.data.valid, settings.data.valid_under)[:validation_photos]
     with trainer.averaged() as finished:
         # Rounded first here too: the last matrix, which stays as fine as fp16 is, makes up for it.
-        finished.autoencoder.load_state_dict(store.as_stored(finished.autoencoder.state_dict()))
+        finished.autoencoder.load_state_dict(as_stored(finished.autoencoder.state_dict()))
         fit_output(finished, sampler, np.random.default_rng(settings.data.seed))
-        finished.autoencoder.load_state_dict(store.as_stored(finished.autoencoder.state_dict()))
+        finished.autoencoder.load_state_dict(as_stored(finished.autoencoder.state_dict()))
         prior.keep_bounds()
         points = validate(finished, photos, VALIDATION_QUALITIES)
         _save_float(trainer, folder / f"{name}-float.safetensors", name)
@@ -121,14 +123,14 @@ def _save_float(trainer: Trainer, path: Path, name: str) -> None:
 
 def _save_model(
     trainer: Trainer, path: Path, name: str, points: list[Point], card: dict[str, Any]
-) -> store.ModelCard:
+) -> ModelCard:
     prior = trainer.objective.prior
     assert isinstance(prior, QuantisedPrior)
     network = prior.export()
     integer.check_bounds(trainer.settings.architecture, network)
     objective = trainer.settings.objective
     measured = {
-        "lagrangian": [objective.lambda_lowest, objective.lambda_highest],
+        "lambda_range": [objective.lambda_lowest, objective.lambda_highest],
         "training": [*trainer.history, {"finish": True, **trainer.summary()}],
         "validation": [
             {"quality": p.quality, "bits_per_pixel": round(p.bits_per_pixel, 4), "psnr": round(p.psnr, 3)}
@@ -137,6 +139,6 @@ def _save_model(
     }
     temporary = path.with_suffix(".tmp")
     state = trainer.objective.autoencoder.state_dict()
-    saved = store.save(temporary, name, trainer.settings.architecture, state, network, {**card, **measured})
+    saved = save(temporary, name, trainer.settings.architecture, state, network, {**card, **measured})
     os.replace(temporary, path)
     return dataclasses.replace(saved, path=path)

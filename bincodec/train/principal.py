@@ -94,7 +94,8 @@ def start_beyond(objective: Objective, first: int, sampler: CropSampler) -> None
 
     Of the sampler's crops, that is, as they decode at the highest quality without rounding. What a matrix can
     read of it from the pixels is found by least squares; its leading principal components become the
-    channels."""
+    channels.
+    """
     architecture, model = objective.architecture, objective.autoencoder
     reading, writing = model.encoder.shortcut, model.decoder.shortcut
     if reading is None or writing is None:

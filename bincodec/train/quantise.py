@@ -13,15 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from bincodec.bitstream.probability import MU_BITS, SCALE_BITS, SCALE_OFFSET
 from bincodec.model import integer
 from bincodec.model.architecture import QUALITIES, Architecture
 from bincodec.model.autoencoder import Pointwise, quality_features
 from bincodec.model.integer import (
     ACTIVATION_LIMIT,
     EXACT_LIMIT,
-    MU_BITS,
-    SCALE_BITS,
-    SCALE_OFFSET,
     STREAM_LIMIT,
     WEIGHT_LIMIT,
     Block,

@@ -17,7 +17,7 @@ from torch import Tensor
 from bincodec.coding.order import Pass, known_map, passes, phase_map
 from bincodec.model.architecture import Architecture
 
-KINDS = ("reveal", "noise", "inpaint")
+KINDS = ("masked", "noise", "inpaint")
 OTHER_STATES = (3, 3, 2)
 _CODING_SHARE = 12
 _HIGHEST_KEEP = 0.98
@@ -72,7 +72,7 @@ def other_kinds(crops: int, shares: tuple[int, ...] = OTHER_STATES) -> list[str]
 
 def other_state(kind: str, layers: int, height: int, width: int, rng: np.random.Generator) -> Tensor:
     """One keep map (layers, h, w) of `kind`."""
-    if kind == "reveal":
+    if kind == "masked":
         return torch.from_numpy((rng.random((layers, height, width)) < rng.random()).astype(np.float32))
     # Many bits together tell much when each is kept but rarely: what a picture shows is settled at low keeps.
     keep = np.full((layers, height, width), _HIGHEST_KEEP * rng.random() ** 2, dtype=np.float32)

@@ -10,8 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bincodec.bitstream.errors import Unsupported
+from bincodec.errors import Unsupported
 from bincodec.model import store
+from bincodec.model.weights import autoencoder_state
 
 _AUTOENCODER = "autoencoder."
 
@@ -20,11 +21,11 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors in float32 by the names of `Objective`, and metadata ("architecture" as JSON, "history").
 
     A file of the prior alone names the model that has the autoencoder; that is looked for beside it, then
-    among the models at hand.
+    among the installed models.
 
     Raises:
         Unsupported: if it is no such file.
-        WrongModel: if the model that it names is not at hand.
+        UnknownModel: if the model that it names is not installed.
     """
     try:
         tensors = load_file(path)
@@ -36,7 +37,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if "model" in metadata:
         beside = path.with_name(f"{metadata['model']}.safetensors")
         model = beside if beside.exists() else store.find(metadata["model"]).path
-        pixels = store.pixel_state(load_file(model))
+        pixels = autoencoder_state(load_file(model))
         tensors |= {f"{_AUTOENCODER}{key}": value for key, value in pixels.items()}
     history = json.loads(metadata.get("history", "[]"))
     return {key: value.float() for key, value in tensors.items()}, {**metadata, "history": history}

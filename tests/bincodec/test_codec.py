@@ -20,9 +20,9 @@ import bincodec
 from bincodec import BinaryCode, BincodecError, Codec, InvalidSetting, VerificationFailed, WrongModel
 from bincodec.bitstream import container, stream
 from bincodec.bitstream.container import Ancillary
-from bincodec.bitstream.errors import BitsMismatch, TooLarge, Truncated
 from bincodec.bitstream.limits import Limits
 from bincodec.encoder import analysis
+from bincodec.errors import BitsMismatch, TooLarge, Truncated
 from bincodec.model import kernels
 from bincodec.model.kernels import IntegerPrior
 

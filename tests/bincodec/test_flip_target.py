@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from bincodec.bitstream.probability import MU_BITS, SCALE_OFFSET
 from bincodec.generation import samplers
 from bincodec.model.architecture import Architecture
-from bincodec.model.integer import KEEP_KNOWN, MU_BITS, SCALE_OFFSET, context_bits, keep_shown
+from bincodec.model.integer import KEEP_KNOWN, context_bits, keep_shown
 
 LAW = np.array([[0.42, 0.05], [0.18, 0.35]])
 """P(first bit, second bit) at every position, each position by itself."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bincodec.bitstream import container, header, limits, probability, stream
-from bincodec.bitstream.levels import MAX_LEVELS, cost_levels, decide
+from bincodec.bitstream.levels import MAX_LEVELS, decide, level_bits
 from bincodec.bitstream.stream import LayerReader, LayerWriter
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "FORMAT.md").read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ def test_example_writes_the_file(columns: list[np.ndarray], file: bytes) -> None
     writer.put(levels, mu, scale, MAXIMUM)
     writer.end_layer(levels.reshape(2, 1, 3))
     assert writer.finish() == file
-    bits = cost_levels(levels, mu, scale, MAXIMUM).sum()
+    bits = level_bits(levels, mu, scale, MAXIMUM).sum()
     assert f"sum to {bits:.2f} bits" in EXAMPLE
     assert f"payload takes {len(file) - 48} bytes" in EXAMPLE
 
@@ -76,7 +76,7 @@ def test_example_lists_the_decisions(columns: list[np.ndarray]) -> None:
     "stated",
     [
         f"    {probability.TABLES_SHA256}\n",
-        f"Version **{header.VERSION[0]}.{header.VERSION[1]}, a draft**",
+        f"Version **{header.FORMAT_VERSION[0]}.{header.FORMAT_VERSION[1]}, a draft**",
         " ".join(f"{byte:02X}" for byte in header.MAGIC),
         f"{header.HEADER_BYTES} bytes:",
         f"payload of n · {stream.CHUNK_BYTES} bytes or more",

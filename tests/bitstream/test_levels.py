@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bincodec.bitstream.coder import BitDecoder, BitEncoder
-from bincodec.bitstream.levels import cost_levels, decide, decode_levels, encode_levels
+from bincodec.bitstream.levels import decide, decode_levels, encode_levels, level_bits
 from bincodec.bitstream.probability import ONE, SCALES, down, first, threshold, up
 
 maxima = st.sampled_from([1, 2, 3, 5, 6, 14, 30, 62, 63, 254, 255])
@@ -77,7 +77,7 @@ def test_cost_is_the_coded_size(given_pass: tuple) -> None:
     levels, mu, scale, maximum = given_pass
     encoder = BitEncoder()
     encode_levels(encoder, *given_pass)
-    cost = cost_levels(levels, mu, scale, maximum)
+    cost = level_bits(levels, mu, scale, maximum)
     assert cost.shape == levels.shape
     assert (cost > 0).all()
     # No lower bound: bits that happen to name a round number take fewer bytes, down to none at all.
@@ -87,7 +87,7 @@ def test_cost_is_the_coded_size(given_pass: tuple) -> None:
 @given(maxima, st.integers(-(2**13), 2**13), st.integers(0, SCALES - 1))
 def test_level_probabilities_sum_to_one(maximum: int, mu: int, scale: int) -> None:
     levels = np.arange(maximum + 1, dtype=np.uint8)
-    cost = cost_levels(levels, np.full(levels.shape, mu), np.full(levels.shape, scale), maximum)
+    cost = level_bits(levels, np.full(levels.shape, mu), np.full(levels.shape, scale), maximum)
     assert np.exp2(-cost).sum() == pytest.approx(1, abs=1e-12)
 
 
@@ -95,7 +95,7 @@ def test_level_probabilities_sum_to_one(maximum: int, mu: int, scale: int) -> No
 def test_level_probabilities_are_logistic(maximum: int) -> None:
     levels = np.arange(maximum + 1, dtype=np.uint8)
     for mu, scale in [(0, 32), (100, 24), (-170, 40), (33, 48)]:
-        cost = cost_levels(levels, np.full(levels.shape, mu), np.full(levels.shape, scale), maximum)
+        cost = level_bits(levels, np.full(levels.shape, mu), np.full(levels.shape, scale), maximum)
         theta = np.array([threshold(j, maximum) for j in range(1, maximum + 1)])
         above = 1 / (1 + np.exp(-(mu - theta) / 64 / np.exp((scale - 32) / 8)))
         expected = -np.diff(above, prepend=1, append=0)
@@ -105,7 +105,7 @@ def test_level_probabilities_are_logistic(maximum: int) -> None:
 def test_the_middle_is_cheap_where_it_is_expected() -> None:
     for maximum in (2, 6, 14, 62):
         middle = np.full((1, 1), maximum // 2, np.uint8)
-        assert cost_levels(middle, np.zeros((1, 1), int), np.zeros((1, 1), int), maximum).item() < 1e-4
+        assert level_bits(middle, np.zeros((1, 1), int), np.zeros((1, 1), int), maximum).item() < 1e-4
 
 
 def test_drawing_follows_the_probabilities() -> None:
@@ -117,14 +117,14 @@ def test_drawing_follows_the_probabilities() -> None:
 
     drawn = np.bincount(decide(mu, scale, 6, draw), minlength=7) / 20000
     levels = np.arange(7, dtype=np.uint8)
-    assert drawn == pytest.approx(np.exp2(-cost_levels(levels, mu[:7], scale[:7], 6)), abs=0.015)
+    assert drawn == pytest.approx(np.exp2(-level_bits(levels, mu[:7], scale[:7], 6)), abs=0.015)
 
 
 def test_narrow_integer_types_do_not_overflow() -> None:
     mu, scale = np.array([[-32768, 32767, 0]]), np.array([[0, 63, 32]])
     levels = np.array([[0, 255, 7]], np.uint8)
-    wide = cost_levels(levels, mu, scale, 255)
-    assert np.array_equal(cost_levels(levels, mu.astype(np.int16), scale.astype(np.uint8), 255), wide)
+    wide = level_bits(levels, mu, scale, 255)
+    assert np.array_equal(level_bits(levels, mu.astype(np.int16), scale.astype(np.uint8), 255), wide)
 
 
 ZEROS = np.zeros((2, 3), int)
@@ -149,4 +149,4 @@ def test_arguments_out_of_range(
     with pytest.raises(ValueError, match=says):
         encode_levels(BitEncoder(), levels, mu, scale, maximum)
     with pytest.raises(ValueError, match=says):
-        cost_levels(levels, mu, scale, maximum)
+        level_bits(levels, mu, scale, maximum)

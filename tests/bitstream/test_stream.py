@@ -6,7 +6,7 @@ import pytest
 
 from bincodec.bitstream.container import CODED, RAW, Ancillary, Chunk, Container, read, write
 from bincodec.bitstream.errors import BincodecError, BitsMismatch, Corrupt, Truncated
-from bincodec.bitstream.levels import cost_levels
+from bincodec.bitstream.levels import level_bits
 from bincodec.bitstream.stream import CHUNK_BYTES, LayerReader
 
 EXTRA = (Ancillary(0x81, b"kept verbatim"),)
@@ -49,7 +49,7 @@ def test_overhead_stays_within_the_budget(make_layer, make_toy, seed: int) -> No
     for channels in (1, 6, 12, 16, 24, 48):
         layers = [make_layer((channels, 16, 24), 14, 24 + 3 * i, seed=seed) for i in range(5)]
         toy = make_toy(*layers)
-        cost = sum(cost_levels(x.levels, x.mu, x.scale, x.maximum).sum() for x in layers) / 8
+        cost = sum(level_bits(x.levels, x.mu, x.scale, x.maximum).sum() for x in layers) / 8
         assert len(toy.pack()) <= cost * 1.001 + 96
 
 

@@ -14,7 +14,7 @@ from bincodec.eval import features, generation
 from bincodec.eval.errors import NotInstalled
 from bincodec.eval.features import FeatureNetwork
 from bincodec.io import files
-from bincodec.model import store
+from bincodec.model.card import read_card
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
 
@@ -75,7 +75,7 @@ def test_one_call_makes_a_table(run, tar: Path, folder: Path) -> None:
     names = [row["set"] for row in content["rows"]]
     assert names[3:] == ["vq", "sampler=noise:steps=2", "sampler=noise:steps=3", "default"]
     assert (content["held_out"], content["training"], content["width"]) == (10, 10, 32)
-    assert content["models"] == {str(TINY): store.read_card(TINY).fingerprint.hex()}
+    assert content["models"] == {str(TINY): read_card(TINY).fingerprint.hex()}
     for name in names:
         assert f"\n{name} " in result.stdout
     assert "features of pixels (efficientnet)" in result.stdout

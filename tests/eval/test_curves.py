@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy.interpolate import PchipInterpolator
 
+from bincodec.errors import Unreadable
 from bincodec.eval import curves, metrics
 from bincodec.eval.curves import BadCurve, Curve, NotComparable, bd_psnr, bd_rate
-from bincodec.io.files import Unreadable
 
 CURVE = [(0.1, 26.0), (0.25, 28.5), (0.5, 31.0), (1.0, 34.5), (2.0, 38.0)]
 OTHER = [(0.08, 25.0), (0.14, 26.2), (0.3, 30.1), (0.45, 31.3), (0.6, 33.9), (1.7, 38.9), (1.9, 39.0)]

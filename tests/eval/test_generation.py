@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bincodec import Codec
-from bincodec.arguments import InvalidSetting
-from bincodec.eval import drawn_sets, generation_report
+from bincodec.errors import InvalidSetting
+from bincodec.eval import generation_report, sampled_sets
 from bincodec.eval.errors import NameTaken
 from bincodec.eval.features import FeatureNetwork
 from bincodec.eval.generation import HELD_OUT, SamplingPlan, check, run
@@ -25,7 +25,7 @@ from bincodec.eval.metrics import psnr
 from bincodec.eval.picture_sets import PictureSet
 from bincodec.eval.set_distances import TooFew, frechet_distance, kernel_distance
 from bincodec.generation.settings import SamplingSettings
-from bincodec.model import store
+from bincodec.model import weights
 from bincodec.model.architecture import Architecture
 from bincodec.model.autoencoder import Autoencoder
 from bincodec.model.prior import Prior
@@ -62,7 +62,9 @@ def with_classes(tmp_path_factory: pytest.TempPathFactory) -> Codec:
     recorder.close()
     network = QuantisedPrior(prior, architecture, recorder.ranges).export()
     path = tmp_path_factory.mktemp("models") / "classes.safetensors"
-    store.save(path, "tiny-2", architecture, autoencoder.state_dict(), network, {"classes": ["hat", "shoe"]})
+    weights.save(
+        path, "tiny-2", architecture, autoencoder.state_dict(), network, {"classes": ["hat", "shoe"]}
+    )
     return Codec.load(str(path))
 
 
@@ -137,16 +139,16 @@ def test_two_models_and_qualities_are_reconstructed_once_each(plan: MakePlan) ->
 
 def test_classes_are_drawn_in_the_real_shares(plan: MakePlan, with_classes: Codec) -> None:
     (setting,) = parse("classes=real:seed=5", model="classes", quality=40)
-    found = drawn_sets.draw(with_classes, setting, 8, (32, 32), LABELS)
+    found = sampled_sets.draw(with_classes, setting, 8, (32, 32), LABELS)
     hats = with_classes.sample(6, (32, 32), 40, label="hat", seed=5 + (1 << 32))
     shoes = with_classes.sample(2, (32, 32), 40, label="shoe", seed=5 + (2 << 32))
     assert np.array_equal(found.pixels, shown(with_classes, [*hats, *shoes]))
     (setting,) = parse("classes=shoe:guidance=1", model="classes", quality=40)
-    found = drawn_sets.draw(with_classes, setting, 2, (32, 32), LABELS)
+    found = sampled_sets.draw(with_classes, setting, 2, (32, 32), LABELS)
     one = with_classes.sample(2, (32, 32), 40, label="shoe", guidance=1.0, seed=2 << 32)
     assert np.array_equal(found.pixels, shown(with_classes, one))
     (setting,) = parse("", model="classes", quality=40)
-    found = drawn_sets.draw(with_classes, setting, 2, (32, 32), LABELS)
+    found = sampled_sets.draw(with_classes, setting, 2, (32, 32), LABELS)
     assert np.array_equal(found.pixels, shown(with_classes, with_classes.sample(2, (32, 32), 40)))
     assert found.facts["sampler"] == SamplingSettings().settled(with_classes.model.card).sampler
 
@@ -167,14 +169,14 @@ def test_a_training_picture_among_the_drawn_is_shown(plan: MakePlan) -> None:
 def test_after_an_interruption_what_was_complete_is_there(
     plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = drawn_sets.draw
+    draw = sampled_sets.draw
 
     def interrupted(codec: Codec, setting: Setting, *others: object) -> object:
         if setting.seed == 1:
             raise KeyboardInterrupt
         return draw(codec, setting, *others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(drawn_sets, "draw", interrupted)
+    monkeypatch.setattr(sampled_sets, "draw", interrupted)
     outcome = run(plan("seed=0,1,2", train=picture_set(2, 20)))
     assert outcome.interrupted
     assert [row.name for row in outcome.rows[3:]] == ["seed=0"]
@@ -184,7 +186,7 @@ def test_after_an_interruption_what_was_complete_is_there(
     def at_once(*_: object) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(drawn_sets, "reconstruct", at_once)
+    monkeypatch.setattr(sampled_sets, "reconstruct", at_once)
     with pytest.raises(KeyboardInterrupt):
         run(plan("seed=0"))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bincodec.arguments import InvalidSetting
+from bincodec.errors import InvalidSetting
 from bincodec.eval.generation_spec import Setting, apportion, parse
 
 

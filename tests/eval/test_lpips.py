@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
-from bincodec.bitstream.errors import Unsupported
+from bincodec.errors import Unreadable, Unsupported
 from bincodec.eval import metrics
 from bincodec.eval.errors import NotInstalled
 from bincodec.eval.lpips import LAYERS, SHAPES, VARIABLE, Lpips, load
-from bincodec.io.files import Unreadable
 
 Floats = NDArray[np.float64]
 Weights = dict[str, torch.Tensor]

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bincodec.errors import ImageError, Unreadable
 from bincodec.eval.picture_sets import read
-from bincodec.io.files import Unreadable
-from bincodec.io.images import ImageError
 
 
 def picture(value: int, size: tuple[int, int] = (40, 30)) -> Image.Image:

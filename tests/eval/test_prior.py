@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 import bincodec
-from bincodec.bitstream.levels import cost_levels
+from bincodec.bitstream.levels import level_bits
 from bincodec.code import BinaryCode
 from bincodec.coding.order import merged, phase_map
 from bincodec.eval import prior
@@ -93,7 +93,7 @@ def test_a_group_is_priced_from_the_groups_before_it(
                 context.values, code.quality, layer, torch.from_numpy(positions)
             )
             levels = code.levels[layer].reshape(len(mu), -1)[:, positions]
-            expected += cost_levels(levels, mu.numpy(), scale.numpy(), code.maximum[layer]).sum()
+            expected += level_bits(levels, mu.numpy(), scale.numpy(), code.maximum[layer]).sum()
             revealed.append((layer, positions, levels))
         for step in revealed:
             context.reveal(*step)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from bincodec.model import store
+from bincodec.model import weights
 from bincodec.model.architecture import Architecture
 from bincodec.model.autoencoder import Autoencoder
 from bincodec.model.prior import Prior
@@ -44,7 +44,7 @@ def main() -> None:
     recorder.close()
     network = QuantisedPrior(prior, TINY, recorder.ranges).export()
     path = Path(__file__).with_name("tiny-1.safetensors")
-    card = store.save(
+    card = weights.save(
         path, "tiny-1", TINY, autoencoder.state_dict(), network, {"description": "random weights"}
     )
     print(f"{path.name}: fingerprint {card.fingerprint.hex()}")

@@ -11,8 +11,8 @@ import torch
 from skimage import data as photos
 
 from bincodec import Codec
-from bincodec.model import store
-from bincodec.model.store import ModelCard
+from bincodec.model import weights
+from bincodec.model.card import ModelCard, read_card
 from bincodec.train import loop
 from bincodec.train.finish import finish
 from bincodec.train.loop import Stage, run
@@ -60,7 +60,7 @@ def test_the_card_says_how_it_was_made(finished: Finished) -> None:
     assert (card.name, card.architecture) == ("test-1", settings.architecture)
     assert card.path.name == "test-1.safetensors"
     assert card.card["licence"] == "none"
-    assert store.read_card(card.path).size == card.size == (48, 32)
+    assert read_card(card.path).size == card.size == (48, 32)
     assert [stage["steps"] for stage in card.card["training"]] == [3, 3]
     assert card.card["training"][1]["finish"] is True
     assert card.card["training"][0]["hardware"].startswith("CPU")
@@ -132,13 +132,13 @@ def test_nothing_of_an_unfinished_stretch_is_left(
 def test_storing_rounds_blocks_to_8_bits_once(finished: Finished) -> None:
     before, _ = read_weights(finished[1])
     state = {key.removeprefix("autoencoder."): v for key, v in before.items() if key.startswith("auto")}
-    stored = store.as_stored(state)
+    stored = weights.as_stored(state)
     assert stored.keys() == state.keys()
     block = next(key for key in state if ".blocks_8." in key and state[key].ndim == 2)
     rows = stored[block] / (stored[block].abs().amax(1, keepdim=True) / 127)
     torch.testing.assert_close(rows, rows.round(), atol=1e-3, rtol=0)
     assert (stored[block] - state[block]).abs().max() > 0
-    twice = store.as_stored(stored)
+    twice = weights.as_stored(stored)
     for key in stored:
         torch.testing.assert_close(twice[key], stored[key], atol=1e-6, rtol=1e-5)
 

@@ -32,15 +32,15 @@ class Always:
 
 def test_the_mix_is_sixty_fifteen_fifteen_ten() -> None:
     counts = Counter(states.other_kinds(12))
-    assert counts == {"reveal": 3, "noise": 3, "inpaint": 2}
-    for kind, share in (("reveal", 0.15), ("noise", 0.15), ("inpaint", 0.10)):
+    assert counts == {"masked": 3, "noise": 3, "inpaint": 2}
+    for kind, share in (("masked", 0.15), ("noise", 0.15), ("inpaint", 0.10)):
         assert counts[kind] / (12 + counts.total()) == share
 
 
 @pytest.mark.parametrize("crops", range(4, 65))
 def test_other_batch_sizes_come_as_near_as_whole_crops_can(crops: int) -> None:
     counts = Counter(states.other_kinds(crops))
-    for kind, share in (("reveal", 3 / 12), ("noise", 3 / 12), ("inpaint", 2 / 12)):
+    for kind, share in (("masked", 3 / 12), ("noise", 3 / 12), ("inpaint", 2 / 12)):
         assert abs(counts[kind] - share * crops) <= 0.5
     assert counts.total() <= crops
 
@@ -106,7 +106,7 @@ def test_a_cut_file_knows_whole_layers() -> None:
 @PROPERTY
 @given(st.integers(0, 10_000))
 def test_reveal_shows_a_random_share(seed: int) -> None:
-    keep = states.other_state("reveal", 3, 6, 7, np.random.default_rng(seed))
+    keep = states.other_state("masked", 3, 6, 7, np.random.default_rng(seed))
     assert keep.shape == (3, 6, 7)
     assert set(keep.unique().tolist()) <= {0.0, 1.0}
 
@@ -134,7 +134,7 @@ def test_inpainting_puts_noise_into_a_rectangle_of_known_sites(seed: int) -> Non
 
 def test_shares_and_keeps_vary() -> None:
     rng = np.random.default_rng(0)
-    for kind, spread in (("reveal", 0.8), ("noise", 0.8), ("inpaint", 0.2)):
+    for kind, spread in (("masked", 0.8), ("noise", 0.8), ("inpaint", 0.2)):
         means = [states.other_state(kind, 2, 8, 8, rng).mean().item() for _ in range(60)]
         assert max(means) - min(means) > spread
 

@@ -19,6 +19,7 @@ from bincodec.bitstream.container import Ancillary
 from bincodec.bitstream.limits import Limits
 from bincodec.generation import editing, masks
 from bincodec.generation.settings import SamplingSettings
+from bincodec.io.contact_sheet import contact_sheet
 from bincodec.postfilter import filter
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -179,7 +180,7 @@ def test_who_watches_sees_every_step(codec: Codec, sampler: Any) -> None:
 
 def test_pictures_are_tiled_row_by_row() -> None:
     colours = ["red", "lime", "blue"]
-    tiled = editing.tiled([Image.new("RGB", (5, 3), colour) for colour in colours], 2)
+    tiled = contact_sheet([Image.new("RGB", (5, 3), colour) for colour in colours], 2)
     assert tiled.size == (12, 8)
     corners = [tiled.getpixel(at) for at in ((0, 0), (7, 0), (0, 5), (7, 5), (5, 0))]
     white = (255, 255, 255)

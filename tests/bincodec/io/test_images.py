@@ -17,8 +17,8 @@ from PIL.PngImagePlugin import PngImageFile
 
 import bincodec
 from bincodec.bitstream.limits import Limits
+from bincodec.errors import ImageError
 from bincodec.io import images
-from bincodec.io.images import ImageError
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTO = ROOT / "examples" / "chelsea.png"

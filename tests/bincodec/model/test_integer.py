@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from bincodec.bitstream.errors import Unsupported
 from bincodec.bitstream.probability import REACH, TABLES_SHA256
-from bincodec.model import integer, kernels, store
+from bincodec.errors import Unsupported
+from bincodec.model import integer, kernels, weights
 from bincodec.model.architecture import QUALITIES, Architecture
 from bincodec.model.autoencoder import Autoencoder
+from bincodec.model.card import read_card
 from bincodec.model.integer import (
     ACTIVATION_LIMIT,
     FIRST_ACTIVATION_LIMIT,
@@ -51,8 +52,8 @@ WIDE = Architecture(
 
 
 @pytest.fixture(scope="module")
-def tiny() -> store.Model:
-    return store.load(store.read_card(TINY))
+def tiny() -> weights.Model:
+    return load(read_card(TINY))
 
 
 def random_layer(shape: tuple[int, ...], *, biases: int = 1, strong: bool = False, seed: int) -> Layer:
@@ -128,7 +129,7 @@ def same(first: list[Tensor], second: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def priors(tiny: store.Model) -> Iterator[IntegerPrior]:
+def priors(tiny: weights.Model) -> Iterator[IntegerPrior]:
     """The frozen one, a random one, and two whose sums come near the limit of exactness."""
     yield tiny.prior
     yield IntegerPrior(WIDE, random_network(WIDE))
@@ -140,7 +141,7 @@ def priors(tiny: store.Model) -> Iterator[IntegerPrior]:
 # --- one answer -------------------------------------------------------------------------------------------
 
 
-def test_every_kernel_gives_int64_s_integers_on_every_grid(tiny: store.Model) -> None:
+def test_every_kernel_gives_int64_s_integers_on_every_grid(tiny: weights.Model) -> None:
     for prior in priors(tiny):
         exact = prior.with_kernel("int64")
         carried = [prior.with_kernel(kernel) for kernel in FAST]
@@ -153,7 +154,7 @@ def test_every_kernel_gives_int64_s_integers_on_every_grid(tiny: store.Model) ->
                     assert same(predictions(other, context, quality), expected), (other.kernel, where)
 
 
-def test_predictions_are_integers_in_the_tables_range(tiny: store.Model) -> None:
+def test_predictions_are_integers_in_the_tables_range(tiny: weights.Model) -> None:
     for prior in priors(tiny):
         context = random_evidence(prior.architecture, 9, 9, 1)
         for layer, maximum in enumerate(prior.architecture.maximum_level):
@@ -166,7 +167,7 @@ def test_predictions_are_integers_in_the_tables_range(tiny: store.Model) -> None
             assert scale.max() <= 63
 
 
-def test_a_site_s_prediction_does_not_depend_on_which_sites_are_asked_for(tiny: store.Model) -> None:
+def test_a_site_s_prediction_does_not_depend_on_which_sites_are_asked_for(tiny: weights.Model) -> None:
     context = random_evidence(tiny.card.architecture, 8, 8, 4)
     mu, scale = tiny.prior.predict(context, 20, 1, torch.arange(64))
     some = torch.tensor([63, 2, 40])
@@ -258,7 +259,7 @@ def test_a_program_s_wish_for_fast_matrix_products_does_not_matter(precision: st
     assert same(found, expected)
 
 
-def test_neither_does_autocast(tiny: store.Model) -> None:
+def test_neither_does_autocast(tiny: weights.Model) -> None:
     context = random_evidence(tiny.card.architecture, 9, 7, 6)
     expected = predictions(tiny.prior.with_kernel("int64"), context, 30)
     with torch.autocast("cpu", torch.bfloat16):
@@ -266,7 +267,7 @@ def test_neither_does_autocast(tiny: store.Model) -> None:
             assert same(predictions(tiny.prior.with_kernel(kernel), context, 30), expected)
 
 
-def test_quality_changes_the_prediction(tiny: store.Model) -> None:
+def test_quality_changes_the_prediction(tiny: weights.Model) -> None:
     context = random_evidence(tiny.card.architecture, 4, 4, 2)
     assert not same(predictions(tiny.prior, context, 0), predictions(tiny.prior, context, 100))
 
@@ -351,7 +352,7 @@ def with_entry(layer: Layer, part: str, index: int, value: int) -> Layer:
 NAMES = ["stem", "blocks.0.depthwise", "blocks.1.expand", "blocks.1.contract", "head"]
 
 
-def test_bounds_accept_the_frozen_and_the_random_networks(tiny: store.Model) -> None:
+def test_bounds_accept_the_frozen_and_the_random_networks(tiny: weights.Model) -> None:
     for prior in priors(tiny):
         check_bounds(prior.architecture, prior.network)
 
@@ -453,31 +454,31 @@ def test_the_fingerprint_does_not_depend_on_carrier_or_pixels() -> None:
     assert fingerprint(WIDE, carried, TABLES) == fingerprint(wider, network, TABLES)
 
 
-def test_a_model_file_whose_integers_were_changed_is_refused(tmp_path: Path, tiny: store.Model) -> None:
+def test_a_model_file_whose_integers_were_changed_is_refused(tmp_path: Path, tiny: weights.Model) -> None:
     card, network = tiny.card, tiny.prior.network
     forged = with_layer(
         network, "head", lambda layer: with_entry(layer, "bias", 0, int(layer.bias[0, 0]) + 1)
     )
     path = tmp_path / "forged.safetensors"
-    store.save(path, "forged-1", card.architecture, tiny.autoencoder.state_dict(), forged, {})
+    weights.save(path, "forged-1", card.architecture, tiny.autoencoder.state_dict(), forged, {})
     with pytest.raises(Unsupported, match="not the one that its fingerprint"):
-        store.load(dataclasses.replace(card, path=path))
-    assert store.load(store.read_card(path)).card.fingerprint != card.fingerprint
+        weights.load(dataclasses.replace(card, path=path))
+    assert load(read_card(path)).card.fingerprint != card.fingerprint
 
 
 def test_a_model_file_that_does_not_say_how_large_activations_get_means_the_first_limit(
-    tmp_path: Path, tiny: store.Model
+    tmp_path: Path, tiny: weights.Model
 ) -> None:
     card, pixels = tiny.card, tiny.autoencoder.state_dict()
     found = {}
     for limit in (FIRST_ACTIVATION_LIMIT, ACTIVATION_LIMIT):
         network = dataclasses.replace(tiny.prior.network, activation_limit=limit)
         path = tmp_path / f"said-{limit}.safetensors"
-        found[limit] = store.save(path, f"said-{limit}", card.architecture, pixels, network, {})
-        assert store.load(store.read_card(path)).prior.network.activation_limit == limit
+        found[limit] = weights.save(path, f"said-{limit}", card.architecture, pixels, network, {})
+        assert load(read_card(path)).prior.network.activation_limit == limit
     assert found[FIRST_ACTIVATION_LIMIT].fingerprint != found[ACTIVATION_LIMIT].fingerprint
     silent = resaved(found[FIRST_ACTIVATION_LIMIT].path, {"prior.activation_limit": None})
-    assert store.load(store.read_card(silent)).prior.network.activation_limit == FIRST_ACTIVATION_LIMIT
+    assert load(read_card(silent)).prior.network.activation_limit == FIRST_ACTIVATION_LIMIT
 
 
 def resaved(path: Path, changes: dict[str, Tensor | None]) -> Path:
@@ -502,7 +503,7 @@ def test_a_model_file_whose_limit_makes_no_sense_is_refused(tmp_path: Path, limi
     path.write_bytes(TINY.read_bytes())
     broken = resaved(path, {"prior.activation_limit": limit})
     with pytest.raises(Unsupported):
-        store.load(store.read_card(broken))
+        load(read_card(broken))
 
 
 @pytest.mark.parametrize("limit", [0, -511, ACTIVATION_LIMIT + 1])
@@ -532,7 +533,7 @@ def test_activations_stop_at_the_network_s_own_limit() -> None:
 # --- training through the integers ------------------------------------------------------------------------
 
 
-def test_the_prior_that_trains_through_rounding_is_the_one_that_codes(tiny: store.Model) -> None:
+def test_the_prior_that_trains_through_rounding_is_the_one_that_codes(tiny: weights.Model) -> None:
     architecture = tiny.card.architecture
     torch.manual_seed(11)
     prior = Prior(architecture)
@@ -562,7 +563,7 @@ def test_the_prior_that_trains_through_rounding_is_the_one_that_codes(tiny: stor
     assert len(expected_mu.unique()) > 20
 
 
-def test_training_through_the_rounding_reaches_every_weight(tiny: store.Model) -> None:
+def test_training_through_the_rounding_reaches_every_weight(tiny: weights.Model) -> None:
     architecture = tiny.card.architecture
     torch.manual_seed(12)
     prior = Prior(architecture)
@@ -648,14 +649,14 @@ def noisy(function: Callable[..., Tensor], *kinds: torch.dtype) -> Callable[...,
     return wrong
 
 
-def test_auto_takes_the_fastest_kernel_that_is_exact(tiny: store.Model) -> None:
+def test_auto_takes_the_fastest_kernel_that_is_exact(tiny: weights.Model) -> None:
     found = IntegerPrior(tiny.card.architecture, tiny.prior.network)
     assert found.self_test(found.kernel)
     assert found.kernel in FAST
 
 
 def test_a_broken_convolution_is_noticed_and_avoided(
-    tiny: store.Model, monkeypatch: pytest.MonkeyPatch
+    tiny: weights.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = random_evidence(tiny.card.architecture, 7, 6, 9)
     expected = predictions(tiny.prior.with_kernel("int64"), context, 40)
@@ -668,13 +669,13 @@ def test_a_broken_convolution_is_noticed_and_avoided(
     assert not same(predictions(found.with_kernel("conv"), context, 40), expected)
 
 
-def test_broken_float32_falls_back_to_float64(tiny: store.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_float32_falls_back_to_float64(tiny: weights.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "stream", noisy(kernels.stream, torch.float32))
     assert IntegerPrior(tiny.card.architecture, tiny.prior.network).kernel == "float64"
 
 
 def test_a_device_without_exact_arithmetic_is_refused(
-    tiny: store.Model, monkeypatch: pytest.MonkeyPatch
+    tiny: weights.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "stream", noisy(kernels.stream, torch.float32, torch.float64))
     with pytest.raises(Unsupported, match="no kernel computes exact integers on device 'cpu'"):
@@ -712,7 +713,7 @@ def test_classes_are_exact_and_no_class_is_none() -> None:
     assert not torch.equal(expected[1][0], expected[2][0])
 
 
-def test_all_units_at_once_are_the_layers_one_by_one(tiny: store.Model) -> None:
+def test_all_units_at_once_are_the_layers_one_by_one(tiny: weights.Model) -> None:
     context = kernels._saturated_context(tiny.prior.architecture, 4, 5)
     positions = torch.tensor([3, 0, 17])
     whole = tiny.prior.predict(context, 50, None, positions)
@@ -752,8 +753,8 @@ def test_a_model_with_classes_is_read_as_it_was_written(tmp_path: Path) -> None:
     recorder.close()
     quantised = QuantisedPrior(prior, told, recorder.ranges)
     path = tmp_path / "told-1.safetensors"
-    store.save(path, "told-1", told, Autoencoder(told).state_dict(), quantised.export(), {})
-    loaded = store.load(store.read_card(path)).prior
+    weights.save(path, "told-1", told, Autoencoder(told).state_dict(), quantised.export(), {})
+    loaded = load(read_card(path)).prior
     context = kernels._saturated_context(told, 6, 6)
     centred = context[..., : told.channels].float() / 16
     for label in range(3):

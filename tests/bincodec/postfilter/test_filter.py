@@ -13,7 +13,7 @@ from skimage import data as photos
 from bincodec import BinaryCode, Codec
 from bincodec.bitstream import rice
 from bincodec.bitstream.container import CHUNK_OVERHEAD, Ancillary
-from bincodec.bitstream.errors import Corrupt
+from bincodec.errors import Corrupt
 from bincodec.postfilter import features, fit
 from bincodec.postfilter.features import SHARED, SIZE
 from bincodec.postfilter.filter import KIND, Correction, corrected, read

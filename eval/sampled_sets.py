@@ -42,10 +42,10 @@ def draw(codec: Codec, setting: Setting, count: int, size: tuple[int, int], labe
     codes: list[BinaryCode] = []
     facts: dict[str, Any] = {}
     for name, share in _shares(setting, count, labels):
-        drawing = SamplingSettings(**setting.how(name)).settled(codec.model.card)
-        facts |= {"sampler": drawing.sampler, "steps": drawing.steps}
+        plan = SamplingSettings(**setting.how(name)).plan(codec.model.card)
+        facts |= {"sampler": plan.sampler, "steps": plan.steps}
         if share:
-            codes += codec.sample(share, size, setting.quality, **setting.how(name, drawing.number))
+            codes += codec.sample(share, size, setting.quality, **setting.how(name, plan.label))
     pixels = _decoded(codec, codes)
     facts["seconds"] = (time.perf_counter() - start) / count
     return Drawn(setting.label, "drawn", pixels, facts | _rates(codec, codes), setting)

@@ -1,6 +1,6 @@
 """Pictures that the `clothing` model draws: rows of classes, and halves of its own pictures painted anew.
 
-    python examples/drawing.py -o docs
+    python examples/sampling.py -o docs
 
 Writes OUT/samples.webp and OUT/inpaintings.webp. The seeds were not chosen by what came out.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from bincodec import Codec
-from bincodec.generation.editing import tiled
+from bincodec.io.contact_sheet import contact_sheet
 
 CLASSES = ("pants", "tshirt", "dress", "shorts", "longsleeve", "skirt", "shoes", "hat")
 SEED = 3
@@ -24,7 +24,7 @@ GREY = (128, 128, 128)
 def samples(codec: Codec, each: int) -> Image.Image:
     """A row of `each` pictures for every class."""
     rows = [codec.sample(each, seed=SEED, label=label, guidance=1.0, **HOW) for label in CLASSES]
-    return tiled([codec.decode(code) for row in rows for code in row], each)
+    return contact_sheet([codec.decode(code) for row in rows for code in row], each)
 
 
 def inpaintings(codec: Codec) -> Image.Image:
@@ -40,7 +40,7 @@ def inpaintings(codec: Codec) -> Image.Image:
         shown.paste(GREY, hidden)
         painted = codec.inpaint(code, mask, count=VARIANTS, seed=SEED, label=label, guidance=0.5, **HOW)
         pictures += [whole, shown, *(one.image for one in painted)]
-    return tiled(pictures, VARIANTS + 2)
+    return contact_sheet(pictures, VARIANTS + 2)
 
 
 def main() -> None:

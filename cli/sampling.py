@@ -15,10 +15,11 @@ from bincodec.cli.options import together
 from bincodec.generation.schedule import SCHEDULES
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from bincodec import BinaryCode, Codec
     from bincodec.bitstream.limits import Limits
     from bincodec.cli.pictures import Pictures
-    from bincodec.generation.editing import PillowImage
     from bincodec.generation.settings import SamplingSettings
 
 NAMED_LEFT = 4
@@ -45,14 +46,16 @@ temperature = click.option(
 )
 sampler = click.option(
     "--sampler",
-    type=click.Choice(["reveal", "noise"]),
+    type=click.Choice(["autoregressive", "diffusion"]),
     help="Bit after bit in the order of files; or from noise, all bits at once.  [default: noise where the "
     "model's channels are single bits, else reveal]",
 )
 label = click.option("--class", "label", metavar="NAME", help="Draw this class, if the model has classes.")
 options = together(
     click.option(
-        "--steps", type=click.IntRange(min=1), help="Steps of the sampler.  [default: every pass; noise: 16]"
+        "--steps",
+        type=click.IntRange(min=1),
+        help="Steps of the sampler.  [default: by_class pass; noise: 16]",
     ),
     temperature,
     seed,
@@ -71,7 +74,7 @@ def as_settings(chosen: dict[str, Any]) -> SamplingSettings:
 
 def read(
     source: str, model: str | None, device: str, limits: Limits, *, quiet: bool
-) -> tuple[Codec, BinaryCode | PillowImage]:
+) -> tuple[Codec, BinaryCode | Image.Image]:
     """What a picture is made from, a .bld or an image, and the codec for it."""
     from bincodec import Codec
     from bincodec.bitstream.header import MAGIC
@@ -82,7 +85,7 @@ def read(
     if data.startswith(MAGIC):
         with places.named(source):
             header = files.read_header(data, limits)
-            card = store.find_fingerprint(header.fingerprint) if model is None else store.find(model)
+            card = store.find_for(header.fingerprint, model)
             codec = Codec.load(str(card.path), device)
             return codec, codec.unpack(data, limits=limits)
     # By its path, so that errors can name it.
@@ -92,24 +95,24 @@ def read(
     return Codec.load(model or "photo", device), images.to_image(picture.pixels, grey=picture.grey)
 
 
-def size_of(given: BinaryCode | PillowImage) -> tuple[int, int]:
+def size_of(given: BinaryCode | Image.Image) -> tuple[int, int]:
     """Width and height of what `read` gave, in pixels."""
     return given.width, given.height
 
 
-def how(codec: Codec, code: BinaryCode, drawing: SamplingSettings) -> dict[str, Any]:
+def how(codec: Codec, code: BinaryCode, settings: SamplingSettings) -> dict[str, Any]:
     """How a picture was drawn, mostly by the names of the options; None is what was not asked for."""
-    plan = drawing.settled(codec.model.card)
+    plan = settings.plan(codec.model.card)
     return {
         "model": code.model,
         "quality": code.quality,
         "sampler": plan.sampler,
         "steps": plan.steps,
-        "temperature": drawing.temperature,
-        "seed": drawing.seed,
-        "schedule": drawing.schedule,
-        "class": drawing.label,
-        "guidance": drawing.guidance,
+        "temperature": settings.temperature,
+        "seed": settings.seed,
+        "schedule": settings.schedule,
+        "class": settings.label,
+        "guidance": settings.guidance,
     }
 
 
@@ -125,16 +128,16 @@ def texts(
     files: Pictures,
     codec: Codec,
     codes: Sequence[BinaryCode],
-    drawings: Sequence[SamplingSettings],
+    by_class: Sequence[SamplingSettings],
     **more: object,
 ) -> list[dict[str, str]]:
     """`as_texts` for each image file; "picture" is the number that a picture has under its seed, from 0."""
     if files.together:
-        classes = ", ".join(drawing.label for drawing in drawings if drawing.label is not None)
-        return [as_texts(how(codec, codes[0], drawings[0]) | {"class": classes or None} | more)]
-    each = len(codes) // len(drawings)
+        classes = ", ".join(settings.label for settings in by_class if settings.label is not None)
+        return [as_texts(how(codec, codes[0], by_class[0]) | {"class": classes or None} | more)]
+    each = len(codes) // len(by_class)
     return [
-        as_texts(how(codec, code, drawings[index // each]) | {"picture": index % each} | more)
+        as_texts(how(codec, code, by_class[index // each]) | {"picture": index % each} | more)
         for index, code in enumerate(codes)
     ]
 
@@ -157,7 +160,7 @@ class Drawn:
         command: its name.
         code: one of the pictures.
         paths: the files written.
-        drawings: one for each class; they differ in nothing else.
+        by_class: one for each class; they differ in nothing else.
         seconds_load: for the model and the input.
         seconds_draw: for everything from there to finished bytes.
     """
@@ -167,14 +170,14 @@ class Drawn:
     paths: Sequence[str]
     codec: Codec
     code: BinaryCode
-    drawings: Sequence[SamplingSettings]
+    by_class: Sequence[SamplingSettings]
     seconds_load: float
     seconds_draw: float
 
     def tell(self, more: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
         """The summary; `more` goes into the JSON object, behind the command's name."""
-        drawing, code, files = self.drawings[0], self.code, self.files
-        labels = [one.label for one in self.drawings if one.label is not None]
+        settings, code, files = self.by_class[0], self.code, self.files
+        labels = [one.label for one in self.by_class if one.label is not None]
         facts = {
             "command": self.command,
             **more,
@@ -183,15 +186,15 @@ class Drawn:
             "count": files.count,
             "width": code.width,
             "height": code.height,
-            **how(self.codec, code, drawing),
-            "class": drawing.label if len(labels) == 1 else None,
+            **how(self.codec, code, settings),
+            "class": settings.label if len(labels) == 1 else None,
             "classes": labels,
             "seconds_load": self.seconds_load,
             "seconds_draw": self.seconds_draw,
         }
         line = (
             f"{places.shown(files.destination, 'standard output')}: {files.count} of {code.width} x "
-            f"{code.height} pixels, {facts['sampler']} in {facts['steps']} steps, seed {drawing.seed}, model "
+            f"{code.height} pixels, {facts['sampler']} in {facts['steps']} steps, seed {settings.seed}, model "
             f"{code.model}, {self.seconds_draw:.2f} s + {self.seconds_load:.2f} s loading"
         )
         output.summary(line, facts, as_json=as_json, quiet=quiet)

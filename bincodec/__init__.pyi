@@ -1,0 +1,30 @@
+from .api import compress as compress
+from .api import decompress as decompress
+from .api import models as models
+from .bitstream.header import FORMAT_VERSION as FORMAT_VERSION
+from .bitstream.header import Header as Header
+from .bitstream.limits import Limits as Limits
+from .code import BinaryCode as BinaryCode
+from .code import DecodedInfo as DecodedInfo
+from .codec import Codec as Codec
+from .codec import Inpainted as Inpainted
+from .errors import BincodecError as BincodecError
+from .errors import BitsMismatch as BitsMismatch
+from .errors import Corrupt as Corrupt
+from .errors import DamagedModel as DamagedModel
+from .errors import ImageError as ImageError
+from .errors import InvalidSetting as InvalidSetting
+from .errors import NotBld as NotBld
+from .errors import TooLarge as TooLarge
+from .errors import Truncated as Truncated
+from .errors import UnknownModel as UnknownModel
+from .errors import Unreadable as Unreadable
+from .errors import Unsupported as Unsupported
+from .errors import VerificationFailed as VerificationFailed
+from .errors import WrongModel as WrongModel
+from .generation.editing import Completed as Completed
+from .generation.settings import SamplingSettings as SamplingSettings
+from .io.files import read_header as read_header
+from .model.card import ModelCard as ModelCard
+
+__version__: str

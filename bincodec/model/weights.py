@@ -1,0 +1,235 @@
+"""The weights in a model file: how they are stored, what names them, saving and loading.
+
+One safetensors file holds the encoder, the decoders, the integers of the prior, and the card. Its tensors are
+`encoder.*` (with the gains), `decoder.NAME.*` (with the inverse gains) and `prior.*`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bincodec.bitstream.probability import TABLES_SHA256
+from bincodec.errors import DamagedModel
+from bincodec.model.architecture import Architecture
+from bincodec.model.autoencoder import Autoencoder
+from bincodec.model.card import MAIN_DECODER, ModelCard
+from bincodec.model.integer import Block, IntegerNetwork, Layer, probability_digest
+from bincodec.model.kernels import IntegerPrior, Kernel
+from bincodec.postfilter.filter import FILTER_VERSION
+
+Tensors = dict[str, Tensor]
+
+_DECODING = ("decoder.", "inverse_gains.")
+"""What an autoencoder's decoder consists of, by the beginning of its names; all else is the encoder's."""
+_SCALE = ".scale"
+_LEAST_SCALE = 1e-12
+_INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model on a device.
+
+    Args:
+        card: its description.
+        autoencoders: the encoder with each of the decoders, by the decoder's name.
+        prior: the integers that give every level its probability.
+        device: where they are.
+    """
+
+    card: ModelCard
+    autoencoders: Mapping[str, Autoencoder]
+    prior: IntegerPrior
+    device: str
+
+    @property
+    def autoencoder(self) -> Autoencoder:
+        """The encoder and the main decoder."""
+        return self.autoencoders[MAIN_DECODER]
+
+
+def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model:
+    """Load a model onto `device`.
+
+    Raises:
+        DamagedModel: if its weights are not those that its card and fingerprint describe.
+        Unsupported: if the device cannot compute its integers exactly.
+    """
+    try:
+        tensors = load_file(card.path)
+        network = _network(card.architecture, _part(tensors, "prior."))
+        _check_digests(card, network, tensors)
+        autoencoders = {
+            name: _autoencoder(card.architecture, tensors, name, device) for name in card.decoders
+        }
+        prior = IntegerPrior(card.architecture, network, device, kernel)
+    except (OSError, SafetensorError, KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
+        msg = f"{card.path}: not the weights of its own architecture: {str(error).splitlines()[0]}"
+        raise DamagedModel(msg) from error
+    return Model(card, autoencoders, prior, device)
+
+
+def save(
+    path: Path,
+    name: str,
+    architecture: Architecture,
+    autoencoder: Tensors,
+    network: IntegerNetwork,
+    card: dict[str, object],
+    decoders: Mapping[str, Tensors] | None = None,
+) -> ModelCard:
+    """Write a model file: `autoencoder` is a state dict, with the main decoder.
+
+    Each of the further `decoders` is a state dict of an autoencoder too, of which the decoder is taken.
+    """
+    encoder = {key: value for key, value in autoencoder.items() if not key.startswith(_DECODING)}
+    tensors = _prefixed("encoder.", _stored(encoder))
+    for decoder, state in {MAIN_DECODER: autoencoder, **(decoders or {})}.items():
+        own = {key: value for key, value in state.items() if key.startswith(_DECODING)}
+        tensors |= _prefixed(f"decoder.{decoder}.", _stored(own))
+    tensors |= _prefixed("prior.", _integers(network))
+    digests = {
+        decoder: _digest(_part(tensors, f"decoder.{decoder}."))
+        for decoder in (MAIN_DECODER, *(decoders or {}))
+    }
+    fingerprint = _fingerprint(architecture, network, digests[MAIN_DECODER])
+    encoder_digest = _digest(_part(tensors, "encoder."))
+    result = ModelCard(name, fingerprint, path, architecture, card, encoder_digest, digests)
+    save_file(tensors, path, result.metadata())
+    return result
+
+
+def as_stored(state: Tensors) -> Tensors:
+    """An autoencoder's state dict after a model file has rounded it."""
+    return _restored(_stored(state))
+
+
+def autoencoder_state(tensors: Tensors, decoder: str = MAIN_DECODER) -> Tensors:
+    """The autoencoder's state dict in float32 from the tensors of a model file, with one of its decoders."""
+    return _restored(_part(tensors, "encoder.") | _part(tensors, f"decoder.{decoder}."))
+
+
+def _autoencoder(architecture: Architecture, tensors: Tensors, decoder: str, device: str) -> Autoencoder:
+    autoencoder = Autoencoder(architecture)
+    autoencoder.load_state_dict(autoencoder_state(tensors, decoder))
+    autoencoder.requires_grad_(False).eval()
+    autoencoder.to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return autoencoder
+
+
+def _check_digests(card: ModelCard, network: IntegerNetwork, tensors: Tensors) -> None:
+    """Raise `DamagedModel` unless the weights are those that the card was written for."""
+    for decoder, digest in card.decoder_digests.items():
+        if _digest(_part(tensors, f"decoder.{decoder}.")) != digest:
+            msg = f"{card.path}: the weights of decoder {decoder!r} are damaged"
+            raise DamagedModel(msg)
+    if _digest(_part(tensors, "encoder.")) != card.encoder_digest:
+        msg = f"{card.path}: the encoder's weights are damaged"
+        raise DamagedModel(msg)
+    found = _fingerprint(card.architecture, network, card.decoder_digests[MAIN_DECODER])
+    if found != card.fingerprint:
+        own = card.fingerprint.hex()
+        msg = f"{card.path}: prior and decoder are not those that its fingerprint {own} names"
+        raise DamagedModel(msg)
+
+
+def _fingerprint(architecture: Architecture, network: IntegerNetwork, decoder_digest: str) -> bytes:
+    """First 8 bytes of the SHA-256 of everything that a file's bits and pixels depend on."""
+    digest = hashlib.sha256(b"bincodec model 2\n")
+    digest.update(probability_digest(architecture, network, bytes.fromhex(TABLES_SHA256)))
+    digest.update(bytes.fromhex(decoder_digest))
+    digest.update(f"post-filter {FILTER_VERSION}".encode())
+    return digest.digest()[:8]
+
+
+def _stored(state: Tensors) -> Tensors:
+    """A state dict as it is stored: matrices of blocks in 8 bits with one scale a row, the rest in fp16.
+
+    A block corrects the linear path around it, and an error of 1/254 of its largest weight is lost in the
+    picture (docs/decisions/0007).
+    """
+    tensors = {}
+    for key, value in state.items():
+        if value.ndim == 2 and ".blocks_" in key:
+            scale = value.abs().amax(1, keepdim=True).clamp_min(_LEAST_SCALE).float() / 127
+            tensors[key] = (value / scale).round().to(torch.int8).contiguous()
+            tensors[f"{key}{_SCALE}"] = scale.contiguous()
+        else:
+            tensors[key] = value.half().contiguous()
+    return tensors
+
+
+def _restored(tensors: Tensors) -> Tensors:
+    """The inverse of `_stored`, in float32."""
+    return {
+        key: value.float() * tensors.get(f"{key}{_SCALE}", 1.0)
+        for key, value in tensors.items()
+        if not key.endswith(_SCALE)
+    }
+
+
+def _integers(network: IntegerNetwork) -> Tensors:
+    """The prior as it is stored."""
+    tensors = {}
+    for name, layer in network.named_layers():
+        tensors[f"{name}.weight"] = layer.weight.to(torch.int8).contiguous()
+        tensors[f"{name}.bias"] = layer.bias.to(torch.int32).contiguous()
+        tensors[f"{name}.shift"] = layer.shift.to(torch.int8).contiguous()
+    for part, table in zip(("stem", "head"), network.classes or (), strict=False):
+        tensors[f"{part}.classes"] = table.to(torch.int32).contiguous()
+    enter = [*(block.enter for block in network.blocks), network.head_enter]
+    tensors["enter"] = torch.tensor(enter, dtype=torch.int8)
+    tensors["activation_limit"] = torch.tensor(network.activation_limit, dtype=torch.int32)
+    return tensors
+
+
+def _network(architecture: Architecture, tensors: Tensors) -> IntegerNetwork:
+    """The inverse of `_integers`."""
+    if any(value.dtype not in _INTEGERS for value in tensors.values()):
+        msg = "the prior is not in integers"
+        raise ValueError(msg)
+
+    def layer(name: str) -> Layer:
+        return Layer(*(tensors[f"{name}.{part}"].long() for part in ("weight", "bias", "shift")))
+
+    enter = [int(value) for value in tensors["enter"]]
+    blocks = tuple(
+        Block(
+            enter[i],
+            layer(f"blocks.{i}.depthwise"),
+            layer(f"blocks.{i}.expand"),
+            layer(f"blocks.{i}.contract"),
+        )
+        for i in range(architecture.prior_blocks)
+    )
+    classes = None
+    if architecture.classes:
+        classes = (tensors["stem.classes"].long(), tensors["head.classes"].long())
+    limit = int(tensors["activation_limit"].reshape(()))
+    return IntegerNetwork(layer("stem"), blocks, enter[-1], layer("head"), classes, limit)
+
+
+def _digest(tensors: Tensors) -> str:
+    """SHA-256 of tensors as they are stored, in hexadecimal."""
+    digest = hashlib.sha256()
+    for key, value in sorted(tensors.items()):
+        digest.update(f"{key}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _part(tensors: Tensors, prefix: str) -> Tensors:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _prefixed(prefix: str, tensors: Tensors) -> Tensors:
+    return {f"{prefix}{key}": value for key, value in tensors.items()}
