@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from bincodec.bitstream.header import BEST_QUALITY
 from bincodec.bitstream.limits import Limits
 from bincodec.errors import InvalidSetting
-from bincodec.model.architecture import QUALITIES
 
 DEVICES = ("cpu", "cuda")
 DEFAULT_EFFORT = 0
@@ -70,7 +70,7 @@ def checked_choice(name: str, value: str, choices: Iterable[str]) -> str:
 
 def checked_quality(quality: int) -> int:
     """`quality`, if it is an integer in 0..100."""
-    return checked_integer("quality", quality, 0, QUALITIES - 1)
+    return checked_integer("quality", quality, 0, BEST_QUALITY)
 
 
 def search_rounds(effort: int) -> int:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from bincodec.arguments import checked_integer, checked_quality
 from bincodec.bitstream.container import Ancillary
-from bincodec.errors import InvalidSetting
+from bincodec.errors import InvalidSetting, WrongModel
 from bincodec.model.architecture import grid_of
+from bincodec.model.card import ModelCard
 
 Levels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -90,6 +91,15 @@ class BinaryCode:
             levels[:, None] >= np.arange(1, top + 1)[:, None, None]
             for levels, top in zip(self.levels, self.maximum, strict=True)
         )
+
+    def check_model(self, card: ModelCard) -> None:
+        """Raise `WrongModel` unless the code is of the model that `card` describes."""
+        card.check(self.fingerprint)
+        own, layers = card.architecture, self.layers
+        channels = tuple(len(levels) for levels in self.levels)
+        if (channels, self.maximum) != (own.layer_channels[:layers], own.maximum_level[:layers]):
+            msg = f"the code's layers {channels} with levels up to {self.maximum} are not {card.name}'s"
+            raise WrongModel(msg)
 
     def digest(self) -> str:
         """SHA-256 of the levels, in hexadecimal: equal exactly when the bits are."""

@@ -163,7 +163,7 @@ class Codec:
             InvalidSetting: if the code is what was left of a damaged file.
             VerificationFailed: if the bytes did not give the code back.
         """
-        self.model.card.check_code(code)
+        code.check_model(self.model.card)
         data = packing.pack(self.model.prior, code)
         if verify:
             self._verify(data, code)
@@ -203,7 +203,7 @@ class Codec:
             InvalidSetting: if `layers` is not between 1 and the code's.
             Corrupt: if the code's post-filter cannot be read; a file's always can.
         """
-        self.model.card.check_code(code)
+        code.check_model(self.model.card)
         shown = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
         image = images.to_image(decoder.reconstruct(self.model, code, shown), grey=code.grey)
         image.info["bld"] = DecodedInfo(
@@ -218,7 +218,7 @@ class Codec:
 
     def cost(self, code: BinaryCode) -> npt.NDArray[np.float64]:
         """-log2 of the coded probabilities in bits, by layer and position: (layers, h, w)."""
-        self.model.card.check_code(code)
+        code.check_model(self.model.card)
         return passes.rate(self.model.prior, code.quality, code.levels)
 
     def sample(

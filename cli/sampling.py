@@ -194,8 +194,8 @@ class Drawn:
         }
         line = (
             f"{places.shown(files.destination, 'standard output')}: {files.count} of {code.width} x "
-            f"{code.height} pixels, {facts['sampler']} in {facts['steps']} steps, seed {settings.seed}, model "
-            f"{code.model}, {self.seconds_draw:.2f} s + {self.seconds_load:.2f} s loading"
+            f"{code.height} pixels, {facts['sampler']} in {facts['steps']} steps, seed {settings.seed}, "
+            f"model {code.model}, {self.seconds_draw:.2f} s + {self.seconds_load:.2f} s loading"
         )
         output.summary(line, facts, as_json=as_json, quiet=quiet)
         if len(labels) > 1 and not as_json:

@@ -23,8 +23,8 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from bincodec.errors import Unsupported
+from bincodec.eval.alike import require_alike
 from bincodec.eval.errors import NotInstalled
-from bincodec.eval.metrics import require_alike
 from bincodec.io import files
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from bincodec.eval.alike import require_alike
 from bincodec.eval.errors import NotInstalled, UnknownMetric
 
 if TYPE_CHECKING:
@@ -102,22 +103,6 @@ def find(name: str, *, lpips_weights: Path | None = None) -> Metric:
         raise UnknownMetric(msg)
     scale = SCALES[name]
     return Metric(name, scale.label, scale.unit, scale.higher_is_better, about, measure)
-
-
-def require_alike(reference: Pixels, decoded: Pixels) -> None:
-    """Refuse what NumPy would broadcast or a metric would take on the wrong scale.
-
-    Raises:
-        ValueError: unless both are uint8 (H, W, 3), of one shape.
-    """
-    both = (reference, decoded)
-    right = all(image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 for image in both)
-    if not right or reference.shape != decoded.shape:
-        msg = (
-            "metrics compare two 8-bit images of one shape (H, W, 3), "
-            f"not {reference.dtype} {reference.shape} and {decoded.dtype} {decoded.shape}"
-        )
-        raise ValueError(msg)
 
 
 def psnr(reference: Pixels, decoded: Pixels) -> float:

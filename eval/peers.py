@@ -40,7 +40,7 @@ OPTIONS = (
 
 NAMES = ("bincodec", *FORMATS)
 
-LAMBDA_RANGE = "lagrangian"
+LAMBDA_RANGE = "lambda_range"
 """The entry of a model's card without which there is no effort above 0."""
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from bincodec.errors import BincodecError
+from bincodec.eval.alike import require_alike
 from bincodec.eval.errors import NotInstalled
-from bincodec.eval.metrics import require_alike
 
 if TYPE_CHECKING:
     from bincodec.eval.formats import Pixels

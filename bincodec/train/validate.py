@@ -60,7 +60,7 @@ def _measure(objective: Objective, photo: Photo, quality: int) -> tuple[list[flo
 
 @torch.no_grad()
 def layer_bits(objective: Objective, centred: Tensor, quality: Tensor) -> Tensor:
-    """Bits by layer of a photo's centred levels (1, channels, h, w), through all passes of the float prior."""
+    """Bits by layer of a photo's centred levels (1, channels, h, w), through all float passes."""
     architecture = objective.architecture
     height, width = centred.shape[2:]
     total = torch.zeros(architecture.layers, dtype=torch.float64)

@@ -50,7 +50,7 @@ def test_round_trip(parts: list[tuple[int, bool, bytes]], extras: list[tuple[int
     ancillary = tuple(Ancillary(*extra) for extra in extras)
     header = Header(48, 32, 50, sum(n for n, _, _ in parts), bytes(8))
     data = write(header, chunks, ancillary)
-    assert read(data) == Container(header, chunks, ancillary, complete=True)
+    assert read(data) == Container(header, chunks, ancillary, intact=True)
     assert read(data, partial=True) == read(data)
     assert [chunk.layers for chunk in read(data).chunks] == [n for n, _, _ in parts]
     assert [chunk.raw for chunk in read(data).chunks] == [raw for _, raw, _ in parts]
@@ -70,9 +70,9 @@ def test_every_truncation_leaves_its_intact_chunks() -> None:
     ends = [HEADER_BYTES + 18, HEADER_BYTES + 30, HEADER_BYTES + 49]
     for length in range(HEADER_BYTES, len(FILE)):
         found = read(FILE[:length], partial=True)
-        assert not found.complete
+        assert not found.intact
         intact = sum(end <= length for end in ends)
-        assert found == Container(HEADER, CHUNKS[:intact], EXTRA[: max(0, intact - 2)], complete=False)
+        assert found == Container(HEADER, CHUNKS[:intact], EXTRA[: max(0, intact - 2)], intact=False)
     for length in range(HEADER_BYTES):
         with pytest.raises(BincodecError):
             read(FILE[:length], partial=True)
@@ -89,7 +89,7 @@ def test_every_flipped_bit_is_an_error() -> None:
 def test_a_damaged_chunk_ends_a_partial_reading() -> None:
     damaged = bytearray(FILE)
     damaged[HEADER_BYTES + 18 + 2] ^= 1
-    assert read(bytes(damaged), partial=True) == Container(HEADER, CHUNKS[:1], complete=False)
+    assert read(bytes(damaged), partial=True) == Container(HEADER, CHUNKS[:1], intact=False)
 
 
 FIRST = packed(0x12, b"abcdef", 0x01020304)
@@ -152,4 +152,4 @@ def test_bytes_after_the_end_leave_all_layers_to_a_partial_reading() -> None:
         read(data)
     found = read(data, partial=True)
     assert tuple(found.chunks) == tuple(CHUNKS)
-    assert not found.complete
+    assert not found.intact

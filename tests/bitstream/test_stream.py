@@ -110,7 +110,7 @@ def test_partial_reading_gives_the_layers_that_arrived(mixed) -> None:
     end = 36
     for count, chunk in enumerate(whole.chunks):
         cut = read(data[: end + 11 + len(chunk.payload)], partial=True)
-        assert not cut.complete
+        assert not cut.intact
         layers = [0, 2, 3][count]
         assert LayerReader(cut).layers_available == layers
         assert mixed.decode(cut).levels() == mixed.levels()[:layers]

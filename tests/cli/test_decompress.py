@@ -186,7 +186,7 @@ def test_completing_says_what_is_real(run, bld: Path, compressed: bytes) -> None
     command = ("decompress", bld, "--layers", 2, "--complete", "--seed", 3, "--temperature", 0.5)
     result = run(*command, "--json")
     assert result.exit_code == 0
-    expected = bincodec.decompress(compressed, layers=2, complete=True, seed=3, temperature=0.5)
+    expected = bincodec.decompress(compressed, layers=2, intact=True, seed=3, temperature=0.5)
     assert np.array_equal(pixels_of(bld.with_suffix(".png")), np.array(expected))
     facts, layers = json.loads(result.stdout), bincodec.read_header(compressed).layers
     assert {key: type(value) for key, value in facts.items()} == KEYS | {

@@ -48,7 +48,7 @@ def test_an_image_keeps_all_that_is_not_masked(run, codec: Codec, folder: Path) 
     result = run("inpaint", "photo.png", "--mask", "mask.png", "-o", "out.png", *SMALL, "--seed", 2)
     assert (result.exit_code, result.stdout) == (0, ""), result.stderr
     assert result.stderr.startswith("out.png: 1 of 73 x 50 pixels, noise in 3 steps, seed 2, model tiny-1, ")
-    (painted,) = codec.inpaint("photo.png", "mask.png", sampler="noise", steps=3, seed=2)
+    (painted,) = codec.inpaint("photo.png", "mask.png", sampler="diffusion", steps=3, seed=2)
     found, original = pixels_of("out.png"), pixels_of("photo.png")
     assert np.array_equal(found, np.asarray(painted.image))
     assert np.array_equal(found[:, 40:], original[:, 40:])
@@ -71,7 +71,7 @@ def test_a_code_keeps_the_bits_of_sites_clear_of_the_mask(run, codec: Codec, fol
 def test_the_shipped_model_is_found_by_the_file_s_own_fingerprint(run, folder: Path, bld: Path) -> None:
     for source in ("photo.png", bld):
         command = ("inpaint", source, "--mask", "mask.png", "-o", "out.png", "--force", "--json")
-        facts = json.loads(run(*command, "--sampler", "reveal").stdout)
+        facts = json.loads(run(*command, "--sampler", "autoregressive").stdout)
         assert facts["model"].startswith("photo-")
     result = run("vary", bld, "--strength", 0.2, "-o", "out.png", "--force", "--json")
     assert "was not made to vary pictures" in result.stderr
@@ -86,7 +86,7 @@ def test_variants_go_into_a_folder(run, codec: Codec, folder: Path) -> None:
     assert (result.exit_code, result.output) == (0, "")
     assert made(folder) == ["out", "out/000.bld", "out/000.png", "out/001.bld", "out/001.png"]
     for index, painted in enumerate(
-        codec.inpaint("photo.png", "mask.png", count=2, sampler="noise", steps=3)
+        codec.inpaint("photo.png", "mask.png", count=2, sampler="diffusion", steps=3)
     ):
         assert np.array_equal(pixels_of(f"out/00{index}.png"), np.asarray(painted.image))
         assert codec.unpack((folder / f"out/00{index}.bld").read_bytes()).digest() == painted.code.digest()

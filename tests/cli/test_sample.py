@@ -63,7 +63,7 @@ def test_one_picture_is_the_library_s(run, codec: Codec) -> None:
     result = run("sample", *SMALL, "-o", "a.png", "--seed", 5, "-q", 30)
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith("a.png: 1 of 40 x 30 pixels, noise in 3 steps, seed 5, model tiny-1, ")
-    (expected,) = codec.sample(size=(40, 30), quality=30, sampler="noise", steps=3, seed=5)
+    (expected,) = codec.sample(size=(40, 30), quality=30, sampler="diffusion", steps=3, seed=5)
     assert np.array_equal(pixels_of("a.png"), np.asarray(codec.decode(expected)))
     assert names() == ["a.png"]
 
@@ -171,7 +171,7 @@ def test_several_classes_fill_a_folder_class_by_class(run, bits_model: Path) -> 
         (["--guidance", "1"], "guidance needs a class to go towards"),
         (["--class", "cat", "--guidance", "17"], "guidance 17.0 is not a number in 0..16"),
         (["--class", "all"], "a.png: one file does not hold 3 pictures: name a folder"),
-        (["--class", "cat", "--sampler", "reveal", "--trace"], "reveal has none to show"),
+        (["--class", "cat", "--sampler", "autoregressive", "--trace"], "reveal has none to show"),
     ],
 )
 def test_classes_that_do_not_exist_are_one_line(
@@ -213,7 +213,7 @@ def test_a_seed_gives_one_code_on_any_number_of_threads(bits_model: Path) -> Non
 
 
 def test_reveal_says_its_passes(run) -> None:
-    arguments = ("sample", "--model", TINY, "--size", "40x30", "--sampler", "reveal", "--json", "-o")
+    arguments = ("sample", "--model", TINY, "--size", "40x30", "--sampler", "autoregressive", "--json", "-o")
     assert json.loads(run(*arguments, "a.png").stdout)["steps"] == 7
     assert json.loads(run(*arguments, "b.png", "--steps", 2).stdout)["steps"] == 2
 
@@ -222,7 +222,7 @@ def test_several_pictures_go_into_a_folder(run, codec: Codec) -> None:
     result = run("sample", *SMALL, "-n", 3, "-o", "out", "--save-codes", "--quiet")
     assert (result.exit_code, result.output) == (0, "")
     assert names() == ["out", *(f"out/00{i}{end}" for i in range(3) for end in (".bld", ".png"))]
-    for index, code in enumerate(codec.sample(3, (40, 30), sampler="noise", steps=3)):
+    for index, code in enumerate(codec.sample(3, (40, 30), sampler="diffusion", steps=3)):
         assert np.array_equal(pixels_of(f"out/00{index}.png"), np.asarray(codec.decode(code)))
         assert codec.unpack(Path(f"out/00{index}.bld").read_bytes()).digest() == code.digest()
 
@@ -233,7 +233,7 @@ def test_a_grid_is_one_picture(run, codec: Codec) -> None:
     assert names() == ["g-000.bld", "g-001.bld", "g-002.bld", "g-trace.png", "g.png"]
     grid = pixels_of("g.png")
     assert grid.shape == (62, 82, 3)
-    third = codec.decode(codec.sample(3, (40, 30), sampler="noise", steps=3)[2])
+    third = codec.decode(codec.sample(3, (40, 30), sampler="diffusion", steps=3)[2])
     assert np.array_equal(grid[32:, :40], np.asarray(third))
     assert (grid[32:, 42:] == 255).all()
     trace = pixels_of("g-trace.png")
@@ -256,7 +256,7 @@ def test_a_trace_ends_in_the_picture_and_has_at_most_eight_states(run) -> None:
 def test_a_code_alone(run, codec: Codec) -> None:
     assert run("sample", *SMALL, "-o", "a.bld").exit_code == 0
     assert names() == ["a.bld"]
-    expected = codec.sample(size=(40, 30), sampler="noise", steps=3)[0]
+    expected = codec.sample(size=(40, 30), sampler="diffusion", steps=3)[0]
     assert codec.unpack(Path("a.bld").read_bytes()).digest() == expected.digest()
 
 
@@ -300,14 +300,14 @@ def test_standard_output(run) -> None:
         (["-n", "0"], 2, "0 is not in the range"),
         (["--steps", "0"], 2, "0 is not in the range"),
         (["--steps", "1001"], 2, "steps 1001 is not an integer in 1..1000"),
-        (["--sampler", "reveal", "--steps", "8"], 2, "steps 8 is over the 7 passes"),
+        (["--sampler", "autoregressive", "--steps", "8"], 2, "steps 8 is over the 7 passes"),
         (["--temperature", "11"], 2, "11.0 is not in the range"),
         (["--temperature", "nan"], 2, "temperature nan is not a number in 0..10"),
         (["--seed", "-1"], 2, "-1 is not in the range"),
         (["--schedule", "magic"], 2, "'magic' is not one of"),
         (["--class", "cat"], 2, "model tiny-1 has no classes"),
         (["--guidance", "2"], 2, "model tiny-1 has no classes"),
-        (["--sampler", "reveal", "--trace"], 2, "reveal has none to show"),
+        (["--sampler", "autoregressive", "--trace"], 2, "reveal has none to show"),
         (["-n", "2"], 2, "a.png: one file does not hold 2 pictures: name a folder"),
         (["-n", "2", "-o", "-"], 2, "standard output: one file does not hold 2 pictures"),
         (["-n", "2", "--grid", "-o", "a.bld"], 2, "cannot write images as '.bld'"),

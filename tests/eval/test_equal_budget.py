@@ -151,7 +151,7 @@ def test_both_targets_are_trained_measured_and_finished(
     for target in ("value", "flip"):
         codec = Codec.load(str(out / target / f"{target}.safetensors"))
         assert codec.model.card.architecture.target == target
-        (code,) = codec.sample(1, (32, 48), sampler="noise", steps=3, label="cats")
+        (code,) = codec.sample(1, (32, 48), sampler="diffusion", steps=3, label="cats")
         assert codec.decode(code).size == (32, 48)
 
 

@@ -101,7 +101,7 @@ def test_every_set_has_its_row(plan: MakePlan, codec: Codec) -> None:
     ]
     real = NETWORK.features(made.real.pixels)
     drawn = outcome.rows[4]
-    codes = codec.sample(8, (32, 32), 40, sampler="noise", steps=2, seed=0)
+    codes = codec.sample(8, (32, 32), 40, sampler="diffusion", steps=2, seed=0)
     features = NETWORK.features(shown(codec, codes))
     assert drawn.kernel == kernel_distance(real, features)
     assert drawn.frechet == pytest.approx(frechet_distance(real, features))

@@ -25,7 +25,7 @@ def test_lists_are_combined() -> None:
         "sampler=noise:steps=8:temperature=0.6",
         "sampler=reveal:steps=8:temperature=0.6",
     ]
-    assert found[1].how() == {"sampler": "reveal", "steps": 4, "temperature": 0.6, "seed": 0}
+    assert found[1].how() == {"sampler": "autoregressive", "steps": 4, "temperature": 0.6, "seed": 0}
 
 
 def test_every_option_is_read() -> None:

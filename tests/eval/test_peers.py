@@ -218,7 +218,7 @@ def test_effort_needs_the_multipliers_and_is_known_by_them(
     card = bincodec.model.store.find(str(tiny))
     abouts = {peers.find("bincodec", model=str(tiny)).about}
     for multipliers in ([1e-4, 0.1], [1e-4, 0.2]):
-        told = replace(card, card={**card.card, "lagrangian": multipliers})
+        told = replace(card, card={**card.card, "lambda_range": multipliers})
         monkeypatch.setattr(bincodec.model.store, "find", lambda _, told=told: told)
         abouts.add(peers.find("bincodec", model=str(tiny)).about)
         assert peers.find("bincodec:effort=5", model=str(tiny)).name == "bincodec:effort=5"

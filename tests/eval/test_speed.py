@@ -297,7 +297,7 @@ def test_whole_processes_do_what_their_spec_says(
     photos: list[Path], tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = bincodec.model.store.find(str(tiny))
-    told = dataclasses.replace(card, card={**card.card, "lagrangian": [1e-4, 0.1]})
+    told = dataclasses.replace(card, card={**card.card, "lambda_range": [1e-4, 0.1]})
     monkeypatch.setattr(bincodec.model.store, "find", lambda _: told)
     programs: list[list[str]] = []
 

@@ -1,0 +1,26 @@
+"""What every metric asks of the two pictures that it compares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from bincodec.eval.formats import Pixels
+
+
+def require_alike(reference: Pixels, decoded: Pixels) -> None:
+    """Refuse what NumPy would broadcast or a metric would take on the wrong scale.
+
+    Raises:
+        ValueError: unless both are uint8 (H, W, 3), of one shape.
+    """
+    both = (reference, decoded)
+    right = all(image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 for image in both)
+    if not right or reference.shape != decoded.shape:
+        msg = (
+            "metrics compare two 8-bit images of one shape (H, W, 3), "
+            f"not {reference.dtype} {reference.shape} and {decoded.dtype} {decoded.shape}"
+        )
+        raise ValueError(msg)
