@@ -28,8 +28,8 @@ EXTENSION = ".png"
     type=click.Choice(["error", "expect", "sample"]),
     default="error",
     show_default=True,
-    help="Of a damaged or cut file: fail; or show its intact layers, and the others as the model expects them "
-    "(smooth) or samples them (invented).",
+    help="Of a damaged or cut file: fail; or show its intact layers, and the others as the model expects "
+    "them (smooth) or samples them (invented).",
 )
 @sampling.seed
 @sampling.temperature

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from bincodec.eval.formats import Pixels
+
+Measure = Callable[["Pixels", "Pixels"], float]
+"""Two uint8 (H, W, 3) pictures, original first, to the value of a metric."""
 
 
 def require_alike(reference: Pixels, decoded: Pixels) -> None:

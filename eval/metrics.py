@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from bincodec.eval.alike import require_alike
+from bincodec.eval.alike import Measure, require_alike
 from bincodec.eval.errors import NotInstalled, UnknownMetric
 
 if TYPE_CHECKING:
     from bincodec.eval.formats import Pixels
-
-Measure = Callable[["Pixels", "Pixels"], float]
-"""Two uint8 (H, W, 3) pictures, original first, to the value of a metric."""
 
 
 @dataclass(frozen=True)

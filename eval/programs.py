@@ -18,8 +18,8 @@ from bincodec.eval.alike import require_alike
 from bincodec.eval.errors import NotInstalled
 
 if TYPE_CHECKING:
+    from bincodec.eval.alike import Measure
     from bincodec.eval.formats import Pixels
-    from bincodec.eval.metrics import Measure
 
 SMALLEST_SIDE = 8
 """Of a smaller picture, one program measures nothing and the other prints 0."""
