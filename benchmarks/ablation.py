@@ -60,7 +60,7 @@ class Variant:
     changes: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     objectives: tuple[Callable[[RunSettings], Objective], ...] = (plain,)
     start: Callable[[Objective, CropSampler, np.random.Generator], None] = start_from_components
-    prices: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+    costs: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
     share: float = 1.0
 
     def settings(self, base: RunSettings) -> RunSettings:
@@ -87,7 +87,7 @@ VARIANTS: dict[str, Variant] = {
     "base": Variant(),
     "random start": Variant({"optimiser": {"start": "random", "rate_ramp_share": 0.35}}),
     "path at Adam's full rate": Variant({"optimiser": {"path_rate": 2e-3}}),
-    "price at a tenth at first, for 35 %": Variant({"optimiser": {"rate_ramp_share": 0.35}}),
+    "rate at a tenth at first, for 35 %": Variant({"optimiser": {"rate_ramp_share": 0.35}}),
     "J = 1": architecture(maximum_level=(1, 1, 1, 1, 1)),
     "J = 2": architecture(maximum_level=(2, 2, 2, 2, 2)),
     "J = 6": architecture(maximum_level=(6, 6, 6, 6, 6)),
@@ -109,9 +109,7 @@ VARIANTS: dict[str, Variant] = {
     "4 passes: one layer, quadtree": architecture(
         layer_channels=(256,), maximum_level=(126,), layer_phases=(4,)
     ),
-    "mixtures of two logistics": Variant(
-        objectives=(networks.with_mixtures,), prices=networks.mixture_prices
-    ),
+    "mixtures of two logistics": Variant(objectives=(networks.with_mixtures,), costs=networks.mixture_costs),
     "two stages": Variant(objectives=(networks.RateWithoutContext, networks.prior_alone)),
     "three passes a crop": Variant(objectives=(networks.RateFromDraws,)),
     "three passes a crop, equal time": Variant(objectives=(networks.RateFromDraws,), share=0.78),
@@ -143,7 +141,7 @@ def train(variant: Variant, base: RunSettings, folder: Path, steps: int) -> None
     (folder / "log.jsonl").unlink(missing_ok=True)
     sampler, _ = read_sampler(settings)
     weights = folder / "weights.safetensors"
-    with variant.prices():
+    with variant.costs():
         for stage in range(stages):
             objective = begin(variant, settings, sampler, stage)
             trainer = Trainer(settings, folder, torch.device("cpu"), objective)
@@ -171,7 +169,7 @@ def seconds_a_step(variant: Variant, base: RunSettings, folder: Path) -> list[fl
     sampler, _ = read_sampler(settings)
     folder.mkdir(parents=True, exist_ok=True)
     result = []
-    with variant.prices():
+    with variant.costs():
         for stage in range(len(variant.objectives)):
             objective = begin(variant, settings, sampler, stage)
             trainer = Trainer(settings, folder, torch.device("cpu"), objective)

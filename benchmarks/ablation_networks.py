@@ -1,4 +1,4 @@
-"""What `ablation.py` compares beyond settings: other networks, other prices, other ways to train.
+"""What `ablation.py` compares beyond settings: other networks, other distributions, other ways to train.
 
 Each is an `Objective` of the training loop with one thing changed. They train and validate as the codec's own
 does, with the float prior; none of them can write a file.
@@ -53,7 +53,7 @@ class RateFromDraws(Objective):
         self,
         value: Tensor,
         centred: Tensor,
-        priced_level: Tensor,
+        level: Tensor,
         rate_weight: float,
         quality: Tensor,
         rng: np.random.Generator,
@@ -61,23 +61,23 @@ class RateFromDraws(Objective):
     ) -> tuple[Tensor, Tensor]:
         """As `Objective._rate`, for uniform noise."""
         height, width = value.shape[2:]
-        price = torch.where(self.fresh, rate_weight, 1.0)[:, None, None]
+        share = torch.where(self.fresh, rate_weight, 1.0)[:, None, None]
         maximum = self.autoencoder.maximum
         rates = []
         for drawn in self.draw(len(value), height, width, rng):
             mu, log_scale = self.prior(
                 drawn.keep[:, self.channel_layer] * centred, drawn.keep, quality, label
             )
-            cost = bernoulli.level_cost(priced_level, mu, log_scale, maximum, tails=False)
-            cost = cost * drawn.priced[:, self.channel_layer]
+            cost = bernoulli.level_cost(level, mu, log_scale, maximum, tails=False)
+            cost = cost * drawn.counted[:, self.channel_layer]
             scale = drawn.weight / (height * width * STRIDE**2)
-            rates.append(torch.stack([scale * cost.sum((1, 2, 3)), scale * (price * cost).sum((1, 2, 3))]))
+            rates.append(torch.stack([scale * cost.sum((1, 2, 3)), scale * (share * cost).sum((1, 2, 3))]))
         rate, charged = torch.stack(rates).mean(0)
         return rate, charged
 
 
 class RateFromAllLayers(RateFromDraws):
-    """Every layer of a crop is priced, at one of its phases each."""
+    """Every layer of a crop is counted, at one of its phases each."""
 
     def draw(self, crops: int, height: int, width: int, rng: np.random.Generator) -> list[CodingStates]:
         """One state a layer."""
@@ -87,11 +87,11 @@ class RateFromAllLayers(RateFromDraws):
             steps = [step for step in passes(phases) if step.layer == layer]
             drawn = [steps[index] for index in rng.integers(0, count, crops)]
             keep = np.stack([known_map(step, phases, height, width) for step in drawn])
-            priced = np.zeros_like(keep)
-            priced[:, layer] = [phase_map(height, width, count) == step.phase for step in drawn]
+            counted = np.zeros_like(keep)
+            counted[:, layer] = [phase_map(height, width, count) == step.phase for step in drawn]
             weight = torch.full((crops,), float(count * len(phases)))
             result.append(
-                CodingStates(torch.from_numpy(keep).float(), torch.from_numpy(priced).float(), weight)
+                CodingStates(torch.from_numpy(keep).float(), torch.from_numpy(counted).float(), weight)
             )
         return result
 
@@ -175,14 +175,14 @@ _level_cost, _expected_centred = bernoulli.level_cost, bernoulli.expected_centre
 
 
 @contextlib.contextmanager
-def mixture_prices() -> Iterator[None]:
-    """Levels are priced by mixtures. Training and validation ask `bernoulli`: it is changed there, once."""
+def mixture_costs() -> Iterator[None]:
+    """Levels have mixtures as distributions. Training and validation ask `bernoulli`: it is changed there, once."""
     with mock.patch.multiple(bernoulli, level_cost=_mixture_cost, expected_centred=_mixture_mean):
         yield
 
 
 def with_mixtures(settings: RunSettings) -> Objective:
-    """The codec's autoencoder and a prior of mixtures: for use within `mixture_prices`."""
+    """The codec's autoencoder and a prior of mixtures: for use within `mixture_costs`."""
     objective = Objective(settings.architecture, settings.objective)
     objective.prior = MixturePrior(settings.architecture)
     return objective

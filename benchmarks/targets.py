@@ -37,7 +37,7 @@ from bincodec.train.weights import load_into, read_weights
 KEEPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 QUALITY = 0.5
 CODED_PICTURES = 128
-"""The coding order is priced picture by picture: that many are enough."""
+"""The coding order is measured picture by picture: that many are enough."""
 
 _BATCH = 64
 

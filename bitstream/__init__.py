@@ -4,8 +4,8 @@ errors       what can be wrong with a file
 limits       how much a reader is willing to spend on one
 header       the first 36 bytes
 container    header, chunks, checksums
-probability  the frozen integer tables that price a decision
-levels       levels as binary decisions: the one loop that encodes, decodes and prices
+probability  the frozen integer tables that give a decision its probability
+levels       levels as binary decisions: the one loop that encodes, decodes and measures
 coder        the range coder
 raw          levels without a coder, for what cannot be compressed
 stream       layers in, file out, and back

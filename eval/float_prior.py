@@ -1,4 +1,4 @@
-"""The float network behind a model's integers, asked for the same prices in the same order."""
+"""The float network behind a model's integers, asked for the same rates in the same order."""
 
 from __future__ import annotations
 

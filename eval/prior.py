@@ -1,7 +1,7 @@
 """What the prior's bits cost: raw, under frequencies, in fewer passes, as integers, in float, and in a file.
 
-The same levels are priced each time. An order of n passes is the model's own with consecutive passes merged
-into n groups of as equal numbers as can be (`bincodec.coding.order.merged`): every level of a group is priced
+The same levels are measured each time. An order of n passes is the model's own with consecutive passes merged
+into n groups of as equal numbers as can be (`bincodec.coding.order.merged`): every level of a group is measured
 from what the groups before it revealed, those of the first from nothing but the quality. The network is the
 same throughout, and it was trained for the whole order: one that was trained for few passes might need fewer
 bits in them.
@@ -31,7 +31,7 @@ SCHEMA = 2
 """Raised when a key of prior.json is renamed, removed or given another meaning."""
 
 FEWER_PASSES = (1, 2, 4, 8)
-"""Orders that are priced beside the complete one, where it is longer."""
+"""Orders that are measured beside the complete one, where it is longer."""
 
 OVERHEAD_BYTES = 96
 OVERHEAD_SHARE = 0.001
@@ -93,7 +93,7 @@ class Frequencies:
     """Static frequencies of each channel's levels, by layer (channels, J + 1): a prior that sees no context.
 
     Level frequencies are per-bit frequencies: those of each z_j among the levels that reach it, multiplied.
-    Measured on the very codes that they price, and not charged for, they flatter themselves; more so the
+    Measured on the very codes that they describe, and sent for nothing, they flatter themselves; more so the
     fewer the images.
     """
 
@@ -131,7 +131,7 @@ def integer_bits(codec: Codec, code: BinaryCode, groups: int) -> float:
 
 
 def orders(architecture: Architecture) -> tuple[int, ...]:
-    """The numbers of passes that are priced; the last is all."""
+    """The numbers of passes that are measured; the last is all."""
     every = sum(architecture.layer_phases)
     return (*(count for count in FEWER_PASSES if count < every), every)
 

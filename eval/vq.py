@@ -160,7 +160,7 @@ def _everywhere(told: Tensor | float) -> Tensor | float:
 class VqObjective(Objective):
     """The binary model's objective with indices for bits: the trainer takes it like the other.
 
-    The prior learns the same mix of states. Where the binary one prices its coding order, this one, which has
+    The prior learns the same mix of states. Where the binary one measures its coding order, this one, which has
     none, learns random reveal.
     """
 
@@ -184,7 +184,7 @@ class VqObjective(Objective):
             value = self.analyse(image)
         indices = self._quantise(value)
         bits = self._prior_bits(indices, rng, self._tell(label, _TOLD, rng))
-        weight = self.lagrangian(quality)
+        weight = self.multiplier(quality)
         mse, loss = torch.zeros_like(weight), torch.zeros_like(weight)
         if not self.prior_only:
             entries = self.quantiser.look_up(indices)

@@ -130,7 +130,7 @@ def train_stage(
     workers: int = 0,
     resumable: bool = True,
 ) -> None:
-    """Train until the stage is over. The price of fresh channels rises slowly.
+    """Train until the stage is over. The weight of the rate of fresh channels rises slowly.
 
     If it is `resumable`, its state is saved every few minutes, so that it can go on after an interruption.
     """

@@ -21,9 +21,9 @@ _LOSS_SCALE = 0.05
 """Brings the loss near 1, where the gradient clip of 1.0 is meant to act only on outliers."""
 
 
-_TOLD = 0.85
-_TOLD_IN_ORDER = 0.5
-"""Shares of crops whose class is told: guidance needs both kinds, and files are coded without."""
+_CONDITIONED = 0.85
+_CONDITIONED_IN_ORDER = 0.5
+"""Shares of crops whose class the prior is conditioned on: guidance needs both kinds, files have none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Objective(nn.Module):
         self.hard_levels = self.prior_only = False
         self.autoencoder = Autoencoder(architecture)
         self.prior: nn.Module = Prior(architecture)
-        # Channels whose price starts low while they are learned; in a first stage, all.
+        # Channels whose rate counts for little at first while they are learned; in a first stage, all.
         self.register_buffer("fresh", torch.ones(architecture.channels, dtype=torch.bool), persistent=False)
         counts = torch.tensor(architecture.layer_channels)
         self.register_buffer(
@@ -85,7 +85,7 @@ class Objective(nn.Module):
             persistent=False,
         )
 
-    def lagrangian(self, quality: Tensor) -> Tensor:
+    def multiplier(self, quality: Tensor) -> Tensor:
         """lambda(q) for qualities in 0..1."""
         s = self.settings
         return s.lambda_lowest * (s.lambda_highest / s.lambda_lowest) ** quality
@@ -101,13 +101,13 @@ class Objective(nn.Module):
         """The loss of a batch of crops (B, 3, H, W) in 0..1 at qualities (B,) in 0..1, of classes (B,)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.prior_only):
             value = self.autoencoder.analyse(image, quality)
-        hard, centred, priced = self._binarise(value)
-        told = self._tell(label, _TOLD_IN_ORDER, rng)
-        rate, charged = self._rate(value, centred, priced, rate_weight, quality, rng, told)
-        other = self._other_states(hard.detach(), quality, rng, self._tell(label, _TOLD, rng))
-        weight = self.lagrangian(quality)
+        hard, centred, noisy = self._binarise(value)
+        given = self._condition(label, _CONDITIONED_IN_ORDER, rng)
+        rate, counted = self._rate(value, centred, noisy, rate_weight, quality, rng, given)
+        other = self._other_states(hard.detach(), quality, rng, self._condition(label, _CONDITIONED, rng))
+        weight = self.multiplier(quality)
         mse = self._distortion(image, centred, quality, rng)
-        per_crop = (weight * 255**2 * mse + charged) / weight.sqrt()
+        per_crop = (weight * 255**2 * mse + counted) / weight.sqrt()
         # Divided by all crops: each state weighs the same, so the mix of states is that of `states`.
         others = (other / weight[: len(other)].sqrt()).sum() / len(image)
         loss = _LOSS_SCALE * (per_crop.mean() + others)
@@ -129,15 +129,15 @@ class Objective(nn.Module):
         picture = self.autoencoder.synthesise(shown, quality)
         return functional.mse_loss(picture, image, reduction="none").mean((1, 2, 3))
 
-    def _tell(self, label: Tensor | None, share: float, rng: np.random.Generator) -> Tensor | None:
+    def _condition(self, label: Tensor | None, share: float, rng: np.random.Generator) -> Tensor | None:
         """Labels of a random share of crops; the others are shown no class. None for a classless model."""
         if label is None or not self.architecture.classes:
             return None
-        told = torch.from_numpy(rng.random(len(label)) < share).to(label.device)
-        return torch.where(told, label, 0)
+        given = torch.from_numpy(rng.random(len(label)) < share).to(label.device)
+        return torch.where(given, label, 0)
 
     def _binarise(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Hard centred levels, the same with a gradient, and the noisy value that the rate prices."""
+        """Hard centred levels, the same with a gradient, and the noisy value that the rate is measured of."""
         maximum = self.autoencoder.maximum
         if self.hard_levels:
             hard = centred_levels(value.detach(), maximum)
@@ -154,7 +154,7 @@ class Objective(nn.Module):
         self,
         value: Tensor,
         centred: Tensor,
-        priced_level: Tensor,
+        level: Tensor,
         rate_weight: float,
         quality: Tensor,
         rng: np.random.Generator,
@@ -162,25 +162,25 @@ class Objective(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Bits per pixel of each crop, from one pass drawn at random and divided by its probability.
 
-        Twice: as they are, and as they are charged, with fresh channels at `rate_weight` of their price.
+        Twice: as they are, and as the loss counts them, with fresh channels at `rate_weight`.
         """
         height, width = value.shape[2:]
         drawn = states.coding_states(self.architecture, len(value), height, width, rng)
-        keep, priced = drawn.keep.to(value.device), drawn.priced.to(value.device)
+        keep, counted = drawn.keep.to(value.device), drawn.counted.to(value.device)
         mu, log_scale = self.prior(keep[:, self.channel_layer] * centred, keep, quality, label)
         maximum = self.autoencoder.maximum
         if self.hard_levels:
-            cost = bernoulli.level_cost(priced_level, mu, log_scale, maximum)
+            cost = bernoulli.level_cost(level, mu, log_scale, maximum)
         elif self.architecture.binariser == "logistic":
             one, half = torch.sigmoid(value), torch.full_like(value, 0.5)
             cost = one * bernoulli.level_cost(half, mu, log_scale, maximum)
             cost = cost + (1 - one) * bernoulli.level_cost(-half, mu, log_scale, maximum)
         else:
-            cost = bernoulli.level_cost(priced_level, mu, log_scale, maximum, tails=False)
-        cost = cost * priced[:, self.channel_layer]
-        price = torch.where(self.fresh, rate_weight, 1.0)[:, None, None]
+            cost = bernoulli.level_cost(level, mu, log_scale, maximum, tails=False)
+        cost = cost * counted[:, self.channel_layer]
+        weight = torch.where(self.fresh, rate_weight, 1.0)[:, None, None]
         scale = drawn.weight.to(value.device) / (height * width * STRIDE**2)
-        return scale * cost.sum((1, 2, 3)), scale * (price * cost).sum((1, 2, 3))
+        return scale * cost.sum((1, 2, 3)), scale * (weight * cost).sum((1, 2, 3))
 
     def _other_states(
         self, hard: Tensor, quality: Tensor, rng: np.random.Generator, label: Tensor | None = None
@@ -191,8 +191,8 @@ class Objective(nn.Module):
         keep = torch.stack(
             [states.other_state(kind, self.architecture.layers, height, width, rng) for kind in kinds]
         ).to(hard.device)
-        told = None if label is None else label[: len(kinds)]
-        bits = self.hidden_bits(hard[: len(kinds)], keep, quality[: len(kinds)], told)
+        given = None if label is None else label[: len(kinds)]
+        bits = self.hidden_bits(hard[: len(kinds)], keep, quality[: len(kinds)], given)
         return bits.sum((1, 2, 3)) / (height * width * STRIDE**2)
 
     def hidden_bits(

@@ -2,8 +2,8 @@
 
 With its blocks silent, the autoencoder is linear: patches of 8x8, then 2x2 of those, each with one matrix.
 Filled with the leading principal components of training photos these matrices make a transform codec in which
-every channel tells something that no other channel tells. Channels that start at random mostly tell what
-others already do; the price then kills them, and a dead channel never returns (docs/decisions/0005, 0006).
+every channel carries something that no other does. Channels that start at random mostly carry what others
+already do; the rate term then kills them, and a dead channel never returns (docs/decisions/0005, 0006).
 
 Features are scaled by 1 / sqrt(their root mean square) inside the networks, so that faint details are not
 drowned by brightness where gradients are computed; the scales cancel along the path.
@@ -77,7 +77,7 @@ def start_from_components(objective: Objective, sampler: CropSampler, rng: np.ra
         for output in (block.spatial_out, block.contract)
     ]
     faint = [BLOCK_SCALE * weight for weight in outputs]
-    # Silent at first: the channels beyond shall tell what the transform leaves out, not what random blocks
+    # Silent at first: the channels beyond shall carry what the transform leaves out, not what random blocks
     # add.
     for weight in outputs:
         weight.zero_()
@@ -90,7 +90,7 @@ def start_from_components(objective: Objective, sampler: CropSampler, rng: np.ra
 
 @torch.no_grad()
 def start_beyond(objective: Objective, first: int, sampler: CropSampler) -> None:
-    """Let the channels from `first` on, which have a shortcut, tell what those before them leave out.
+    """Let the channels from `first` on, which have a shortcut, carry what those before them leave out.
 
     Of the sampler's crops, that is, as they decode at the highest quality without rounding. What a matrix can
     read of it from the pixels is found by least squares; its leading principal components become the
@@ -145,7 +145,7 @@ def _set_gains(objective: Objective, part: slice, coefficients: Tensor) -> None:
     """Gains that spend lambda(q) well on the orthonormal coefficients (channels, positions) of the channels
     of `part`, and a prior that knows their spread.
 
-    At the best rate of a Gaussian coefficient its error D and the price of the picture's error are tied by
+    At the best rate of a Gaussian coefficient its error D and the weight of the picture's error are tied by
     lambda 255^2 / 3 = 1 / (2 ln 2 D), and a uniform step makes an error of step^2 / 12.
     """
     model = objective.autoencoder
@@ -154,7 +154,7 @@ def _set_gains(objective: Objective, part: slice, coefficients: Tensor) -> None:
         model.gains.log_gain[:, part] = torch.log(_SURE / size)
         model.inverse_gains.log_gain[:, part] = torch.log(2 * coefficients.abs().mean(1))
         return
-    error = 1.5 / (math.log(2) * objective.lagrangian(torch.linspace(0, 1, GAIN_KNOTS)) * 255**2)
+    error = 1.5 / (math.log(2) * objective.multiplier(torch.linspace(0, 1, GAIN_KNOTS)) * 255**2)
     cap = model.maximum[part, 0, 0] / 2 / (_HEADROOM * coefficients.abs().amax(1))
     log_gain = torch.log((12 * error).rsqrt()[:, None].minimum(cap))
     model.gains.log_gain[:, part] = log_gain

@@ -54,7 +54,7 @@ def _read_and_missed(
         missed = image - model.synthesise(levels, quality)
     finally:
         hook.remove()
-    weight = objective.lagrangian(quality).pow(0.25)[:, None, None, None]
+    weight = objective.multiplier(quality).pow(0.25)[:, None, None, None]
     features = functional.pad(heard[0], (0, 0, 0, 0, 0, 1), value=1.0)
     missed = functional.pixel_unshuffle(missed, _PATCH)
     return _rows(weight * features).double(), _rows(weight * missed).double()

@@ -1,4 +1,4 @@
-"""What a training run is told: a TOML file of four tables, read into flat frozen data."""
+"""The configuration of a training run: a TOML file of four tables, read into flat frozen data."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The states that the prior is trained on: which channels it is shown, and how much of each (DESIGN §4).
 
-A state is a keep map (B, layers, h, w). The coding order's states price one pass and estimate the rate; the
+A state is a keep map (B, layers, h, w). The coding order's states measure one pass and estimate the rate; the
 others (random reveal, flip noise, known beside noisy) teach the same network to sample and to inpaint. Unless
 a configuration says otherwise, the mix is 60 % coding order, 15 % reveal, 15 % noise, 10 % inpainting: for
 each 12 crops, 12 coding states and 3, 3, 2 others.
@@ -25,10 +25,10 @@ _HIGHEST_KEEP = 0.98
 
 @dataclasses.dataclass(frozen=True)
 class CodingStates:
-    """One pass a crop: its keep map, the channels it prices, and 1 / the probability of having drawn it."""
+    """One pass a crop: its keep map, the channels whose bits count, and 1 / the probability of that pass."""
 
     keep: Tensor
-    priced: Tensor
+    counted: Tensor
     weight: Tensor
 
 
@@ -50,10 +50,10 @@ def coding_states(
     probabilities = pass_probabilities(architecture)
     drawn = rng.choice(len(steps), size=crops, p=probabilities)
     keep = np.stack([known_map(steps[i], architecture.layer_phases, height, width) for i in drawn])
-    priced = np.stack([_priced_map(steps[i], architecture, height, width) for i in drawn])
+    counted = np.stack([_counted_map(steps[i], architecture, height, width) for i in drawn])
     return CodingStates(
         torch.from_numpy(keep).float(),
-        torch.from_numpy(priced).float(),
+        torch.from_numpy(counted).float(),
         torch.from_numpy(1.0 / probabilities[drawn]).float(),
     )
 
@@ -87,9 +87,9 @@ def other_state(kind: str, layers: int, height: int, width: int, rng: np.random.
     return torch.from_numpy(keep)
 
 
-def _priced_map(
+def _counted_map(
     step: Pass, architecture: Architecture, height: int, width: int
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    priced = np.zeros((architecture.layers, height, width), dtype=np.bool_)
-    priced[step.layer] = phase_map(height, width, architecture.layer_phases[step.layer]) == step.phase
-    return priced
+    counted = np.zeros((architecture.layers, height, width), dtype=np.bool_)
+    counted[step.layer] = phase_map(height, width, architecture.layer_phases[step.layer]) == step.phase
+    return counted

@@ -2,7 +2,7 @@
 docs/decisions/0005).
 
 The new channels begin unseen: the decoder's and the prior's weights on them are zero, so the picture and the
-prices of the old channels stay as they were. Those that have a shortcut then take the principal components of
+rates of the old channels stay as they were. Those that have a shortcut then take the principal components of
 what the others leave out (`principal.start_beyond`); the rest learns from it.
 """
 
