@@ -176,7 +176,8 @@ _level_cost, _expected_centred = bernoulli.level_cost, bernoulli.expected_centre
 
 @contextlib.contextmanager
 def mixture_costs() -> Iterator[None]:
-    """Levels have mixtures as distributions. Training and validation ask `bernoulli`: it is changed there, once."""
+    """Levels have mixtures as distributions. Training and validation ask `bernoulli`: it is changed there,
+    once."""
     with mock.patch.multiple(bernoulli, level_cost=_mixture_cost, expected_centred=_mixture_mean):
         yield
 

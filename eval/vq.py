@@ -35,7 +35,7 @@ LEAST_USE = 0.1
 """An entry that fewer rows a batch fall to, on average, is dead and starts anew."""
 
 _LOSS_SCALE = 0.05
-_TOLD = 0.85
+_CONDITIONED = 0.85
 """As in the binary model's objective."""
 _ALMOST_KNOWN = 0.999
 
@@ -160,9 +160,8 @@ def _everywhere(told: Tensor | float) -> Tensor | float:
 class VqObjective(Objective):
     """The binary model's objective with indices for bits: the trainer takes it like the other.
 
-    The prior learns the same mix of states. Where the binary one measures its coding order, this one, which has
-    none, learns random reveal.
-    """
+    The prior learns the same mix of states. Where the binary one measures its coding order, this one, which
+    has none, learns random reveal."""
 
     def __init__(self, architecture: Architecture, settings: ObjectiveSettings, codebooks: Codebooks) -> None:
         codebooks.check(architecture)
@@ -183,7 +182,7 @@ class VqObjective(Objective):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.prior_only):
             value = self.analyse(image)
         indices = self._quantise(value)
-        bits = self._prior_bits(indices, rng, self._tell(label, _TOLD, rng))
+        bits = self._prior_bits(indices, rng, self._condition(label, _CONDITIONED, rng))
         weight = self.multiplier(quality)
         mse, loss = torch.zeros_like(weight), torch.zeros_like(weight)
         if not self.prior_only:
