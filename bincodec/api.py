@@ -12,6 +12,7 @@ from bincodec.arguments import DEFAULT_EFFORT
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.codec import Codec, Missing
 from bincodec.io import files, images
+from bincodec.isolation import outlives_forks
 from bincodec.model import store
 from bincodec.model.card import ModelCard
 
@@ -115,15 +116,17 @@ def models() -> tuple[ModelCard, ...]:
 
 
 _lock = threading.Lock()
+outlives_forks(_lock)
 
 
 def _shared_codec(path: Path, device: str) -> Codec:
     """The module-level functions share one codec for a model file and device."""
+    state = path.stat()
     with _lock:
-        return _cached_codec(path, path.stat().st_mtime_ns, device)
+        return _cached_codec(path, (state.st_ino, state.st_size, state.st_mtime_ns), device)
 
 
 @functools.lru_cache(maxsize=4)
-def _cached_codec(path: Path, _modified: int, device: str) -> Codec:
-    """A codec by its file; one that was replaced since has another time of modification, and is read anew."""
+def _cached_codec(path: Path, _state: tuple[int, ...], device: str) -> Codec:
+    """A codec by its file and the state of that: one that was replaced is read anew."""
     return Codec.load(str(path), device)

@@ -10,13 +10,14 @@ come from `bincodec.generation`, which works on codes: here they become pictures
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Self, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bincodec import decoder
+from bincodec import copies, decoder
 from bincodec.arguments import (
     DEFAULT_EFFORT,
     checked_choice,
@@ -33,6 +34,7 @@ from bincodec.coding import packing, passes
 from bincodec.encoder import analysis
 from bincodec.errors import BincodecError, VerificationFailed
 from bincodec.io import files, images
+from bincodec.isolation import isolated
 from bincodec.model import store, weights
 
 if TYPE_CHECKING:
@@ -82,7 +84,20 @@ class Codec:
     def __repr__(self) -> str:
         return f"<Codec {self.model.card.name} on {self.model.device}>"
 
+    def __reduce__(self) -> tuple[Callable[..., Codec], tuple[object, ...]]:
+        """A pickle says which model this is, and opens it again (`copies`)."""
+        card = self.model.card
+        card = dataclasses.replace(card, path=card.path.absolute())
+        return copies.reopened, (type(self), card, self.device, self.model.prior.asked_for)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
     @classmethod
+    @isolated()
     def load(cls, name: str = "photo", device: str = "cpu", kernel: Kernel = "auto") -> Self:
         """The model called `name` (or in that .safetensors file) on `device`.
 
@@ -133,6 +148,7 @@ class Codec:
         image.info["bld"] |= {"real_layers": completed.real_layers, "real_share": completed.real_share}
         return image
 
+    @isolated()
     def encode(
         self,
         image: images.Source,
@@ -155,6 +171,7 @@ class Codec:
         quality, rounds = checked_quality(quality), search_rounds(effort)
         return analysis.encode(self.model, images.load(image, limits=limits), quality, rounds)
 
+    @isolated()
     def pack(self, code: BinaryCode, *, verify: bool = False) -> bytes:
         """The bytes of a `.bld` file. With `verify` they are unpacked again before they are returned.
 
@@ -180,6 +197,7 @@ class Codec:
         msg = f"the finished file does not decode to the code it was made from: {reason}"
         raise VerificationFailed(msg)
 
+    @isolated()
     def unpack(
         self, source: files.Source, *, partial: bool = False, limits: Limits = DEFAULT_LIMITS
     ) -> BinaryCode:
@@ -193,6 +211,7 @@ class Codec:
         """
         return packing.unpack(self.model, container.read(files.read(source), limits, partial=partial))
 
+    @isolated()
     def decode(self, code: BinaryCode, layers: int | None = None) -> Image.Image:
         """The picture of a code, or of its first `layers` layers; the rest enters as the prior's expectation.
 
@@ -216,11 +235,13 @@ class Codec:
         )
         return image
 
+    @isolated()
     def cost(self, code: BinaryCode) -> npt.NDArray[np.float64]:
         """-log2 of the coded probabilities in bits, by layer and position: (layers, h, w)."""
         code.check_model(self.model.card)
         return passes.rate(self.model.prior, code.quality, code.levels)
 
+    @isolated()
     def sample(
         self,
         count: int = 1,
@@ -246,6 +267,7 @@ class Codec:
         settings = SamplingSettings(**options)
         return editing.sample(self.model, count, size, checked_quality(quality), settings, watch)
 
+    @isolated()
     def inpaint(
         self,
         source: images.Source | BinaryCode,
@@ -294,6 +316,7 @@ class Codec:
         pixels = masks.blend(original.pixels, np.array(image.convert("RGB")), hole)
         return images.to_image(pixels, grey=original.grey)
 
+    @isolated()
     def vary(
         self,
         source: images.Source | BinaryCode,
@@ -321,6 +344,7 @@ class Codec:
         code = source if isinstance(source, BinaryCode) else self.encode(source, quality, limits)
         return editing.vary(self.model, code, strength, count, settings, watch)
 
+    @isolated()
     def complete(
         self, code: BinaryCode, layers: int | None = None, *, seed: int = 0, temperature: float = 1.0
     ) -> Completed:

@@ -42,7 +42,7 @@ def synthesise(model: Model, code: BinaryCode, layers: int) -> npt.NDArray[np.fl
     Of a grey picture all three colours are their mean.
     """
     levels = centred_levels(model, code, layers).to(model.device)[None]
-    quality = torch.full((1,), code.quality / (QUALITIES - 1), dtype=torch.float32, device=model.device)
+    quality = levels.new_full((1,), code.quality / (QUALITIES - 1))
     image = model.autoencoder.synthesise(levels, quality)
     cropped = image[0, :, : code.height, : code.width].permute(1, 2, 0)
     if code.grey:

@@ -13,6 +13,7 @@ arithmetic.
 
 import functools
 import hashlib
+import os
 import threading
 import zlib
 from pathlib import Path
@@ -52,6 +53,10 @@ Integers = npt.NDArray[np.integer[Any]]
 Numerators = npt.NDArray[np.int32]
 
 _LOADING = threading.Lock()
+if hasattr(os, "register_at_fork"):  # A child of which another thread was loading would wait for it for ever.
+    os.register_at_fork(
+        before=_LOADING.acquire, after_in_parent=_LOADING.release, after_in_child=_LOADING.release
+    )
 
 
 def threshold(j: int, maximum: int) -> int:

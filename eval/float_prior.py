@@ -54,6 +54,10 @@ class FloatPrior:
         """Layers, channels and phases."""
         return self.objective.architecture
 
+    def incremental(self) -> FloatPrior:
+        """This one: floats that are added in another order are not the same."""
+        return self
+
     @torch.inference_mode()
     def predict(
         self, context: Tensor, quality: int, layer: int | None, positions: Tensor

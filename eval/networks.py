@@ -78,7 +78,7 @@ def _prior_parameters(architecture: Architecture) -> int:
 def _prior_passes(prior: IntegerPrior, rows: int, columns: int, quality: int) -> list[int]:
     architecture = prior.architecture
     # The other kernels multiply element by element, which is not counted.
-    convolving = prior.with_kernel("conv")
+    convolving = prior.with_kernel("conv").incremental()
     context = Context(architecture, rows, columns)
     counts = []
     for step in passes(architecture.layer_phases):

@@ -112,7 +112,7 @@ def level_cost(
         upper = torch.where(centred >= maximum / 2, torch.full_like(upper, 60.0), upper)
         lower = torch.where(centred <= -maximum / 2, torch.full_like(lower, -60.0), lower)
     # On the side where both sigmoids are small their difference keeps its precision.
-    sign = torch.where(upper + lower > 0, -1.0, 1.0)
+    sign = 1 - 2 * (upper + lower > 0).to(upper.dtype)
     probability = (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs()
     return -torch.log(probability.clamp(min=LOWEST_PROBABILITY)) / math.log(2)
 

@@ -21,7 +21,6 @@ from bincodec.coding import bernoulli
 from bincodec.coding.order import Pass, merged, passes, phase_map
 from bincodec.model.architecture import Architecture
 from bincodec.model.integer import KEEP_KNOWN, context_bits, context_from, keep_shown
-from bincodec.model.kernels import IntegerPrior
 
 Integers = npt.NDArray[np.int32]
 Positions = npt.NDArray[np.int64]
@@ -38,6 +37,9 @@ class Predictor(Protocol):
         self, context: Tensor, quality: int, layer: int | None, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
         """mu and scale (channels of `layer`, positions), as `IntegerPrior.predict`."""
+
+    def incremental(self) -> Predictor:
+        """The same distributions, by one that remembers what it was asked last, and nothing from before."""
 
 
 class Source(Protocol):
@@ -88,6 +90,7 @@ def run(
     With `groups`, the prior is shown the levels of a pass only when its group of `order.merged` is over: that
     measures a shorter order, and files are coded without. `context` may hold what is known beforehand.
     """
+    prior = prior.incremental()
     architecture, (height, width) = prior.architecture, grid
     phases = architecture.layer_phases[:layers]
     ends = {group[-1] for group in merged(phases, sum(phases) if groups is None else groups)}
@@ -148,8 +151,9 @@ def rate(
     return source.bits
 
 
-def expected(prior: IntegerPrior, quality: int, levels: tuple[Levels, ...]) -> list[Tensor]:
+def expected(prior: Predictor, quality: int, levels: tuple[Levels, ...]) -> list[Tensor]:
     """Expected centred levels, float32 (channels, h, w), of each layer after the known `levels`."""
+    prior = prior.incremental()
     architecture = prior.architecture
     height, width = levels[0].shape[1:]
     context = Context(architecture, height, width)
@@ -159,8 +163,8 @@ def expected(prior: IntegerPrior, quality: int, levels: tuple[Levels, ...]) -> l
     result = []
     for layer in range(len(levels), architecture.layers):
         mu, scale = prior.predict(context.values, quality, layer, torch.from_numpy(positions))
-        log_scale = (scale - SCALE_OFFSET) * LOG_SCALE_STEP
-        centred = bernoulli.expected_centred(mu / 2**MU_BITS, log_scale, architecture.maximum_level[layer])
+        location, log_scale = mu.float() / 2**MU_BITS, (scale - SCALE_OFFSET).float() * LOG_SCALE_STEP
+        centred = bernoulli.expected_centred(location, log_scale, architecture.maximum_level[layer])
         result.append(centred.reshape(-1, height, width))
     return result
 

@@ -75,7 +75,7 @@ class Target:
     @property
     def at(self) -> Tensor:
         """The quality in 0..1, as networks take it."""
-        return torch.full((1,), self.quality / 100, device=self.image.device)
+        return self.image.new_full((1,), self.quality / 100)
 
     def shown(self, autoencoder: Autoencoder, centred: Tensor) -> Tensor:
         """What centred levels decode to, (1, 3, H, W), before the post-filter."""
@@ -169,7 +169,7 @@ class _Picture:
 def _curvature(autoencoder: Autoencoder, picture: _Picture, rng: np.random.Generator) -> Tensor:
     """The diagonal of J^T J, its mean by channel: (channels,)."""
     centred, target = picture.centred, picture.target
-    total = torch.zeros(centred.shape[1], device=centred.device)
+    total = torch.zeros_like(centred[0, :, 0, 0])
     for _ in range(_PROBES):
         signs = torch.from_numpy(rng.choice([-1.0, 1.0], tuple(centred.shape))).to(centred)
         with torch.no_grad():
@@ -208,13 +208,13 @@ class _SearchSource:
         """Choose the levels of a pass."""
         part, where = slice(self._first_channel, self._first_channel + len(mu)), torch.from_numpy(positions)
         present, slope = self._centred[part][:, where], self._slope[part][:, where]
-        top = torch.tensor(maximum / 2)
+        top = torch.tensor(maximum / 2, dtype=torch.float32)
         candidates = torch.stack([present, present - 1, present + 1]).clamp(-top, top)
         move = candidates - present
         location = torch.from_numpy(mu).float() / 2**MU_BITS
         log_scale = (torch.from_numpy(scale).float() - SCALE_OFFSET) * LOG_SCALE_STEP
         estimated = bernoulli.level_cost(candidates, location, log_scale, 2 * top)
-        promised = estimated + slope * move + self._bend[part] * move**2 + _MARGIN * (move != 0)
+        promised = estimated + slope * move + self._bend[part] * move**2 + _MARGIN * (move != 0).float()
         choice = promised.argmin(0)
         free = torch.from_numpy(self._rng.random(choice.shape) < self._share)
         choice = torch.where(free, choice, 0)[None]

@@ -16,7 +16,7 @@ from bincodec.bitstream.probability import SCALE_OFFSET, SCALES, STEPS
 from bincodec.code import Mask
 from bincodec.coding.passes import Integers, Predictor
 from bincodec.model.architecture import Architecture
-from bincodec.model.kernels import IntegerPrior
+from bincodec.model.kernels import Incremental, IntegerPrior
 from bincodec.model.quantiser import maximum_by_channel
 
 HOTTEST = 10.0
@@ -40,7 +40,7 @@ class Guided:
     widest there is.
     """
 
-    prior: IntegerPrior
+    prior: IntegerPrior | Incremental
     label: int
     guidance: float = 0.0
 
@@ -48,6 +48,10 @@ class Guided:
     def architecture(self) -> Architecture:
         """The prior's."""
         return self.prior.architecture
+
+    def incremental(self) -> Guided:
+        """Both of its questions are about the same context: the second one needs no sums of its own."""
+        return dataclasses.replace(self, prior=self.prior.incremental())
 
     def predict(
         self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor
@@ -104,6 +108,10 @@ class Tempered:
     def architecture(self) -> Architecture:
         """The prior's."""
         return self.prior.architecture
+
+    def incremental(self) -> Tempered:
+        """Of an incremental prior."""
+        return dataclasses.replace(self, prior=self.prior.incremental())
 
     def predict(
         self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor

@@ -136,7 +136,7 @@ def denoise(
     Levels that `hole` knows are shown as known at every step and come out as they were. Where keep does not
     rise there is nothing to draw: more than 64 steps cost no more than 64.
     """
-    states = []
+    prior, states = prior.incremental(), []
     if hole is not None:
         levels = _with_known(levels, hole)
     for earlier, later in itertools.pairwise(keep):

@@ -59,6 +59,11 @@ class ModelCard:
         """Names of the decoders, the main one first."""
         return tuple(self.decoder_digests)
 
+    def same_weights(self, other: ModelCard) -> bool:
+        """Whether both cards describe the same prior, encoder and decoders."""
+        names = ("fingerprint", "encoder_digest", "decoder_digests")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
     def check(self, fingerprint: bytes) -> None:
         """Raise `WrongModel` unless `fingerprint` is this model's."""
         if fingerprint != self.fingerprint:

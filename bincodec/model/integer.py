@@ -253,7 +253,11 @@ def largest_sums(architecture: Architecture, network: IntegerNetwork) -> Iterato
     stem_inputs = largest_context(architecture).double()
     for name, layer in network.named_layers():
         weight = layer.weight.double().abs()
-        largest = stem_inputs[:, None] if name == "stem" else torch.tensor(float(network.activation_limit))
+        largest = (
+            stem_inputs[:, None]
+            if name == "stem"
+            else torch.tensor(network.activation_limit, dtype=torch.float64)
+        )
         total = (weight.flatten(2) if name == "stem" else weight.flatten(1)) * largest
         shift = layer.shift.double()
         bound = total.flatten(1).sum(1) + layer.bias.double().abs().reshape(-1, len(weight)).amax(0)

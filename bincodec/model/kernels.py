@@ -6,8 +6,7 @@ a wrong one is noticed before it decides a probability.
 
 from __future__ import annotations
 
-import threading
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -31,21 +30,15 @@ from bincodec.model.integer import (
 
 Kernel = Literal["auto", "conv", "matmul", "float64", "int64"]
 
-
 _REMEMBERED_POSITIONS = 2**16
 """Of a picture of 4096 x 4096 pixels: 100 MB."""
 
 
-class _Last(threading.local):
-    """What a thread asked about last, and the stem's sums over it."""
+class Stem(Protocol):
+    """A way to compute `stem_sums`."""
 
-    context: Tensor | None = None
-    sums: Tensor
-
-    def is_like(self, context: Tensor) -> bool:
-        """Whether context of this shape and carrier may be told as a change of the last."""
-        known = self.context
-        return known is not None and known.shape == context.shape and known.dtype == context.dtype
+    def __call__(self, context: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
+        """The sums (B, h, w, width) over context (B, h, w, channels)."""
 
 
 class IntegerPrior:
@@ -67,13 +60,13 @@ class IntegerPrior:
         self.architecture = architecture
         self.device = torch.device(device)
         self._limits = mu_limits(architecture).to(self.device)
-        self._largest = largest_context(architecture).to(self.device)
-        self._last = _Last()
+        self.largest = largest_context(architecture).to(self.device)
+        """How large each of the stem's inputs can be."""
         self._canonical = network.to(torch.int64, torch.device("cpu"))
         self._carriers: dict[torch.dtype, IntegerNetwork] = {}
         self._direct_is_exact: dict[tuple[int, int], bool] = {}
         self.kernel: Kernel = self._choose() if kernel == "auto" else kernel
-        self._automatic = kernel == "auto"
+        self.asked_for: Kernel = kernel
 
     def with_kernel(self, kernel: Kernel) -> IntegerPrior:
         """The same prior through another kernel."""
@@ -84,9 +77,20 @@ class IntegerPrior:
         """The canonical integers, as int64 on the CPU."""
         return self._canonical
 
+    def incremental(self) -> Incremental:
+        """The same prior, for a run of questions each of which is much like the one before."""
+        return Incremental(self)
+
     @torch.inference_mode()
     def predict(
-        self, context: Tensor, quality: int, layer: int | None, positions: Tensor, label: int = 0
+        self,
+        context: Tensor,
+        quality: int,
+        layer: int | None,
+        positions: Tensor,
+        label: int = 0,
+        *,
+        stem: Stem = stem_sums,
     ) -> tuple[Tensor, Tensor]:
         """mu and scale index, int32 (channels of `layer`, positions), at the flat position indices
         `positions`.
@@ -94,7 +98,7 @@ class IntegerPrior:
         With no layer, of all channels. `label` is the number of a class from 1; files are coded with 0, none.
 
         `context` is (h, w, channels + layers) from `context_from` and `keep_shown`, in any dtype that holds
-        the integers.
+        the integers. `stem` computes what `stem_sums` does.
         """
         kernel = self._kernel_for(context.shape[0], context.shape[1])
         network = self._carried(kernel)
@@ -102,7 +106,7 @@ class IntegerPrior:
         at = torch.tensor([quality], device=self.device)
         with torch.autocast(self.device.type, enabled=False):
             told = torch.tensor([label], device=self.device)
-            sums = self._stem_sums(network.stem.weight, carried, direct=kernel == "conv")
+            sums = stem(carried, network.stem.weight, direct=kernel == "conv")
             x = stream(network, sums, at, told, direct=kernel == "conv")
             rows = x.reshape(-1, x.shape[-1])[positions.to(self.device)]
             part = self._head_part(network, layer, quality, label)
@@ -110,34 +114,11 @@ class IntegerPrior:
             mu, scale = head(part, rows, part.bias, limit)
         return mu.T.to("cpu", torch.int32), scale.T.to("cpu", torch.int32)
 
-    def _stem_sums(self, weight: Tensor, context: Tensor, *, direct: bool) -> Tensor:
-        """`stem_sums` of context (1, h, w, channels); what this thread was last asked for is built upon.
-
-        From one pass of the coding order to the next one layer changes, and sums are linear: only its
-        channels are added. They are multiplied, not convolved: no library chooses an algorithm by how many
-        there are. A change is no larger than context itself may be, so `check_bounds` holds for it too.
-        """
-        last, small = self._last, context.shape[1] * context.shape[2] <= _REMEMBERED_POSITIONS
-        sums = None
-        if small and last.is_like(context):
-            change = context - last.context  # type: ignore[operator]
-            size = change.abs().flatten(0, 2).amax(0)
-            channels = size.nonzero()[:, 0]
-            if len(channels) == 0:
-                return last.sums
-            if 2 * len(channels) <= len(size) and (size <= self._largest.to(size)).all():
-                sums = last.sums + stem_sums(change[..., channels], weight[:, channels], direct=False)
-        if sums is None:
-            sums = stem_sums(context, weight, direct=direct)
-        if small:
-            last.context, last.sums = context, sums
-        return sums
-
     def _kernel_for(self, height: int, width: int) -> Kernel:
         """The kernel for a grid of this shape: the chosen one, unless it would not be exact here and now."""
         if self.kernel in ("conv", "matmul") and not float32_is_faithful(self.device, self.kernel):
             return "float64"
-        if self.kernel == "conv" and self._automatic:
+        if self.kernel == "conv" and self.asked_for == "auto":
             # Libraries choose their algorithms by shape: try each shape once, against shift and multiply.
             shape = (height, width)
             if shape not in self._direct_is_exact:
@@ -190,6 +171,60 @@ class IntegerPrior:
             carried = context.to(self.device, network.stem.weight.dtype)
             sums = stem_sums(carried, network.stem.weight, direct=kernel == "conv")
             return stream(network, sums, at, direct=kernel == "conv").to("cpu", torch.int64)
+
+
+class Incremental:
+    """A prior that remembers the stem's sums over what it was asked last, for as long as this object lives.
+
+    From one pass of the coding order to the next one layer changes, and sums are linear: only its channels
+    are added. They are multiplied, not convolved: no library chooses an algorithm by how many there are. A
+    change is no larger than context itself may be, so `check_bounds` holds for it too. One thread at a time.
+    """
+
+    def __init__(self, prior: IntegerPrior) -> None:
+        self._prior = prior
+        self._last: tuple[Tensor, Tensor] | None = None
+        """Context and its sums."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """The prior's."""
+        return self._prior.architecture
+
+    def incremental(self) -> Incremental:
+        """Another one, that remembers nothing."""
+        return Incremental(self._prior)
+
+    def predict(
+        self, context: Tensor, quality: int, layer: int | None, positions: Tensor, label: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """As `IntegerPrior.predict`."""
+        return self._prior.predict(context, quality, layer, positions, label, stem=self._stem)
+
+    def _stem(self, context: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
+        """`stem_sums` of context (1, h, w, channels)."""
+        sums = self._changed(context, weight)
+        if sums is None:
+            sums = stem_sums(context, weight, direct=direct)
+        if context.shape[1] * context.shape[2] <= _REMEMBERED_POSITIONS:
+            self._last = context, sums
+        return sums
+
+    def _changed(self, context: Tensor, weight: Tensor) -> Tensor | None:
+        """The last sums with what has changed since added, if that is exact and worth while."""
+        if self._last is None:
+            return None
+        before, sums = self._last
+        if before.shape != context.shape or before.dtype != context.dtype:
+            return None
+        change = context - before
+        size = change.abs().flatten(0, 2).amax(0)
+        channels = size.nonzero()[:, 0]
+        if len(channels) == 0:
+            return sums
+        if 2 * len(channels) > len(size) or (size > self._prior.largest.to(size)).any():
+            return None
+        return sums + stem_sums(change[..., channels], weight[:, channels], direct=False)
 
 
 def float32_is_faithful(device: torch.device, kernel: Kernel) -> bool:

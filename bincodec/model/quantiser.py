@@ -45,8 +45,9 @@ class Gains(nn.Module):
 
 def maximum_by_channel(architecture: Architecture) -> Tensor:
     """J of every channel as float32 (channels, 1, 1), ready to broadcast over (B, channels, h, w)."""
-    counts = torch.tensor(architecture.layer_channels)
-    return torch.repeat_interleave(torch.tensor(architecture.maximum_level).float(), counts)[:, None, None]
+    counts = torch.tensor(architecture.layer_channels, device="cpu")
+    maximum = torch.tensor(architecture.maximum_level, dtype=torch.float32, device="cpu")
+    return torch.repeat_interleave(maximum, counts)[:, None, None]
 
 
 def centred_levels(value: Tensor, maximum: Tensor) -> Tensor:

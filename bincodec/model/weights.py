@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bincodec.bitstream.probability import TABLES_SHA256
 from bincodec.errors import DamagedModel
+from bincodec.isolation import isolated
 from bincodec.model.architecture import Architecture
 from bincodec.model.autoencoder import Autoencoder
 from bincodec.model.card import MAIN_DECODER, ModelCard
@@ -64,17 +65,15 @@ def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model
         Unsupported: if the device cannot compute its integers exactly.
     """
     try:
-        tensors = load_file(card.path)
-        network = _network(card.architecture, _part(tensors, "prior."))
-        _check_digests(card, network, tensors)
-        autoencoders = {
-            name: _autoencoder(card.architecture, tensors, name, device) for name in card.decoders
-        }
-        prior = IntegerPrior(card.architecture, network, device, kernel)
+        with isolated():
+            tensors = load_file(card.path)
+            network = _network(card.architecture, _part(tensors, "prior."))
+            _check_digests(card, network, tensors)
+            decoders = {n: _autoencoder(card.architecture, tensors, n, device) for n in card.decoders}
+            return Model(card, decoders, IntegerPrior(card.architecture, network, device, kernel), device)
     except (OSError, SafetensorError, KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
         msg = f"{card.path}: not the weights of its own architecture: {str(error).splitlines()[0]}"
         raise DamagedModel(msg) from error
-    return Model(card, autoencoders, prior, device)
 
 
 def save(
@@ -118,10 +117,12 @@ def autoencoder_state(tensors: Tensors, decoder: str = MAIN_DECODER) -> Tensors:
 
 
 def _autoencoder(architecture: Architecture, tensors: Tensors, decoder: str, device: str) -> Autoencoder:
-    autoencoder = Autoencoder(architecture)
-    autoencoder.load_state_dict(autoencoder_state(tensors, decoder))
+    with torch.device("meta"):  # Its random first weights would be thrown away.
+        autoencoder = Autoencoder(architecture)
+    autoencoder.load_state_dict(autoencoder_state(tensors, decoder), assign=True)
     autoencoder.requires_grad_(False).eval()
-    autoencoder.to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place, order = torch.device(device), torch.channels_last
+    autoencoder.to(place, torch.float32, memory_format=order)  # type: ignore[call-overload]
     return autoencoder
 
 

@@ -167,8 +167,10 @@ def compute(tile: Tile) -> tuple[Tensor, Tensor]:
     around = tile.part[:, REACH - 1 : 1 - REACH, REACH - 1 : 1 - REACH]
     above, below = _slide(around, 3, torch.maximum) - here, here - _slide(around, 3, torch.minimum)
     saturation = here.amax(0) - here.amin(0)
-    right = ((2 * (tile.left + torch.arange(columns)) + 1) / tile.width - 1).expand(rows, columns)
-    down = ((2 * (tile.top + torch.arange(rows)) + 1) / tile.height - 1)[:, None].expand(rows, columns)
+    right = ((2 * (tile.left + torch.arange(columns)) + 1).float() / tile.width - 1).expand(rows, columns)
+    down = ((2 * (tile.top + torch.arange(rows)) + 1).float() / tile.height - 1)[:, None].expand(
+        rows, columns
+    )
     curves = zip(_legendre(x), (1, 1, 1 / 2, 1 / 8, 1 / 8), strict=True)
     tones = list(_legendre(tone))
     shared = [

@@ -60,7 +60,7 @@ class PostFilter:
 
     def matrix(self) -> Tensor:
         """The weights of all features, float32 (3, SIZE)."""
-        weights = torch.zeros(3, SIZE)
+        weights = torch.zeros(3, SIZE, dtype=torch.float32)
         weights[:, self.chosen] = torch.from_numpy(self.weights).float() / 2**self.steps
         return weights
 
