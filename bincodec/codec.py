@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bincodec import copies, decoder
+from bincodec import copies
 from bincodec.arguments import (
     DEFAULT_EFFORT,
     checked_choice,
@@ -31,11 +31,13 @@ from bincodec.bitstream import container
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.code import BinaryCode, DecodedInfo, Mask
 from bincodec.coding import packing, passes
+from bincodec.decoder import reconstruct
 from bincodec.encoder import analysis
 from bincodec.errors import BincodecError, VerificationFailed
 from bincodec.io import files, images
 from bincodec.isolation import isolated
 from bincodec.model import store, weights
+from bincodec.model.card import MAIN_DECODER
 
 if TYPE_CHECKING:
     from bincodec.generation.editing import Completed, Watch
@@ -189,7 +191,9 @@ class Codec:
     def _verify(self, data: bytes, code: BinaryCode) -> None:
         try:
             limits = Limits(pixels=code.width * code.height, side=max(code.width, code.height))
-            if self.unpack(data, limits=limits).digest() == code.digest():
+            # Only the weights are those that wrote: everything that is remembered begins anew.
+            fresh = dataclasses.replace(self.model, prior=self.model.prior.fresh())
+            if packing.unpack(fresh, container.read(data, limits)).digest() == code.digest():
                 return
             reason = "other levels came out"
         except BincodecError as error:
@@ -212,19 +216,22 @@ class Codec:
         return packing.unpack(self.model, container.read(files.read(source), limits, partial=partial))
 
     @isolated()
-    def decode(self, code: BinaryCode, layers: int | None = None) -> Image.Image:
+    def decode(
+        self, code: BinaryCode, layers: int | None = None, *, decoder: str = MAIN_DECODER
+    ) -> Image.Image:
         """The picture of a code, or of its first `layers` layers; the rest enters as the prior's expectation.
 
-        `image.info["bld"]` is a `DecodedInfo`.
+        `decoder` is one of `model.card.decoders`. `image.info["bld"]` is a `DecodedInfo`.
 
         Raises:
             WrongModel: if the code is another model's.
-            InvalidSetting: if `layers` is not between 1 and the code's.
+            InvalidSetting: if `layers` is not between 1 and the code's, or there is no such decoder.
             Corrupt: if the code's post-filter cannot be read; a file's always can.
         """
         code.check_model(self.model.card)
         shown = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
-        image = images.to_image(decoder.reconstruct(self.model, code, shown), grey=code.grey)
+        checked_choice("decoder", decoder, self.model.card.decoders)
+        image = images.to_image(reconstruct(self.model, code, shown, decoder), grey=code.grey)
         image.info["bld"] = DecodedInfo(
             model=code.model,
             quality=code.quality,

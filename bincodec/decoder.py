@@ -15,20 +15,21 @@ from bincodec.code import BinaryCode
 from bincodec.coding import passes
 from bincodec.io.images import Pixels
 from bincodec.model.architecture import QUALITIES
+from bincodec.model.card import MAIN_DECODER
 from bincodec.model.weights import Model
 from bincodec.postfilter.filter import apply_filter, read_filter
 
 
-def reconstruct(model: Model, code: BinaryCode, layers: int) -> Pixels:
+def reconstruct(model: Model, code: BinaryCode, layers: int, decoder: str = MAIN_DECODER) -> Pixels:
     """The picture of the first `layers` layers, uint8 (H, W, 3), or (H, W, 1) where it is grey.
 
-    The post-filter was fitted to the picture of all layers, so only that one goes through it.
+    The post-filter was fitted to the picture of all layers by the main decoder, so only that goes through it.
 
     Raises:
         Corrupt: if the code's post-filter cannot be read; a file's always can.
     """
-    decoded = synthesise(model, code, layers)
-    if layers == model.card.architecture.layers:
+    decoded = synthesise(model, code, layers, decoder)
+    if layers == model.card.architecture.layers and decoder == MAIN_DECODER:
         decoded = apply_filter(decoded, read_filter(code.ancillary))
     if code.grey:
         decoded = decoded[..., :1]
@@ -36,14 +37,16 @@ def reconstruct(model: Model, code: BinaryCode, layers: int) -> Pixels:
 
 
 @torch.inference_mode()
-def synthesise(model: Model, code: BinaryCode, layers: int) -> npt.NDArray[np.float32]:
+def synthesise(
+    model: Model, code: BinaryCode, layers: int, decoder: str = MAIN_DECODER
+) -> npt.NDArray[np.float32]:
     """Pixels (H, W, 3), nominally in 0..1, of the first `layers` layers before the post-filter.
 
     Of a grey picture all three colours are their mean.
     """
     levels = centred_levels(model, code, layers).to(model.device)[None]
     quality = levels.new_full((1,), code.quality / (QUALITIES - 1))
-    image = model.autoencoder.synthesise(levels, quality)
+    image = model.autoencoders[decoder].synthesise(levels, quality)
     cropped = image[0, :, : code.height, : code.width].permute(1, 2, 0)
     if code.grey:
         cropped = cropped.mean(2, keepdim=True).expand(-1, -1, 3)

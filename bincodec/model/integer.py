@@ -16,11 +16,11 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from bincodec.bitstream.probability import MU_BITS, SCALE_OFFSET, SCALES
 from bincodec.errors import Unsupported
 from bincodec.model.architecture import MAX_LEVELS, Architecture
+from bincodec.model.products import Products
 
 WEIGHT_LIMIT = 127
 ACTIVATION_LIMIT = 2047
@@ -126,56 +126,16 @@ def requantise(
     return rounded.clamp_(low, high)
 
 
-def _shifted(x: Tensor, size: int) -> Iterator[Tensor]:
-    """The size*size neighbours of every position of (B, h, w, c), zero outside, in the order of a kernel's
-    weights."""
-    height, width = x.shape[1:3]
-    padded = functional.pad(x, (0, 0, size // 2, size // 2, size // 2, size // 2))
-    for row in range(size):
-        for column in range(size):
-            yield padded[:, row : row + height, column : column + width]
-
-
-def _pointwise(x: Tensor, layer: Layer) -> Tensor:
-    return functional.linear(x, layer.weight, layer.bias)
-
-
-def stem_sums(context: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
-    """The stem's sums before its bias, (B, h, w, width), from context (B, h, w, channels).
-
-    They are linear in the context: sums over a change of it, or over some channels, add up to the whole.
-    """
-    if direct:
-        return functional.conv2d(context.permute(0, 3, 1, 2), weight, padding=1).permute(0, 2, 3, 1)
-    sums = context.new_zeros(context[..., 0].numel(), len(weight))
-    for part, kernel in zip(_shifted(context, 3), weight.flatten(2).unbind(2), strict=True):
-        torch.addmm(sums, part.flatten(0, 2), kernel.T, out=sums)
-    return sums.view(*context.shape[:3], -1)
-
-
-def _depthwise(x: Tensor, layer: Layer, *, direct: bool) -> Tensor:
-    if direct:
-        channels = len(layer.weight)
-        convolved = functional.conv2d(
-            x.permute(0, 3, 1, 2), layer.weight, layer.bias, padding=2, groups=channels
-        )
-        return convolved.permute(0, 2, 3, 1)
-    total = layer.bias
-    for part, kernel in zip(_shifted(x, 5), layer.weight.flatten(1).unbind(1), strict=True):
-        total = total + part * kernel
-    return total
-
-
 def stream(
     network: IntegerNetwork,
     sums: Tensor,
     quality: Tensor,
     label: Tensor | None = None,
     *,
-    direct: bool,
+    products: Products,
     floor: Floor | None = None,
 ) -> Tensor:
-    """The head's input (B, h, w, width) from the `stem_sums` of the context at integer qualities (B,).
+    """The head's input (B, h, w, width) from the stem's sums over the context at integer qualities (B,).
 
     `label` (B,) is 0 for no class, else the number of a class from 1.
     """
@@ -186,19 +146,27 @@ def stream(
     x = requantise(sums + bias[:, None, None], network.stem.shift, -rail, rail, floor)
     for block in network.blocks:
         y = requantise(x.clone(), block.enter, -top, top, floor)
-        y = _depthwise(y, block.depthwise, direct=direct)
+        y = products.depthwise(y, block.depthwise.weight, block.depthwise.bias)
         y = requantise(y, block.depthwise.shift, -top, top, floor)
-        y = requantise(_pointwise(y, block.expand), block.expand.shift, 0, top, floor)  # ReLU by the clamp
-        y = requantise(_pointwise(y, block.contract), block.contract.shift, -rail, rail, floor)
+        y = products.pointwise(y, block.expand.weight, block.expand.bias)
+        y = requantise(y, block.expand.shift, 0, top, floor)  # ReLU by the clamp
+        y = products.pointwise(y, block.contract.weight, block.contract.bias)
+        y = requantise(y, block.contract.shift, -rail, rail, floor)
         x = (x + y).clamp_(-rail, rail)
     return requantise(x, network.head_enter, -top, top, floor)
 
 
 def head(
-    layer: Layer, x: Tensor, bias: Tensor, limit: int | Tensor, floor: Floor | None = None
+    layer: Layer,
+    x: Tensor,
+    bias: Tensor,
+    limit: int | Tensor,
+    *,
+    products: Products,
+    floor: Floor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """mu in 1/64 level, within +-limit, and the scale index 0..63, each (..., channels of `layer` / 2)."""
-    total = x @ layer.weight.T + bias
+    """mu in 1/64 level, within +-limit, and the scale index 0..63, each (..., outputs of `layer` / 2)."""
+    total = products.pointwise(x, layer.weight) + bias
     channels = total.shape[-1] // 2
     mu = requantise(total[..., :channels], layer.shift[:channels], -limit, limit, floor)
     lowest, highest = -SCALE_OFFSET, SCALES - 1 - SCALE_OFFSET

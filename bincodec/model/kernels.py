@@ -1,12 +1,13 @@
 """The exact integers on a device, through a kernel that is proven there (DESIGN §5).
 
-`bincodec.model.integer` says what is computed; here is how: which library routine, in which carrier, and how
-a wrong one is noticed before it decides a probability.
+`bincodec.model.integer` says what is computed; here is how: which products, in which dtype, and how a wrong
+one is noticed before it decides a probability.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,28 +25,31 @@ from bincodec.model.integer import (
     keep_shown,
     largest_context,
     mu_limits,
-    stem_sums,
     stream,
 )
+from bincodec.model.products import CheckedProducts, DirectProducts, Products, ShiftedProducts
 
 Kernel = Literal["auto", "conv", "matmul", "float64", "int64"]
+Stem = Callable[[Products, Tensor, Tensor], Tensor]
+"""A way to come by the stem's sums over a context (B, h, w, inputs), with given products and weights."""
 
+_PREFERRED: tuple[Kernel, ...] = ("conv", "matmul")
+_SAFEST: Kernel = "float64"
+_DTYPES = {"conv": torch.float32, "matmul": torch.float32, "float64": torch.float64, "int64": torch.int64}
+_SMALL_GRID = (9, 11)
 _REMEMBERED_POSITIONS = 2**16
 """Of a picture of 4096 x 4096 pixels: 100 MB."""
 
 
-class Stem(Protocol):
-    """A way to compute `stem_sums`."""
-
-    def __call__(self, context: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
-        """The sums (B, h, w, width) over context (B, h, w, channels)."""
+def _whole_stem(products: Products, context: Tensor, weight: Tensor) -> Tensor:
+    return products.stem(context, weight)
 
 
 class IntegerPrior:
     """A checked network on a device, with the kernel that its self-test chose. Threads may share it.
 
     The kernels: "conv" is the library's direct convolution, "matmul" shifts and multiplies (no convolution
-    that could turn into Winograd or FFT), "float64" and "int64" the same in wider carriers. "auto" takes the
+    that could turn into Winograd or FFT), "float64" and "int64" the same in wider dtypes. "auto" takes the
     first that is exact on this device. On a CUDA device that is never "conv": cuDNN picks algorithms itself.
     """
 
@@ -63,14 +67,18 @@ class IntegerPrior:
         self.largest = largest_context(architecture).to(self.device)
         """How large each of the stem's inputs can be."""
         self._canonical = network.to(torch.int64, torch.device("cpu"))
-        self._carriers: dict[torch.dtype, IntegerNetwork] = {}
-        self._direct_is_exact: dict[tuple[int, int], bool] = {}
+        self._networks: dict[torch.dtype, IntegerNetwork] = {}
+        self._exact_shapes: dict[tuple[Kernel, int, int], bool] = {}
         self.kernel: Kernel = self._choose() if kernel == "auto" else kernel
         self.asked_for: Kernel = kernel
 
     def with_kernel(self, kernel: Kernel) -> IntegerPrior:
-        """The same prior through another kernel."""
+        """The same prior through another kernel, with nothing remembered."""
         return IntegerPrior(self.architecture, self._canonical, str(self.device), kernel)
+
+    def fresh(self) -> IntegerPrior:
+        """The same prior as another process would load it, with nothing remembered."""
+        return self.with_kernel(self.asked_for)
 
     @property
     def network(self) -> IntegerNetwork:
@@ -90,41 +98,44 @@ class IntegerPrior:
         positions: Tensor,
         label: int = 0,
         *,
-        stem: Stem = stem_sums,
+        stem: Stem = _whole_stem,
     ) -> tuple[Tensor, Tensor]:
-        """mu and scale index, int32 (channels of `layer`, positions), at the flat position indices
-        `positions`.
+        """mu and scale index, int32 (channels of `layer`, positions), at flat indices of `positions`.
 
         With no layer, of all channels. `label` is the number of a class from 1; files are coded with 0, none.
 
         `context` is (h, w, channels + layers) from `context_from` and `keep_shown`, in any dtype that holds
-        the integers. `stem` computes what `stem_sums` does.
+        the integers. `stem` computes the stem's sums.
         """
         kernel = self._kernel_for(context.shape[0], context.shape[1])
-        network = self._carried(kernel)
-        carried = context.to(self.device, network.stem.weight.dtype, copy=True)[None]
-        at = torch.tensor([quality], device=self.device)
+        products, network = _products_of(kernel), self._network(kernel)
         with torch.autocast(self.device.type, enabled=False):
-            told = torch.tensor([label], device=self.device)
-            sums = stem(carried, network.stem.weight, direct=kernel == "conv")
-            x = stream(network, sums, at, told, direct=kernel == "conv")
+            shown = context.to(self.device, network.stem.weight.dtype, copy=True)[None]
+            sums = stem(products, shown, network.stem.weight)
+            x = self._stream(products, network, sums, quality, label)
             rows = x.reshape(-1, x.shape[-1])[positions.to(self.device)]
-            part = self._head_part(network, layer, quality, label)
-            limit = self._limits[self.architecture.channels_of(layer)]
-            mu, scale = head(part, rows, part.bias, limit)
+            mu, scale = self._head(products, network, rows, quality, layer, label)
         return mu.T.to("cpu", torch.int32), scale.T.to("cpu", torch.int32)
 
-    def _kernel_for(self, height: int, width: int) -> Kernel:
-        """The kernel for a grid of this shape: the chosen one, unless it would not be exact here and now."""
-        if self.kernel in ("conv", "matmul") and not float32_is_faithful(self.device, self.kernel):
-            return "float64"
-        if self.kernel == "conv" and self.asked_for == "auto":
-            # Libraries choose their algorithms by shape: try each shape once, against shift and multiply.
-            shape = (height, width)
-            if shape not in self._direct_is_exact:
-                self._direct_is_exact[shape] = self.self_test("conv", height, width, reference="matmul")
-            return "conv" if self._direct_is_exact[shape] else "matmul"
-        return self.kernel
+    def _stream(
+        self, products: Products, network: IntegerNetwork, sums: Tensor, quality: int, label: int = 0
+    ) -> Tensor:
+        qualities, labels = (torch.tensor([one], device=self.device) for one in (quality, label))
+        return stream(network, sums, qualities, labels, products=products)
+
+    def _head(
+        self,
+        products: Products,
+        network: IntegerNetwork,
+        rows: Tensor,
+        quality: int,
+        layer: int | None,
+        label: int = 0,
+    ) -> tuple[Tensor, Tensor]:
+        """mu and scale (rows, channels of `layer`) from rows of the head's input."""
+        part = self._head_part(network, layer, quality, label)
+        limit = self._limits[self.architecture.channels_of(layer)]
+        return head(part, rows, part.bias, limit, products=products)
 
     def _head_part(self, network: IntegerNetwork, layer: int | None, quality: int, label: int) -> Layer:
         """The rows of the head for mu and scale of one layer's channels at one quality, for one class."""
@@ -133,52 +144,86 @@ class IntegerPrior:
             bias = bias + network.classes[1][label]
         if layer is None:
             return Layer(full.weight, bias, full.shift)
-        part, channels = self.architecture.channels_of(layer), self.architecture.channels
-        index = torch.cat([torch.arange(channels)[part], channels + torch.arange(channels)[part]]).to(
-            self.device
-        )
+        channels = torch.arange(self.architecture.channels)
+        part = channels[self.architecture.channels_of(layer)]
+        index = torch.cat([part, len(channels) + part]).to(self.device)
         return Layer(full.weight[index], bias[index], full.shift[index])
 
-    def _carried(self, kernel: Kernel) -> IntegerNetwork:
-        dtype = {"float64": torch.float64, "int64": torch.int64}.get(kernel, torch.float32)
-        if dtype not in self._carriers:
-            self._carriers[dtype] = self._canonical.to(dtype, self.device)
-        return self._carriers[dtype]
+    def _network(self, kernel: Kernel) -> IntegerNetwork:
+        dtype = _DTYPES[kernel]
+        if dtype not in self._networks:
+            self._networks[dtype] = self._canonical.to(dtype, self.device)
+        return self._networks[dtype]
 
     def _choose(self) -> Kernel:
-        """The fastest kernel whose answer to saturated inputs equals int64's."""
-        candidates: tuple[Kernel, ...] = ("conv", "matmul", "float64")
-        for kernel in candidates[self.device.type == "cuda" :]:
-            if self.self_test(kernel):
+        """The fastest kernel that answers saturated inputs as int64 does, and whose products are exact."""
+        context = _saturated_context(self.architecture, *_SMALL_GRID)
+        everywhere = torch.arange(context.shape[0] * context.shape[1])
+        reference = IntegerPrior(self.architecture, self._canonical, "cpu", "int64")
+        expected = reference.predict(context, QUALITIES - 1, None, everywhere)
+        candidates = _PREFERRED[1:] if self.device.type == "cuda" else _PREFERRED
+        for kernel in (*candidates, _SAFEST):
+            tried = IntegerPrior(self.architecture, self._canonical, str(self.device), kernel)
+            found = tried.predict(context, QUALITIES - 1, None, everywhere)
+            if self.is_exact(kernel, *_SMALL_GRID) and all(map(torch.equal, found, expected)):
                 return kernel
         msg = f"no kernel computes exact integers on device {str(self.device)!r}"
         raise Unsupported(msg)
 
-    @torch.inference_mode()
-    def self_test(
-        self, kernel: Kernel, height: int = 9, width: int = 11, *, reference: Kernel = "int64"
-    ) -> bool:
-        """Whether `kernel` gives the integers of `reference` on saturated inputs of a grid of this shape."""
-        context = _saturated_context(self.architecture, height, width)[None]
-        expected = self._stream(reference, context)
-        return torch.equal(self._stream(kernel, context), expected)
+    def _kernel_for(self, height: int, width: int) -> Kernel:
+        """The kernel for a grid of this shape: the chosen one, unless it would not be exact here and now.
 
-    def _stream(self, kernel: Kernel, context: Tensor) -> Tensor:
-        """The head's input through `kernel`, at the highest quality, as int64 on the CPU."""
-        network = self._carried(kernel)
-        at = torch.tensor([QUALITIES - 1], device=self.device)
+        Libraries choose their algorithms by shape, so each shape is tried once.
+        """
+        if self.asked_for != "auto":
+            trusted = self.kernel not in _PREFERRED or float32_is_faithful(self.device, self.kernel)
+            return self.kernel if trusted else _SAFEST
+        if self.kernel in _PREFERRED:
+            for kernel in _PREFERRED[_PREFERRED.index(self.kernel) :]:
+                shape = (kernel, height, width)
+                if not float32_is_faithful(self.device, kernel):
+                    continue
+                if shape not in self._exact_shapes:
+                    self._exact_shapes[shape] = self.is_exact(*shape)
+                if self._exact_shapes[shape]:
+                    return kernel
+        return _SAFEST
+
+    @torch.inference_mode()
+    def is_exact(self, kernel: Kernel, height: int, width: int) -> bool:
+        """Whether every product that a run over a grid of this shape asks of `kernel` is exact.
+
+        On saturated context: the stem of all layers at once and the change of each by itself, the blocks, and
+        the head for as many positions as a pass of each layer has.
+        """
+        checked, changes = CheckedProducts(_products_of(kernel)), CheckedProducts(_CHANGES)
+        network, architecture = self._network(kernel), self.architecture
         with torch.autocast(self.device.type, enabled=False):
-            carried = context.to(self.device, network.stem.weight.dtype)
-            sums = stem_sums(carried, network.stem.weight, direct=kernel == "conv")
-            return stream(network, sums, at, direct=kernel == "conv").to("cpu", torch.int64)
+            context = _saturated_context(architecture, height, width)
+            context = context.to(self.device, network.stem.weight.dtype)[None]
+            sums = checked.stem(context, network.stem.weight)
+            for layer in range(architecture.layers):
+                inputs = _inputs_of(architecture, layer)
+                changes.stem(context[..., inputs], network.stem.weight[:, inputs])
+            x = self._stream(checked, network, sums, QUALITIES - 1)
+            rows = x.reshape(-1, x.shape[-1])
+            self._head(checked, network, rows, QUALITIES - 1, None)
+            for layer, phases in enumerate(architecture.layer_phases):
+                for count in _pass_sizes(phases, height, width):
+                    self._head(checked, network, rows[:count], QUALITIES - 1, layer)
+        return checked.exact and changes.exact
+
+
+_CHANGES = ShiftedProducts()
+"""What changes of the context are multiplied with, whatever the kernel."""
 
 
 class Incremental:
     """A prior that remembers the stem's sums over what it was asked last, for as long as this object lives.
 
-    From one pass of the coding order to the next one layer changes, and sums are linear: only its channels
-    are added. They are multiplied, not convolved: no library chooses an algorithm by how many there are. A
-    change is no larger than context itself may be, so `check_bounds` holds for it too. One thread at a time.
+    From one pass of the coding order to the next one layer changes, and sums are linear: only the inputs of
+    the layers that changed are added. A change is no larger than context itself may be, so `check_bounds`
+    holds for it too. One thread at a time.
     """
 
     def __init__(self, prior: IntegerPrior) -> None:
@@ -201,11 +246,11 @@ class Incremental:
         """As `IntegerPrior.predict`."""
         return self._prior.predict(context, quality, layer, positions, label, stem=self._stem)
 
-    def _stem(self, context: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
-        """`stem_sums` of context (1, h, w, channels)."""
+    def _stem(self, products: Products, context: Tensor, weight: Tensor) -> Tensor:
+        """The stem's sums over context (1, h, w, inputs)."""
         sums = self._changed(context, weight)
         if sums is None:
-            sums = stem_sums(context, weight, direct=direct)
+            sums = products.stem(context, weight)
         if context.shape[1] * context.shape[2] <= _REMEMBERED_POSITIONS:
             self._last = context, sums
         return sums
@@ -219,18 +264,21 @@ class Incremental:
             return None
         change = context - before
         size = change.abs().flatten(0, 2).amax(0)
-        channels = size.nonzero()[:, 0]
-        if len(channels) == 0:
+        parts = [_inputs_of(self.architecture, layer) for layer in range(self.architecture.layers)]
+        parts = [inputs for inputs in parts if size[inputs].any()]
+        if not parts:
             return sums
-        if 2 * len(channels) > len(size) or (size > self._prior.largest.to(size)).any():
+        # More than one layer at a time, as a step of diffusion has it, is a shape that no self-test has seen.
+        if len(parts) > 1 or 2 * len(parts[0]) > len(size) or (size > self._prior.largest.to(size)).any():
             return None
-        return sums + stem_sums(change[..., channels], weight[:, channels], direct=False)
+        return sums + _CHANGES.stem(change[..., parts[0]], weight[:, parts[0]])
 
 
 def float32_is_faithful(device: torch.device, kernel: Kernel) -> bool:
     """Whether this program lets float32 products be float32: the settings for TF32 and bfloat16 are global.
 
-    They are read before each use, and never changed here: other threads rely on them.
+    They are read before each use, and never changed here: other threads rely on them. A switch that this
+    version of the library does not have, or a value that is not known, counts as unsafe.
     """
     backends: Any = torch.backends
     if device.type == "cuda":
@@ -239,13 +287,34 @@ def float32_is_faithful(device: torch.device, kernel: Kernel) -> bool:
         places, convolution = [backends, backends.mkldnn, backends.mkldnn.matmul], [backends.mkldnn.conv]
     if kernel == "conv":
         places += convolution
-    return all(getattr(place, "fp32_precision", "none") in ("none", "ieee") for place in places)
+    return all(getattr(place, "fp32_precision", "unknown") in ("none", "ieee") for place in places)
+
+
+def _products_of(kernel: Kernel) -> Products:
+    return DirectProducts() if kernel == "conv" else ShiftedProducts()
+
+
+def _inputs_of(architecture: Architecture, layer: int) -> Tensor:
+    """The inputs of the stem that one layer has: its channels, and its keep."""
+    part = architecture.layer_slice(layer)
+    return torch.cat([torch.arange(part.start, part.stop), torch.tensor([architecture.channels + layer])])
+
+
+def _pass_sizes(phases: int, height: int, width: int) -> set[int]:
+    """How many positions the passes of a layer may have: all, a half or a quarter, rounded both ways."""
+    rows, columns = ({-(-side // 2), side // 2} for side in (height, width))
+    sizes = {
+        1: {height * width},
+        2: {-(-height * width // 2), height * width // 2},
+        4: {row * column for row in rows for column in columns},
+    }
+    return sizes[phases] - {0}
 
 
 def _saturated_context(architecture: Architecture, height: int, width: int) -> Tensor:
     """Extreme levels of both signs in a fixed pattern, everything known: (h, w, channels + layers) int64."""
-    channels = architecture.channels + architecture.layers
-    index = torch.arange(height * width * channels).reshape(height, width, channels)
+    inputs = architecture.channels + architecture.layers
+    index = torch.arange(height * width * inputs).reshape(height, width, inputs)
     sign = torch.where((index * 2654435761 >> 7) % 3 == 0, -1, 1)
     levels = torch.repeat_interleave(
         torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_channels)

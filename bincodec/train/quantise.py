@@ -27,8 +27,10 @@ from bincodec.model.integer import (
     Layer,
 )
 from bincodec.model.prior import KEEP_INPUT, Prior, PriorBlock, with_nothing
+from bincodec.model.products import DirectProducts
 from bincodec.model.quantiser import straight_through
 
+_PRODUCTS = DirectProducts()
 _HIGHEST_EXPONENT = 14
 _STREAM_HEADROOM = 4
 
@@ -80,12 +82,12 @@ class QuantisedPrior(nn.Module):
             shown = 2**self._evidence_bits * torch.cat([context.float(), KEEP_INPUT * keep.float()], 1)
             shown = straight_through(torch.floor(shown + 0.5), shown).permute(0, 2, 3, 1)
             rows = torch.arange(len(quality), device=quality.device)
-            sums = integer.stem_sums(shown, network.stem.weight, direct=True)
-            x = integer.stream(network, sums, rows, label, direct=True, floor=_floor)
+            sums = _PRODUCTS.stem(shown, network.stem.weight)
+            x = integer.stream(network, sums, rows, label, products=_PRODUCTS, floor=_floor)
             bias = network.head.bias[:, None, None]
             if network.classes is not None and label is not None:
                 bias = bias + network.classes[1][label][:, None, None]
-            mu, scale = integer.head(network.head, x, bias, self.limits, _floor)
+            mu, scale = integer.head(network.head, x, bias, self.limits, products=_PRODUCTS, floor=_floor)
         log_scale = (scale - SCALE_OFFSET) / 2**SCALE_BITS
         return (mu / 2**MU_BITS).permute(0, 3, 1, 2), log_scale.permute(0, 3, 1, 2)
 

@@ -1,0 +1,238 @@
+"""The self-test of a kernel notices a wrong number in any product that a run asks for, in any shape."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from bincodec import Codec, VerificationFailed
+from bincodec.model import kernels
+from bincodec.model.kernels import IntegerPrior, float32_is_faithful
+from bincodec.model.products import CheckedProducts, DirectProducts, ShiftedProducts
+
+TINY = Path(__file__).resolve().parents[2] / "models" / "tiny-1.safetensors"
+GRID = (6, 7)
+Wrong = Callable[[str, Tensor, Tensor], bool]
+
+
+class BrokenProducts(DirectProducts):
+    """Products some numbers of which are off, wherever `wrong` (what, input, weight) says so."""
+
+    def __init__(self, wrong: Wrong, error: float = 1.0) -> None:
+        self._wrong, self._error = wrong, error
+
+    def _spoilt(self, what: str, x: Tensor, weight: Tensor, result: Tensor) -> Tensor:
+        if self._wrong(what, x, weight):
+            result = result.clone()
+            result.view(-1)[result.numel() // 2 :] += self._error
+        return result
+
+    def stem(self, context: Tensor, weight: Tensor) -> Tensor:
+        return self._spoilt("stem", context, weight, super().stem(context, weight).contiguous())
+
+    def depthwise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        result = super().depthwise(x, weight, bias).contiguous()
+        return self._spoilt("depthwise", x, weight, result)
+
+    def pointwise(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return self._spoilt("pointwise", x, weight, super().pointwise(x, weight, bias))
+
+
+@pytest.fixture(scope="module")
+def prior() -> IntegerPrior:
+    return Codec.load(str(TINY)).model.prior
+
+
+def outputs(count: int) -> Wrong:
+    return lambda what, x, weight: what == "pointwise" and len(weight) == count
+
+
+WIDTH, CHANNELS = 16, 9
+BREAKS: dict[str, Wrong] = {
+    "stem": lambda what, x, weight: what == "stem" and weight.shape[1] == CHANNELS + 3,
+    "change of layer 1": lambda what, x, weight: what == "stem" and weight.shape[1] == 3,
+    "change of layer 3": lambda what, x, weight: what == "stem" and weight.shape[1] == 5,
+    "depthwise": lambda what, x, weight: what == "depthwise",
+    "expand": outputs(2 * WIDTH),
+    "contract": lambda what, x, weight: what == "pointwise" and x.shape[-1] == 2 * WIDTH,
+    "head of all layers": outputs(2 * CHANNELS),
+    "head of layer 1": outputs(4),
+    "head of layer 3": outputs(8),
+    "half a grid": lambda what, x, weight: what == "pointwise" and x.shape[:-1] == (21,),
+    "quarter of a grid": lambda what, x, weight: what == "pointwise" and x.shape[:-1] == (9,),
+}
+
+
+def use(products: DirectProducts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_products_of", lambda kernel: products)
+    monkeypatch.setattr(kernels, "_CHANGES", products)
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_one_wrong_number_in_any_product_is_noticed(
+    name: str, prior: IntegerPrior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (prior.architecture.prior_width, prior.architecture.channels) == (WIDTH, CHANNELS)
+    met = []
+
+    def wrong(what: str, x: Tensor, weight: Tensor) -> bool:
+        met.append(BREAKS[name](what, x, weight))
+        return met[-1]
+
+    use(BrokenProducts(wrong), monkeypatch)
+    assert not prior.is_exact("conv", *GRID)
+    assert any(met)
+
+
+def test_right_products_pass(prior: IntegerPrior) -> None:
+    for kernel in ("conv", "matmul", "float64", "int64"):
+        assert prior.is_exact(kernel, *GRID)
+        assert prior.is_exact(kernel, 1, 1)
+
+
+@pytest.mark.parametrize("kernel", ["conv", "matmul"])
+def test_each_shape_is_tried_by_itself(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that errs in one shape only is passed over there, and there only."""
+    prior = Codec.load(str(TINY)).model.prior
+    honest = kernels._products_of
+
+    def chosen(name: kernels.Kernel) -> kernels.Products:
+        only = BrokenProducts(lambda what, x, weight: what == "depthwise" and x.shape[1:3] == GRID)
+        return only if name == kernel else honest(name)
+
+    monkeypatch.setattr(kernels, "_products_of", chosen)
+    assert prior._kernel_for(*GRID) == {"conv": "matmul", "matmul": "conv"}[kernel]
+    assert prior._kernel_for(5, 5) == "conv"
+
+
+def test_where_no_fast_kernel_is_exact_the_safest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = Codec.load(str(TINY)).model.prior
+    use(BrokenProducts(lambda what, x, weight: what == "pointwise"), monkeypatch)
+    assert prior._kernel_for(*GRID) == "float64"
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_a_check_passes_what_is_right_and_nothing_else(
+    height: int, width: int, outputs: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = torch.from_numpy(rng.integers(-2047, 2048, (1, height, width, 12))).float()
+    weight = torch.from_numpy(rng.integers(-127, 128, (outputs, 12))).float()
+    stem = torch.from_numpy(rng.integers(-20, 21, (outputs, 12, 3, 3))).float()
+    checked = CheckedProducts(ShiftedProducts())
+    assert torch.equal(checked.pointwise(x, weight), x @ weight.T)
+    checked.stem(x // 64, stem)
+    assert checked.exact
+
+    spoilt = CheckedProducts(BrokenProducts(lambda what, x, weight: what == "pointwise"))
+    spoilt.pointwise(x, weight)
+    assert not spoilt.exact
+
+
+def test_a_fraction_is_not_an_integer() -> None:
+    class Fractions(ShiftedProducts):
+        def pointwise(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+            return super().pointwise(x, weight, bias) + 0.25
+
+    checked = CheckedProducts(Fractions())
+    checked.pointwise(torch.ones(3, 4), torch.ones(5, 4))
+    assert not checked.exact
+
+
+def test_unknown_switches_count_as_unsafe(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    assert float32_is_faithful(cpu, "conv")
+    for value in ("tf32", "bf16", "somewhat"):
+        monkeypatch.setattr(kernels.torch, "backends", Backends(value))
+        assert not float32_is_faithful(cpu, "matmul")
+    monkeypatch.setattr(kernels.torch, "backends", object())
+    with pytest.raises(AttributeError):
+        float32_is_faithful(cpu, "matmul")
+    monkeypatch.setattr(kernels.torch, "backends", Backends(None))
+    assert not float32_is_faithful(cpu, "matmul")
+
+
+class Backends:
+    """`torch.backends` with one precision everywhere, or, for None, without that switch."""
+
+    def __init__(self, precision: str | None, *, inner: bool = False) -> None:
+        if precision is not None:
+            self.fp32_precision = precision
+        if not inner:
+            self.mkldnn = Backends(precision, inner=True)
+            self.mkldnn.matmul = Backends(precision, inner=True)
+            self.mkldnn.conv = Backends(precision, inner=True)
+
+
+# --- what the writer remembers ----------------------------------------------------------------------------
+
+PIXELS = np.full((64, 96, 3), 128, np.uint8)
+"""Its levels are range coded: stored raw they would not depend on any prediction."""
+
+
+def spoil_networks(prior: IntegerPrior) -> None:
+    """The integers in the dtype that codes."""
+    network = prior._network(prior.kernel)
+    bias = network.head.bias.clone()
+    bias[:] += 2000
+    spoilt = dataclasses.replace(network, head=dataclasses.replace(network.head, bias=bias))
+    prior._networks[network.stem.weight.dtype] = spoilt
+
+
+def spoil_limits(prior: IntegerPrior) -> None:
+    prior._limits = torch.zeros_like(prior._limits)
+
+
+MEMORIES = {"networks": spoil_networks, "limits": spoil_limits}
+
+
+@pytest.mark.parametrize("what", MEMORIES)
+def test_verification_shares_nothing_that_the_writer_remembers(what: str) -> None:
+    codec = Codec.load(str(TINY))
+    code = codec.encode(PIXELS, 50)
+    right = codec.pack(code, verify=True)
+    MEMORIES[what](codec.model.prior)
+    wrong = codec.pack(code)
+    assert wrong != right
+    with pytest.raises(VerificationFailed):
+        codec.pack(code, verify=True)
+
+
+def test_verification_does_not_trust_the_writer_s_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer remembers that a kernel is exact in this shape, and it is not: verification tries anew."""
+    codec = Codec.load(str(TINY))
+    code = codec.encode(PIXELS, 50)
+    prior, shape = codec.model.prior, code.grid
+    honest = kernels._products_of
+    broken = BrokenProducts(lambda what, x, weight: what == "pointwise", 1000.0)
+    monkeypatch.setattr(kernels, "_products_of", lambda name: broken if name == "conv" else honest(name))
+    prior._exact_shapes[("conv", *shape)] = True
+    assert prior._kernel_for(*shape) == "conv"
+    with pytest.raises(VerificationFailed):
+        codec.pack(code, verify=True)
+
+
+def test_verification_does_not_share_the_sums_of_the_stem(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = Codec.load(str(TINY))
+    code = codec.encode(PIXELS, 50)
+    honest, calls = kernels.Incremental._stem, []
+
+    def first_time_wrong(self: kernels.Incremental, *arguments: object) -> Tensor:
+        sums = honest(self, *arguments)  # type: ignore[arg-type]
+        calls.append(self)
+        if self is calls[0]:
+            sums = sums + 5000
+            self._last = (self._last[0], sums) if self._last else None
+        return sums
+
+    monkeypatch.setattr(kernels.Incremental, "_stem", first_time_wrong)
+    with pytest.raises(VerificationFailed):
+        codec.pack(code, verify=True)
+    assert len(set(map(id, calls))) == 2

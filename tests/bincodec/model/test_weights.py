@@ -1,0 +1,112 @@
+"""What a fingerprint covers, what a digest notices, and decoders beside the main one."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bincodec import BinaryCode, Codec, DamagedModel, InvalidSetting, WrongModel
+from bincodec.model import weights
+from bincodec.model.card import ModelCard, read_card
+from bincodec.postfilter import filter as post_filter
+
+TINY = Path(__file__).resolve().parents[2] / "models" / "tiny-1.safetensors"
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> weights.Model:
+    """The tiny model, stored once more: what a file rounds differs by a hair from what was rounded before."""
+    tiny = weights.load(read_card(TINY))
+    path = tmp_path_factory.mktemp("weights") / "tiny-2.safetensors"
+    state = tiny.autoencoder.state_dict()
+    card = weights.save(path, "tiny-2", tiny.card.architecture, state, tiny.prior.network, {})
+    return dataclasses.replace(tiny, card=card)
+
+
+def nudged(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """A state dict with one number changed by more than storing it loses."""
+    value = state[name].clone()
+    value.view(-1)[0] += 0.5
+    return {**state, name: value}
+
+
+def saved(tiny: weights.Model, path: Path, state: dict[str, Tensor], **more: object) -> ModelCard:
+    architecture, network = tiny.card.architecture, tiny.prior.network
+    return weights.save(path, "tiny-2", architecture, state, network, {}, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["decoder.head.weight", "decoder.stem.bias", "inverse_gains.log_gain"])
+def test_the_fingerprint_names_the_decoder(tiny: weights.Model, tmp_path: Path, name: str) -> None:
+    changed = saved(tiny, tmp_path / "a.safetensors", nudged(tiny.autoencoder.state_dict(), name))
+    assert changed.fingerprint != tiny.card.fingerprint
+    assert changed.encoder_digest == tiny.card.encoder_digest
+    code = Codec.load(str(tiny.card.path)).encode(PIXELS)
+    with pytest.raises(WrongModel):
+        Codec.load(str(changed.path)).decode(code)
+
+
+@pytest.mark.parametrize("name", ["encoder.stem.weight", "gains.log_gain"])
+def test_a_better_encoder_orphans_no_file(tiny: weights.Model, tmp_path: Path, name: str) -> None:
+    changed = saved(tiny, tmp_path / "a.safetensors", nudged(tiny.autoencoder.state_dict(), name))
+    assert changed.fingerprint == tiny.card.fingerprint
+    assert changed.encoder_digest != tiny.card.encoder_digest
+    file = Codec.load(str(changed.path)).compress(PIXELS)
+    assert Codec.load(str(tiny.card.path)).decompress(file).size == (70, 40)
+
+
+def test_the_fingerprint_names_the_post_filter(
+    tiny: weights.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "FILTER_VERSION", post_filter.FILTER_VERSION + 1)
+    changed = saved(tiny, tmp_path / "a.safetensors", tiny.autoencoder.state_dict())
+    assert changed.fingerprint != tiny.card.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        ("decoder.fidelity.decoder.head.weight", "decoder 'fidelity' are damaged"),
+        ("decoder.fidelity.inverse_gains.log_gain", "decoder 'fidelity' are damaged"),
+        ("encoder.encoder.stem.weight", "the encoder's weights are damaged"),
+        ("prior.head.weight", "not those that its fingerprint"),
+    ],
+)
+def test_damaged_weights_are_noticed(tmp_path: Path, tensor: str, message: str) -> None:
+    with safe_open(TINY, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(TINY)
+    value = tensors[tensor].clone()
+    value.view(-1)[0] += 1
+    path = tmp_path / "damaged.safetensors"
+    save_file({**tensors, tensor: value}, path, metadata)
+    with pytest.raises(DamagedModel, match=message):
+        weights.load(read_card(path))
+
+
+def test_further_decoders_stand_beside_the_main_one(tiny: weights.Model, tmp_path: Path) -> None:
+    state = tiny.autoencoder.state_dict()
+    other = {"realism": {name: value * 1.5 for name, value in state.items()}}
+    card = saved(tiny, tmp_path / "a.safetensors", state, decoders=other)
+    assert card.fingerprint == tiny.card.fingerprint
+    assert read_card(card.path) == card
+    assert card.decoders == ("fidelity", "realism")
+
+    codec = Codec.load(str(card.path))
+    code = codec.encode(np.full((64, 64, 3), (250, 128, 9), np.uint8), 100)
+    assert code.ancillary, "this picture is to have a post-filter"
+    plain, changed = (np.asarray(codec.decode(code, decoder=name)) for name in card.decoders)
+    assert (plain != changed).any()
+    unfiltered = torch.from_numpy(np.asarray(codec.decode(without_filter(code), decoder="realism")))
+    assert torch.equal(torch.from_numpy(changed), unfiltered), "it was fitted to the main decoder's picture"
+    with pytest.raises(InvalidSetting, match="decoder 'beauty' is not one of fidelity, realism"):
+        codec.decode(code, decoder="beauty")
+
+
+def without_filter(code: BinaryCode) -> BinaryCode:
+    return dataclasses.replace(code, ancillary=())
