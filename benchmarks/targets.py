@@ -170,7 +170,7 @@ def main() -> None:
         photos = read_photos(data.valid, data.valid_under)
         found = Labelled(photos, [0] * len(photos), ())
     measured = {}
-    for own in (False, True)[: 1 + chosen.without_own_evidence]:
+    for own in (False, True)[: 1 + chosen.without_own_context]:
         for target in ("value", "flip"):
             name = f"{target}, own context learned" if own else target
             architecture = dataclasses.replace(settings.architecture, target=target)

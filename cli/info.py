@@ -58,10 +58,10 @@ def command(source: str, max_pixels: int | None, as_json: bool) -> None:
 
 
 def _model_name(fingerprint: bytes) -> str | None:
-    from bincodec import WrongModel
+    from bincodec import UnknownModel
     from bincodec.model import store
 
     try:
         return store.find_for(fingerprint).name
-    except WrongModel:
+    except UnknownModel:
         return None

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bincodec import Codec, WrongModel
-from bincodec.model import kernels
+from bincodec import Codec, UnknownModel
+from bincodec.model.products import ShiftedProducts
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -55,8 +55,8 @@ def test_a_pickle_stays_valid_when_the_model_lies_elsewhere(
 def test_a_pickle_never_becomes_another_model(own: Codec, what: str, bits_model: Path) -> None:
     path = own.model.card.path
     if what == "other pixels":
-        card = dataclasses.replace(own.model.card, pixel_digest="0" * 64)
-        own = dataclasses.replace(own, model=dataclasses.replace(own.model, card=card))
+        card = dataclasses.replace(own.model.card, encoder_digest="0" * 64)
+        own = Codec(dataclasses.replace(own.model, card=card))
     pickled = pickle.dumps(own)
     if what == "gone":
         path.unlink()
@@ -64,7 +64,7 @@ def test_a_pickle_never_becomes_another_model(own: Codec, what: str, bits_model:
         path.write_bytes(b"nothing")
     elif what == "another model":
         shutil.copy(bits_model, path)
-    with pytest.raises(WrongModel, match=r"tiny-1 .* does not hold any more"):
+    with pytest.raises(UnknownModel, match=r"tiny-1 .* does not hold any more"):
         pickle.loads(pickled)
 
 
@@ -77,15 +77,15 @@ def test_a_codec_in_a_pickle_with_other_things(own: Codec) -> None:
 
 
 class Counted:
-    """`stem_sums`, with a look at what it was asked and at what of its results is still there."""
+    """`ShiftedProducts.stem`, with a look at what it was asked and at what of its results is still there."""
 
     def __init__(self) -> None:
-        self.honest = kernels.stem_sums
+        self.honest = ShiftedProducts.stem
         self.channels: list[int] = []
         self.results: list[weakref.ref[Tensor]] = []
 
-    def __call__(self, context: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
-        result = self.honest(context, weight, direct=direct)
+    def stem(self, products: ShiftedProducts, context: Tensor, weight: Tensor) -> Tensor:
+        result = self.honest(products, context, weight)
         self.channels.append(context.shape[-1])
         self.results.append(weakref.ref(result))
         return result
@@ -94,7 +94,9 @@ class Counted:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     watch = Counted()
-    monkeypatch.setattr(kernels, "stem_sums", watch)
+    monkeypatch.setattr(
+        ShiftedProducts, "stem", lambda products, context, weight: watch.stem(products, context, weight)
+    )
     return watch
 
 
@@ -103,7 +105,7 @@ def test_no_sums_outlive_a_call(own: Codec, counted: Counted) -> None:
     own.unpack(own.pack(code, verify=True))
     own.cost(code)
     own.decode(code, 1)
-    own.sample(1, (48, 32), sampler="noise", steps=2)
+    own.sample(1, (48, 32), sampler="diffusion", steps=2)
     own.complete(code, 1)
     gc.collect()
     assert counted.results
@@ -125,9 +127,9 @@ def test_verification_starts_from_nothing(own: Codec, counted: Counted) -> None:
 def test_guidance_asks_twice_and_sums_once(bits_model: Path, counted: Counted) -> None:
     codec = Codec.load(str(bits_model), kernel="matmul")
     counted.channels.clear()
-    codec.sample(1, (48, 32), sampler="noise", steps=2, label="cat")
+    codec.sample(1, (48, 32), sampler="diffusion", steps=2, label="cat")
     plain = counted.channels.copy()
     counted.channels.clear()
-    codec.sample(1, (48, 32), sampler="noise", steps=2, label="cat", guidance=2.0)
+    codec.sample(1, (48, 32), sampler="diffusion", steps=2, label="cat", guidance=2.0)
     assert counted.channels == plain
     assert torch.is_grad_enabled()

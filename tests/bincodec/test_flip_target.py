@@ -1,6 +1,7 @@
 """A prior that predicts flips draws what one that predicts values draws: on a law that can be enumerated."""
 
 import dataclasses
+from typing import Self
 
 import numpy as np
 import pytest
@@ -19,10 +20,13 @@ BITS = Architecture(layer_channels=(2,), maximum_level=(1,), layer_phases=(1,))
 
 @dataclasses.dataclass(frozen=True)
 class Perfect:
-    """Bayes' rule for `LAW`: the cavity of each bit from the other one, told as values or as flips."""
+    """Bayes' rule for `LAW`: the cavity of each bit from the other one, given as values or as flips."""
 
     architecture: Architecture
     says: str
+
+    def incremental(self) -> Self:
+        return self
 
     def predict(
         self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor

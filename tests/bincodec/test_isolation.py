@@ -21,7 +21,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bincodec import BinaryCode, Codec, InvalidSetting
+from bincodec import BinaryCode, Codec, InvalidSetting, decoder
 from bincodec.isolation import isolated, memory_errors
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
@@ -139,8 +139,8 @@ class Given:
 
 def with_multipliers(codec: Codec) -> Codec:
     """A codec that can search."""
-    card = dataclasses.replace(codec.model.card, card={**codec.model.card.card, "lagrangian": [1e-4, 1e-2]})
-    return dataclasses.replace(codec, model=dataclasses.replace(codec.model, card=card))
+    card = dataclasses.replace(codec.model.card, card={**codec.model.card.card, "lambda_range": [1e-4, 1e-2]})
+    return Codec(dataclasses.replace(codec.model, card=card))
 
 
 def levels(codes: list[BinaryCode]) -> list[str]:
@@ -163,7 +163,7 @@ def searched(given: Given) -> Any:
     return code.digest(), code.ancillary
 
 
-def painted(given: Given) -> Any:
+def inpainted(given: Given) -> Any:
     return [
         (part.code.digest(), part.image.tobytes())
         for source in (PIXELS, given.code)
@@ -179,15 +179,19 @@ def completed(given: Given) -> Any:
 CALLS: dict[str, Callable[[Given], Any]] = {
     "load": loaded,
     "encode": lambda given: given.codec.encode(PIXELS, 40).digest(),
+    "compress": lambda given: given.codec.compress(PIXELS, 70),
+    "decompress": lambda given: given.codec.decompress(given.data, layers=1, missing="sample").tobytes(),
     "effort": searched,
     "decode": lambda given: shown(given.codec, given.code),
     "decode a prefix": lambda given: shown(given.codec, given.code, 1),
     "pack": lambda given: given.codec.pack(given.code, verify=True),
     "unpack": lambda given: given.codec.unpack(given.data).digest(),
     "cost": lambda given: given.codec.cost(given.code).tobytes(),
-    "sample": lambda given: levels(given.codec.sample(1, (48, 32), sampler="noise", steps=3)),
-    "reveal": lambda given: levels(given.codec.sample(1, (48, 32), sampler="reveal", temperature=0.8)),
-    "inpaint": painted,
+    "sample": lambda given: levels(given.codec.sample(1, (48, 32), sampler="diffusion", steps=3)),
+    "sample in order": lambda given: levels(
+        given.codec.sample(1, (48, 32), sampler="autoregressive", temperature=0.8)
+    ),
+    "inpaint": inpainted,
     "vary": lambda given: levels(given.codec.vary(PIXELS, 0.5, steps=4)),
     "complete": completed,
 }
@@ -227,7 +231,7 @@ def test_an_exception_leaves_the_state_as_it_was(
         msg = "broken"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(analysis, "render", broken)
+    monkeypatch.setattr(decoder, "synthesise", broken)
     with STATES[name]():
         inside = state()
         with pytest.raises(RuntimeError, match="broken"):

@@ -124,7 +124,7 @@ def test_wrong_structure_with_right_checksums(body: bytes, error: type[BincodecE
 
 
 def test_limits() -> None:
-    assert read(FILE, Limits(chunks=4, ancillary_bytes=7)).complete
+    assert read(FILE, Limits(chunks=4, ancillary_bytes=7)).intact
     with pytest.raises(TooLarge, match="chunks=3"):
         read(FILE, Limits(chunks=3))
     with pytest.raises(TooLarge, match="ancillary data is 7 bytes, over the limit ancillary_bytes=6"):

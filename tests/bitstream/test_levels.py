@@ -33,11 +33,11 @@ def reference_decisions(
         table.append((0, position, middle, int(first(m, s, threshold(middle, maximum))[0])))
         if level >= middle:
             asked = range(middle + 1, min(level + 1, maximum) + 1)
-            prices = [int(up(m, s, threshold(j - 1, maximum))[0]) for j in asked]
+            numerators = [int(up(m, s, threshold(j - 1, maximum))[0]) for j in asked]
         else:
             asked = range(middle - 1, max(level, 1) - 1, -1)
-            prices = [ONE - int(down(m, s, threshold(j + 1, maximum))[0]) for j in asked]
-        table += [(r, position, j, n) for r, (j, n) in enumerate(zip(asked, prices, strict=True), 1)]
+            numerators = [ONE - int(down(m, s, threshold(j + 1, maximum))[0]) for j in asked]
+        table += [(r, position, j, n) for r, (j, n) in enumerate(zip(asked, numerators, strict=True), 1)]
     return sorted(table)
 
 

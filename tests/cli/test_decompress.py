@@ -25,7 +25,7 @@ KEYS = {
     "quality": int,
     "model": str,
     "layers": int,
-    "complete": bool,
+    "intact": bool,
     "bytes": int,
     "seconds": float,
 }
@@ -83,7 +83,7 @@ def test_json_is_one_object_with_stable_keys(run, bld: Path, compressed: bytes) 
     facts = json.loads(result.stdout)
     assert {key: type(value) for key, value in facts.items()} == KEYS
     assert (facts["width"], facts["height"], facts["quality"], facts["grey"]) == (73, 50, 30, False)
-    assert (facts["bytes"], facts["complete"]) == (len(compressed), True)
+    assert (facts["bytes"], facts["intact"]) == (len(compressed), True)
     assert facts["layers"] == bincodec.read_header(compressed).layers
     assert facts["output"] == str(bld.with_suffix(".png"))
 
@@ -132,18 +132,18 @@ def test_fewer_layers_are_a_coarser_picture(run, bld: Path, crop: Image.Image) -
     assert_fails(result, bld.parent, f"layers {layers + 1} ", code=2)
 
 
-def test_a_truncated_file_needs_partial(run, bld: Path) -> None:
+def test_a_truncated_file_is_shown_if_asked_for(run, bld: Path) -> None:
     # The whole photo: the layers of a small crop share one chunk.
     compressed = bincodec.compress(PHOTO, quality=80)
     assert last_levels(compressed) > 36
     bld.write_bytes(compressed[: last_levels(compressed) + 9])
     assert_fails(run("decompress", bld), bld.parent, f"{bld}: file ends at byte")
-    result = run("decompress", bld, "--partial")
+    result = run("decompress", bld, "--missing", "expect")
     assert result.exit_code == 0
     assert "bincodec: note: the file is damaged: only its first" in result.stderr
     assert pixels_of(bld.with_suffix(".png")).shape == (300, 451, 3)
-    facts = json.loads(run("decompress", bld, "--partial", "--force", "--json").stdout)
-    assert facts["complete"] is False
+    facts = json.loads(run("decompress", bld, "--missing", "expect", "--force", "--json").stdout)
+    assert facts["intact"] is False
     assert facts["layers"] < bincodec.read_header(compressed).layers
 
 
@@ -183,10 +183,10 @@ def test_what_the_format_cannot_hold_is_not_decoded(run, bld: Path, monkeypatch:
 
 
 def test_completing_says_what_is_real(run, bld: Path, compressed: bytes) -> None:
-    command = ("decompress", bld, "--layers", 2, "--complete", "--seed", 3, "--temperature", 0.5)
+    command = ("decompress", bld, "--layers", 2, "--missing", "sample", "--seed", 3, "--temperature", 0.5)
     result = run(*command, "--json")
     assert result.exit_code == 0
-    expected = bincodec.decompress(compressed, layers=2, intact=True, seed=3, temperature=0.5)
+    expected = bincodec.decompress(compressed, layers=2, missing="sample", seed=3, temperature=0.5)
     assert np.array_equal(pixels_of(bld.with_suffix(".png")), np.array(expected))
     facts, layers = json.loads(result.stdout), bincodec.read_header(compressed).layers
     assert {key: type(value) for key, value in facts.items()} == KEYS | {
@@ -194,7 +194,7 @@ def test_completing_says_what_is_real(run, bld: Path, compressed: bytes) -> None
         "real_layers": int,
         "real_share": float,
     }
-    assert (facts["layers"], facts["real_layers"], facts["seed"], facts["complete"]) == (layers, 2, 3, True)
+    assert (facts["layers"], facts["real_layers"], facts["seed"], facts["intact"]) == (layers, 2, 3, True)
     assert facts["real_share"] == expected.info["bld"]["real_share"]
     share = f"{facts['real_share']:.1%}"
     words = f"note: layers 1 to 2 of {layers} came from the file, {share} of the bits; the rest is drawn\n"
@@ -208,52 +208,51 @@ def test_completing_says_what_is_real(run, bld: Path, compressed: bytes) -> None
         "temperature": "0.5",
     }
     assert run(*command, "--force", "--quiet").output == ""
-    whole = run("decompress", bld, "--complete", "--force")
+    whole = run("decompress", bld, "--missing", "sample", "--force")
     assert f"all {layers} layers came from the file, nothing is drawn" in whole.stderr
     assert np.array_equal(pixels_of(bld.with_suffix(".png")), np.array(bincodec.decompress(compressed)))
     assert texts_of(bld.with_suffix(".png")) == {}
 
 
-def test_a_damaged_file_is_concealed(run, bld: Path) -> None:
+def test_what_a_damaged_file_lacks_is_sampled(run, bld: Path) -> None:
     compressed = bytearray(bincodec.compress(PHOTO, quality=80))
     compressed[last_levels(bytes(compressed)) + 9] ^= 1
     bld.write_bytes(compressed)
     assert_fails(run("decompress", bld), bld.parent, "does not match")
-    assert_fails(run("decompress", bld, "--complete"), bld.parent, "does not match")
-    result = run("decompress", bld, "--conceal")
+    assert_fails(run("decompress", bld, "--missing", "error"), bld.parent, "does not match")
+    result = run("decompress", bld, "--missing", "sample")
     assert result.exit_code == 0, result.stderr
     read = container.read(bytes(compressed), partial=True)
     layers, intact = read.header.layers, sum(chunk.layers for chunk in read.chunks)
     assert 0 < intact < layers
     words = f"note: the file is damaged: layers 1 to {intact} of {layers} came from the file, "
     assert words in result.stderr
-    expected = bincodec.decompress(bytes(compressed), conceal=True)
+    expected = bincodec.decompress(bytes(compressed), missing="sample")
     assert np.array_equal(pixels_of(bld.with_suffix(".png")), np.array(expected))
-    assert not np.array_equal(
-        pixels_of(bld.with_suffix(".png")), np.array(bincodec.decompress(bytes(compressed), partial=True))
-    )
+    smooth = bincodec.decompress(bytes(compressed), missing="expect")
+    assert not np.array_equal(pixels_of(bld.with_suffix(".png")), np.array(smooth))
 
 
-@pytest.mark.parametrize("option", ["--partial", "--conceal"])
-def test_layers_that_are_not_intact_are_not_asked_for(run, bld: Path, option: str) -> None:
+@pytest.mark.parametrize("missing", ["expect", "sample"])
+def test_layers_that_are_not_intact_are_not_asked_for(run, bld: Path, missing: str) -> None:
     compressed = bytearray(bincodec.compress(PHOTO, quality=80))
     compressed[last_levels(bytes(compressed)) + 9] ^= 1
     bld.write_bytes(compressed)
     layers = bincodec.read_header(bytes(compressed)).layers
-    result = run("decompress", bld, option)
+    result = run("decompress", bld, "--missing", missing)
     assert result.exit_code == 0, result.stderr
     expected = pixels_of(bld.with_suffix(".png"))
-    result = run("decompress", bld, option, "--layers", layers, "--force")
+    result = run("decompress", bld, "--missing", missing, "--layers", layers, "--force")
     assert (result.exit_code, "the file is damaged" in result.stderr) == (0, True), result.stderr
     assert np.array_equal(pixels_of(bld.with_suffix(".png")), expected)
-    assert run("decompress", bld, option, "--layers", 1, "--force").exit_code == 0
+    assert run("decompress", bld, "--missing", missing, "--layers", 1, "--force").exit_code == 0
     assert not np.array_equal(pixels_of(bld.with_suffix(".png")), expected)
     bld.with_suffix(".png").unlink()
-    result = run("decompress", bld, option, "--layers", layers + 1)
+    result = run("decompress", bld, "--missing", missing, "--layers", layers + 1)
     assert_fails(result, bld.parent, f"layers {layers + 1} is not an integer in 1..{layers}", code=2)
 
 
 @pytest.mark.parametrize("option", [("--seed", 1), ("--temperature", 1.0)])
 def test_what_steers_a_draw_needs_one(run, bld: Path, option: tuple[str, float]) -> None:
     result = run("decompress", bld, *option)
-    assert_fails(result, bld.parent, "need --complete or --conceal", code=2)
+    assert_fails(result, bld.parent, "need --missing sample", code=2)

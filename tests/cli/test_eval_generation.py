@@ -68,12 +68,12 @@ COMMON = ("--under", "heldout/", "--model", TINY, "-n", 4, "-o", "out", "--quiet
 def test_one_call_makes_a_table(run, tar: Path, folder: Path) -> None:
     result = run(
         "eval", "generation", tar, *COMMON, "--train", tar, "--train-under", "train/",
-        "--setting", "sampler=noise:steps=2,3", "--setting", "", "--samples", f"vq={folder}",
+        "--setting", "sampler=diffusion:steps=2,3", "--setting", "", "--samples", f"vq={folder}",
     )  # fmt: skip
     assert (result.exit_code, result.stderr) == (0, "")
     content = json.loads(Path("out/generation.json").read_text())
     names = [row["set"] for row in content["rows"]]
-    assert names[3:] == ["vq", "sampler=noise:steps=2", "sampler=noise:steps=3", "default"]
+    assert names[3:] == ["vq", "sampler=diffusion:steps=2", "sampler=diffusion:steps=3", "default"]
     assert (content["held_out"], content["training"], content["width"]) == (10, 10, 32)
     assert content["models"] == {str(TINY): read_card(TINY).fingerprint.hex()}
     for name in names:
@@ -136,7 +136,7 @@ def test_an_early_interruption_leaves_nothing(run, tar: Path, monkeypatch: pytes
     [
         (["set.tar", "--setting", "speed=4"], 2, "'speed' is no setting; there are sampler, steps"),
         (["set.tar", "--setting", "steps=0"], 2, "steps=0: steps 0 is not an integer in 1..1000"),
-        (["set.tar", "--setting", "sampler=reveal:steps=8"], 2, "steps 8 is over the 7 passes"),
+        (["set.tar", "--setting", "sampler=autoregressive:steps=8"], 2, "steps 8 is over the 7 passes"),
         (["set.tar", "--setting", "guidance=2"], 2, "model tiny-1 has no classes"),
         (["set.tar", "--setting", "classes=hat"], 2, "model tiny-1 has no classes"),
         (["set.tar", "--setting", "model=nothing"], 1, "no model is called 'nothing'"),

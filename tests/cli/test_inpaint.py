@@ -14,7 +14,7 @@ from bincodec.io import images
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
 VARY = ("--model", TINY, "--steps", 3)
-SMALL = (*VARY, "--sampler", "noise")
+SMALL = (*VARY, "--sampler", "diffusion")
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +47,17 @@ def made(folder: Path) -> list[str]:
 def test_an_image_keeps_all_that_is_not_masked(run, codec: Codec, folder: Path) -> None:
     result = run("inpaint", "photo.png", "--mask", "mask.png", "-o", "out.png", *SMALL, "--seed", 2)
     assert (result.exit_code, result.stdout) == (0, ""), result.stderr
-    assert result.stderr.startswith("out.png: 1 of 73 x 50 pixels, noise in 3 steps, seed 2, model tiny-1, ")
-    (painted,) = codec.inpaint("photo.png", "mask.png", sampler="diffusion", steps=3, seed=2)
+    assert result.stderr.startswith(
+        "out.png: 1 of 73 x 50 pixels, diffusion in 3 steps, seed 2, model tiny-1, "
+    )
+    (inpainted,) = codec.inpaint("photo.png", "mask.png", sampler="diffusion", steps=3, seed=2)
     found, original = pixels_of("out.png"), pixels_of("photo.png")
-    assert np.array_equal(found, np.asarray(painted.image))
+    assert np.array_equal(found, np.asarray(inpainted.image))
     assert np.array_equal(found[:, 40:], original[:, 40:])
     assert not np.array_equal(found, original)
 
 
-def test_a_code_keeps_the_bits_of_sites_clear_of_the_mask(run, codec: Codec, folder: Path) -> None:
+def test_a_code_keeps_the_bits_of_positions_clear_of_the_mask(run, codec: Codec, folder: Path) -> None:
     result = run("inpaint", "tiny.bld", "--mask", "mask.png", "-o", "out.bld", *SMALL, "--json")
     assert (result.exit_code, result.stderr) == (0, ""), result.stderr
     facts = json.loads(result.stdout)
@@ -85,11 +87,11 @@ def test_variants_go_into_a_folder(run, codec: Codec, folder: Path) -> None:
     result = run(*command, "--quiet")
     assert (result.exit_code, result.output) == (0, "")
     assert made(folder) == ["out", "out/000.bld", "out/000.png", "out/001.bld", "out/001.png"]
-    for index, painted in enumerate(
+    for index, inpainted in enumerate(
         codec.inpaint("photo.png", "mask.png", count=2, sampler="diffusion", steps=3)
     ):
-        assert np.array_equal(pixels_of(f"out/00{index}.png"), np.asarray(painted.image))
-        assert codec.unpack((folder / f"out/00{index}.bld").read_bytes()).digest() == painted.code.digest()
+        assert np.array_equal(pixels_of(f"out/00{index}.png"), np.asarray(inpainted.image))
+        assert codec.unpack((folder / f"out/00{index}.bld").read_bytes()).digest() == inpainted.code.digest()
 
 
 def test_standard_input_is_the_picture_or_the_mask(run, folder: Path) -> None:
@@ -104,7 +106,7 @@ def test_standard_input_is_the_picture_or_the_mask(run, folder: Path) -> None:
     assert "cannot both be standard input" in result.stderr
 
 
-def test_a_mask_that_reaches_every_site_is_said(run, folder: Path) -> None:
+def test_a_mask_that_reaches_every_position_is_said(run, folder: Path) -> None:
     pixels = np.full((50, 73), 255, np.uint8)
     pixels[:2] = 0
     Image.fromarray(pixels).save("mask.png")
@@ -121,9 +123,9 @@ def test_the_help_says_what_stays(run) -> None:
     nearest_kept = changed.max() + 1 - 50
     # The first position is columns 0 to 15.
     distances = [at - 15 for at in range(16, 40) if masks.known_positions(np.arange(48)[None] == at)[0, 0]]
-    told = " ".join(run("inpaint", "--help").stdout.split())
-    assert f"all pixels stay that are {nearest_kept} or more pixels from the mask" in told
-    assert f"positions (16 x 16 pixels) that are more than {min(distances) - 1} pixels from the mask" in told
+    text = " ".join(run("inpaint", "--help").stdout.split())
+    assert f"all pixels stay that are {nearest_kept} or more pixels from the mask" in text
+    assert f"positions (16 x 16 pixels) that are more than {min(distances) - 1} pixels from the mask" in text
 
 
 def save_mask(width: int, height: int, level: int) -> None:
@@ -238,15 +240,21 @@ def test_vary_draws_pictures_like_a_given_one(run, codec: Codec, folder: Path) -
 
 def test_a_png_tells_how_it_was_drawn(run, folder: Path) -> None:
     for command, more in (
-        (("inpaint", "photo.png", "--mask", "mask.png", "--sampler", "noise"), {}),
+        (("inpaint", "photo.png", "--mask", "mask.png", "--sampler", "diffusion"), {}),
         (("vary", "photo.png", "--strength", 0.3), {"strength": "0.3"}),
     ):
         assert run(*command, *VARY, "--seed", 9, "-n", 2, "-o", "out", "--force").exit_code == 0
         with Image.open("out/001.png") as image:
             assert isinstance(image, PngImageFile)
-            told = dict(image.text)
-        expected = {"model": "tiny-1", "seed": "9", "steps": "3", "sampler": "noise", "picture": "1"} | more
-        assert told | expected == told
+            found = dict(image.text)
+        expected = {
+            "model": "tiny-1",
+            "seed": "9",
+            "steps": "3",
+            "sampler": "diffusion",
+            "picture": "1",
+        } | more
+        assert found | expected == found
 
 
 @pytest.mark.parametrize("strength", ["-0.1", "1.1", "nan", "much"])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
-SMALL = ("--model", TINY, "--size", "40x30", "--sampler", "noise", "--steps", 3)
+SMALL = ("--model", TINY, "--size", "40x30", "--sampler", "diffusion", "--steps", 3)
 
 
 @pytest.fixture(autouse=True)

@@ -37,7 +37,7 @@ KEYS = {
     "seconds_load": float,
     "seconds_draw": float,
 }
-SMALL = ("--model", TINY, "--size", "40x30", "--sampler", "noise", "--steps", 3)
+SMALL = ("--model", TINY, "--size", "40x30", "--sampler", "diffusion", "--steps", 3)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,9 @@ def names() -> list[str]:
 def test_one_picture_is_the_library_s(run, codec: Codec) -> None:
     result = run("sample", *SMALL, "-o", "a.png", "--seed", 5, "-q", 30)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith("a.png: 1 of 40 x 30 pixels, noise in 3 steps, seed 5, model tiny-1, ")
+    assert result.stderr.startswith(
+        "a.png: 1 of 40 x 30 pixels, diffusion in 3 steps, seed 5, model tiny-1, "
+    )
     (expected,) = codec.sample(size=(40, 30), quality=30, sampler="diffusion", steps=3, seed=5)
     assert np.array_equal(pixels_of("a.png"), np.asarray(codec.decode(expected)))
     assert names() == ["a.png"]
@@ -80,11 +82,13 @@ def test_the_shipped_model_is_the_default(run) -> None:
 def test_a_model_of_bits_says_what_it_does_of_itself(run, bits_model: Path) -> None:
     result = run("sample", "--model", bits_model, "-o", "a.png", "--trace")
     assert result.exit_code == 0, result.stderr
-    assert result.stderr.startswith("a.png: 1 of 48 x 32 pixels, noise in 16 steps, seed 0, model bits-1, ")
+    assert result.stderr.startswith(
+        "a.png: 1 of 48 x 32 pixels, diffusion in 16 steps, seed 0, model bits-1, "
+    )
     assert pixels_of("a-trace.png").shape == (32, 8 * 50 - 2, 3)
     facts = json.loads(run("sample", "--model", bits_model, "-o", "b.png", "--class", "dog", "--json").stdout)
     assert (facts["sampler"], facts["steps"], facts["class"], facts["classes"]) == (
-        "noise",
+        "diffusion",
         16,
         "dog",
         ["dog"],
@@ -92,11 +96,11 @@ def test_a_model_of_bits_says_what_it_does_of_itself(run, bits_model: Path) -> N
     facts = json.loads(
         run("inpaint", "b.png", "--mask", mask(48, 32), "--model", bits_model, "-o", "c.png", "--json").stdout
     )
-    assert (facts["sampler"], facts["steps"]) == ("noise", 16)
+    assert (facts["sampler"], facts["steps"]) == ("diffusion", 16)
 
 
 def mask(width: int, height: int) -> str:
-    """A corner to paint."""
+    """A corner to inpaint."""
     white = np.zeros((height, width), np.uint8)
     white[:8, :8] = 255
     Image.fromarray(white).save("mask.png")
@@ -114,7 +118,7 @@ def test_a_png_tells_how_it_was_drawn(run, bits_model: Path) -> None:
         "Software": f"bincodec {bincodec.__version__}",
         "model": "bits-1",
         "quality": "30",
-        "sampler": "noise",
+        "sampler": "diffusion",
         "steps": "3",
         "temperature": "0.5",
         "seed": "7",
@@ -171,7 +175,10 @@ def test_several_classes_fill_a_folder_class_by_class(run, bits_model: Path) -> 
         (["--guidance", "1"], "guidance needs a class to go towards"),
         (["--class", "cat", "--guidance", "17"], "guidance 17.0 is not a number in 0..16"),
         (["--class", "all"], "a.png: one file does not hold 3 pictures: name a folder"),
-        (["--class", "cat", "--sampler", "autoregressive", "--trace"], "reveal has none to show"),
+        (
+            ["--class", "cat", "--sampler", "autoregressive", "--trace"],
+            "the autoregressive one has none to show",
+        ),
     ],
 )
 def test_classes_that_do_not_exist_are_one_line(
@@ -195,7 +202,8 @@ def test_a_seed_gives_one_code_on_any_number_of_threads(bits_model: Path) -> Non
         program = (
             "import sys, torch; from bincodec import Codec; codec = Codec.load(sys.argv[1]);"
             "how = dict(size=(400, 300), seed=5, label='cat', guidance=1.0, temperature=0.9);"
-            "codes = [codec.sample(sampler=name, **how)[0].digest() for name in ('noise', 'reveal')];"
+            "samplers = ('diffusion', 'autoregressive');"
+            "codes = [codec.sample(sampler=name, **how)[0].digest() for name in samplers];"
             "print(torch.get_num_threads(), *codes)"
         )
         done = subprocess.run(
@@ -212,7 +220,7 @@ def test_a_seed_gives_one_code_on_any_number_of_threads(bits_model: Path) -> Non
     assert found[0][0] != found[0][1]
 
 
-def test_reveal_says_its_passes(run) -> None:
+def test_the_autoregressive_sampler_says_its_passes(run) -> None:
     arguments = ("sample", "--model", TINY, "--size", "40x30", "--sampler", "autoregressive", "--json", "-o")
     assert json.loads(run(*arguments, "a.png").stdout)["steps"] == 7
     assert json.loads(run(*arguments, "b.png", "--steps", 2).stdout)["steps"] == 2
@@ -293,7 +301,7 @@ def test_standard_output(run) -> None:
             "the grid 82 x 62: 5084 is over the limit pixels=5083 (--max-pixels raises it)",
         ),
         (
-            ["--size", "40x30", "--sampler", "noise", "--steps", "3", "--trace", "--max-pixels", "3719"],
+            ["--size", "40x30", "--sampler", "diffusion", "--steps", "3", "--trace", "--max-pixels", "3719"],
             2,
             "the trace 124 x 30: 3720 is over the limit pixels=3719",
         ),
@@ -307,7 +315,7 @@ def test_standard_output(run) -> None:
         (["--schedule", "magic"], 2, "'magic' is not one of"),
         (["--class", "cat"], 2, "model tiny-1 has no classes"),
         (["--guidance", "2"], 2, "model tiny-1 has no classes"),
-        (["--sampler", "autoregressive", "--trace"], 2, "reveal has none to show"),
+        (["--sampler", "autoregressive", "--trace"], 2, "the autoregressive one has none to show"),
         (["-n", "2"], 2, "a.png: one file does not hold 2 pictures: name a folder"),
         (["-n", "2", "-o", "-"], 2, "standard output: one file does not hold 2 pictures"),
         (["-n", "2", "--grid", "-o", "a.bld"], 2, "cannot write images as '.bld'"),
@@ -341,15 +349,15 @@ def test_bad_input_is_one_line_and_draws_nothing(
 def test_progress_shows_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     import sys
 
-    from bincodec.cli import drawing
+    from bincodec.cli import sampling
 
-    with drawing.progress(3, hidden=False) as advance:
+    with sampling.progress(3, hidden=False) as advance:
         advance(None)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with drawing.progress(3, hidden=True) as advance:
+    with sampling.progress(3, hidden=True) as advance:
         advance(None)
     assert capsys.readouterr().err == ""
-    with drawing.progress(1, hidden=False) as advance:
+    with sampling.progress(1, hidden=False) as advance:
         advance(None)
     assert "100%" in capsys.readouterr().err

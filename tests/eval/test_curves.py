@@ -91,7 +91,7 @@ def test_ms_ssim_is_compared_in_decibels() -> None:
     result = bd_rate(anchor, tested, "ms_ssim")
     shifted = bd_rate(CURVE, [(rate, value + 1) for rate, value in CURVE])
     assert result.percent == pytest.approx(shifted.percent)
-    # The range is in the metric's own channel.
+    # The range is in the metric's own unit.
     assert (result.low, result.high) == pytest.approx((tested[0][1], anchor[-1][1]))
 
 

@@ -96,7 +96,7 @@ def test_what_is_measured_is_what_is_trained(targets: ModuleType, target: str) -
     keep = torch.full((64, 2, 4, 4), 0.6)
     measured = targets.noisy_bits(objective, clean, keep, None)
     assert measured.shape == (64,)
-    # A prior that knows nothing leaves the bit's own context: keep + (1 - keep) / 2 of the bits are right.
+    # A prior that knows nothing leaves what is seen of the bit: keep + (1 - keep) / 2 of the bits are right.
     torch.nn.init.zeros_(objective.prior.head.weight)
     torch.nn.init.zeros_(objective.prior.head.bias)
     own = torch.tensor(0.8)
@@ -108,7 +108,7 @@ def test_what_is_measured_is_what_is_trained(targets: ModuleType, target: str) -
 
 @pytest.mark.parametrize("target", ["value", "flip"])
 def test_a_network_that_counts_the_bit_itself_is_taken_at_its_word(targets: ModuleType, target: str) -> None:
-    """After the objective has added the own context, the odds are those that the inner network told."""
+    """After the objective has added the own observation, the odds are those that the inner network gave."""
     torch.manual_seed(1)
     objective = Objective(dataclasses.replace(BITS, target=target), ObjectiveSettings())
     inner = objective.prior
@@ -116,14 +116,14 @@ def test_a_network_that_counts_the_bit_itself_is_taken_at_its_word(targets: Modu
     wrapped = targets.WithOwn(inner, objective.channel_layer, target)
     bits = torch.randint(0, 2, (8, 6, 4, 4)) - 0.5
     keep, quality = torch.full((8, 2, 4, 4), 0.3), torch.full((8,), 0.5)
-    told, told_scale = inner(0.3 * bits, keep, quality)
+    given, given_scale = inner(0.3 * bits, keep, quality)
     mu, log_scale = wrapped(0.3 * bits, keep, quality)
-    assert torch.equal(log_scale, told_scale)
+    assert torch.equal(log_scale, given_scale)
     if target == "flip":
-        mu, told = (bernoulli.flip_to_value(part, bits + 0.5) for part in (mu, told))
+        mu, given = (bernoulli.flip_to_value(part, bits + 0.5) for part in (mu, given))
     cavity = bernoulli.level_log_probabilities(mu, log_scale, 1)
     found = bernoulli.with_own_observation(cavity, (bits + 0.5).long(), torch.tensor(0.3))
-    expected = bernoulli.level_log_probabilities(told, told_scale, 1)
+    expected = bernoulli.level_log_probabilities(given, given_scale, 1)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     hidden = torch.zeros_like(keep)
     assert torch.equal(wrapped(0 * bits, hidden, quality)[0], inner(0 * bits, hidden, quality)[0])

@@ -87,7 +87,9 @@ def shown(codec: Codec, codes: list) -> NDArray[np.uint8]:
 
 def test_every_set_has_its_row(plan: MakePlan, codec: Codec) -> None:
     made = plan(
-        "steps=2:sampler=noise,reveal", train=picture_set(2, 20), folders={"other": picture_set(3, 9)}
+        "steps=2:sampler=diffusion,autoregressive",
+        train=picture_set(2, 20),
+        folders={"other": picture_set(3, 9)},
     )
     check(made)
     outcome = run(made)
@@ -96,8 +98,8 @@ def test_every_set_has_its_row(plan: MakePlan, codec: Codec) -> None:
         ("training pictures", "floor", 12, 12),
         ("coded and decoded: tiny, quality 40", "reconstruction", 12, 12),
         ("other", "folder", 9, 12),
-        ("sampler=noise:steps=2", "drawn", 8, 12),
-        ("sampler=reveal:steps=2", "drawn", 8, 12),
+        ("sampler=diffusion:steps=2", "drawn", 8, 12),
+        ("sampler=autoregressive:steps=2", "drawn", 8, 12),
     ]
     real = NETWORK.features(made.real.pixels)
     drawn = outcome.rows[4]
@@ -109,9 +111,9 @@ def test_every_set_has_its_row(plan: MakePlan, codec: Codec) -> None:
     assert drawn.prior_bits == pytest.approx(np.mean([codec.cost(code).sum() for code in codes]))
     assert drawn.seconds is not None
     assert drawn.seconds > 0
-    assert (drawn.sampler, drawn.steps) == ("noise", 2)
+    assert (drawn.sampler, drawn.steps) == ("diffusion", 2)
     assert set(outcome.memories) == {HELD_OUT, *(row.name for row in outcome.rows[2:])}
-    assert outcome.samples["sampler=noise:steps=2"].shape == (8, 32, 32, 3)
+    assert outcome.samples["sampler=diffusion:steps=2"].shape == (8, 32, 32, 3)
     assert outcome.pairs["other"].shape == (8, 32, 64, 3)
 
 
@@ -129,7 +131,7 @@ def test_reconstructions_are_paired_with_their_pictures(plan: MakePlan, codec: C
 
 
 def test_two_models_and_qualities_are_reconstructed_once_each(plan: MakePlan) -> None:
-    made = plan("model=tiny,classes:sampler=reveal:seed=0,1", "quality=3")
+    made = plan("model=tiny,classes:sampler=autoregressive:seed=0,1", "quality=3")
     names = [row.name for row in run(made).rows if row.kind == "reconstruction"]
     assert names == [
         f"coded and decoded: {what}"
@@ -150,7 +152,7 @@ def test_classes_are_drawn_in_the_real_shares(plan: MakePlan, with_classes: Code
     (setting,) = parse("", model="classes", quality=40)
     found = sampled_sets.draw(with_classes, setting, 2, (32, 32), LABELS)
     assert np.array_equal(found.pixels, shown(with_classes, with_classes.sample(2, (32, 32), 40)))
-    assert found.facts["sampler"] == SamplingSettings().settled(with_classes.model.card).sampler
+    assert found.facts["sampler"] == SamplingSettings().plan(with_classes.model.card).sampler
 
 
 def test_a_training_picture_among_the_drawn_is_shown(plan: MakePlan) -> None:
@@ -198,7 +200,7 @@ def test_after_an_interruption_what_was_complete_is_there(
         (("guidance=2",), "model tiny-1 has no classes"),
         (("guidance=2:model=classes",), "guidance needs a class"),
         (("classes=boat:model=classes",), "class 'boat' is not one of hat, shoe"),
-        (("sampler=reveal:steps=8",), "steps 8 is over the 7 passes"),
+        (("sampler=autoregressive:steps=8",), "steps 8 is over the 7 passes"),
     ],
 )
 def test_what_a_model_cannot_do_is_refused_first(plan: MakePlan, specs: tuple[str, ...], words: str) -> None:

@@ -18,12 +18,12 @@ def test_an_empty_spec_is_the_usual() -> None:
 
 
 def test_lists_are_combined() -> None:
-    found = settings_of("steps=4,8:sampler=noise,reveal:temperature=0.6")
+    found = settings_of("steps=4,8:sampler=diffusion,autoregressive:temperature=0.6")
     assert [setting.label for setting in found] == [
-        "sampler=noise:steps=4:temperature=0.6",
-        "sampler=reveal:steps=4:temperature=0.6",
-        "sampler=noise:steps=8:temperature=0.6",
-        "sampler=reveal:steps=8:temperature=0.6",
+        "sampler=diffusion:steps=4:temperature=0.6",
+        "sampler=autoregressive:steps=4:temperature=0.6",
+        "sampler=diffusion:steps=8:temperature=0.6",
+        "sampler=autoregressive:steps=8:temperature=0.6",
     ]
     assert found[1].how() == {"sampler": "autoregressive", "steps": 4, "temperature": 0.6, "seed": 0}
 

@@ -117,7 +117,7 @@ def test_bincodec_says_which_networks_and_loads_them_late(
     peer = peers.find("bincodec", model=str(tiny))
     card = bincodec.model.store.find(str(tiny))
     assert card.fingerprint.hex() in peer.about
-    assert card.pixel_digest[:8] in peer.about
+    assert card.encoder_digest[:8] in peer.about
     with pytest.raises(AssertionError, match="loaded"):
         peer.prepare()
 
@@ -129,7 +129,7 @@ def test_own_settings_replace_the_grid() -> None:
 def test_unknown_codecs_models_layers_and_settings_are_named() -> None:
     with pytest.raises(UnknownCodec, match=r"'gif'.*bincodec, jpeg, webp"):
         peers.find("gif")
-    with pytest.raises(bincodec.WrongModel, match="nosuch"):
+    with pytest.raises(bincodec.UnknownModel, match="nosuch"):
         peers.find("bincodec", model="nosuch")
     with pytest.raises(UnknownCodec, match=r"bincodec:layers=16: photo-\d+ has \d+ layers"):
         peers.find("bincodec:layers=16")
@@ -218,8 +218,8 @@ def test_effort_needs_the_multipliers_and_is_known_by_them(
     card = bincodec.model.store.find(str(tiny))
     abouts = {peers.find("bincodec", model=str(tiny)).about}
     for multipliers in ([1e-4, 0.1], [1e-4, 0.2]):
-        told = replace(card, card={**card.card, "lambda_range": multipliers})
-        monkeypatch.setattr(bincodec.model.store, "find", lambda _, told=told: told)
+        changed = replace(card, card={**card.card, "lambda_range": multipliers})
+        monkeypatch.setattr(bincodec.model.store, "find", lambda _, changed=changed: changed)
         abouts.add(peers.find("bincodec", model=str(tiny)).about)
         assert peers.find("bincodec:effort=5", model=str(tiny)).name == "bincodec:effort=5"
     assert len(abouts) == 3

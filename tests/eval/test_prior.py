@@ -1,4 +1,4 @@
-"""Prices of the same levels: the file, the integers in fewer passes, frequencies, and float priors known in
+"""Rates of the same levels: the file, the integers in fewer passes, frequencies, and float priors known in
 closed form."""
 
 import dataclasses
@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 import bincodec
 from bincodec.bitstream.levels import level_bits
 from bincodec.code import BinaryCode
+from bincodec.coding import passes
 from bincodec.coding.order import merged, phase_map
 from bincodec.eval import prior
 from bincodec.eval.float_prior import FloatPrior
@@ -40,7 +41,7 @@ def code(codec: bincodec.Codec, crops: Crops) -> BinaryCode:
     return codec.encode(crops["eye"], 100)
 
 
-def test_the_float_prior_prices_every_level_once(
+def test_the_float_prior_counts_every_level_once(
     codec: bincodec.Codec, code: BinaryCode, tmp_path: Path
 ) -> None:
     architecture = codec.model.card.architecture
@@ -51,8 +52,8 @@ def test_the_float_prior_prices_every_level_once(
         # P(L >= j) of a standard logistic at the thresholds, with certainty at both ends.
         at_least = np.r_[1, 1 / (1 + np.exp(np.arange(1, top + 1) - (top + 1) / 2)), 0]
         expected -= np.log2(at_least[:-1] - at_least[1:])[levels].sum()
-    for passes in (None, 1, 3):
-        assert flat.bits(code, passes) == pytest.approx(expected, rel=1e-5)
+    for groups in (None, 1, 3):
+        assert flat.bits(code, groups) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_float_prior_charges_what_training_does(
@@ -77,16 +78,16 @@ def test_all_passes_are_what_the_file_is_coded_with(codec: bincodec.Codec, code:
         prior.integer_bits(codec, code, every + 1)
 
 
-@pytest.mark.parametrize("passes", [1, 2, 5])
-def test_a_group_is_priced_from_the_groups_before_it(
-    codec: bincodec.Codec, code: BinaryCode, passes: int
+@pytest.mark.parametrize("groups", [1, 2, 5])
+def test_a_group_is_predicted_from_the_groups_before_it(
+    codec: bincodec.Codec, code: BinaryCode, groups: int
 ) -> None:
     """Against context laid out by hand, group by group."""
     architecture, (height, width) = codec.model.card.architecture, code.grid
     context = passes.Context(architecture, height, width)
     expected = 0.0
-    for group in merged(architecture.layer_phases, passes):
-        revealed = []
+    for group in merged(architecture.layer_phases, groups):
+        unseen = []
         for layer, phase in group:
             positions = np.flatnonzero(phase_map(height, width, architecture.layer_phases[layer]) == phase)
             mu, scale = codec.model.prior.predict(
@@ -94,10 +95,10 @@ def test_a_group_is_priced_from_the_groups_before_it(
             )
             levels = code.levels[layer].reshape(len(mu), -1)[:, positions]
             expected += level_bits(levels, mu.numpy(), scale.numpy(), code.maximum[layer]).sum()
-            revealed.append((layer, positions, levels))
-        for step in revealed:
-            context.reveal(*step)
-    assert prior.integer_bits(codec, code, passes) == pytest.approx(expected, rel=1e-12)
+            unseen.append((layer, positions, levels))
+        for step in unseen:
+            context.add(*step)
+    assert prior.integer_bits(codec, code, groups) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_the_orders_end_with_all_passes_of_the_model(
     assert prior.orders(architecture) == expected
 
 
-def test_frequencies_price_levels_by_how_often_they_come(codec: bincodec.Codec, code: BinaryCode) -> None:
+def test_frequencies_count_levels_by_how_often_they_come(codec: bincodec.Codec, code: BinaryCode) -> None:
     rng = np.random.default_rng(5)
     drawn = tuple(rng.integers(0, top + 1, part.shape, dtype=np.uint8) // 2
                   for part, top in zip(code.levels, code.maximum, strict=True))  # fmt: skip

@@ -18,7 +18,7 @@ from bincodec.eval.report import Bd, Report
 from bincodec.eval.sweep import Failure, Row, Sweep
 
 METRICS = tuple(
-    metrics.Metric(name, scale.label, scale.channel, scale.higher_is_better, f"own {name}", lambda *_: 0.0)
+    metrics.Metric(name, scale.label, scale.unit, scale.higher_is_better, f"own {name}", lambda *_: 0.0)
     for name, scale in metrics.SCALES.items()
     if name in ("psnr", "ms_ssim", "lpips")
 )
@@ -135,7 +135,7 @@ def test_json_says_it_all_and_stays_json_without_loss() -> None:
     assert content["anchor"] == "jpeg"
     assert content["codecs"]["jpeg"].startswith("Pillow")
     assert content["metrics"]["lpips"] == {
-        "label": "LPIPS (Alex)", "channel": "", "higher_is_better": False, "about": "own lpips"
+        "label": "LPIPS (Alex)", "unit": "", "higher_is_better": False, "about": "own lpips"
     }  # fmt: skip
     first = content["rows"][0]
     assert list(first) == [

@@ -103,13 +103,13 @@ def test_bincodec_is_timed_with_its_check(codec: bincodec.Codec, crops: Crops) -
 
 
 def test_multiply_adds_are_those_of_a_sum_by_hand(codec: bincodec.Codec) -> None:
-    """64 x 48 pixels: 48 positions at stride 8, 12 positions."""
+    """64 x 48 pixels: 48 patches of 8 x 8, 12 positions."""
     block_8 = 8 * 8 + 9 * 8 + 8 * 8 + 2 * (8 * 16)
     block_16 = 12 * 12 + 9 * 12 + 12 * 12 + 2 * (12 * 24)
     modulation = 8 * (2 * 8) + 8 * (2 * 12)
     sides = 48 * (192 * 8 + block_8) + 12 * (32 * 12 + block_16 + 12 * 9) + modulation
     # Stem 3x3 of 9 channels and 3 layers at first, then of the channels and the keep of the layer just
-    # revealed.
+    # added.
     stems = [12 * 9 * channels * 16 for channels in (12, 3, 3, 3, 3, 4, 4)]
     # Two blocks of depthwise 5x5 and a pointwise pair.
     blocks = 12 * 2 * (25 * 16 + 2 * (16 * 32))
@@ -160,11 +160,11 @@ def test_encoding_decodes_too_and_decoding_asks_the_prior(photos: list[Path], ti
     decoding = work["decoder"] + work["prior, all passes"]
     with Image.open(photos[0]) as picture:
         pixels = picture.width * picture.height
-    # A correction is products of 44 shared and 12 own features; to measure one, of these, 1 and the error
+    # A post-filter is products of 44 shared and 12 own features; to fit one, of these, 1 and the error
     # with each other, but for channels among themselves.
-    apply, measure = 3 * (44 + 12) * pixels, (45 * 45 + 3 * (12 * 45 + 12 * 12) + 3 * (45 + 12)) * pixels
+    apply, fit = 3 * (44 + 12) * pixels, (45 * 45 + 3 * (12 * 45 + 12 * 12) + 3 * (45 + 12)) * pixels
     assert 0.8 * decoding < work["decoding"] <= decoding + apply
-    assert measure - apply <= work["encoding"] - work["encoder"] - work["decoding"] <= measure
+    assert fit - apply <= work["encoding"] - work["encoder"] - work["decoding"] <= fit
     assert size["encoding"] == size["decoding"] + size["encoder"]
 
 
@@ -297,8 +297,8 @@ def test_whole_processes_do_what_their_spec_says(
     photos: list[Path], tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = bincodec.model.store.find(str(tiny))
-    told = dataclasses.replace(card, card={**card.card, "lambda_range": [1e-4, 0.1]})
-    monkeypatch.setattr(bincodec.model.store, "find", lambda _: told)
+    changed = dataclasses.replace(card, card={**card.card, "lambda_range": [1e-4, 0.1]})
+    monkeypatch.setattr(bincodec.model.store, "find", lambda _: changed)
     programs: list[list[str]] = []
 
     def note(program: list[str], threads: int | None = None) -> process.Process:

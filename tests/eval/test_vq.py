@@ -52,7 +52,7 @@ def quantiser() -> VectorQuantiser:
     return found
 
 
-def test_indices_hold_as_many_bits_as_the_units() -> None:
+def test_indices_hold_as_many_bits_as_the_channels() -> None:
     CODEBOOKS.check(BITS)
     with pytest.raises(ValueError, match="are not the 12 bits a position"):
         Codebooks(groups=3, bits=5).check(BITS)
@@ -127,7 +127,7 @@ def test_dead_entries_start_anew_and_living_ones_stay(quantiser: VectorQuantiser
     seed=st.integers(0, 999),
 )
 def test_the_step_is_the_mixture_posterior(levels: int, keeps: tuple[float, float], seed: int) -> None:
-    """The closed form with the cavity is `bernoulli.posterior` with the own context added, and sums to 1."""
+    """The closed form with the cavity is `bernoulli.posterior` with what is observed added, and sums to 1."""
     generator = torch.Generator().manual_seed(seed)
     cavity = torch.randn((7, levels), generator=generator, dtype=torch.float64).log_softmax(-1)
     observed = torch.randint(levels, (7,), generator=generator)

@@ -74,7 +74,7 @@ def test_all_layers_at_a_phase_each_are_the_whole_rate(
     )
 
 
-def test_a_site_of_stride_8_has_64_pixels(
+def test_a_position_of_stride_8_has_64_pixels(
     ablation: ModuleType, make_settings: Callable[..., RunSettings]
 ) -> None:
     shape = dataclasses.replace(SHAPE, layer_channels=(8,), maximum_level=(30,), layer_phases=(1,))
@@ -90,7 +90,7 @@ def test_a_mixture_shares_out_all_probability(ablation: ModuleType) -> None:
     mu = torch.tensor([0.4, -3.0])
     scale = torch.tensor([-1.0, 0.5, 0.3])
     levels = torch.arange(7) - 3.0
-    with ablation.networks.mixture_prices():
+    with ablation.networks.mixture_costs():
         bits = bernoulli.level_cost(levels, mu.expand(7, 2), scale.expand(7, 3), torch.tensor([6.0]))
         mean = bernoulli.expected_centred(mu, scale, 6)
     share = torch.exp2(-bits)
@@ -101,7 +101,7 @@ def test_a_mixture_shares_out_all_probability(ablation: ModuleType) -> None:
 def test_a_mixture_of_which_one_has_no_share_is_the_other(ablation: ModuleType) -> None:
     levels = torch.tensor([-1.0, 0.0, 2.0])
     alone = bernoulli.level_cost(levels, torch.tensor(0.3), torch.tensor(-0.5), torch.tensor(6.0))
-    with ablation.networks.mixture_prices():
+    with ablation.networks.mixture_costs():
         mixed = bernoulli.level_cost(
             levels,
             torch.tensor([0.3, -2.0]).expand(3, 2),
@@ -111,10 +111,10 @@ def test_a_mixture_of_which_one_has_no_share_is_the_other(ablation: ModuleType) 
     torch.testing.assert_close(mixed, alone)
 
 
-def test_the_first_of_two_stages_sees_no_evidence(
+def test_the_first_of_two_stages_sees_no_context(
     ablation: ModuleType, make_settings: Callable[..., RunSettings]
 ) -> None:
-    """What the price of a layer is does not depend on another's levels."""
+    """What the bits of a layer are does not depend on another's levels."""
     objective = ablation.networks.RateWithoutContext(make_settings(SHAPE))
     centred = some_levels(SHAPE)
     first = slice(0, 4)
@@ -122,10 +122,10 @@ def test_the_first_of_two_stages_sees_no_evidence(
     other[:, first] = 0
     with torch.no_grad():
         mu, log_scale = objective.prior(0 * centred, torch.zeros(1, 2, 4, 6), QUALITY)
-    price = functools.partial(
+    cost = functools.partial(
         bernoulli.level_cost, mu=mu, log_scale=log_scale, maximum=objective.autoencoder.maximum
     )
-    difference = float((price(centred) - price(other))[:, first].sum()) / (24 * 256)
+    difference = float((cost(centred) - cost(other))[:, first].sum()) / (24 * 256)
     assert rate(objective, centred) - rate(objective, other) == pytest.approx(difference, abs=1e-6)
     assert difference > 0
 

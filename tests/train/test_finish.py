@@ -91,7 +91,7 @@ def test_the_encoder_stays_and_the_rest_learns(finished: Finished) -> None:
         assert any(not torch.equal(after[n], before[n]) for n in before if n.startswith(part)), part
 
 
-def test_a_later_stretch_starts_from_the_finished_float_weights(finished: Finished, tmp_path: Path) -> None:
+def test_a_later_stage_starts_from_the_finished_float_weights(finished: Finished, tmp_path: Path) -> None:
     settings, _, card = finished
     start = card.path.with_name("test-1-float.safetensors")
     run(settings, tmp_path / "next", Stage(steps=1), start=start, validation_photos=1)
@@ -116,7 +116,7 @@ def test_bits_can_be_finished_too(tmp_path: Path, make_settings: Make, bits: obj
     assert codec.unpack(codec.pack(code)).digest() == code.digest()
 
 
-def test_nothing_of_an_unfinished_stretch_is_left(
+def test_nothing_of_an_unfinished_stage_is_left(
     tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the next run in this folder would take up the finishing's state, which is of other networks."""

@@ -52,7 +52,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(Trainer, "update", update)
 
 
-# --- one stage ------------------------------------------------------------------------------------------
+# --- one stage --------------------------------------------------------------------------------------------
 
 
 def test_a_run_leaves_weights_and_a_validation_curve(tmp_path: Path, make_settings: Make) -> None:
@@ -101,7 +101,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     assert rows(tmp_path / "parts")[-1]["steps"] == 4
 
 
-def test_a_later_stretch_starts_from_weights(tmp_path: Path, make_settings: Make) -> None:
+def test_a_later_stage_starts_from_weights(tmp_path: Path, make_settings: Make) -> None:
     settings = make_settings()
     run(settings, tmp_path / "first", FOUR, validation_photos=1)
     start = tmp_path / "first" / "weights.safetensors"
@@ -119,7 +119,7 @@ def test_a_later_stretch_starts_from_weights(tmp_path: Path, make_settings: Make
     assert trainer.step == 0
 
 
-def test_a_stretch_may_leave_the_autoencoder_alone(
+def test_a_stage_may_leave_the_autoencoder_alone(
     tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "_LOG_EVERY", 2)
@@ -159,7 +159,7 @@ def test_a_prior_that_learns_alone_may_be_of_another_size(tmp_path: Path, make_s
     assert "prior.blocks.1.expand.weight" in after
 
 
-def test_a_later_stretch_sees_other_crops(
+def test_a_later_stage_sees_other_crops(
     tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Tensor] = []
@@ -186,10 +186,10 @@ def test_weights_of_another_architecture_are_refused(
         run(other, tmp_path / "second", FOUR, start=tmp_path / "first" / "weights.safetensors")
 
 
-def test_only_a_first_stretch_has_fresh_units(
+def test_only_a_first_stage_has_fresh_channels(
     tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their price is what rises with the progress of a stage."""
+    """Their rate is what rises with the progress of a stage."""
     seen: list[tuple[float, bool]] = []
     forward = loop._forward
 
@@ -208,7 +208,7 @@ def test_only_a_first_stretch_has_fresh_units(
     assert seen == [(0.0, False), (0.25, False), (0.5, False), (0.75, False)]
 
 
-def test_a_finished_stretch_is_not_trained_over(tmp_path: Path, make_settings: Make) -> None:
+def test_a_finished_stage_is_not_trained_over(tmp_path: Path, make_settings: Make) -> None:
     run(make_settings(), tmp_path, Stage(steps=1), validation_photos=1)
     before = weights(tmp_path)
     with pytest.raises(ValueError, match="holds a finished stage"):
@@ -240,7 +240,7 @@ def test_averaged_weights_are_put_in_for_a_while(tmp_path: Path, make_settings: 
 
 
 @pytest.mark.parametrize("arguments", [{}, {"steps": 3, "minutes": 1.0}])
-def test_a_stretch_is_measured_in_one_way(arguments: dict[str, Any]) -> None:
+def test_a_stage_is_measured_in_one_way(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="either in steps or in minutes"):
         Stage(**arguments)
 
@@ -250,7 +250,7 @@ def test_progress() -> None:
     assert [Stage(minutes=2).progress(999, seconds) for seconds in (0, 30, 120, 130)] == [0, 0.25, 1, 1]
 
 
-def test_a_stretch_in_minutes_ends(tmp_path: Path, make_settings: Make) -> None:
+def test_a_stage_in_minutes_ends(tmp_path: Path, make_settings: Make) -> None:
     run(make_settings(), tmp_path, Stage(minutes=0.01), validation_photos=1)
     assert rows(tmp_path)[-1]["steps"] > 0
     assert rows(tmp_path)[-1]["seconds"] >= 0.6

@@ -56,7 +56,7 @@ PARTS = (
 
 def test_the_loss_teaches_every_part(small: Architecture) -> None:
     objective = make(small)
-    # One draw prices one pass a crop; a few together price channels of every layer.
+    # One draw measures one pass a crop; a few together measure channels of every layer.
     for seed in range(4):
         terms = run(objective, seed)
         assert all(torch.isfinite(value) for value in vars(terms).values())
@@ -76,8 +76,8 @@ def test_the_terms_are_in_readable_units(small: Architecture) -> None:
 def test_the_rate_reaches_the_encoder_by_itself(small: Architecture) -> None:
     objective = make(small, truncated=0.0)
     value = torch.randn(3, small.channels, 3, 3, requires_grad=True)
-    _, centred, priced = objective._binarise(value)
-    rate, _ = objective._rate(value, centred, priced, 1.0, torch.rand(3), np.random.default_rng(0))
+    _, centred, noisy = objective._binarise(value)
+    rate, _ = objective._rate(value, centred, noisy, 1.0, torch.rand(3), np.random.default_rng(0))
     rate.sum().backward()
     assert value.grad is not None
     assert torch.isfinite(value.grad).all()
@@ -119,14 +119,14 @@ def test_logistic_bits_are_drawn_in_training_and_decided_in_use(bits: Architectu
 
 
 def test_the_logistic_rate_is_the_bits_cross_entropy(bits: Architecture) -> None:
-    """-sigma(s) log2 p - (1 - sigma(s)) log2 (1 - p), by hand, with the one pass that prices everything."""
+    """-sigma(s) log2 p - (1 - sigma(s)) log2 (1 - p), by hand, with the one pass that measures everything."""
     single = dataclasses.replace(bits, layer_channels=(3,), maximum_level=(1,), layer_phases=(1,))
     objective = make(single)
     value = torch.randn(2, 3, 2, 2)
-    _, centred, priced = objective._binarise(value)
+    _, centred, noisy = objective._binarise(value)
     quality = torch.rand(2)
     with torch.no_grad():
-        rate, _ = objective._rate(value, centred, priced, 1.0, quality, np.random.default_rng(0))
+        rate, _ = objective._rate(value, centred, noisy, 1.0, quality, np.random.default_rng(0))
         mu, log_scale = objective.prior(torch.zeros_like(value), torch.zeros(2, 1, 2, 2), quality)
     one = torch.sigmoid(mu / torch.exp(log_scale))
     share = torch.sigmoid(value)
@@ -148,7 +148,7 @@ def test_the_flip_target_turns_the_sign_for_noisy_bits_only(bits: Architecture) 
         torch.manual_seed(4)
         return objective._other_states(hard, torch.linspace(0, 1, 8), np.random.default_rng(2))
 
-    # Kinds of the eight crops: reveal, reveal, noise, noise, inpaint; hidden bits mean the same to both.
+    # Kinds of the eight crops: masked, masked, noise, noise, inpaint; hidden bits mean the same to both.
     mine, its = other(value), other(flip)
     assert torch.equal(mine[:2], its[:2])
     assert not torch.isclose(mine[2:], its[2:]).any()
@@ -221,7 +221,7 @@ def test_the_prior_alone_learns_on_the_levels_of_files(small: Architecture) -> N
 
 
 def test_the_mix_of_states_is_a_setting(small: Architecture) -> None:
-    assert states.other_kinds(12, (2, 8, 2)) == ["reveal"] * 2 + ["noise"] * 8 + ["inpaint"] * 2
+    assert states.other_kinds(12, (2, 8, 2)) == ["masked"] * 2 + ["noise"] * 8 + ["inpaint"] * 2
     assert len(states.other_kinds(12, (9, 9, 9))) == 12
     objective = make(small)
     usual = run(objective).other_bits_per_pixel
@@ -229,9 +229,9 @@ def test_the_mix_of_states_is_a_setting(small: Architecture) -> None:
     assert run(objective).other_bits_per_pixel != usual
 
 
-def test_the_lagrangian_is_log_spaced(small: Architecture) -> None:
+def test_the_multiplier_is_log_spaced(small: Architecture) -> None:
     objective = make(small)
-    low, middle, high = objective.lagrangian(torch.tensor([0.0, 0.5, 1.0])).tolist()
+    low, middle, high = objective.multiplier(torch.tensor([0.0, 0.5, 1.0])).tolist()
     assert low == pytest.approx(objective.settings.lambda_lowest)
     assert high == pytest.approx(objective.settings.lambda_highest)
     assert middle == pytest.approx((low * high) ** 0.5)
@@ -243,9 +243,9 @@ def test_psnr() -> None:
 
 
 def test_classes_teach_only_their_own_rows(small: Architecture) -> None:
-    told = dataclasses.replace(small, classes=3)
+    with_classes = dataclasses.replace(small, classes=3)
     torch.manual_seed(0)
-    objective = Objective(told, ObjectiveSettings())
+    objective = Objective(with_classes, ObjectiveSettings())
     image, quality = torch.rand(12, 3, 32, 32), torch.linspace(0, 1, 12)
     objective(image, quality, 1.0, np.random.default_rng(0), torch.full((12,), 2)).loss.backward()
     for table in (objective.prior.stem_class, objective.prior.head_class):

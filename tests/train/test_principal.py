@@ -86,16 +86,16 @@ def test_it_codes_before_the_first_step(sampler: CropSampler) -> None:
     assert errors[2] < 0.1 * mean_square(random, image, 1.0, rounded=True)
 
 
-def test_units_beyond_stride_16_tell_what_the_others_leave_out(sampler: CropSampler) -> None:
+def test_channels_beyond_stride_16_tell_what_the_others_leave_out(sampler: CropSampler) -> None:
     image = crops(sampler)
-    carried = dataclasses.replace(NARROW, layer_channels=(6, 10), width_16=16)
+    fewer = dataclasses.replace(NARROW, layer_channels=(6, 10), width_16=16)
     both = dataclasses.replace(
-        carried, layer_channels=(6, 10, 8), maximum_level=(126, 62, 62), layer_phases=(2, 2, 1)
+        fewer, layer_channels=(6, 10, 8), maximum_level=(126, 62, 62), layer_phases=(2, 2, 1)
     )
     wide = dataclasses.replace(both, width_16=24)
     few, shortcut, trunk = (
         mean_square(started(shape, sampler, silent=True), image, 1.0, rounded=False)
-        for shape in (carried, both, wide)
+        for shape in (fewer, both, wide)
     )
     assert shortcut < 0.9 * few
     assert shortcut < 1.01 * trunk
@@ -135,7 +135,7 @@ def test_single_bits_begin_clear_and_code_too(sampler: CropSampler) -> None:
     assert mean_square(objective, image, 0.5, rounded=True) < 0.7 * float(image.var())
 
 
-def test_every_unit_says_something_and_few_are_saturated(sampler: CropSampler) -> None:
+def test_every_channel_says_something_and_few_are_saturated(sampler: CropSampler) -> None:
     objective = started(NARROW, sampler, silent=False)
     image = sampler.batch(64, np.random.default_rng(6)).crops.float() / 255
     with torch.no_grad():
@@ -145,7 +145,7 @@ def test_every_unit_says_something_and_few_are_saturated(sampler: CropSampler) -
     assert (levels.abs() == objective.autoencoder.maximum / 2).float().mean() < 0.01
 
 
-def test_the_prior_begins_near_the_units_own_spread(sampler: CropSampler) -> None:
+def test_the_prior_begins_near_the_channels_own_spread(sampler: CropSampler) -> None:
     objective = started(NARROW, sampler, silent=True)
     image = sampler.batch(64, np.random.default_rng(6)).crops.float() / 255
     for quality in (0.2, 0.8):
@@ -155,11 +155,11 @@ def test_the_prior_begins_near_the_units_own_spread(sampler: CropSampler) -> Non
         bias = objective.prior.head.bias + objective.prior.head_quality(
             torch.cos(torch.pi * torch.arange(8) * quality)
         )
-        told = bias[NARROW.channels :].exp().detach()
+        expected = bias[NARROW.channels :].exp().detach()
         seen = value.movedim(1, 0).flatten(1).std(1) * 3**0.5 / np.pi
         loud = seen > 0.5
         assert loud.sum() > 3
-        assert (told[loud] / seen[loud]).log().abs().max() < 1.0
+        assert (expected[loud] / seen[loud]).log().abs().max() < 1.0
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def error(objective: Objective) -> float:
     quality = torch.linspace(0, 1, len(image))
     model = objective.autoencoder
     shown = model.synthesise(model.quantise(model.analyse(image, quality)), quality)
-    return float((objective.lagrangian(quality).sqrt() * ((shown - image) ** 2).mean((1, 2, 3))).mean())
+    return float((objective.multiplier(quality).sqrt() * ((shown - image) ** 2).mean((1, 2, 3))).mean())
 
 
 def test_it_mends_a_spoilt_head_and_nothing_else(make_settings: Make) -> None:
@@ -70,7 +70,7 @@ def weighted_error(objective: Objective) -> torch.Tensor:
         with torch.no_grad():
             levels = objective.truncate(model.quantise(model.analyse(image, quality)), quality, rng)
         error = (model.synthesise(levels, quality) - image).square().sum((1, 2, 3))
-        total = total + (objective.lagrangian(quality).sqrt() * error).sum()
+        total = total + (objective.multiplier(quality).sqrt() * error).sum()
     return total
 
 

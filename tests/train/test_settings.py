@@ -63,7 +63,7 @@ def test_defaults_fill_the_rest(tmp_path: Path) -> None:
         ("[objective]\nlambda = 3", "ObjectiveSettings knows no lambda"),
         ("[optimiser]\nrate = 3\nspeed = 4", "OptimiserSettings knows no rate, speed"),
         ("[architecture]\nmaximum_level = [62, 30, 30, 0]", "must lie in 1.."),
-        ("[architecture]\nlayer_units = [1, 2]", "one entry a layer"),
+        ("[architecture]\nlayer_channels = [1, 2]", "one entry a layer"),
         ('[architecture]\nbinariser = "other"', "neither 'uniform' nor 'logistic'"),
     ],
 )

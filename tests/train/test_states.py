@@ -47,18 +47,18 @@ def test_other_batch_sizes_come_as_near_as_whole_crops_can(crops: int) -> None:
 
 @PROPERTY
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 1000))
-def test_coding_states_price_what_is_hidden_and_can_be_seen_in_a_file(
+def test_coding_states_count_what_is_hidden_and_can_be_seen_in_a_file(
     height: int, width: int, seed: int
 ) -> None:
     drawn = states.coding_states(ARCHITECTURE, 6, height, width, np.random.default_rng(seed))
-    assert drawn.keep.shape == drawn.priced.shape == (6, 3, height, width)
+    assert drawn.keep.shape == drawn.counted.shape == (6, 3, height, width)
     assert set(drawn.keep.unique().tolist()) <= {0.0, 1.0}
-    assert not (drawn.keep * drawn.priced).any()
-    for keep, priced in zip(drawn.keep, drawn.priced, strict=True):
+    assert not (drawn.keep * drawn.counted).any()
+    for keep, counted in zip(drawn.keep, drawn.counted, strict=True):
         by_layer = keep.flatten(1).mean(1)
-        # Known layers, then one that is priced in part, then hidden ones.
+        # Known layers, then one whose bits count in part, then hidden ones.
         assert torch.equal(by_layer, by_layer.sort(descending=True).values)
-        assert (priced.flatten(1).any(1)).sum() <= 1
+        assert (counted.flatten(1).any(1)).sum() <= 1
 
 
 def test_every_pass_has_its_probability_and_its_weight() -> None:
@@ -86,11 +86,11 @@ def test_the_weighted_passes_add_up_to_the_whole_rate(small: Architecture) -> No
         objective.prior.head.weight.normal_(0, 0.2)  # type: ignore[union-attr]
         value = 3 * torch.randn(2, small.channels, 5, 6)
         quality = torch.tensor([0.2, 0.7])
-        hard, _, priced = objective._binarise(value)
+        hard, _, noisy = objective._binarise(value)
         total: Any = torch.zeros(2)
         for index, probability in enumerate(states.pass_probabilities(small)):
             rng: Any = Always(index)
-            rate, _ = objective._rate(value, hard, priced, 1.0, quality, rng)
+            rate, _ = objective._rate(value, hard, noisy, 1.0, quality, rng)
             total = total + probability * rate
         exact = [layer_bits(objective, hard[i : i + 1], quality[i : i + 1]).sum().item() for i in range(2)]
     assert total.tolist() == pytest.approx([bits / (5 * 6 * 256) for bits in exact], rel=1e-4)
@@ -105,7 +105,7 @@ def test_a_cut_file_knows_whole_layers() -> None:
 
 @PROPERTY
 @given(st.integers(0, 10_000))
-def test_reveal_shows_a_random_share(seed: int) -> None:
+def test_masked_states_show_a_random_share(seed: int) -> None:
     keep = states.other_state("masked", 3, 6, 7, np.random.default_rng(seed))
     assert keep.shape == (3, 6, 7)
     assert set(keep.unique().tolist()) <= {0.0, 1.0}
@@ -121,7 +121,7 @@ def test_noise_is_even_and_never_certain(seed: int) -> None:
 
 @PROPERTY
 @given(st.integers(0, 10_000))
-def test_inpainting_puts_noise_into_a_rectangle_of_known_sites(seed: int) -> None:
+def test_inpainting_puts_noise_into_a_rectangle_of_known_positions(seed: int) -> None:
     keep = states.other_state("inpaint", 3, 6, 7, np.random.default_rng(seed))
     hole = keep[0] < 1
     assert all(torch.equal(layer, keep[0]) for layer in keep)
@@ -147,4 +147,4 @@ def test_unknown_kinds_are_refused() -> None:
 def test_states_are_frozen() -> None:
     drawn = states.coding_states(ARCHITECTURE, 1, 1, 1, np.random.default_rng(0))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        drawn.keep = drawn.priced  # type: ignore[misc]
+        drawn.keep = drawn.counted  # type: ignore[misc]

@@ -23,7 +23,7 @@ OLD = Architecture(
 NEW = dataclasses.replace(OLD, layer_channels=(2, 3, 4), maximum_level=(6, 4, 2), layer_phases=(4, 2, 2))
 
 
-def test_the_old_units_and_the_picture_stay() -> None:
+def test_the_old_channels_and_the_picture_stay() -> None:
     torch.manual_seed(0)
     old, new = (Objective(shape, ObjectiveSettings()).eval() for shape in (OLD, NEW))
     state = new.state_dict()

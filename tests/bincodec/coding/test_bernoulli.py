@@ -112,12 +112,12 @@ def test_noise_leaves_known_levels_alone_and_stays_in_range() -> None:
     assert torch.equal(hidden.amax(1), maximum[:, 0])
 
 
-# --- own context -----------------------------------------------------------------------------------------
+# --- own observation --------------------------------------------------------------------------------------
 
 
 @PROPERTY
 @given(MAXIMA, MAXIMA, SEEDS, KEEPS)
-def test_cavity_with_own_evidence_is_the_exact_posterior(
+def test_cavity_with_own_observation_is_the_exact_posterior(
     first: int, second: int, seed: int, keep: float
 ) -> None:
     joint = joint_of(first, second, seed)
@@ -141,7 +141,7 @@ def test_with_one_threshold_the_observed_bit_gains_the_flip_s_log_odds(log_odds:
 
 
 def per_threshold(cavity: Tensor, observed: int, keep: float) -> Tensor:
-    """The tempting mistake: add the bit's context to each threshold's log-odds."""
+    """The tempting mistake: add the bit's observation to each threshold's log-odds."""
     at_least = cavity.flip(0).cumsum(0).flip(0)[1:]
     sign = torch.tensor([1.0 if observed >= j else -1.0 for j in range(1, len(cavity))])
     boosted = torch.sigmoid(at_least.logit() + sign * math.log((1 + keep) / (1 - keep)))
@@ -149,7 +149,7 @@ def per_threshold(cavity: Tensor, observed: int, keep: float) -> Tensor:
     return edges[:-1] - edges[1:]
 
 
-def test_evidence_by_threshold_is_right_for_one_threshold_only() -> None:
+def test_observation_by_threshold_is_right_for_one_threshold_only() -> None:
     for maximum, right in ((1, True), (2, False), (5, False)):
         joint = joint_of(maximum, 2, 3)
         cavity = cavity_of(joint, 1, 0.6)
@@ -162,7 +162,7 @@ def test_evidence_by_threshold_is_right_for_one_threshold_only() -> None:
 
 @PROPERTY
 @given(MAXIMA, st.floats(-3, 3), st.floats(-1, 2), KEEPS)
-def test_cost_with_own_evidence_prices_the_whole_distribution(
+def test_cost_with_own_observation_is_that_of_the_whole_distribution(
     maximum: int, mu: float, log_scale: float, keep: float
 ) -> None:
     at, scale = torch.full((1,), mu), torch.full((1,), log_scale)
@@ -178,7 +178,7 @@ def test_cost_with_own_evidence_prices_the_whole_distribution(
             assert found.item() == pytest.approx(-exact[0, clean].item() / math.log(2), rel=1e-3, abs=1e-3)
 
 
-def test_hidden_units_cost_what_the_cavity_says_and_known_ones_stay_finite() -> None:
+def test_hidden_channels_cost_what_the_cavity_says_and_known_ones_stay_finite() -> None:
     cost, observed = torch.tensor([3.0, 0.5]), torch.tensor([7.0, 0.5])
     agree, maximum = torch.tensor([False, True]), torch.tensor(4.0)
     hidden = bernoulli.cost_with_own_observation(cost, observed, agree, torch.zeros(2), maximum)
@@ -311,7 +311,7 @@ def test_each_reverse_formula_belongs_to_its_own_kind_of_prediction(
     assert earlier_of(joint, observed, keep_s, keep_t)[1].item() == pytest.approx(exact, abs=1e-6)
     assert mixture[1].item() == pytest.approx(exact, abs=1e-6)
     assert product(cavity, observed[0], keep_s, keep_t)[1].item() == pytest.approx(exact, abs=1e-6)
-    # Crosswise: the bit's own context counts twice, or not at all.
+    # Crosswise: the bit's own observation counts twice, or not at all.
     assert product(calibrated, observed[0], keep_s, keep_t)[1].item() == pytest.approx(
         with_calibrated, abs=1e-6
     )

@@ -34,7 +34,7 @@ def test_every_phase_has_its_share_of_an_even_grid(phases: int) -> None:
     assert (counts == 48 // phases).all()
 
 
-def test_a_single_site_is_in_the_first_phase() -> None:
+def test_a_single_position_is_in_the_first_phase() -> None:
     for phases in (1, 2, 4):
         assert phase_map(1, 1, phases).tolist() == [[0]]
 
@@ -60,7 +60,7 @@ def test_the_default_order_has_at_most_sixteen_passes() -> None:
 
 @PROPERTY
 @given(st.lists(PHASES, min_size=1, max_size=4), SIDES, SIDES)
-def test_each_pass_adds_its_own_sites_to_what_is_known(
+def test_each_pass_adds_its_own_positions_to_what_is_known(
     layer_phases: list[int], height: int, width: int
 ) -> None:
     phases = tuple(layer_phases)
@@ -68,10 +68,10 @@ def test_each_pass_adds_its_own_sites_to_what_is_known(
     known = known_map(steps[0], phases, height, width)
     assert not known.any()
     for step, following in zip(steps, [*steps[1:], None], strict=True):
-        revealed = np.zeros_like(known)
-        revealed[step.layer] = phase_map(height, width, phases[step.layer]) == step.phase
-        assert not (known & revealed).any()
-        grown = known | revealed
+        added = np.zeros_like(known)
+        added[step.layer] = phase_map(height, width, phases[step.layer]) == step.phase
+        assert not (known & added).any()
+        grown = known | added
         if following is None:
             assert grown.all()
         else:

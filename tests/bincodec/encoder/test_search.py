@@ -10,20 +10,22 @@ import torch
 from skimage import data as photos
 
 import bincodec
-from bincodec import Codec, InvalidSetting, arguments
+from bincodec import Codec, InvalidSetting, arguments, decoder
+from bincodec.bitstream.container import Ancillary
 from bincodec.encoder import analysis, search
-from bincodec.postfilter import filter, fit
+from bincodec.postfilter.filter import KIND, apply_filter, read_filter
+from bincodec.postfilter.fit import fit_filter
 
-MODELS = Path(__file__).resolve().parents[1] / "models"
+MODELS = Path(__file__).resolve().parents[2] / "models"
 LAMBDA_RANGE = (0.001, 0.05)
 
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    """The tiny model, told what it was trained for."""
+    """The tiny model, with a card that says what it was trained for."""
     plain = Codec.load(str(MODELS / "tiny-1.safetensors"))
     card = dataclasses.replace(
-        plain.model.card, card={**plain.model.card.card, "lagrangian": list(LAMBDA_RANGE)}
+        plain.model.card, card={**plain.model.card.card, "lambda_range": list(LAMBDA_RANGE)}
     )
     return dataclasses.replace(plain, model=dataclasses.replace(plain.model, card=card))
 
@@ -33,17 +35,21 @@ def picture() -> np.ndarray:
     return np.ascontiguousarray(photos.chelsea()[100:170, 120:225])
 
 
+def error_weight(codec: Codec, quality: int) -> float:
+    """lambda 255^2 / 3: bits that a squared error of 1, summed over pixels and channels, is worth."""
+    lowest, highest = codec.model.card.card["lambda_range"]
+    return float(lowest * (highest / lowest) ** (quality / 100) * 255**2 / 3)
+
+
 def cost(codec: Codec, picture: np.ndarray, quality: int, level: int) -> float:
-    """lambda 255^2 MSE + bits, of the corrected picture before rounding to 8 bits."""
+    """lambda 255^2 MSE + bits, of the filtered picture before rounding to 8 bits."""
     code = codec.encode(picture, quality, effort=level)
-    rendered = analysis.render(codec.model, code, code.layers, codec.device)
-    shown = filter.corrected(rendered, filter.read(code.ancillary))
+    decoded = decoder.synthesise(codec.model, code, code.layers)
+    shown = apply_filter(decoded, read_filter(code.ancillary))
     original = picture if picture.ndim == 3 else picture[..., None]
     error = float(((shown - original / 255) ** 2).sum())
-    lowest, highest = codec.model.card.card["lagrangian"]
-    lagrangian = lowest * (highest / lowest) ** (quality / 100)
     extra = 8 * (len(codec.pack(code)) - len(codec.pack(dataclasses.replace(code, ancillary=()))))
-    return float(codec.cost(code).sum()) + extra + search.error_weight(lagrangian) * error
+    return float(codec.cost(code).sum()) + extra + error_weight(codec, quality) * error
 
 
 @pytest.mark.parametrize("quality", [10, 50, 90])
@@ -81,12 +87,11 @@ def searched(photo: Codec, quality: int, *rounds: int) -> list[float]:
     """Bits + lambda 255^2 MSE of a part of a photo whose sides are no multiples of 16, after `rounds`."""
     part = np.ascontiguousarray(photos.chelsea()[60:157, 100:250])
     model = photo.model
-    lowest, highest = model.card.card["lagrangian"]
-    weight = search.error_weight(lowest * (highest / lowest) ** (quality / 100))
+    weight = error_weight(photo, quality)
     target = search.Target(analysis.padded(part, photo.device), 97, 150, quality, weight)
     with torch.no_grad():
         start = model.autoencoder.quantise(model.autoencoder.analyse(target.image, target.at))
-    found = [search.search(model.autoencoder, model.prior, start, target, count) for count in rounds]
+    found = [search.search(model.autoencoder, model.prior, start, target, count)[0] for count in rounds]
     return [float(search._Picture(model.autoencoder, one, target).costs(model.prior).sum()) for one in found]
 
 
@@ -103,7 +108,7 @@ def test_rounds_that_go_wrong_are_undone(photo: Codec, monkeypatch: pytest.Monke
     assert costs[0] == costs[1] == costs[2]
 
 
-def test_sites_that_lost_by_a_round_keep_their_levels() -> None:
+def test_positions_that_lost_by_a_round_keep_their_levels() -> None:
     tried, present = torch.ones(1, 5, 2, 3), torch.zeros(1, 5, 2, 3)
     costs = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     cheaper = np.array([[0.0, -1.0, 1.0], [0.5, -0.5, -9.0]])
@@ -111,7 +116,7 @@ def test_sites_that_lost_by_a_round_keep_their_levels() -> None:
     assert torch.equal(found, torch.from_numpy(cheaper < 0).float().expand(1, 5, 2, 3))
 
 
-def test_sites_are_told_apart_by_the_search(photo: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_judges_each_position_by_itself(photo: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[np.ndarray] = []
     plain = search._position_by_position
 
@@ -130,7 +135,7 @@ def test_sites_are_told_apart_by_the_search(photo: Codec, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("height", "width"), [(70, 105), (17, 33), (1, 1), (32, 48)])
-def test_errors_by_site_add_up(height: int, width: int) -> None:
+def test_errors_by_position_add_up(height: int, width: int) -> None:
     rows, columns = -(-height // 16), -(-width // 16)
     target = search.Target(torch.zeros(1, 3, 16 * rows, 16 * columns), height, width, 50, 3.0)
     errors = target.errors(torch.rand(1, 3, 16 * rows, 16 * columns))
@@ -199,52 +204,55 @@ def test_images_beyond_the_search_are_refused(
 def test_multipliers_that_make_no_sense_are_refused(
     codec: Codec, picture: np.ndarray, multipliers: object
 ) -> None:
-    card = dataclasses.replace(codec.model.card, card={"lagrangian": multipliers})
+    card = dataclasses.replace(codec.model.card, card={"lambda_range": multipliers})
     odd = dataclasses.replace(codec, model=dataclasses.replace(codec.model, card=card))
     with pytest.raises(InvalidSetting, match="Lagrange"):
         odd.encode(picture, 50, effort=1)
 
 
-def test_the_search_leaves_to_the_correction_what_it_will_correct() -> None:
+def test_the_search_leaves_to_the_post_filter_what_it_will_filter() -> None:
     original = photos.astronaut()[:60, 100:190]
     image = analysis.padded(original, "cpu")
     shown = 0.8 * image + 0.15
-    added, bits = analysis._correctable(original, 65025.0, shown)
+    added, chunks = analysis._fit(original, 65025.0, shown)
     before, after = ((image - one)[..., :60, :90].square().mean() for one in (shown, shown + added))
     assert float(after) < 0.01 * float(before)
-    (chunk,) = fit.measure(original, shown[0, :, :60, :90].permute(1, 2, 0).numpy(), 65025.0)
-    assert bits == 8 * (12 + len(chunk.payload))
-    nothing, bits = analysis._correctable(original, 65025.0, image)
+    (chunk,) = fit_filter(original, shown[0, :, :60, :90].permute(1, 2, 0).numpy(), 65025.0)
+    assert chunks == (chunk,)
+    nothing, chunks = analysis._fit(original, 65025.0, image)
     assert torch.equal(nothing, torch.zeros_like(image))
-    assert bits == 0
+    assert chunks == ()
 
 
-def test_the_correction_is_measured_anew_as_levels_move(photo: Codec, picture: np.ndarray) -> None:
+def test_the_post_filter_is_fitted_anew_as_levels_move(photo: Codec, picture: np.ndarray) -> None:
     calls: list[torch.Tensor] = []
 
-    def correct(shown: torch.Tensor) -> tuple[torch.Tensor, float]:
+    def fit(shown: torch.Tensor) -> search.Fitted:
         calls.append(shown)
-        return torch.full_like(shown, 0.01 * len(calls)), 5.0 * len(calls)
+        return torch.full_like(shown, 0.01 * len(calls)), (Ancillary(KIND, bytes(len(calls))),)
 
     model = photo.model
-    target = search.Target(analysis.padded(picture, "cpu"), 70, 105, 50, 50.0, correct)
+    target = search.Target(analysis.padded(picture, "cpu"), 70, 105, 50, 50.0, fit)
     with torch.no_grad():
         start = model.autoencoder.quantise(model.autoencoder.analyse(target.image, target.at))
     search.search(model.autoencoder, model.prior, start, target, 2)
     assert len(calls) == 3
     first = search._Picture(model.autoencoder, start, target)
-    assert (first.added_bits, float(first.added.mean())) == (20.0, pytest.approx(0.04))
+    assert (first.filter_bits, float(first.added.mean())) == (8 * (12 + 4), pytest.approx(0.04))
     expected = target.errors(model.autoencoder.synthesise(start, target.at) + 0.04)
     assert torch.allclose(first.errors, expected, atol=1e-6)
 
 
-def test_a_correction_too_dear_is_no_gain(photo: Codec, picture: np.ndarray) -> None:
-    """A round whose picture would need a dearer correction than it saves is undone."""
+def test_a_post_filter_too_dear_is_no_gain(photo: Codec, picture: np.ndarray) -> None:
+    """A round whose picture would need a dearer post-filter than it saves is undone."""
     model = photo.model
-    bits = iter([0.0, 1e9, 1e9])
+    dear = (Ancillary(KIND, bytes(10**8)),)
+    chunks = iter([(), dear, dear])
     target = search.Target(
-        analysis.padded(picture, "cpu"), 70, 105, 50, 50.0, lambda p: (torch.zeros_like(p), next(bits))
+        analysis.padded(picture, "cpu"), 70, 105, 50, 50.0, lambda p: (torch.zeros_like(p), next(chunks))
     )
     with torch.no_grad():
         start = model.autoencoder.quantise(model.autoencoder.analyse(target.image, target.at))
-    assert torch.equal(search.search(model.autoencoder, model.prior, start, target, 2), start)
+    levels, kept = search.search(model.autoencoder, model.prior, start, target, 2)
+    assert torch.equal(levels, start)
+    assert kept == ()

@@ -40,7 +40,7 @@ def distance(mask: np.ndarray) -> np.ndarray:
 
 @SETTINGS
 @given(drawn_masks())
-def test_a_site_is_known_if_the_mask_stays_clear_of_all_its_pixels(mask: np.ndarray) -> None:
+def test_a_position_is_known_if_the_mask_stays_clear_of_all_its_pixels(mask: np.ndarray) -> None:
     near = distance(mask) <= masks.MARGIN
     known = masks.known_positions(mask)
     height, width = mask.shape
@@ -83,8 +83,8 @@ def test_filling_goes_on_smoothly() -> None:
 @SETTINGS
 @given(drawn_masks())
 def test_the_seam(mask: np.ndarray) -> None:
-    original, painted = np.zeros((*mask.shape, 3), np.uint8), np.full((*mask.shape, 3), 240, np.uint8)
-    mixed = masks.blend(original, painted, mask)[:, :, 0]
+    original, inpainted = np.zeros((*mask.shape, 3), np.uint8), np.full((*mask.shape, 3), 240, np.uint8)
+    mixed = masks.blend(original, inpainted, mask)[:, :, 0]
     expected = 240 * (masks.RIM - distance(mask).clip(0, masks.RIM)) / masks.RIM
     assert np.array_equal(mixed, expected.round())
 

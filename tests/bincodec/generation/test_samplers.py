@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
+from typing import Self
 
 import constriction
 import numpy as np
@@ -21,7 +22,7 @@ from bincodec.model.architecture import Architecture
 from bincodec.model.integer import KEEP_KNOWN
 from bincodec.model.kernels import IntegerPrior
 
-MODELS = Path(__file__).resolve().parents[1] / "models"
+MODELS = Path(__file__).resolve().parents[2] / "models"
 GRID = (5, 7)
 FROZEN = [0.8824668302545412, 0.3690383346754841, 0.5170696944527113]
 """The first words of seed 7, image 1, on every machine and with every numpy."""
@@ -127,7 +128,7 @@ def uniform(prior: IntegerPrior, words: samplers.Words) -> tuple[np.ndarray, ...
     return samplers.add_noise(nothing, maximum, 0, words)
 
 
-def noise_sample(prior: IntegerPrior, seed: int, image: int = 0) -> tuple[np.ndarray, ...]:
+def diffusion_sample(prior: IntegerPrior, seed: int, image: int = 0) -> tuple[np.ndarray, ...]:
     words = samplers.Words(seed, image)
     start = uniform(prior, words)
     return samplers.denoise(prior, 50, start, samplers.keeps("linear", 4), words)[-1]
@@ -138,19 +139,19 @@ def same(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
 
 
 def test_a_seed_gives_one_code_whatever_computes_it(prior: IntegerPrior) -> None:
-    expected = noise_sample(prior, 3)
-    revealed = samplers.reveal(prior, 50, GRID, samplers.Words(3))
+    expected = diffusion_sample(prior, 3)
+    drawn = samplers.autoregressive(prior, 50, GRID, samplers.Words(3))
     for kernel in ("matmul", "float64", "int64"):
-        assert same(noise_sample(prior.with_kernel(kernel), 3), expected)
-        assert same(samplers.reveal(prior.with_kernel(kernel), 50, GRID, samplers.Words(3)), revealed)
+        assert same(diffusion_sample(prior.with_kernel(kernel), 3), expected)
+        assert same(samplers.autoregressive(prior.with_kernel(kernel), 50, GRID, samplers.Words(3)), drawn)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(3 - threads if threads < 3 else 1)
-        assert same(noise_sample(prior, 3), expected)
+        assert same(diffusion_sample(prior, 3), expected)
     finally:
         torch.set_num_threads(threads)
-    assert not same(noise_sample(prior, 4), expected)
-    assert not same(noise_sample(prior, 3, 1), expected)
+    assert not same(diffusion_sample(prior, 4), expected)
+    assert not same(diffusion_sample(prior, 3, 1), expected)
 
 
 def test_words_are_those_of_philox() -> None:
@@ -158,19 +159,19 @@ def test_words_are_those_of_philox() -> None:
     assert samplers.Words(7, 1).uniform((3,)).tolist() == FROZEN
 
 
-@pytest.mark.parametrize("sampler", ["noise", "reveal"])
-def test_known_sites_stay_and_the_rest_is_drawn(prior: IntegerPrior, sampler: str) -> None:
-    own = samplers.reveal(prior, 50, GRID, samplers.Words(0))
+@pytest.mark.parametrize("sampler", ["diffusion", "autoregressive"])
+def test_known_positions_stay_and_the_rest_is_drawn(prior: IntegerPrior, sampler: str) -> None:
+    own = samplers.autoregressive(prior, 50, GRID, samplers.Words(0))
     known = np.zeros(GRID, bool)
     known[:, :4] = True
     hole = samplers.Hole(own, known)
     words = samplers.Words(5)
-    if sampler == "noise":
+    if sampler == "diffusion":
         start = uniform(prior, words)
         states = samplers.denoise(prior, 50, start, samplers.keeps("linear", 5), words, hole)
         found = states[-1]
     else:
-        found = samplers.reveal(prior, 50, GRID, words, hole=hole)
+        found = samplers.autoregressive(prior, 50, GRID, words, hole=hole)
     for old, new in zip(own, found, strict=True):
         assert np.array_equal(old[:, known], new[:, known])
     assert any((old != new).any() for old, new in zip(own, found, strict=True))
@@ -187,6 +188,9 @@ class Watched:
     def architecture(self) -> Architecture:
         return self.prior.architecture
 
+    def incremental(self) -> Self:
+        return self
+
     def predict(
         self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -194,19 +198,19 @@ class Watched:
         return self.prior.predict(context, quality, layer, positions)
 
 
-@pytest.mark.parametrize("sampler", ["noise", "reveal"])
+@pytest.mark.parametrize("sampler", ["diffusion", "autoregressive"])
 def test_what_is_known_is_shown_at_every_step(prior: IntegerPrior, sampler: str) -> None:
-    own = samplers.reveal(prior, 50, GRID, samplers.Words(0))
+    own = samplers.autoregressive(prior, 50, GRID, samplers.Words(0))
     known = np.zeros(GRID, bool)
     known[1:, :4] = True
     hole, words, watched = samplers.Hole(own, known), samplers.Words(5), Watched(prior)
-    if sampler == "noise":
+    if sampler == "diffusion":
         samplers.denoise(watched, 50, uniform(prior, words), samplers.keeps("linear", 5), words, hole)
     else:
-        samplers.reveal(watched, 50, GRID, words, hole=hole)
+        samplers.autoregressive(watched, 50, GRID, words, hole=hole)
     everything = passes.Context(prior.architecture, *GRID)
     for layer, levels in enumerate(own):
-        everything.reveal(layer, np.arange(known.size), levels.reshape(len(levels), -1))
+        everything.add(layer, np.arange(known.size), levels.reshape(len(levels), -1))
     keep = slice(prior.architecture.channels, None)
     assert len(watched.shown) > 3
     for shown in watched.shown:
@@ -223,7 +227,7 @@ def test_steps_in_which_no_noise_goes_cost_nothing(prior: IntegerPrior, schedule
     assert len(watched.shown) == len(set(keeps)) - 1 <= KEEP_KNOWN
 
 
-def test_keeps_start_where_they_are_told() -> None:
+def test_keeps_start_where_they_are_asked_to() -> None:
     assert samplers.keeps("linear", 4, 0.5) == [32, 40, 48, 56, 64]
     assert samplers.keeps("linear", 2, 0.25) == [48, 56, 64]
     # However faint, noise is noise; none at all is none.
@@ -232,8 +236,8 @@ def test_keeps_start_where_they_are_told() -> None:
 
 
 def test_given_layers_stay(prior: IntegerPrior) -> None:
-    own = samplers.reveal(prior, 50, GRID, samplers.Words(0))
-    found = samplers.reveal(prior, 50, GRID, samplers.Words(9), given=own[:1])
+    own = samplers.autoregressive(prior, 50, GRID, samplers.Words(0))
+    found = samplers.autoregressive(prior, 50, GRID, samplers.Words(9), given=own[:1])
     assert np.array_equal(found[0], own[0])
     assert any((a != b).any() for a, b in zip(own[1:], found[1:], strict=True))
 
@@ -262,7 +266,7 @@ def test_decoding_random_words_is_sampling(prior: IntegerPrior) -> None:
     """Means and variances of levels by layer agree between the coder's samples and ours."""
     grid, count = (12, 12), 12
     layers = prior.architecture.layers
-    ours = [samplers.reveal(prior, 50, grid, samplers.Words(seed)) for seed in range(count)]
+    ours = [samplers.autoregressive(prior, 50, grid, samplers.Words(seed)) for seed in range(count)]
     theirs = [passes.run(prior, 50, grid, layers, Unpacked(seed)) for seed in range(count)]
     for layer in range(layers):
         one, other = (np.stack([s[layer] for s in samples]).astype(float) for samples in (ours, theirs))
@@ -276,7 +280,7 @@ def test_temperature_narrows_and_widens(prior: IntegerPrior) -> None:
     spread = []
     for temperature in (0.0, 0.5, 1.0, 2.0):
         tempered = steering.Tempered(prior, temperature)
-        draws = [samplers.reveal(tempered, 50, GRID, samplers.Words(s))[0] for s in range(6)]
+        draws = [samplers.autoregressive(tempered, 50, GRID, samplers.Words(s))[0] for s in range(6)]
         spread.append(np.stack(draws).astype(float).std(0).mean())
     assert spread[0] < spread[1] < spread[2] < spread[3]
     assert spread[0] < 0.5 * spread[2]
@@ -287,8 +291,8 @@ MIXED = Architecture(layer_channels=(2, 3), maximum_level=(1, 6), layer_phases=(
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
-    """A prior that says what it was told to: by label, mu and scale of all channels at one position."""
+class Fixed:
+    """A prior that always says the same: by label, mu and scale of all channels at one position."""
 
     by_label: tuple[tuple[list[int], list[int]], ...]
     architecture: Architecture = MIXED
@@ -315,10 +319,10 @@ def odds(mu: np.ndarray, scale: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
 def test_guidance_goes_as_far_beyond_the_class_as_it_says(layer: int | None, guidance: float) -> None:
     none = ([10, -300, 40, -90, 0], [30, 40, 32, 36, 20])
-    told = ([25, -350, 70, -60, 64], [30, 38, 31, 36, 20])
-    prior = Told((none, told))
+    conditioned = ([25, -350, 70, -60, 64], [30, 38, 31, 36, 20])
+    prior = Fixed((none, conditioned))
     found = odds(*asked(steering.Guided(prior, 1, guidance), layer))  # type: ignore[arg-type]
-    wanted = [odds(np.array(mu), np.array(scale)) for mu, scale in (told, none)]
+    wanted = [odds(np.array(mu), np.array(scale)) for mu, scale in (conditioned, none)]
     expected = ((1 + guidance) * wanted[0] - guidance * wanted[1])[MIXED.channels_of(layer)]
     # Where a channel has several thresholds its scale is rounded to the table's, half a step of 1/8 at most.
     bits = np.array([True, True, False, False, False])[MIXED.channels_of(layer)]
@@ -330,7 +334,7 @@ def test_guidance_goes_as_far_beyond_the_class_as_it_says(layer: int | None, gui
 @pytest.mark.parametrize("temperature", [0.3, 0.95, 1.0, 1.06, 1.2, 4.0])
 def test_temperature_divides_log_odds(layer: int | None, temperature: float) -> None:
     plain = ([25, -350, 70, -60, 64], [30, 38, 31, 36, 20])
-    mu, scale = asked(steering.Tempered(Told((plain,)), temperature), layer)
+    mu, scale = asked(steering.Tempered(Fixed((plain,)), temperature), layer)
     channels = MIXED.channels_of(layer)
     before = [np.array(part)[channels] for part in plain]
     bits = np.array([True, True, False, False, False])[channels]
@@ -341,29 +345,31 @@ def test_temperature_divides_log_odds(layer: int | None, temperature: float) -> 
 
 
 def test_temperature_0_takes_the_likeliest_level(prior: IntegerPrior) -> None:
-    mu, scale = asked(steering.Tempered(Told((([1, -1, 31, 33, -250], [50] * 5),)), 0.0), None)
+    mu, scale = asked(steering.Tempered(Fixed((([1, -1, 31, 33, -250], [50] * 5),)), 0.0), None)
     assert mu.tolist() == [32, -32, 0, 64, -256]
     assert (scale == 0).all()
     cold = steering.Tempered(prior, 0.0)
-    one, other = (samplers.reveal(cold, 50, GRID, samplers.Words(seed)) for seed in (1, 2))
+    one, other = (samplers.autoregressive(cold, 50, GRID, samplers.Words(seed)) for seed in (1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 @settings(max_examples=60)
 @given(
-    told=st.tuples(st.integers(-700, 700), st.integers(16, 48)),
+    conditioned=st.tuples(st.integers(-700, 700), st.integers(16, 48)),
     none=st.tuples(st.integers(-700, 700), st.integers(16, 48)),
     guidance=st.sampled_from([0.25, 1.0, 3.5]),
 )
-def test_guidance_mixes_log_odds(told: tuple[int, int], none: tuple[int, int], guidance: float) -> None:
+def test_guidance_mixes_log_odds(
+    conditioned: tuple[int, int], none: tuple[int, int], guidance: float
+) -> None:
     def log_odds(mu: float, scale: float) -> float:
         return mu / 64 / math.exp((scale - 32) / 8)
 
-    parts = [(np.array([[mu]]), np.array([[scale]])) for mu, scale in (told, none)]
+    parts = [(np.array([[mu]]), np.array([[scale]])) for mu, scale in (conditioned, none)]
     weight = round(256 * guidance)
     mu, scale = steering.mixed(parts, (256 + weight, -weight), np.array([[True]]))
-    expected = (1 + guidance) * log_odds(*told) - guidance * log_odds(*none)
-    inverse = (1 + guidance) * math.exp((32 - told[1]) / 8) - guidance * math.exp((32 - none[1]) / 8)
+    expected = (1 + guidance) * log_odds(*conditioned) - guidance * log_odds(*none)
+    inverse = (1 + guidance) * math.exp((32 - conditioned[1]) / 8) - guidance * math.exp((32 - none[1]) / 8)
     found = log_odds(int(mu[0, 0]), int(scale[0, 0]))
     if inverse > math.exp(-31 / 8) and abs(mu[0, 0]) < 2**14:
         step = log_odds(1, int(scale[0, 0]))

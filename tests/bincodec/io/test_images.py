@@ -20,7 +20,7 @@ from bincodec.bitstream.limits import Limits
 from bincodec.errors import ImageError
 from bincodec.io import images
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PHOTO = ROOT / "examples" / "chelsea.png"
 
 

@@ -1,4 +1,4 @@
-"""Exact integers: one answer whatever carries them, and nothing is loaded that could break the promise."""
+"""Exact integers: one answer in whatever dtype, and nothing is loaded that could break the promise."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -15,14 +15,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from bincodec.bitstream.probability import REACH, TABLES_SHA256
-from bincodec.errors import Unsupported
+from bincodec.errors import DamagedModel, Unsupported
 from bincodec.model import integer, kernels, weights
 from bincodec.model.architecture import QUALITIES, Architecture
 from bincodec.model.autoencoder import Autoencoder
 from bincodec.model.card import read_card
 from bincodec.model.integer import (
     ACTIVATION_LIMIT,
-    FIRST_ACTIVATION_LIMIT,
     KEEP_KNOWN,
     STREAM_LIMIT,
     WEIGHT_LIMIT,
@@ -32,18 +31,21 @@ from bincodec.model.integer import (
     check_bounds,
     context_bits,
     context_from,
-    fingerprint,
     keep_shown,
     mu_limits,
+    probability_digest,
     requantise,
 )
-from bincodec.model.kernels import IntegerPrior, Kernel
+from bincodec.model.kernels import Incremental, IntegerPrior, Kernel
 from bincodec.model.prior import KEEP_INPUT, Prior
+from bincodec.model.products import DirectProducts, Products, ShiftedProducts
 from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=200)
-TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
+TINY = Path(__file__).resolve().parents[2] / "models" / "tiny-1.safetensors"
 FAST: tuple[Kernel, ...] = ("conv", "matmul", "float64")
+NARROW_LIMIT = 511
+"""Of models whose activations stay small."""
 GRIDS = [(1, 1), (1, 7), (6, 1), (2, 2), (3, 5), (9, 11), (16, 8), (25, 3)]
 TABLES = bytes.fromhex(TABLES_SHA256)
 WIDE = Architecture(
@@ -53,7 +55,7 @@ WIDE = Architecture(
 
 @pytest.fixture(scope="module")
 def tiny() -> weights.Model:
-    return load(read_card(TINY))
+    return weights.load(read_card(TINY))
 
 
 def random_layer(shape: tuple[int, ...], *, biases: int = 1, strong: bool = False, seed: int) -> Layer:
@@ -91,21 +93,21 @@ def random_network(
     return IntegerNetwork(stem, blocks, 3, head, activation_limit=limit)
 
 
-def random_evidence(architecture: Architecture, height: int, width: int, seed: int) -> Tensor:
+def random_context(architecture: Architecture, height: int, width: int, seed: int) -> Tensor:
     """Any levels, at any keep."""
     generator = torch.manual_seed(seed)
     tops = torch.tensor(architecture.maximum_level)
     counts = torch.tensor(architecture.layer_channels)
-    by_unit = torch.repeat_interleave(tops, counts)
+    by_channel = torch.repeat_interleave(tops, counts)
     uniform = torch.rand((height, width, architecture.channels), generator=generator)
-    levels = (uniform * (by_unit + 1)).floor().long()
+    levels = (uniform * (by_channel + 1)).floor().long()
     keep = torch.randint(0, KEEP_KNOWN + 1, (height, width, architecture.layers), generator=generator)
     channel_keep = torch.repeat_interleave(keep, counts, dim=2)
     bits = context_bits(architecture)
-    return torch.cat([context_from(2 * levels - by_unit, channel_keep, bits), keep_shown(keep, bits)], 2)
+    return torch.cat([context_from(2 * levels - by_channel, channel_keep, bits), keep_shown(keep, bits)], 2)
 
 
-def saturated_evidence(architecture: Architecture, height: int, width: int, seed: int) -> Tensor:
+def saturated_context(architecture: Architecture, height: int, width: int, seed: int) -> Tensor:
     """Every channel at one of its outermost levels, and known."""
     tops = torch.repeat_interleave(
         torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_channels)
@@ -116,7 +118,7 @@ def saturated_evidence(architecture: Architecture, height: int, width: int, seed
     return torch.cat([context_from(sign * tops, torch.tensor(KEEP_KNOWN), bits), keep_shown(known, bits)], 2)
 
 
-def predictions(prior: IntegerPrior, context: Tensor, quality: int) -> list[Tensor]:
+def predictions(prior: IntegerPrior | Incremental, context: Tensor, quality: int) -> list[Tensor]:
     """mu and scale of every layer at every position."""
     positions = torch.arange(context.shape[0] * context.shape[1])
     found: list[Tensor] = []
@@ -133,7 +135,7 @@ def priors(tiny: weights.Model) -> Iterator[IntegerPrior]:
     """The frozen one, a random one, and two whose sums come near the limit of exactness."""
     yield tiny.prior
     yield IntegerPrior(WIDE, random_network(WIDE))
-    for width, limit in ((96, FIRST_ACTIVATION_LIMIT), (29, ACTIVATION_LIMIT)):
+    for width, limit in ((96, NARROW_LIMIT), (29, ACTIVATION_LIMIT)):
         heavy = dataclasses.replace(WIDE, prior_width=width)
         yield IntegerPrior(heavy, random_network(heavy, strong=True, limit=limit, seed=3))
 
@@ -144,19 +146,19 @@ def priors(tiny: weights.Model) -> Iterator[IntegerPrior]:
 def test_every_kernel_gives_int64_s_integers_on_every_grid(tiny: weights.Model) -> None:
     for prior in priors(tiny):
         exact = prior.with_kernel("int64")
-        carried = [prior.with_kernel(kernel) for kernel in FAST]
+        others = [prior.with_kernel(kernel) for kernel in FAST]
         for index, (height, width) in enumerate(GRIDS):
             where, quality = (height, width), 13 * index
-            for make in (random_evidence, saturated_evidence):
+            for make in (random_context, saturated_context):
                 context = make(prior.architecture, height, width, index)
                 expected = predictions(exact, context, quality)
-                for other in carried:
+                for other in others:
                     assert same(predictions(other, context, quality), expected), (other.kernel, where)
 
 
 def test_predictions_are_integers_in_the_tables_range(tiny: weights.Model) -> None:
     for prior in priors(tiny):
-        context = random_evidence(prior.architecture, 9, 9, 1)
+        context = random_context(prior.architecture, 9, 9, 1)
         for layer, maximum in enumerate(prior.architecture.maximum_level):
             mu, scale = prior.predict(context, 50, layer, torch.tensor([80, 0, 7]))
             assert mu.dtype == scale.dtype == torch.int32
@@ -167,8 +169,8 @@ def test_predictions_are_integers_in_the_tables_range(tiny: weights.Model) -> No
             assert scale.max() <= 63
 
 
-def test_a_site_s_prediction_does_not_depend_on_which_sites_are_asked_for(tiny: weights.Model) -> None:
-    context = random_evidence(tiny.card.architecture, 8, 8, 4)
+def test_a_position_s_prediction_does_not_depend_on_which_are_asked_for(tiny: weights.Model) -> None:
+    context = random_context(tiny.card.architecture, 8, 8, 4)
     mu, scale = tiny.prior.predict(context, 20, 1, torch.arange(64))
     some = torch.tensor([63, 2, 40])
     mu_some, scale_some = tiny.prior.predict(context, 20, 1, some)
@@ -178,15 +180,15 @@ def test_a_site_s_prediction_does_not_depend_on_which_sites_are_asked_for(tiny: 
 
 def test_neither_batch_nor_threads_matter() -> None:
     network = random_network(WIDE).to(torch.float32, torch.device("cpu"))
-    batch = torch.stack([random_evidence(WIDE, 12, 10, seed) for seed in range(3)]).float()
+    batch = torch.stack([random_context(WIDE, 12, 10, seed) for seed in range(3)]).float()
     qualities = torch.tensor([0, 50, 100])
     threads = torch.get_num_threads()
     try:
-        for direct in (True, False):
+        for products in (DirectProducts(), ShiftedProducts()):
 
-            def answers(rows: slice, direct: bool = direct) -> Tensor:
-                sums = kernels.stem_sums(batch[rows], network.stem.weight, direct=direct)
-                return kernels.stream(network, sums, qualities[rows], direct=direct)
+            def answers(rows: slice, products: Products = products) -> Tensor:
+                sums = products.stem(batch[rows], network.stem.weight)
+                return kernels.stream(network, sums, qualities[rows], products=products)
 
             torch.set_num_threads(1)
             together = answers(slice(None))
@@ -201,9 +203,9 @@ def test_neither_batch_nor_threads_matter() -> None:
 def test_what_was_asked_before_does_not_matter(kernel: Kernel) -> None:
     """Sums are built upon the last ones where little changes: layer by layer, back again, in other sizes."""
     heavy = dataclasses.replace(WIDE, prior_width=96)
-    network = random_network(heavy, strong=True, limit=FIRST_ACTIVATION_LIMIT, seed=3)
-    used = IntegerPrior(heavy, network, kernel=kernel)
-    full = saturated_evidence(heavy, 6, 5, 1)
+    network = random_network(heavy, strong=True, limit=NARROW_LIMIT, seed=3)
+    used = IntegerPrior(heavy, network, kernel=kernel).incremental()
+    full = saturated_context(heavy, 6, 5, 1)
     asked, shown = [], torch.zeros_like(full)
     for layer in range(heavy.layers):
         part = heavy.layer_slice(layer)
@@ -215,39 +217,39 @@ def test_what_was_asked_before_does_not_matter(kernel: Kernel) -> None:
     # From one extreme to the other is twice as far as sums are bounded for.
     turned = shown.clone()
     turned[..., heavy.layer_slice(0)] *= -1
-    asked += [turned, shown, random_evidence(heavy, 6, 5, 2), saturated_evidence(heavy, 4, 7, 3), full]
+    asked += [turned, shown, random_context(heavy, 6, 5, 2), saturated_context(heavy, 4, 7, 3), full]
     for context in asked:
         fresh = IntegerPrior(heavy, network, kernel="int64")
         assert same(predictions(used, context, 40), predictions(fresh, context, 40))
 
 
 def test_a_layer_is_added_to_what_was_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No work is done twice: the second time only the channels that changed are multiplied."""
-    prior, seen = IntegerPrior(WIDE, random_network(WIDE)), []
-    honest = kernels.stem_sums
+    """No work is done twice: the second time only the inputs of the layer that changed are multiplied."""
+    prior, seen = IntegerPrior(WIDE, random_network(WIDE)).incremental(), []
+    honest = ShiftedProducts.stem
 
-    def counted(context: Tensor, weight: Tensor, *, direct: bool) -> Tensor:
+    def counted(products: ShiftedProducts, context: Tensor, weight: Tensor) -> Tensor:
         seen.append(context.shape[-1])
-        return honest(context, weight, direct=direct)
+        return honest(products, context, weight)
 
-    context = random_evidence(WIDE, 6, 5, 1)
+    context = random_context(WIDE, 6, 5, 1)
     positions = torch.arange(30)
     prior.predict(context, 40, 0, positions)
-    monkeypatch.setattr(kernels, "stem_sums", counted)
+    monkeypatch.setattr(ShiftedProducts, "stem", counted)
     context[..., 0] = 0
     prior.predict(context, 40, 1, positions)
     prior.predict(context, 50, 1, positions)
-    assert seen == [1]
+    assert seen == [WIDE.layer_channels[0] + 1]
 
 
 @pytest.mark.parametrize("precision", ["high", "medium"])
 @pytest.mark.parametrize("kernel", FAST)
 def test_a_program_s_wish_for_fast_matrix_products_does_not_matter(precision: str, kernel: Kernel) -> None:
-    """The setting is global and common, and lets processors with bfloat16 or TF32 channels round float32."""
+    """The setting is global and common, and lets processors with bfloat16 or TF32 units round float32."""
     architecture = dataclasses.replace(WIDE, prior_width=128)
-    network = random_network(architecture, limit=FIRST_ACTIVATION_LIMIT)
+    network = random_network(architecture, limit=NARROW_LIMIT)
     prior = IntegerPrior(architecture, network, kernel=kernel)
-    context = random_evidence(architecture, 16, 24, 5)
+    context = random_context(architecture, 16, 24, 5)
     expected = predictions(prior.with_kernel("int64"), context, 60)
     before = torch.get_float32_matmul_precision()
     try:
@@ -260,7 +262,7 @@ def test_a_program_s_wish_for_fast_matrix_products_does_not_matter(precision: st
 
 
 def test_neither_does_autocast(tiny: weights.Model) -> None:
-    context = random_evidence(tiny.card.architecture, 9, 7, 6)
+    context = random_context(tiny.card.architecture, 9, 7, 6)
     expected = predictions(tiny.prior.with_kernel("int64"), context, 30)
     with torch.autocast("cpu", torch.bfloat16):
         for kernel in FAST:
@@ -268,7 +270,7 @@ def test_neither_does_autocast(tiny: weights.Model) -> None:
 
 
 def test_quality_changes_the_prediction(tiny: weights.Model) -> None:
-    context = random_evidence(tiny.card.architecture, 4, 4, 2)
+    context = random_context(tiny.card.architecture, 4, 4, 2)
     assert not same(predictions(tiny.prior, context, 0), predictions(tiny.prior, context, 100))
 
 
@@ -277,7 +279,7 @@ def test_quality_changes_the_prediction(tiny: weights.Model) -> None:
 
 @PROPERTY
 @given(st.integers(-(2**22), 2**22), st.integers(-1, 22), st.sampled_from([1, 511, 2**20]))
-def test_requantise_is_the_floor_formula_in_every_carrier(total: int, shift: int, limit: int) -> None:
+def test_requantise_is_the_floor_formula_in_every_dtype(total: int, shift: int, limit: int) -> None:
     divided = total << -shift if shift <= 0 else (total + (1 << shift >> 1)) // (1 << shift)
     expected = max(-limit, min(limit, divided))
     for dtype in (torch.int64, torch.float64, torch.float32):
@@ -298,14 +300,14 @@ def test_requantise_shifts_each_channel_by_its_own() -> None:
 
 @PROPERTY
 @given(st.integers(0, 64), st.integers(1, 62), st.integers(0, 62))
-def test_evidence_is_rounded_to_sixteenths_of_a_level(keep: int, maximum: int, level: int) -> None:
+def test_context_is_rounded_to_sixteenths_of_a_level(keep: int, maximum: int, level: int) -> None:
     twice = 2 * min(level, maximum) - maximum
     found = context_from(torch.tensor(twice), torch.tensor(keep), 4)
     assert found.item() == (keep * twice + 4) // 8
     assert abs(found.item() / 16 - keep / 64 * twice / 2) <= 1 / 32
 
 
-def test_hidden_evidence_is_zero_and_known_evidence_exact() -> None:
+def test_hidden_context_is_zero_and_known_context_exact() -> None:
     twice = torch.arange(-62, 63)
     assert not context_from(twice, torch.tensor(0), 4).any()
     assert torch.equal(context_from(twice, torch.tensor(KEEP_KNOWN), 4), 8 * twice)
@@ -416,7 +418,7 @@ def test_bounds_count_the_residual_stream() -> None:
 
 @settings(deadline=None, derandomize=True, max_examples=60)
 @given(st.sampled_from(NAMES), st.sampled_from(["weight", "bias", "shift"]), st.integers(0, 10**6))
-def test_any_single_integer_changes_the_fingerprint(name: str, part: str, where: int) -> None:
+def test_any_single_integer_changes_the_digest(name: str, part: str, where: int) -> None:
     network = random_network(WIDE)
 
     def nudge(layer: Layer) -> Layer:
@@ -424,17 +426,17 @@ def test_any_single_integer_changes_the_fingerprint(name: str, part: str, where:
         index = where % tensor.numel()
         return with_entry(layer, part, index, int(tensor.view(-1)[index]) + 1)
 
-    original = fingerprint(WIDE, network, TABLES)
-    assert len(original) == 8
-    assert fingerprint(WIDE, with_layer(network, name, nudge), TABLES) != original
+    original = probability_digest(WIDE, network, TABLES)
+    assert len(original) == 32
+    assert probability_digest(WIDE, with_layer(network, name, nudge), TABLES) != original
 
 
-def test_shifts_between_layers_order_and_tables_change_the_fingerprint() -> None:
+def test_shifts_between_layers_order_and_tables_change_the_digest() -> None:
     network = random_network(WIDE)
     entered = dataclasses.replace(network.blocks[1], enter=9)
     others = [
         (WIDE, dataclasses.replace(network, head_enter=4), TABLES),
-        (WIDE, dataclasses.replace(network, activation_limit=FIRST_ACTIVATION_LIMIT), TABLES),
+        (WIDE, dataclasses.replace(network, activation_limit=NARROW_LIMIT), TABLES),
         (WIDE, dataclasses.replace(network, activation_limit=1023), TABLES),
         (WIDE, dataclasses.replace(network, blocks=(network.blocks[0], entered)), TABLES),
         (WIDE, dataclasses.replace(network, blocks=network.blocks[:1]), TABLES),
@@ -443,15 +445,15 @@ def test_shifts_between_layers_order_and_tables_change_the_fingerprint() -> None
         (dataclasses.replace(WIDE, layer_phases=(4, 4)), network, TABLES),
         (WIDE, network, bytes(32)),
     ]
-    found = {fingerprint(*arguments) for arguments in [(WIDE, network, TABLES), *others]}
+    found = {probability_digest(*arguments) for arguments in [(WIDE, network, TABLES), *others]}
     assert len(found) == 1 + len(others)
 
 
-def test_the_fingerprint_does_not_depend_on_carrier_or_pixels() -> None:
+def test_the_digest_does_not_depend_on_dtype_or_pixels() -> None:
     network = random_network(WIDE)
-    carried = network.to(torch.float32, torch.device("cpu"))
+    moved = network.to(torch.float32, torch.device("cpu"))
     wider = dataclasses.replace(WIDE, width_8=32)
-    assert fingerprint(WIDE, carried, TABLES) == fingerprint(wider, network, TABLES)
+    assert probability_digest(WIDE, moved, TABLES) == probability_digest(wider, network, TABLES)
 
 
 def test_a_model_file_whose_integers_were_changed_is_refused(tmp_path: Path, tiny: weights.Model) -> None:
@@ -461,24 +463,23 @@ def test_a_model_file_whose_integers_were_changed_is_refused(tmp_path: Path, tin
     )
     path = tmp_path / "forged.safetensors"
     weights.save(path, "forged-1", card.architecture, tiny.autoencoder.state_dict(), forged, {})
-    with pytest.raises(Unsupported, match="not the one that its fingerprint"):
-        weights.load(dataclasses.replace(card, path=path))
-    assert load(read_card(path)).card.fingerprint != card.fingerprint
+    with pytest.raises(DamagedModel, match="not those that its fingerprint"):
+        weights.load(dataclasses.replace(read_card(path), path=path, fingerprint=card.fingerprint))
+    assert weights.load(read_card(path)).card.fingerprint != card.fingerprint
 
 
-def test_a_model_file_that_does_not_say_how_large_activations_get_means_the_first_limit(
-    tmp_path: Path, tiny: weights.Model
-) -> None:
+def test_a_model_file_says_how_large_activations_get(tmp_path: Path, tiny: weights.Model) -> None:
     card, pixels = tiny.card, tiny.autoencoder.state_dict()
     found = {}
-    for limit in (FIRST_ACTIVATION_LIMIT, ACTIVATION_LIMIT):
+    for limit in (NARROW_LIMIT, ACTIVATION_LIMIT):
         network = dataclasses.replace(tiny.prior.network, activation_limit=limit)
         path = tmp_path / f"said-{limit}.safetensors"
         found[limit] = weights.save(path, f"said-{limit}", card.architecture, pixels, network, {})
-        assert load(read_card(path)).prior.network.activation_limit == limit
-    assert found[FIRST_ACTIVATION_LIMIT].fingerprint != found[ACTIVATION_LIMIT].fingerprint
-    silent = resaved(found[FIRST_ACTIVATION_LIMIT].path, {"prior.activation_limit": None})
-    assert load(read_card(silent)).prior.network.activation_limit == FIRST_ACTIVATION_LIMIT
+        assert weights.load(read_card(path)).prior.network.activation_limit == limit
+    assert found[NARROW_LIMIT].fingerprint != found[ACTIVATION_LIMIT].fingerprint
+    silent = resaved(found[NARROW_LIMIT].path, {"prior.activation_limit": None})
+    with pytest.raises(DamagedModel, match="activation_limit"):
+        weights.load(read_card(silent))
 
 
 def resaved(path: Path, changes: dict[str, Tensor | None]) -> Path:
@@ -502,8 +503,8 @@ def test_a_model_file_whose_limit_makes_no_sense_is_refused(tmp_path: Path, limi
     path = tmp_path / "tiny-1.safetensors"
     path.write_bytes(TINY.read_bytes())
     broken = resaved(path, {"prior.activation_limit": limit})
-    with pytest.raises(Unsupported):
-        load(read_card(broken))
+    with pytest.raises(DamagedModel):
+        weights.load(read_card(broken))
 
 
 @pytest.mark.parametrize("limit", [0, -511, ACTIVATION_LIMIT + 1])
@@ -515,15 +516,16 @@ def test_bounds_refuse_a_limit_out_of_range(limit: int) -> None:
 
 def test_activations_stop_at_the_network_s_own_limit() -> None:
     network = random_network(WIDE)
-    narrow = dataclasses.replace(network, activation_limit=FIRST_ACTIVATION_LIMIT)
-    context = saturated_evidence(WIDE, 5, 4, seed=1)[None]
+    narrow = dataclasses.replace(network, activation_limit=NARROW_LIMIT)
+    context = saturated_context(WIDE, 5, 4, seed=1)[None]
 
     def entered(network: IntegerNetwork) -> Tensor:
-        sums = integer.stem_sums(context, network.stem.weight, direct=False)
-        return integer.stream(network, sums, torch.tensor([50]), direct=False)
+        products = ShiftedProducts()
+        sums = products.stem(context, network.stem.weight)
+        return integer.stream(network, sums, torch.tensor([50]), products=products)
 
     assert int(entered(network).abs().max()) == ACTIVATION_LIMIT
-    assert int(entered(narrow).abs().max()) == FIRST_ACTIVATION_LIMIT
+    assert int(entered(narrow).abs().max()) == NARROW_LIMIT
     assert not same(
         predictions(IntegerPrior(WIDE, network), context[0], 50),
         predictions(IntegerPrior(WIDE, narrow), context[0], 50),
@@ -540,7 +542,7 @@ def test_the_prior_that_trains_through_rounding_is_the_one_that_codes(tiny: weig
     with torch.no_grad():
         for parameter in (prior.head.weight, prior.head_quality.weight, prior.stem_quality.weight):
             parameter.normal_(0, 0.2)
-    context = torch.stack([random_evidence(architecture, 5, 4, seed) for seed in range(QUALITIES)])
+    context = torch.stack([random_context(architecture, 5, 4, seed) for seed in range(QUALITIES)])
     channels = architecture.channels
     shown = context[..., :channels].permute(0, 3, 1, 2) / 16.0
     keep = context[..., channels:].permute(0, 3, 1, 2) / KEEP_KNOWN
@@ -611,7 +613,7 @@ def test_the_largest_activation_counts_however_rare_it_is() -> None:
 
 
 def test_rows_that_training_moved_beyond_the_bounds_are_halved() -> None:
-    """Weights grow, and a bias of a row of tiny weights is large in the channels of its sums."""
+    """Weights grow, and a bias of a row of tiny weights is large in the units of its sums."""
     torch.manual_seed(14)
     wide = dataclasses.replace(WIDE, prior_width=192, prior_blocks=1)
     prior = Prior(wide)
@@ -651,18 +653,18 @@ def noisy(function: Callable[..., Tensor], *kinds: torch.dtype) -> Callable[...,
 
 def test_auto_takes_the_fastest_kernel_that_is_exact(tiny: weights.Model) -> None:
     found = IntegerPrior(tiny.card.architecture, tiny.prior.network)
-    assert found.self_test(found.kernel)
+    assert found.is_exact(found.kernel, 9, 11)
     assert found.kernel in FAST
 
 
 def test_a_broken_convolution_is_noticed_and_avoided(
     tiny: weights.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = random_evidence(tiny.card.architecture, 7, 6, 9)
+    context = random_context(tiny.card.architecture, 7, 6, 9)
     expected = predictions(tiny.prior.with_kernel("int64"), context, 40)
     monkeypatch.setattr(functional, "conv2d", noisy(functional.conv2d, torch.float32))
     found = IntegerPrior(tiny.card.architecture, tiny.prior.network)
-    assert not found.self_test("conv")
+    assert not found.is_exact("conv", 9, 11)
     assert found.kernel == "matmul"
     assert same(predictions(found, context, 40), expected)
     # The fault is one that matters: the kernel that has it codes other probabilities.
@@ -694,16 +696,16 @@ def with_classes(network: IntegerNetwork, architecture: Architecture, seed: int 
 
 
 def test_classes_are_exact_and_no_class_is_none() -> None:
-    told = dataclasses.replace(WIDE, classes=3)
-    plain, network = random_network(WIDE), with_classes(random_network(told), told)
+    conditioned = dataclasses.replace(WIDE, classes=3)
+    plain, network = random_network(WIDE), with_classes(random_network(conditioned), conditioned)
     positions = torch.arange(5 * 6)
     context = kernels._saturated_context(WIDE, 5, 6)
     expected = [
-        IntegerPrior(told, network, kernel="int64").predict(context, 40, None, positions, label)
+        IntegerPrior(conditioned, network, kernel="int64").predict(context, 40, None, positions, label)
         for label in range(4)
     ]
     for kernel in FAST:
-        prior = IntegerPrior(told, network, kernel=kernel)
+        prior = IntegerPrior(conditioned, network, kernel=kernel)
         for label in range(4):
             found = prior.predict(context, 40, None, positions, label)
             assert all(torch.equal(a, b) for a, b in zip(found, expected[label], strict=True))
@@ -713,7 +715,7 @@ def test_classes_are_exact_and_no_class_is_none() -> None:
     assert not torch.equal(expected[1][0], expected[2][0])
 
 
-def test_all_units_at_once_are_the_layers_one_by_one(tiny: weights.Model) -> None:
+def test_all_channels_at_once_are_the_layers_one_by_one(tiny: weights.Model) -> None:
     context = kernels._saturated_context(tiny.prior.architecture, 4, 5)
     positions = torch.tensor([3, 0, 17])
     whole = tiny.prior.predict(context, 50, None, positions)
@@ -723,46 +725,51 @@ def test_all_units_at_once_are_the_layers_one_by_one(tiny: weights.Model) -> Non
         assert all(torch.equal(a[channels], b) for a, b in zip(whole, part, strict=True))
 
 
-def test_class_tables_are_part_of_the_fingerprint_and_of_the_bounds() -> None:
-    told = dataclasses.replace(WIDE, classes=3)
-    network = with_classes(random_network(told), told)
-    other = with_classes(random_network(told), told, seed=4)
-    assert fingerprint(told, network, TABLES) != fingerprint(told, other, TABLES)
-    assert fingerprint(told, dataclasses.replace(network, classes=None), TABLES) == fingerprint(
-        WIDE, random_network(WIDE), TABLES
-    )
+def test_class_tables_are_part_of_the_digest_and_of_the_bounds() -> None:
+    conditioned = dataclasses.replace(WIDE, classes=3)
+    network = with_classes(random_network(conditioned), conditioned)
+    other = with_classes(random_network(conditioned), conditioned, seed=4)
+    assert probability_digest(conditioned, network, TABLES) != probability_digest(conditioned, other, TABLES)
+    without = dataclasses.replace(network, classes=None)
+    plain = probability_digest(WIDE, random_network(WIDE), TABLES)
+    assert probability_digest(conditioned, without, TABLES) == plain
     stem, head = network.classes or (torch.zeros(0), torch.zeros(0))
     for heavy in ((stem + 2**24, head), (stem, head - 2**24)):
         with pytest.raises(Unsupported, match="sums may reach"):
-            check_bounds(told, dataclasses.replace(network, classes=heavy))
+            check_bounds(conditioned, dataclasses.replace(network, classes=heavy))
 
 
 def test_a_model_with_classes_is_read_as_it_was_written(tmp_path: Path) -> None:
-    told = dataclasses.replace(WIDE, classes=2, width_8=8, width_16=8, blocks_8=1, blocks_16=1)
+    conditioned = dataclasses.replace(WIDE, classes=2, width_8=8, width_16=8, blocks_8=1, blocks_16=1)
     torch.manual_seed(1)
-    prior = Prior(told)
+    prior = Prior(conditioned)
     for table in (prior.stem_class, prior.head_class):
         assert table is not None
         torch.nn.init.normal_(table)
     recorder = RangeRecorder(prior)
-    keep = torch.ones(4, told.layers, 6, 6)
+    keep = torch.ones(4, conditioned.layers, 6, 6)
     with torch.no_grad():
         prior(
-            torch.randint(-2, 3, (4, told.channels, 6, 6)).float(), keep, torch.rand(4), torch.arange(4) % 3
+            torch.randint(-2, 3, (4, conditioned.channels, 6, 6)).float(),
+            keep,
+            torch.rand(4),
+            torch.arange(4) % 3,
         )
     recorder.close()
-    quantised = QuantisedPrior(prior, told, recorder.ranges)
-    path = tmp_path / "told-1.safetensors"
-    weights.save(path, "told-1", told, Autoencoder(told).state_dict(), quantised.export(), {})
-    loaded = load(read_card(path)).prior
-    context = kernels._saturated_context(told, 6, 6)
-    centred = context[..., : told.channels].float() / 16
+    quantised = QuantisedPrior(prior, conditioned, recorder.ranges)
+    path = tmp_path / "conditioned-1.safetensors"
+    weights.save(
+        path, "conditioned-1", conditioned, Autoencoder(conditioned).state_dict(), quantised.export(), {}
+    )
+    loaded = weights.load(read_card(path)).prior
+    context = kernels._saturated_context(conditioned, 6, 6)
+    centred = context[..., : conditioned.channels].float() / 16
     for label in range(3):
         mu, scale = loaded.predict(context, 100, None, torch.arange(36), label)
         with torch.no_grad():
             float_mu, log_scale = quantised(
                 centred.permute(2, 0, 1)[None],
-                torch.ones(1, told.layers, 6, 6),
+                torch.ones(1, conditioned.layers, 6, 6),
                 torch.ones(1),
                 torch.tensor([label]),
             )

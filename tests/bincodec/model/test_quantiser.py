@@ -51,7 +51,7 @@ def test_nothing_is_level_zero_for_even_counts_only() -> None:
     assert abs(centred_levels(torch.tensor(0.0), torch.tensor(3.0)).item()) == 0.5
 
 
-def test_maximum_by_unit_repeats_each_layer_s() -> None:
+def test_maximum_by_channel_repeats_each_layer_s() -> None:
     architecture = Architecture(layer_channels=(1, 2), maximum_level=(6, 3), layer_phases=(2, 1))
     assert maximum_by_channel(architecture).flatten().tolist() == [6, 3, 3]
     assert maximum_by_channel(architecture).shape == (3, 1, 1)

@@ -1,4 +1,4 @@
-"""The features of corrections against FORMAT's tables, worked out one by one in float64."""
+"""The features of post-filters against FORMAT's tables, worked out one by one in float64."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""The correction: the filter itself, what the encoder finds, and what it is willing to pay for it."""
+"""The post-filter: the filter itself, what the encoder finds, and what it is willing to pay for it."""
 
 import dataclasses
 
@@ -16,8 +16,8 @@ from bincodec.bitstream.container import CHUNK_OVERHEAD, Ancillary
 from bincodec.errors import Corrupt
 from bincodec.postfilter import features, fit
 from bincodec.postfilter.features import SHARED, SIZE
-from bincodec.postfilter.filter import KIND, Correction, corrected, read
-from bincodec.postfilter.fit import measure
+from bincodec.postfilter.filter import KIND, PostFilter, apply_filter, read_filter
+from bincodec.postfilter.fit import fit_filter
 
 Pixels = npt.NDArray[np.float32]
 WEIGHT = 65025.0 / 3
@@ -40,17 +40,17 @@ def error(original: npt.NDArray[np.uint8], shown: Pixels) -> float:
 
 
 @st.composite
-def corrections(draw: st.DrawFn) -> Correction:
+def post_filters(draw: st.DrawFn) -> PostFilter:
     chosen = tuple(sorted(draw(st.sets(st.integers(0, SIZE - 1)))))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     largest = draw(st.sampled_from([1, 60, rice.LARGEST]))
     weights = rng.integers(-largest, largest + 1, (3, len(chosen)))
     steps = draw(st.integers(0, 15)) if chosen else 0
-    return Correction(rng.integers(-(2**15), 2**15, 3), chosen, weights, steps)
+    return PostFilter(rng.integers(-(2**15), 2**15, 3), chosen, weights, steps)
 
 
-@given(corrections(), st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**32))
-def test_the_filter_is_the_formula(found: Correction, height: int, width: int, seed: int) -> None:
+@given(post_filters(), st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**32))
+def test_the_filter_is_the_formula(found: PostFilter, height: int, width: int, seed: int) -> None:
     decoded = np.random.default_rng(seed).uniform(-0.2, 1.2, (height, width, 3)).astype(np.float32)
     (tile,) = features.tiles(decoded)
     shared, own = features.compute(tile)
@@ -62,12 +62,12 @@ def test_the_filter_is_the_formula(found: Correction, height: int, width: int, s
             weight = found.weights[channel, index] / 2**found.steps
             expected[..., channel] += weight * values.numpy().reshape(height, width)
     size = 1 + np.abs(found.weights).sum() / 2**found.steps
-    np.testing.assert_allclose(corrected(decoded, found), expected, atol=1e-6 * size)
+    np.testing.assert_allclose(apply_filter(decoded, found), expected, atol=1e-6 * size)
 
 
-@given(corrections())
-def test_what_is_stored_is_what_is_read(found: Correction) -> None:
-    again = read((Ancillary(0x80, b"profile"), Ancillary(KIND, found.payload())))
+@given(post_filters())
+def test_what_is_stored_is_what_is_read(found: PostFilter) -> None:
+    again = read_filter((Ancillary(0x80, b"profile"), Ancillary(KIND, found.payload())))
     assert again is not None
     assert np.array_equal(again.offsets, found.offsets)
     assert np.array_equal(again.weights, found.weights)
@@ -76,7 +76,7 @@ def test_what_is_stored_is_what_is_read(found: Correction) -> None:
 
 def test_a_payload_byte_by_byte() -> None:
     weights = np.array([[3, 0], [-1, 1], [0, -2]])
-    found = Correction(np.array([1, -1, 256]), (0, 55), weights, 6)
+    found = PostFilter(np.array([1, -1, 256]), (0, 55), weights, 6)
     # Folded, feature by feature: 6, 1, 0; 0, 2, 3. With k = 1: 111 0 0, 0 1, 0 0; 0 0, 10 0, 10 1.
     bits = "11100" + "01" + "00" + "00" + "100" + "101"
     assert found.payload() == (
@@ -88,11 +88,11 @@ def test_a_payload_byte_by_byte() -> None:
 @given(st.binary(max_size=40))
 def test_any_payload_is_corrupt_or_what_an_encoder_writes_of_it(payload: bytes) -> None:
     try:
-        found = read((Ancillary(KIND, payload),))
+        found = read_filter((Ancillary(KIND, payload),))
     except Corrupt:
         return
     assert found is not None
-    again = read((Ancillary(KIND, found.payload()),))
+    again = read_filter((Ancillary(KIND, found.payload()),))
     assert again is not None
     assert np.array_equal(again.weights, found.weights)
     assert len(found.payload()) <= len(payload)
@@ -100,14 +100,14 @@ def test_any_payload_is_corrupt_or_what_an_encoder_writes_of_it(payload: bytes) 
 
 def test_without_a_chunk_nothing_changes() -> None:
     decoded = np.full((4, 5, 3), 1.25, np.float32)
-    assert read((Ancillary(0x80, b"profile"),)) is None
-    assert corrected(decoded, None) is decoded
+    assert read_filter((Ancillary(0x80, b"profile"),)) is None
+    assert apply_filter(decoded, None) is decoded
 
 
 def test_weights_of_zero_change_nothing_but_clamp() -> None:
     decoded = np.linspace(-0.5, 1.5, 75, dtype=np.float32).reshape(5, 5, 3)
-    nothing = Correction(np.zeros(3, np.int64), tuple(range(56)), np.zeros((3, 56), np.int64), 5)
-    np.testing.assert_allclose(corrected(decoded, nothing), decoded.clip(0, 1), atol=1e-6)
+    nothing = PostFilter(np.zeros(3, np.int64), tuple(range(56)), np.zeros((3, 56), np.int64), 5)
+    np.testing.assert_allclose(apply_filter(decoded, nothing), decoded.clip(0, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -116,22 +116,22 @@ def test_weights_of_zero_change_nothing_but_clamp() -> None:
         (bytes(12), "a chunk of 12 bytes, less than 13"),
         (bytes(14), "0 features in 14 bytes"),
         (bytes(6) + b"\x01" + bytes(6), "1 features in 13 bytes"),
-        (bytes(6) + b"\x01" + bytes(7), "correction: Rice codes: number 0 of 3 is cut short"),
-        (bytes(6) + b"\x01" + bytes(9), "correction: Rice codes: 3 numbers end after 3 bits"),
+        (bytes(6) + b"\x01" + bytes(7), "post-filter: Rice codes: number 0 of 3 is cut short"),
+        (bytes(6) + b"\x01" + bytes(9), "post-filter: Rice codes: 3 numbers end after 3 bits"),
     ],
 )
 def test_what_does_not_read_is_corrupt(payload: bytes, message: str) -> None:
     with pytest.raises(Corrupt, match=message):
-        read((Ancillary(KIND, payload),))
+        read_filter((Ancillary(KIND, payload),))
 
 
 def test_two_are_corrupt() -> None:
-    with pytest.raises(Corrupt, match="correction: 2 chunks"):
-        read((Ancillary(KIND, bytes(13)), Ancillary(KIND, bytes(13))))
+    with pytest.raises(Corrupt, match="post-filter: 2 chunks"):
+        read_filter((Ancillary(KIND, bytes(13)), Ancillary(KIND, bytes(13))))
 
 
 def test_that_of_earlier_drafts_is_ignored() -> None:
-    assert read((Ancillary(0x81, b"anything"),)) is None
+    assert read_filter((Ancillary(0x81, b"anything"),)) is None
 
 
 def test_a_wrong_colour_matrix_is_found() -> None:
@@ -139,8 +139,8 @@ def test_a_wrong_colour_matrix_is_found() -> None:
     away = np.array([[0.1, -0.03, 0.02], [0.05, -0.08, 0.0], [-0.02, 0.04, 0.06]])
     a = as_floats(original)
     decoded = (a - (a - 0.5) @ np.linalg.inv(np.eye(3) + away).T @ away.T + 0.02).astype(np.float32)
-    (chunk,) = measure(original, decoded, WEIGHT)
-    shown = corrected(decoded, read((chunk,)))
+    (chunk,) = fit_filter(original, decoded, WEIGHT)
+    shown = apply_filter(decoded, read_filter((chunk,)))
     assert len(chunk.payload) >= 15
     assert error(original, shown) < 0.01 * error(original, decoded)
 
@@ -149,11 +149,11 @@ def test_a_blur_is_undone_with_the_more_features_the_dearer_errors_are() -> None
     original = photo()
     errors, counts = [error(original, blurred())], [0]
     for weight in (300.0, 3e4, 1e6):
-        (chunk,) = measure(original, blurred(), weight)
-        found = read((chunk,))
+        (chunk,) = fit_filter(original, blurred(), weight)
+        found = read_filter((chunk,))
         assert found is not None
         counts.append(len(found.chosen))
-        errors.append(error(original, corrected(blurred(), found)))
+        errors.append(error(original, apply_filter(blurred(), found)))
     assert counts == sorted(counts)
     assert 0 < counts[1] < counts[-1] >= 40
     assert errors == sorted(errors, reverse=True)
@@ -169,8 +169,8 @@ def test_bits_and_error_together_never_rise(
     original = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
     decoded = (as_floats(original) + noise * rng.standard_normal(original.shape)).astype(np.float32)
     before = error(original, decoded)
-    found = measure(original, decoded, weight)
-    after = error(original, corrected(decoded, read(found)))
+    found = fit_filter(original, decoded, weight)
+    after = error(original, apply_filter(decoded, read_filter(found)))
     # The clamp after the filter can only help; 1e-5 is for the filter in float32.
     allowed = before * (1 + 1e-5) + 1e-6
     assert after <= allowed
@@ -179,20 +179,20 @@ def test_bits_and_error_together_never_rise(
         assert bits + weight * after <= weight * allowed
 
 
-def test_only_a_cast_is_corrected_where_errors_cost_nothing() -> None:
+def test_only_a_cast_is_filtered_where_errors_cost_nothing() -> None:
     original = photo()
     soft = ndimage.gaussian_filter(as_floats(original), (1, 1, 0)).astype(np.float32)
-    assert measure(original, soft, 0.0) == ()
-    (chunk,) = measure(original, soft + np.float32(0.2), 0.0)
+    assert fit_filter(original, soft, 0.0) == ()
+    (chunk,) = fit_filter(original, soft + np.float32(0.2), 0.0)
     assert len(chunk.payload) == OFFSETS_ALONE
     flat = np.full((9, 9, 3), 250, np.uint8)
-    (chunk,) = measure(flat, as_floats(flat) - np.float32(0.03), 0.0)
-    shown = corrected(as_floats(flat) - np.float32(0.03), read((chunk,)))
+    (chunk,) = fit_filter(flat, as_floats(flat) - np.float32(0.03), 0.0)
+    shown = apply_filter(as_floats(flat) - np.float32(0.03), read_filter((chunk,)))
     assert np.array_equal(np.round(255 * shown.clip(0, 1)), flat)
 
 
 def test_a_perfect_picture_needs_none() -> None:
-    assert measure(photo(), as_floats(photo()), 1e9) == ()
+    assert fit_filter(photo(), as_floats(photo()), 1e9) == ()
 
 
 def blurred(noise: float = 0.01) -> Pixels:
@@ -209,18 +209,18 @@ def test_what_is_sent_is_the_cheapest(weight: float) -> None:
     for features_, steps in [((), 0), *((chosen, steps) for steps in range(2, 13) if chosen)]:
         found, left = moments.fit(features_, steps)
         costs[found.payload()] = 8 * (CHUNK_OVERHEAD + len(found.payload())) + weight * left
-    sent = measure(photo(), blurred(), weight)
+    sent = fit_filter(photo(), blurred(), weight)
     assert (sent[0].payload if sent else b"") == min(costs, key=lambda payload: costs[payload])
 
 
-def test_a_dear_correction_does_not_take_the_place_of_a_cheaper_one() -> None:
+def test_a_dear_filter_does_not_take_the_place_of_a_cheaper_one() -> None:
     """A cast is sent whatever it costs; what follows must cost less than nothing at all."""
     original = photo()
     cast = as_floats(original) + np.float32(0.03) + (blurred() - as_floats(original))
     for weight in np.geomspace(0.1, 1e3, 25):
-        before, sent = error(original, cast), measure(original, cast, weight)
+        before, sent = error(original, cast), fit_filter(original, cast, weight)
         assert sent
-        left = error(original, corrected(cast, read(sent)))
+        left = error(original, apply_filter(cast, read_filter(sent)))
         cost = 8 * (CHUNK_OVERHEAD + len(sent[0].payload)) + weight * left
         assert cost <= weight * before * (1 + 1e-5) or len(sent[0].payload) == OFFSETS_ALONE
 
@@ -228,8 +228,8 @@ def test_a_dear_correction_does_not_take_the_place_of_a_cheaper_one() -> None:
 def test_weights_beyond_what_codes_hold_are_no_crash() -> None:
     original = photo()
     grey_fog = (0.5 + (as_floats(original) - 0.5) / 20).astype(np.float32)
-    (chunk,) = measure(original, grey_fog, 2e4)
-    assert error(original, corrected(grey_fog, read((chunk,)))) < 0.1 * error(original, grey_fog)
+    (chunk,) = fit_filter(original, grey_fog, 2e4)
+    assert error(original, apply_filter(grey_fog, read_filter((chunk,)))) < 0.1 * error(original, grey_fog)
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (1, 2), (1, 1), (3, 3)])
@@ -240,15 +240,15 @@ def test_pictures_of_few_tones_are_no_crash(shape: tuple[int, int]) -> None:
         original = (255 * rng.integers(0, 2, (*shape, 3))).astype(np.uint8)
         ramp = np.broadcast_to(np.linspace(0, 1, shape[0], dtype=np.float32)[:, None, None], (*shape, 3))
         for decoded in (ramp.copy(), np.zeros((*shape, 3), np.float32), rng.random((*shape, 3), np.float32)):
-            found = read(measure(original, decoded, 21675.0))
-            assert error(original, corrected(decoded, found)) <= error(original, decoded) * (1 + 1e-5)
+            found = read_filter(fit_filter(original, decoded, 21675.0))
+            assert error(original, apply_filter(decoded, found)) <= error(original, decoded) * (1 + 1e-5)
 
 
 def test_the_error_of_moments_is_the_error_of_pixels() -> None:
     moments = fit._moments(photo(), blurred())
     for chosen, steps in (((), 0), ((0, 30, 53), 7), (tuple(range(56)), 9)):
         found, left = moments.fit(chosen, steps)
-        shown = corrected(blurred(), found).astype(np.float64)
+        shown = apply_filter(blurred(), found).astype(np.float64)
         assert left == pytest.approx(((shown - photo() / 255) ** 2).sum(), rel=1e-4)
 
 
@@ -315,14 +315,14 @@ def test_a_large_picture_is_measured_in_part(monkeypatch: pytest.MonkeyPatch) ->
     assert part.products[:, -1, -1] == pytest.approx(original.shape[0] * original.shape[1])
 
 
-def test_what_is_no_number_is_not_corrected() -> None:
-    assert measure(photo(), np.full((128, 160, 3), np.nan, np.float32), WEIGHT) == ()
+def test_what_is_no_number_is_not_filtered() -> None:
+    assert fit_filter(photo(), np.full((128, 160, 3), np.nan, np.float32), WEIGHT) == ()
 
 
 def test_what_nobody_can_see_is_no_cast() -> None:
     flat = np.full((9, 9, 3), 250, np.uint8)
-    assert measure(flat, as_floats(flat) - np.float32(0.3 / 255), 0.0) == ()
-    assert len(measure(flat, as_floats(flat) - np.float32(0.7 / 255), 0.0)) == 1
+    assert fit_filter(flat, as_floats(flat) - np.float32(0.3 / 255), 0.0) == ()
+    assert len(fit_filter(flat, as_floats(flat) - np.float32(0.7 / 255), 0.0)) == 1
 
 
 @pytest.mark.parametrize("grey", [False, True])
@@ -342,9 +342,9 @@ def test_a_photo_gets_one_that_is_worth_its_bytes(grey: bool) -> None:
         for one in (code, bare)
     }
     # lambda of quality 90, as the model's card says it, for each of the picture's pixels
-    lowest, highest = codec.model.card.card["lagrangian"]
-    price = lowest * (highest / lowest) ** 0.9 * picture.shape[0] * picture.shape[1]
-    assert bits[1] + price * errors[1] < bits[0] + price * errors[0]
+    lowest, highest = codec.model.card.card["lambda_range"]
+    weight = lowest * (highest / lowest) ** 0.9 * picture.shape[0] * picture.shape[1]
+    assert bits[1] + weight * errors[1] < bits[0] + weight * errors[0]
 
 
 def test_it_is_applied_where_all_layers_are_shown(codec: Codec) -> None:
@@ -352,7 +352,7 @@ def test_it_is_applied_where_all_layers_are_shown(codec: Codec) -> None:
     filtered = dataclasses.replace(
         code,
         ancillary=(
-            Ancillary(KIND, Correction(np.array([640, 0, 0]), (), np.zeros((3, 0), int), 0).payload()),
+            Ancillary(KIND, PostFilter(np.array([640, 0, 0]), (), np.zeros((3, 0), int), 0).payload()),
         ),
     )
     bare = dataclasses.replace(code, ancillary=())

@@ -23,9 +23,9 @@ HOSTILE = (
 """An image name of our nightmares: it must be shown, letter by letter, and do nothing."""
 IMAGES = ("photos/one.png", f"photos/{HOSTILE}")
 METRICS = {
-    "psnr": {"label": "PSNR", "channel": "dB", "higher_is_better": True, "about": "over R, G and B"},
-    "ms_ssim": {"label": "MS-SSIM", "channel": "", "higher_is_better": True, "about": "over R, G and B"},
-    "lpips": {"label": "LPIPS", "channel": "", "higher_is_better": False, "about": "AlexNet"},
+    "psnr": {"label": "PSNR", "unit": "dB", "higher_is_better": True, "about": "over R, G and B"},
+    "ms_ssim": {"label": "MS-SSIM", "unit": "", "higher_is_better": True, "about": "over R, G and B"},
+    "lpips": {"label": "LPIPS", "unit": "", "higher_is_better": False, "about": "AlexNet"},
 }
 GRIDS = {"bincodec:layers=3": (10, 40, 70, 100), "jpeg": (20, 50, 80, 95), "webp": (5, 35, 65, 90)}
 PSNR = {"bincodec:layers=3": 27.125, "jpeg": 24.25, "webp": 25.5}
