@@ -147,10 +147,12 @@ def write_all(contents: Mapping[Name, bytes], *, replace: bool = True) -> None:
     except BaseException:
         for path, identity in published:
             _take_back(path, identity)
-        for temporary, _ in staged.values():
-            with suppress(OSError):  # What went wrong is told, not what that made of the temporary.
-                temporary.unlink()
         raise
+    finally:
+        # Until here a link still has its temporary name, so that no other file can have its number.
+        for temporary, _ in staged.values():
+            with suppress(OSError):  # It was renamed; or what went wrong is told, not what that made of it.
+                temporary.unlink()
 
 
 def write_folder(folder: str | os.PathLike[str], contents: Mapping[str, bytes]) -> None:
@@ -235,14 +237,13 @@ def _publish(temporary: Path, path: Path) -> None:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-    else:
-        temporary.unlink()
 
 
 def _take_back(path: Path, identity: os.stat_result) -> None:
     """Remove a file that was published, unless it is another one by now."""
     with suppress(OSError):  # What went wrong is told, not what that made of the others.
-        if os.path.samestat(path.lstat(), identity):
+        found = path.lstat()
+        if os.path.samestat(found, identity) and found.st_mtime_ns == identity.st_mtime_ns:
             path.unlink()
 
 
