@@ -14,7 +14,8 @@ from bincodec.cli import options, output, places
 def command(source: str, max_pixels: int | None, as_json: bool) -> None:
     """Show size, quality, model and layers of a .bld file.
 
-    Checks the checksums of header and chunks, not the bits: that is what verify does.
+    Checks the checksums of header and chunks, not the bits: that is what verify does. Exit code 1 means that
+    the file is damaged; what it says of itself is shown as far as its header is whole.
     """
     from bincodec import BincodecError
     from bincodec.bitstream import container
@@ -54,14 +55,15 @@ def command(source: str, max_pixels: int | None, as_json: bool) -> None:
     )
     output.result(text, facts, as_json=as_json)
     if damage is not None:
-        output.note(f"the file is damaged: {damage}")
+        msg = f"{places.shown(source, 'standard input')}: {damage}"
+        raise click.ClickException(msg)
 
 
 def _model_name(fingerprint: bytes) -> str | None:
-    from bincodec import WrongModel
+    from bincodec import UnknownModel
     from bincodec.model import store
 
     try:
         return store.find_for(fingerprint).name
-    except WrongModel:
+    except UnknownModel:
         return None
