@@ -8,7 +8,7 @@ from bincodec.cli import options, output, places
 
 
 @click.command()
-@click.argument("source", metavar="FILE")
+@options.coded
 @options.max_pixels
 @options.as_json
 def command(source: str, max_pixels: int | None, as_json: bool) -> None:
@@ -20,7 +20,7 @@ def command(source: str, max_pixels: int | None, as_json: bool) -> None:
     from bincodec import BincodecError
     from bincodec.bitstream import container
 
-    data, limits = places.read(source), places.limits(max_pixels)
+    data, limits = places.read(source), options.limits(max_pixels)
     with places.named(source):
         header = container.read_header(data, limits)
     damage = None

@@ -6,14 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from bincodec.cli import standard
-
-if TYPE_CHECKING:
-    from bincodec.bitstream.limits import Limits
 
 STANDARD = "-"
 
@@ -121,13 +117,6 @@ def _check_standard_output(as_json: bool) -> None:
     if sys.stdout.isatty():
         msg = "refusing to write binary data to a terminal: name an output file"
         raise click.UsageError(msg)
-
-
-def limits(max_pixels: int | None) -> "Limits":
-    """The default limits, or with another number of pixels."""
-    from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
-
-    return DEFAULT_LIMITS if max_pixels is None else Limits(pixels=max_pixels)
 
 
 def read(source: str) -> bytes:
