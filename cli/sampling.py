@@ -134,7 +134,7 @@ def progress(steps: int, *, hidden: bool) -> Iterator[Callable[[object], None]]:
     """A bar on standard error, where that is a terminal; call what it gives after each step."""
     from tqdm import tqdm
 
-    with tqdm(total=steps, unit="step", leave=False, disable=True if hidden else None) as bar:
+    with tqdm(total=steps, unit="step", disable=True if hidden else None) as bar:
         yield lambda _: bar.update()
 
 

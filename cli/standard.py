@@ -43,10 +43,12 @@ def settle() -> None:
 
 
 def require_output() -> None:
-    """Refuse to work for a standard output that is closed.
+    """Refuse to work for a standard output that takes nothing: it is closed, or the device is full.
+
+    A reader that has gone, or a disk that fills meanwhile, shows only later.
 
     Raises:
-        click.ClickException: if it is.
+        click.ClickException: if it takes nothing.
     """
     try:
         os.write(sys.stdout.fileno(), b"")
