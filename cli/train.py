@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bincodec.cli import options, output
+from bincodec.cli import options, output, standard
 
 _path = click.Path(exists=True, path_type=Path)
 
@@ -84,6 +84,8 @@ def command(
     if finish is not None and start is None:
         msg = "--finish needs the weights to finish: --start"
         raise click.UsageError(msg)
+
+    standard.require_output()
 
     import torch
 
