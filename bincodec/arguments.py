@@ -1,13 +1,18 @@
-"""What a caller may ask for: qualities, efforts, devices, each checked in one place."""
+"""What a caller may ask for: qualities, efforts, devices, each checked in one place.
+
+Every check raises `InvalidSetting` for a value that does not exist and `TypeError` for one of another type;
+`bincodec.errors` says where the line is.
+"""
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 
 import numpy as np
 
 from bincodec.bitstream.header import BEST_QUALITY
-from bincodec.bitstream.limits import Limits
+from bincodec.bitstream.limits import Limits, checked_limits
 from bincodec.errors import InvalidSetting
 
 DEVICES = ("cpu", "cuda")
@@ -23,7 +28,9 @@ MAX_SEARCHED_PIXELS = 16 * 2**20
 
 def checked_integer(name: str, value: int, low: int, high: int) -> int:
     """`value`, if it is an integer in low..high."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise TypeError(_wrong_type(name, f"an integer in {low}..{high}", value))
+    if not low <= value <= high:
         msg = f"{name} {value!r} is not an integer in {low}..{high}"
         raise InvalidSetting(msg)
     return int(value)
@@ -38,8 +45,9 @@ def checked_search(pixels: int) -> None:
 
 def checked_number(name: str, value: float, high: float) -> float:
     """`value`, if it is a number in 0..high."""
-    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not (real and 0 <= value <= high):  # NaN is in no range
+    if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
+        raise TypeError(_wrong_type(name, f"a number in 0..{high:g}", value))
+    if not 0 <= value <= high:  # NaN is in no range
         msg = f"{name} {value!r} is not a number in 0..{high:g}"
         raise InvalidSetting(msg)
     return float(value)
@@ -47,21 +55,26 @@ def checked_number(name: str, value: float, high: float) -> float:
 
 def checked_size(size: tuple[int, int], limits: Limits) -> tuple[int, int]:
     """Width and height in pixels, if a picture of that size is within the limits."""
+    checked_limits(limits)
     try:
         width, height = size
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         msg = f"size {size!r} is not a width and a height"
         raise InvalidSetting(msg) from error
+    except TypeError:
+        raise TypeError(_wrong_type("size", "a width and a height", size)) from None
     width = checked_integer("width", width, 1, limits.side)
     height = checked_integer("height", height, 1, limits.side)
     if width * height > limits.pixels:
         msg = f"size {width} x {height}: {width * height} is over the limit pixels={limits.pixels}"
-        raise InvalidSetting(msg)
+        raise InvalidSetting(msg, option="pixels")
     return width, height
 
 
 def checked_choice(name: str, value: str, choices: Iterable[str]) -> str:
     """`value`, if it is one of `choices`."""
+    if not isinstance(value, str):
+        raise TypeError(_wrong_type(name, "a str", value))
     if value not in (known := tuple(choices)):
         msg = f"{name} {value!r} is not one of {', '.join(known)}"
         raise InvalidSetting(msg)
@@ -80,6 +93,9 @@ def search_rounds(effort: int) -> int:
 
 def checked_device(device: str) -> str:
     """`device`, if this machine has it."""
+    if not isinstance(device, str):
+        raise TypeError(_wrong_type("device", 'a str such as "cpu" or "cuda:1"', device))
+
     import torch
 
     try:
@@ -93,3 +109,7 @@ def checked_device(device: str) -> str:
         msg = f"device {device!r} cannot be used: only {' and '.join(DEVICES)} are supported"
         raise InvalidSetting(msg)
     return device
+
+
+def _wrong_type(name: str, expected: str, value: object) -> str:
+    return f"{name} must be {expected}, not {reprlib.repr(value)} ({type(value).__name__})"

@@ -15,9 +15,15 @@
     ├── InvalidSetting      a quality, a device or the like does not exist (a ValueError as well)
     └── VerificationFailed  a finished file did not give back the code it was made from
 
-Bad input and bad settings always raise one of these. A wrong type of argument raises `TypeError`, too little
-memory `MemoryError`, and a path that cannot be written the system's own `OSError`. The first eight are
-defined in `bincodec.bitstream.errors`, which has to do without the rest of the package.
+Bad input and bad settings always raise one of these. Too little memory raises `MemoryError`, and a path that
+cannot be written the system's own `OSError`. The first eight stand in `bincodec.bitstream.errors`, which has
+to do without the rest of the package.
+
+A wrong type of argument raises `TypeError`: a mistake in the calling program, never the fault of its input.
+The line to `InvalidSetting` is drawn by type alone. quality=101 is an integer, but no quality: an
+`InvalidSetting`. quality=50.0, "50", True and None are no integers: a `TypeError`. NumPy's integers and
+floats count as numbers. A source is a path, anything bytes-like or a binary stream; a stream of text is a
+`TypeError`, and what the system says of a path or a stream is `Unreadable`.
 """
 
 from __future__ import annotations
@@ -74,7 +80,14 @@ class Unreadable(BincodecError, OSError):
 
 
 class InvalidSetting(BincodecError, ValueError):
-    """A quality, an effort, a number of layers, a device and the like that does not exist."""
+    """A quality, an effort, a number of layers, a device and the like that does not exist.
+
+    `option` is the field of `Limits` that stands in the way and can be raised, or None.
+    """
+
+    def __init__(self, message: str, *, option: str | None = None) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class VerificationFailed(BincodecError):

@@ -78,7 +78,7 @@ def read_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Header:
 
 
 def read(data: bytes, limits: Limits = DEFAULT_LIMITS, *, partial: bool = False) -> Container:
-    """Take a whole file apart and check all that needs no model.
+    """Take a whole file apart, given as any bytes-like object, and check all that needs no model.
 
     With `partial`, a file that is cut short or damaged yields the chunks before the first one that is missing
     or fails its checksum, and `intact` is false; so it is for a whole file with bytes after its last chunk.
@@ -88,6 +88,7 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS, *, partial: bool = False)
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
     """
     header = Header.parse(data, limits)
+    data = data if isinstance(data, bytes) else memoryview(data).tobytes()
     chunks: list[Chunk] = []
     ancillary: list[Ancillary] = []
     position, last = HEADER_BYTES, False

@@ -5,7 +5,7 @@ import zlib
 from dataclasses import dataclass
 
 from bincodec.bitstream.errors import Corrupt, NotBld, TooLarge, Truncated, Unsupported
-from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits, checked_limits
 
 MAGIC = b"\x93BLD\r\n\x1a\n"
 FORMAT_VERSION = (0, 1)
@@ -84,7 +84,7 @@ class Header:
 
     @classmethod
     def parse(cls, data: bytes, limits: Limits = DEFAULT_LIMITS) -> "Header":
-        """Read the header at the start of `data`; anything may follow it.
+        """Read the header at the start of `data`, any bytes-like object; anything may follow it.
 
         Raises:
             NotBld: the magic bytes are not there.
@@ -92,7 +92,10 @@ class Header:
             Unsupported: unknown version, flag or tile size.
             Corrupt: wrong checksum or a field out of range.
             TooLarge: the image exceeds `limits`.
+            TypeError: `data` is not bytes-like, or `limits` are none.
         """
+        checked_limits(limits)
+        data = bytes(memoryview(data).cast("B")[:HEADER_BYTES])
         _check_start(data)
         fields, crc = data[: _FIELDS.size], data[_FIELDS.size : HEADER_BYTES]
         if _CRC.pack(zlib.crc32(fields)) != crc:

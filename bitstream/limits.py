@@ -33,3 +33,15 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def checked_limits(limits: object) -> Limits:
+    """`limits`, if they are some; a plain number of pixels, or None, is a mistake that would show much later.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if not isinstance(limits, Limits):
+        msg = f"limits must be a Limits, not {type(limits).__name__}"
+        raise TypeError(msg)
+    return limits

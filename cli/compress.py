@@ -11,22 +11,10 @@ EXTENSION = ".bld"
 
 
 @click.command()
-@click.argument("source", metavar="IN")
-@click.argument("destination", metavar="[OUT]", required=False)
-@click.option(
-    "-q",
-    "--quality",
-    type=click.IntRange(0, 100),
-    default=50,
-    show_default=True,
-    help="0 is smallest, 100 is best.",
-)
-@click.option(
-    "--model",
-    default="photo",
-    show_default=True,
-    help="A name that `bincodec models` lists, or a .safetensors file.",
-)
+@options.source
+@options.destination
+@options.quality("0 is smallest, 100 is best.")
+@options.model
 @click.option(
     "--effort",
     type=click.IntRange(0, 9),
@@ -43,30 +31,26 @@ def command(
     model: str,
     effort: int,
     no_verify: bool,
-    max_pixels: int | None,
-    force: bool,
-    device: str,
-    as_json: bool,
-    quiet: bool,
+    common: options.Common,
 ) -> None:
     """Compress an image to a .bld file.
 
     OUT is IN with the extension .bld unless it is given; - is standard input or output.
     """
     _check_extension(destination)
-    ends = places.choose(source, destination, extension=EXTENSION, force=force, as_json=as_json)
+    ends = places.choose(source, destination, extension=EXTENSION, force=common.force, as_json=common.as_json)
 
     from bincodec.io import images
 
-    limits = places.limits(max_pixels)
+    limits = common.limits
     picture = images.load(places.read(source) if source == places.STANDARD else source, limits=limits)
     for sentence in picture.notes:
-        output.note(sentence, quiet=quiet)
+        output.note(sentence, quiet=common.quiet)
 
     from bincodec import Codec
 
     start = time.perf_counter()
-    codec = Codec.load(model, device)
+    codec = Codec.load(model, common.device)
     loaded = time.perf_counter()
     code = codec.encode(images.to_image(picture.pixels, grey=picture.grey), quality, limits, effort=effort)
     data = codec.pack(code, verify=not no_verify)
@@ -96,7 +80,7 @@ def command(
         f"{facts['bits_per_pixel']:.3f} bits per pixel, quality {quality}, model {code.model}, "
         f"{finished - loaded:.2f} s + {loaded - start:.2f} s loading"
     )
-    output.summary(line, facts, as_json=as_json, quiet=quiet)
+    output.summary(line, facts, as_json=common.as_json, quiet=common.quiet)
 
 
 def _check_extension(destination: str | None) -> None:

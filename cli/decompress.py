@@ -18,8 +18,8 @@ EXTENSION = ".png"
 
 
 @click.command()
-@click.argument("source", metavar="IN")
-@click.argument("destination", metavar="[OUT]", required=False)
+@options.source
+@options.destination
 @click.option(
     "--layers", type=click.IntRange(min=1), help="Decode the first N layers only, a coarser picture."
 )
@@ -33,7 +33,7 @@ EXTENSION = ".png"
 )
 @sampling.seed
 @sampling.temperature
-@click.option("--model", help="Decode with this model, a name or a .safetensors file.")
+@options.model_of_file
 @options.writing
 def command(
     source: str,
@@ -43,11 +43,7 @@ def command(
     seed: int | None,
     temperature: float | None,
     model: str | None,
-    max_pixels: int | None,
-    force: bool,
-    device: str,
-    as_json: bool,
-    quiet: bool,
+    common: options.Common,
 ) -> None:
     """Decompress a .bld file to an image.
 
@@ -59,7 +55,7 @@ def command(
         msg = "--seed and --temperature need --missing sample: nothing else is drawn"
         raise click.UsageError(msg)
     seed, temperature = seed or 0, 1.0 if temperature is None else temperature
-    ends = places.choose(source, destination, extension=EXTENSION, force=force, as_json=as_json)
+    ends = places.choose(source, destination, extension=EXTENSION, force=common.force, as_json=common.as_json)
     plain = not ends.to_standard_output and not places.is_device(ends.destination)
     extension = Path(ends.destination).suffix if plain else EXTENSION
 
@@ -70,7 +66,7 @@ def command(
         images.check_writable(extension)
     except ImageError as error:
         raise click.UsageError(str(error)) from error
-    data, limits = places.read(source), places.limits(max_pixels)
+    data, limits = places.read(source), common.limits
     with places.named(source):
         header = files.read_header(data, limits)
         images.check_size(extension, header.width, header.height)
@@ -86,7 +82,7 @@ def command(
             seed=seed,
             temperature=temperature,
             model=model,
-            device=device,
+            device=common.device,
             limits=limits,
         )
     seconds = time.perf_counter() - start
@@ -94,9 +90,11 @@ def command(
     ends.write(images.encode(image, extension, _texts(decoded, seed, temperature)))
 
     if not decoded["intact"] and not drawn:
-        output.note(f"the file is damaged: only its first {decoded['layers']} layers are shown", quiet=quiet)
+        output.note(
+            f"the file is damaged: only its first {decoded['layers']} layers are shown", quiet=common.quiet
+        )
     elif drawn:
-        output.note(_what_is_real(decoded), quiet=quiet)
+        output.note(_what_is_real(decoded), quiet=common.quiet)
     facts = {
         "command": "decompress",
         "input": source,
@@ -117,7 +115,7 @@ def command(
         f"{places.shown(ends.destination, 'standard output')}: {image.width} x {image.height} pixels, "
         f"{decoded['layers']} layers, model {decoded['model']}, {seconds:.2f} s"
     )
-    output.summary(line, facts, as_json=as_json, quiet=quiet)
+    output.summary(line, facts, as_json=common.as_json, quiet=common.quiet)
 
 
 def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from bincodec.cli import standard
 from bincodec.io import files
 
 # Subcommand -> module `eval_NAME` of this package, which calls its command `command`.
@@ -62,3 +63,4 @@ class Measurements(click.Group):
 @click.group(cls=Measurements)
 def command() -> None:
     """Measure rate, distortion and speed on your own images, from real files."""
+    standard.require_output()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bincodec.cli import options, output
+from bincodec.cli import options, output, standard
 from bincodec.cli.eval import made
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from bincodec import Codec
     from bincodec.eval.generation_spec import Setting
     from bincodec.eval.picture_sets import PictureSet
-
-INTERRUPTED = 130
 
 
 def _parse_folders(
@@ -70,14 +68,7 @@ def _parse_folders(
     help="Pictures of each setting.",
 )
 @options.size("Cut and resize all to this.  [default: REAL's own]")
-@click.option(
-    "-q",
-    "--quality",
-    type=click.IntRange(0, 100),
-    default=50,
-    show_default=True,
-    help="Where no SPEC says it.",
-)
+@options.quality("Where no SPEC says it.")
 @click.option(
     "--features",
     "network",
@@ -86,18 +77,9 @@ def _parse_folders(
     show_default=True,
     help="The network in whose features distances are measured.",
 )
-@click.option(
-    "--lpips-weights",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Weights of AlexNet, as for the metric LPIPS.",
-)
-@click.option(
-    "--cache",
-    "cache_folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where features of REAL and --train are kept.  [default: the user's cache]",
-)
-@options.report_folder
+@options.lpips_weights("Weights of AlexNet, as for the metric LPIPS.")
+@options.cache("features of REAL and --train")
+@options.report_folder()
 @options.model
 @options.device
 @options.as_json
@@ -157,12 +139,12 @@ def command(
     with made(folder, generation_report.NAMES):
         outcome = generation.run(plan, progress=not quiet)
         generation_report.write(outcome, folder)
-    click.echo(
-        to_json(generation_report.content(outcome)).rstrip() if as_json else generation_report.text(outcome)
-    )
+    content = generation_report.content(outcome)
+    text = to_json(content).rstrip() if as_json else generation_report.text(outcome)
+    standard.print_text(text, written=folder)
     if outcome.interrupted:
         output.error(f"interrupted: {folder} holds the sets that were complete")
-        raise click.exceptions.Exit(INTERRUPTED)
+        raise click.exceptions.Exit(output.INTERRUPTED)
 
 
 def _settings(specs: Sequence[str], model: str, quality: int) -> tuple[Setting, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bincodec.cli import options, output
+from bincodec.cli import options, output, standard
 from bincodec.cli.eval import NOTHING_LEFT, made
 
 
@@ -19,7 +19,7 @@ from bincodec.cli.eval import NOTHING_LEFT, made
     type=click.Path(dir_okay=False, path_type=Path),
     help="The float weights behind the model, as training writes them.",
 )
-@click.option("-o", "--output", "folder", type=click.Path(file_okay=False, writable=True, path_type=Path))
+@options.report_folder(required=False)
 @options.model
 @options.device
 @options.quiet
@@ -59,5 +59,5 @@ def command(
         rows = pricing.measure_all(codec, pictures, qualities, float_prior, progress=not quiet)
         if folder is not None:
             files.write(folder / "prior.json", to_json(pricing.as_json(rows, codec)).encode())
-    click.echo(pricing.text(rows))
+    standard.print_text(pricing.text(rows), written=folder)
     output.failures(failures)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bincodec.cli import options, output
+from bincodec.cli import options, output, standard
 from bincodec.cli.eval import NOTHING_LEFT, made
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from bincodec.eval.study import Outcome, SamplingPlan
 
 DEFAULT_CODECS = ("bincodec", "jpeg", "webp")
-INTERRUPTED = 130
-
-_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def _parse_targets(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...]:
@@ -59,7 +56,7 @@ def _parse_targets(context: click.Context, parameter: click.Parameter, text: str
     multiple=True,
     help="psnr, psnr_y, ms_ssim, lpips, ssimulacra2 or butteraugli; once for each.  [default: the first 3]",
 )
-@click.option("--lpips-weights", type=_file, help="Weights for LPIPS, where its package has none.")
+@options.lpips_weights("Weights for LPIPS, where its package has none.")
 @click.option(
     "--curve", "curves", metavar="NAME|FILE", multiple=True, help="Lay a published curve over. Once for each."
 )
@@ -81,13 +78,8 @@ def _parse_targets(context: click.Context, parameter: click.Parameter, text: str
     type=click.IntRange(min=0),
     help="Processes that share the work; 0: none but this one.  [default: the processors there are]",
 )
-@click.option(
-    "--cache",
-    "cache_folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where results are kept from run to run.  [default: the user's cache]",
-)
-@options.report_folder
+@options.cache("results")
+@options.report_folder()
 @options.model
 @options.device
 @options.quiet
@@ -137,7 +129,7 @@ def command(
         if not outcome.report.sweep.rows:
             output.failures(failures, NOTHING_LEFT)
         _write(outcome, folder, page=not no_page)
-    click.echo(report.text(outcome.report))
+    standard.print_text(report.text(outcome.report), written=folder)
     output.failures(failures)
 
 
@@ -156,7 +148,7 @@ def _measure(
             f"interrupted: {stop.done} of {stop.total} are done and kept in {cache.folder}; "
             "the same command goes on from there"
         )
-        raise click.exceptions.Exit(INTERRUPTED) from stop
+        raise click.exceptions.Exit(output.INTERRUPTED) from stop
 
 
 def _specs(

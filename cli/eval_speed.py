@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bincodec.cli import options, output
+from bincodec.cli import options, output, standard
 from bincodec.cli.eval import NOTHING_LEFT, made
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ DEFAULT_CODECS = (
     "--repeat", type=click.IntRange(min=1), default=5, show_default=True, help="Calls to take the median of."
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Cores for each process.  [default: all]")
-@options.report_folder
+@options.report_folder()
 @options.model
 @options.device
 @options.quiet
@@ -85,7 +85,7 @@ def command(
             output.failures(failures, NOTHING_LEFT)
         files.write(folder / "speed.json", to_json(speed_report.as_json(result, skipped)).encode())
     if result.rows:
-        click.echo(speed_report.text(result))
+        standard.print_text(speed_report.text(result), written=folder)
     output.failures(failures)
 
 

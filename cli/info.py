@@ -8,18 +8,19 @@ from bincodec.cli import options, output, places
 
 
 @click.command()
-@click.argument("source", metavar="FILE")
+@options.coded
 @options.max_pixels
 @options.as_json
 def command(source: str, max_pixels: int | None, as_json: bool) -> None:
     """Show size, quality, model and layers of a .bld file.
 
-    Checks the checksums of header and chunks, not the bits: that is what verify does.
+    Checks the checksums of header and chunks, not the bits: that is what verify does. Exit code 1 means that
+    the file is damaged; what it says of itself is shown as far as its header is whole.
     """
     from bincodec import BincodecError
     from bincodec.bitstream import container
 
-    data, limits = places.read(source), places.limits(max_pixels)
+    data, limits = places.read(source), options.limits(max_pixels)
     with places.named(source):
         header = container.read_header(data, limits)
     damage = None
@@ -54,7 +55,8 @@ def command(source: str, max_pixels: int | None, as_json: bool) -> None:
     )
     output.result(text, facts, as_json=as_json)
     if damage is not None:
-        output.note(f"the file is damaged: {damage}")
+        msg = f"{places.shown(source, 'standard input')}: {damage}"
+        raise click.ClickException(msg)
 
 
 def _model_name(fingerprint: bytes) -> str | None:

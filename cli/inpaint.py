@@ -13,16 +13,16 @@ from bincodec.cli import sampling as shared
 
 
 @click.command()
-@click.argument("source", metavar="IN")
+@options.source
 @click.option("--mask", required=True, metavar="MASK", help="An image, white where IN is to be filled.")
-@click.option("-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder.")
+@options.drawing
 @shared.count
-@shared.quality
+@options.quality(shared.QUALITY)
 @shared.sampler
 @shared.label
 @shared.options
 @shared.save_codes
-@shared.model
+@options.model_of_any
 @options.writing
 def command(
     source: str,
@@ -32,11 +32,7 @@ def command(
     quality: int,
     save_codes: bool,
     model: str | None,
-    max_pixels: int | None,
-    force: bool,
-    device: str,
-    as_json: bool,
-    quiet: bool,
+    common: options.Common,
     **chosen: Any,
 ) -> None:
     """Fill what a mask marks in an image or a .bld.
@@ -50,20 +46,23 @@ def command(
         raise click.UsageError(msg)
     endings = [pictures.CODE] if save_codes else []
     inputs = [source, mask]
-    files = pictures.choose(inputs, destination, count, force=force, as_json=as_json, endings=endings)
+    files = pictures.choose(
+        inputs, destination, count, force=common.force, as_json=common.as_json, endings=endings
+    )
 
     from bincodec.generation import editing
 
-    settings, limits = shared.as_settings(chosen), places.limits(max_pixels)
+    settings, limits = shared.as_settings(chosen), common.limits
     start = time.perf_counter()
-    codec, given = shared.read(source, model, device, limits, quiet=quiet)
+    codec, given = shared.read(source, model, common.device, limits, quiet=common.quiet)
     loaded = time.perf_counter()
     files.check_size(shared.size_of(given), limits)
     marked = places.read(mask) if mask == places.STANDARD else mask
     steps = editing.steps_of(codec.model, settings)
-    with shared.progress(count * steps, hidden=quiet or as_json) as advance:
-        options = dataclasses.asdict(settings)
-        results = codec.inpaint(given, marked, quality, count, limits=limits, watch=advance, **options)
+    with shared.progress(count * steps, hidden=common.hides_progress) as advance:
+        results = codec.inpaint(
+            given, marked, quality, count, limits=limits, watch=advance, **dataclasses.asdict(settings)
+        )
     first, codes = results[0], [one.code for one in results]
     shown = (one.image for one in results)
     texts = shared.texts(files, codec, codes, [settings])
@@ -72,9 +71,10 @@ def command(
     files.write(contents)
     if not first.known.any():
         output.note(
-            "no position is more than 8 pixels from the mask: nothing around the hole is known", quiet=quiet
+            "no position is more than 8 pixels from the mask: nothing around the hole is known",
+            quiet=common.quiet,
         )
     positions = {"positions": first.known.size, "positions_sampled": int((~first.known).sum())}
     seconds = loaded - start, finished - loaded
     drawn = shared.Drawn("inpaint", files, [*contents], codec, first.code, [settings], *seconds)
-    drawn.tell({"input": source, "mask": mask, **positions}, as_json=as_json, quiet=quiet)
+    drawn.tell({"input": source, "mask": mask, **positions}, as_json=common.as_json, quiet=common.quiet)

@@ -1,7 +1,5 @@
-"""The `bincodec` command: finds the subcommand, turns errors into one line and an exit code.
+"""The `bincodec` command: finds the subcommand, turns errors into one line and an exit code (docs/cli.md).
 
-0: done. 1: the input, the model or the system will not do; nothing was written. 2: wrong usage.
-130: interrupted.
 Subcommands are imported when they are named and import torch when they need it, so that help is instant.
 """
 
@@ -13,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from bincodec import BincodecError, __version__
-from bincodec.cli import output
+from bincodec.cli import output, standard
 
 # Command -> module; a module of this package has the same name and calls its command `command`.
 COMMANDS = (
@@ -28,10 +26,6 @@ COMMANDS = (
     "eval",
     "train",
 )
-
-FAILURE = 1
-WRONG_USAGE = 2
-INTERRUPTED = 130
 
 
 class Commands(click.Group):
@@ -48,34 +42,60 @@ class Commands(click.Group):
         command: click.Command = import_module(f"bincodec.cli.{cmd_name}").command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a subcommand; click would add an empty line to an interruption, and take EOFError for one."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise click.exceptions.Exit(_interrupted()) from stop
+        except EOFError as end:
+            raise click.ClickException(str(end) or "the input ends too early") from end
+
     def main(self, args: Sequence[str] | None = None, *_: Any, **settings: Any) -> NoReturn:
         """Run a command and exit with its code."""
         settings |= {"prog_name": "bincodec", "standalone_mode": False}
+        standard.open_closed()
         with output.warnings_as_notes():
             try:
                 code = super().main(args, **settings)
-            except click.UsageError as wrong:
-                path = wrong.ctx.command_path if wrong.ctx else "bincodec"
-                output.error(f"{wrong.format_message()} (see '{path} --help')")
-                code = WRONG_USAGE
-            except click.ClickException as failure:
-                output.error(failure.format_message())
-                code = FAILURE
-            except click.Abort:
-                output.error("interrupted")
-                code = INTERRUPTED
-            except BincodecError as failure:
-                output.error(str(failure))
-                # Errors about a value that the caller chose are ValueErrors as well.
-                code = WRONG_USAGE if isinstance(failure, ValueError) else FAILURE
-            except OSError as failure:
-                where = f"{failure.filename}: " if failure.filename else ""
-                output.error(f"{where}{failure.strerror or failure}")
-                code = FAILURE
-            except MemoryError:
-                output.error("out of memory")
-                code = FAILURE
+            except SystemExit:  # Help or version were not read to their end; all else fails by itself.
+                output.error("standard output: Broken pipe")
+                code = output.FAILURE
+            except (click.Abort, KeyboardInterrupt):
+                code = _interrupted()
+            except Exception as failure:
+                code = _explained(failure)
+            standard.settle()
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupted() -> int:
+    if sys.stderr.isatty():
+        standard.say("")  # The terminal shows ^C at the beginning of the line.
+    output.error("interrupted")
+    return output.INTERRUPTED
+
+
+def _explained(failure: Exception) -> int:
+    """Say what went wrong in one line; what only a mistake in this program can raise is raised again."""
+    if isinstance(failure, click.UsageError):
+        path = failure.ctx.command_path if failure.ctx else "bincodec"
+        output.error(f"{failure.format_message()} (see '{path} --help')")
+        return output.WRONG_USAGE
+    if isinstance(failure, click.ClickException):
+        output.error(failure.format_message())
+    elif isinstance(failure, BincodecError):
+        output.error(str(failure), limit=getattr(failure, "option", None))
+        # Errors about a value that the caller chose are ValueErrors as well.
+        return output.WRONG_USAGE if isinstance(failure, ValueError) else output.FAILURE
+    elif isinstance(failure, OSError):
+        where = f"{failure.filename}: " if failure.filename else ""
+        output.error(f"{where}{failure.strerror or failure}")
+    elif isinstance(failure, MemoryError):
+        output.error(f"out of memory: {failure}" if str(failure) else "out of memory")
+    else:
+        raise failure
+    return output.FAILURE
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -85,7 +105,9 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
     from bincodec.model import store
 
     names = ", ".join(f"{card.name} ({card.fingerprint.hex()})" for card in store.available()) or "none"
-    click.echo(f"bincodec {__version__}, format {'.'.join(map(str, FORMAT_VERSION))}, models: {names}")
+    standard.print_text(
+        f"bincodec {__version__}, format {'.'.join(map(str, FORMAT_VERSION))}, models: {names}"
+    )
     context.exit()
 
 
@@ -107,4 +129,4 @@ def main(context: click.Context) -> None:
     """Compress photographs to small .bld files, and back."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
-        context.exit(WRONG_USAGE)
+        context.exit(output.WRONG_USAGE)

@@ -1,13 +1,20 @@
 """The options that several commands share."""
 
+import dataclasses
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bincodec.bitstream.limits import SIDE
+from bincodec.bitstream.header import BEST_QUALITY
+from bincodec.bitstream.limits import PIXELS, SIDE
+from bincodec.cli import standard
+
+if TYPE_CHECKING:
+    from bincodec.bitstream.limits import Limits
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Command], Command]
@@ -24,29 +31,114 @@ def together(*several: Option[Any]) -> Option[Any]:
     return decorate
 
 
-force = click.option("-f", "--force", is_flag=True, help="Overwrite OUT if it exists.")
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def _check_output(context: click.Context, parameter: click.Parameter, as_json: bool) -> bool:
+    """Nobody works for a report that cannot be printed."""
+    if as_json and not context.resilient_parsing:
+        standard.require_output()
+    return as_json
+
+
+def device_of(explanation: str) -> Option[Any]:
+    """--device; its help is `explanation`."""
+    return click.option("--device", default="cpu", show_default=True, help=explanation)
+
+
+as_json = click.option(
+    "--json", "as_json", is_flag=True, callback=_check_output, help="Print one JSON object."
+)
 quiet = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 max_pixels = click.option(
     "--max-pixels",
     type=click.IntRange(min=1),
-    help="Accept images of up to this many pixels.  [default: 67108864]",
+    help=f"Accept images of up to this many pixels.  [default: {PIXELS}]",
 )
-device = click.option(
-    "--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1."
-)
-writing = together(max_pixels, force, device, as_json, quiet)
-"""What every command takes that makes one picture or file from another, or from nothing."""
+device = device_of("Where to compute: cpu, cuda, cuda:1.")
 
-report_folder = click.option(
-    "-o",
-    "--output",
-    "folder",
-    required=True,
-    type=click.Path(file_okay=False, writable=True, path_type=Path),
-)
-model = click.option("--model", default="photo", show_default=True, help="A name, or a .safetensors file.")
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """The values of `writing`."""
+
+    max_pixels: int | None
+    force: bool
+    device: str
+    as_json: bool
+    quiet: bool
+
+    @property
+    def limits(self) -> "Limits":
+        """What is accepted."""
+        return limits(self.max_pixels)
+
+    @property
+    def hides_progress(self) -> bool:
+        """Whether no bar is to be shown, even on a terminal."""
+        return self.quiet or self.as_json
+
+
+def limits(max_pixels: int | None) -> "Limits":
+    """The default limits, or with another number of pixels."""
+    from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+
+    return DEFAULT_LIMITS if max_pixels is None else Limits(pixels=max_pixels)
+
+
+def writing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What every command takes that makes pictures or files; their values reach it as one, `common`."""
+    force = click.option("-f", "--force", is_flag=True, help="Overwrite OUT if it exists.")
+
+    @functools.wraps(command)
+    def gathered(**values: Any) -> Any:
+        common = Common(**{field.name: values.pop(field.name) for field in dataclasses.fields(Common)})
+        return command(common=common, **values)
+
+    for option in (quiet, as_json, device, force, max_pixels):  # The help shows the last one first.
+        gathered = option(gathered)
+    return gathered
+
+
+source = click.argument("source", metavar="IN")
+destination = click.argument("destination", metavar="[OUT]", required=False)
+coded = click.argument("source", metavar="FILE")
 images = click.argument("images", metavar="IMAGES...", nargs=-1, required=True)
+drawing = click.option(
+    "-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder."
+)
+existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def report_folder(*, required: bool = True) -> Option[Any]:
+    """-o, the folder of a report."""
+    kind = click.Path(file_okay=False, writable=True, path_type=Path)
+    return click.option("-o", "--output", "folder", type=kind, required=required)
+
+
+def cache(content: str) -> Option[Any]:
+    """--cache, a folder for `content`."""
+    return click.option(
+        "--cache",
+        "cache_folder",
+        type=click.Path(file_okay=False, path_type=Path),
+        help=f"Where {content} are kept from run to run.  [default: the user's cache]",
+    )
+
+
+def lpips_weights(explanation: str) -> Option[Any]:
+    """--lpips-weights; its help is `explanation`."""
+    return click.option("--lpips-weights", type=existing_file, help=explanation)
+
+
+def _model(default: str | None, otherwise: str) -> Option[Any]:
+    return click.option(
+        "--model",
+        default=default,
+        help=f"A name that `bincodec models` lists, or a .safetensors file.  [default: {otherwise}]",
+    )
+
+
+model = _model("photo", "photo")
+model_of_file = _model(None, "the one that wrote the file")
+model_of_any = _model(None, "photo, or the one that wrote the .bld")
 
 
 def _parse_size(
@@ -72,6 +164,12 @@ def size(explanation: str) -> Option[Any]:
     return click.option("--size", metavar="WxH", callback=_parse_size, help=explanation)
 
 
+def quality(explanation: str) -> Option[Any]:
+    """--quality; its help is `explanation`."""
+    kind = click.IntRange(0, BEST_QUALITY)
+    return click.option("-q", "--quality", type=kind, default=50, show_default=True, help=explanation)
+
+
 def _parse_qualities(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
     """Integers in 0..100, separated by commas, to a rising tuple without repetitions."""
     try:
@@ -79,8 +177,8 @@ def _parse_qualities(context: click.Context, parameter: click.Parameter, text: s
     except ValueError as error:
         msg = f"{text!r} is not a list of integers such as 0,50,100"
         raise click.BadParameter(msg) from error
-    if found[0] < 0 or found[-1] > 100:
-        msg = f"{text!r}: qualities lie in 0..100"
+    if found[0] < 0 or found[-1] > BEST_QUALITY:
+        msg = f"{text!r}: qualities lie in 0..{BEST_QUALITY}"
         raise click.BadParameter(msg)
     return found
 

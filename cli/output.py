@@ -8,36 +8,52 @@ from typing import Any
 
 import click
 
+from bincodec.cli import standard
+
 SCHEMA = 1
 """Raised when a key of the JSON output is renamed, removed or given another meaning."""
 
+FAILURE = 1
+WRONG_USAGE = 2
+INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells count."""
 
-def error(message: str) -> None:
-    """The one line that explains a failure, with the option that helps where the library names a field."""
-    hint = " (--max-pixels raises it)" if "limit pixels=" in message else ""
-    click.echo(f"bincodec: error: {_one_line(message)}{hint}", err=True)
+_OPTIONS = {"pixels": "--max-pixels"}
+"""The options that raise fields of `bincodec.Limits`."""
+
+
+def error(message: str, *, limit: str | None = None) -> None:
+    """The one line that explains a failure; `limit` is the field of `Limits` that stands in the way."""
+    option = _OPTIONS.get(limit or "")
+    hint = f" ({option} raises it)" if option else ""
+    standard.say(f"bincodec: error: {_one_line(message)}{hint}")
 
 
 def note(message: str, *, quiet: bool = False) -> None:
     """Something that the user did not ask for and should know."""
     if not quiet:
-        click.echo(f"bincodec: note: {_one_line(message)}", err=True)
+        standard.say(f"bincodec: note: {_one_line(message)}")
 
 
 def summary(line: str, facts: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
-    """What a command that writes a file says at its end: talk, or one JSON object on standard output."""
+    """What a command that writes files says at its end: talk, or one JSON object on standard output.
+
+    Raises:
+        click.ClickException: if the JSON cannot be printed; the output, facts["output"], stays.
+    """
     if as_json:
-        _print_json(facts)
+        standard.print_text(_as_json(facts), written=facts["output"])
     elif not quiet:
-        click.echo(_one_line(line), err=True)
+        standard.say(_one_line(line))
 
 
 def result(text: str, facts: dict[str, Any], *, as_json: bool) -> None:
-    """What a command was asked for: text or one JSON object, on standard output."""
-    if as_json:
-        _print_json(facts)
-    else:
-        click.echo(text)
+    """What a command was asked for: text or one JSON object, on standard output.
+
+    Raises:
+        click.ClickException: if it cannot be printed.
+    """
+    standard.print_text(_as_json(facts) if as_json else text)
 
 
 def failures(lines: Sequence[str], others: str = "the other results are complete") -> None:
@@ -61,8 +77,8 @@ def warnings_as_notes() -> Iterator[None]:
         yield
 
 
-def _print_json(facts: dict[str, Any]) -> None:
-    click.echo(json.dumps({"schema": SCHEMA, **facts}, ensure_ascii=True))
+def _as_json(facts: dict[str, Any]) -> str:
+    return json.dumps({"schema": SCHEMA, **facts}, ensure_ascii=True)
 
 
 def _one_line(message: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 CODE = ".bld"
 PICTURE = ".png"
 TRACE = "-trace.png"
+_EXISTS = "exists; --force overwrites what has the same name in it"
 _NUMBERED = re.compile(rf"\d{{3,}}({re.escape(PICTURE)}|{re.escape(CODE)}|{re.escape(TRACE)})")
 
 
@@ -97,10 +96,9 @@ class Pictures:
             places.Occupied: if something of that name has appeared since `choose` looked.
             OSError: as the system reports it.
         """
-        if self.in_folder and not os.path.isdir(self.destination):
-            self._write_folder(contents)
-        else:
-            places.write(contents, force=self.force)
+        if self.in_folder and not os.path.isdir(self.destination) and self._made_folder(contents):
+            return
+        places.write(contents, force=self.force)
 
     def left_over(self, written: Collection[str]) -> list[str]:
         """Names in the folder that look like pictures of this run and are none, nor belong to one."""
@@ -111,19 +109,19 @@ class Pictures:
             name for name in os.listdir(self.destination) if _NUMBERED.fullmatch(name) and name not in new
         )
 
-    def _write_folder(self, contents: Mapping[str, bytes]) -> None:
+    def _made_folder(self, contents: Mapping[str, bytes]) -> bool:
+        """Make the folder with all files in it, unless `force` is to go on in one that was made meanwhile."""
         from bincodec.io import files
 
         _refuse_folder(self.destination, self.force)
-        temporary = Path(self.destination).parent / f".bincodec-{secrets.token_hex(8)}.tmp"
-        with files.blamed_on(self.destination):
-            temporary.mkdir()
-            try:
-                files.write_all({temporary / Path(path).name: data for path, data in contents.items()})
-                temporary.rename(self.destination)
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
+        try:
+            files.write_folder(self.destination, {Path(path).name: data for path, data in contents.items()})
+        except FileExistsError as error:
+            if not self.force:
+                msg = f"{self.destination}: {_EXISTS}"
+                raise places.Occupied(msg) from error
+            return False
+        return True
 
     def _numbered(self, index: int, ending: str) -> str:
         return os.path.join(self.destination, self._name(index) + ending)
@@ -219,7 +217,7 @@ def _refuse_folder(destination: str, force: bool) -> None:
         msg = f"{destination}: exists and is no folder"
         raise places.Occupied(msg)
     if os.path.isdir(destination) and not force:
-        msg = f"{destination}: exists; --force overwrites what has the same name in it"
+        msg = f"{destination}: {_EXISTS}"
         raise places.Occupied(msg)
 
 
@@ -229,7 +227,7 @@ def _check_pixels(what: str, size: tuple[int, int], limits: Limits) -> None:
     width, height = size
     if width * height > limits.pixels:
         msg = f"{what} {width} x {height}: {width * height} is over the limit pixels={limits.pixels}"
-        raise InvalidSetting(msg)
+        raise InvalidSetting(msg, option="pixels")
 
 
 def _check_extension(pictures: Pictures) -> None:

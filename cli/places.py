@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from bincodec.bitstream.limits import Limits
+from bincodec.cli import standard
 
 STANDARD = "-"
+
+_EXISTS = "exists; --force overwrites it"
 
 
 class Occupied(click.ClickException):
@@ -48,17 +48,20 @@ def write(contents: Mapping[str, bytes], *, force: bool) -> None:
 
     Raises:
         Occupied: if a file of one of the names has appeared since `check` looked.
-        OSError: as the system reports it.
+        OSError, click.ClickException: as the system reports it.
     """
     from bincodec.io import files
 
     named = {path: data for path, data in contents.items() if path != STANDARD}
     for path in named:
         _refuse_occupied(path, force)
-    files.write_all(named)
+    try:
+        files.write_all(named, replace=force)
+    except FileExistsError as error:
+        msg = f"{error.filename}: {_EXISTS}"
+        raise Occupied(msg) from error
     if STANDARD in contents:
-        sys.stdout.buffer.write(contents[STANDARD])
-        sys.stdout.buffer.flush()
+        standard.write_data(contents[STANDARD])
 
 
 def choose(source: str, destination: str | None, *, extension: str, force: bool, as_json: bool) -> Places:
@@ -110,27 +113,21 @@ def _check_standard_output(as_json: bool) -> None:
     if as_json:
         msg = "--json needs standard output for itself: name an output file"
         raise click.UsageError(msg)
+    standard.require_output()
     if sys.stdout.isatty():
         msg = "refusing to write binary data to a terminal: name an output file"
         raise click.UsageError(msg)
-
-
-def limits(max_pixels: int | None) -> "Limits":
-    """The default limits, or with another number of pixels."""
-    from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
-
-    return DEFAULT_LIMITS if max_pixels is None else Limits(pixels=max_pixels)
 
 
 def read(source: str) -> bytes:
     """All of a file, or of standard input.
 
     Raises:
-        bincodec.Unreadable: for a path that cannot be read.
+        bincodec.BincodecError: if it cannot be read, or is too large.
     """
     from bincodec.io import files
 
-    return files.read(sys.stdin.buffer if source == STANDARD else source)
+    return standard.read_data() if source == STANDARD else files.read(source)
 
 
 @contextmanager
@@ -141,10 +138,8 @@ def named(source: str) -> Iterator[None]:
     try:
         yield
     except BincodecError as error:
-        msg = f"{shown(source, 'standard input')}: {error}"
-        # Errors about a value that the caller chose, such as a number of layers, are ValueErrors as well.
-        kind = click.UsageError if isinstance(error, ValueError) else click.ClickException
-        raise kind(msg) from error
+        error.args = (f"{shown(source, 'standard input')}: {error}",)
+        raise
 
 
 def shown(place: str, standard: str) -> str:
@@ -183,5 +178,5 @@ def _refuse_occupied(destination: str, force: bool) -> None:
         msg = f"{destination}: there is no such folder"
         raise Occupied(msg)
     if os.path.lexists(destination) and not force:
-        msg = f"{destination}: exists; --force overwrites it"
+        msg = f"{destination}: {_EXISTS}"
         raise Occupied(msg)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bincodec.cli import options, pictures, places
+from bincodec.cli import options, pictures
 from bincodec.cli import sampling as shared
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ EVERY = "all"
 
 
 @click.command()
-@click.option("-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder.")
+@options.drawing
 @shared.count
 @options.size("In pixels.  [default: the model's own, or 256x256]")
-@shared.quality
+@options.quality(shared.QUALITY)
 @shared.sampler
 @click.option(
     "--class",
@@ -53,17 +53,13 @@ def command(
     save_codes: bool,
     trace: bool,
     model: str,
-    max_pixels: int | None,
-    force: bool,
-    device: str,
-    as_json: bool,
-    quiet: bool,
+    common: options.Common,
     **chosen: Any,
 ) -> None:
     """Draw pictures from the model.
 
     OUT is an image, or a .bld, or with -n a folder of 000.png, 001.png and so on; - is standard output. The
-    same seed gives the same bits on by_class machine; a PNG says how it was drawn, in its text chunks. Of
+    same seed gives the same bits on every machine; a PNG says how it was drawn, in its text chunks. Of
     several classes -n pictures each are drawn, class by class in the order given, or with `all` in the order
     of `bincodec models`; the pictures of a class are those that it would have by itself, so each column of a
     grid begins with the same random words.
@@ -77,8 +73,8 @@ def command(
         [],
         destination,
         count * len(by_class),
-        force=force,
-        as_json=as_json,
+        force=common.force,
+        as_json=common.as_json,
         together=grid,
         columns=count if len(by_class) > 1 else None,
         endings=[ending for ending, asked in wanted if asked],
@@ -87,15 +83,15 @@ def command(
     from bincodec import Codec
     from bincodec.generation import editing
 
-    limits = places.limits(max_pixels)
+    limits = common.limits
     states = min(by_class[0].plan(card).steps, MAX_TRACED) if trace else 0
     files.check_size(size or card.size, limits, states=states)
     start = time.perf_counter()
-    codec = Codec.load(str(card.path), device)
+    codec = Codec.load(str(card.path), common.device)
     loaded = time.perf_counter()
     steps = editing.steps_of(codec.model, by_class[0])
     traces = _Traces(steps)
-    with shared.progress(files.count * steps, hidden=quiet or as_json) as advance:
+    with shared.progress(files.count * steps, hidden=common.hides_progress) as advance:
 
         def watch(state: BinaryCode) -> None:
             advance(state)
@@ -118,7 +114,7 @@ def command(
     files.write(contents)
     seconds = loaded - start, finished - loaded
     drawn = shared.Drawn("sample", files, [*contents], codec, codes[0], by_class, *seconds)
-    drawn.tell({}, as_json=as_json, quiet=quiet)
+    drawn.tell({}, as_json=common.as_json, quiet=common.quiet)
 
 
 def _settings_by_class(

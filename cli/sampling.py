@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bincodec.cli import output, places
+from bincodec.cli import coded, output, places
 from bincodec.cli.options import together
 from bincodec.generation.schedule import SCHEDULES
 
@@ -25,15 +24,8 @@ if TYPE_CHECKING:
 NAMED_LEFT = 4
 """So many files of an earlier run are named; of more, their number is told."""
 
-quality = click.option(
-    "-q",
-    "--quality",
-    type=click.IntRange(0, 100),
-    default=50,
-    show_default=True,
-    help="0 is coarsest, 100 is finest.",
-)
-model = click.option("--model", help="A name, or a .safetensors file.  [default: photo, or a .bld's own]")
+QUALITY = "0 is coarsest, 100 is finest."
+
 count = click.option(
     "-n", "count", type=click.IntRange(min=1), default=1, show_default=True, help="How many pictures to draw."
 )
@@ -47,15 +39,15 @@ temperature = click.option(
 sampler = click.option(
     "--sampler",
     type=click.Choice(["autoregressive", "diffusion"]),
-    help="Bit after bit in the order of files; or from noise, all bits at once.  [default: noise where the "
-    "model's channels are single bits, else reveal]",
+    help="Bit after bit in the order of files; or from noise, all bits at once.  [default: diffusion "
+    "where the model's channels are single bits, else autoregressive]",
 )
 label = click.option("--class", "label", metavar="NAME", help="Draw this class, if the model has classes.")
 options = together(
     click.option(
         "--steps",
         type=click.IntRange(min=1),
-        help="Steps of the sampler.  [default: by_class pass; noise: 16]",
+        help="Steps of the sampler.  [default: every pass; diffusion: 16]",
     ),
     temperature,
     seed,
@@ -78,16 +70,11 @@ def read(
     """What a picture is made from, a .bld or an image, and the codec for it."""
     from bincodec import Codec
     from bincodec.bitstream.header import MAGIC
-    from bincodec.io import files, images
-    from bincodec.model import store
+    from bincodec.io import images
 
     data = places.read(source)
     if data.startswith(MAGIC):
-        with places.named(source):
-            header = files.read_header(data, limits)
-            card = store.find_for(header.fingerprint, model)
-            codec = Codec.load(str(card.path), device)
-            return codec, codec.unpack(data, limits=limits)
+        return coded.unpack(source, data, model=model, device=device, limits=limits)
     # By its path, so that errors can name it.
     picture = images.load(data if source == places.STANDARD else source, limits=limits)
     for sentence in picture.notes:
@@ -145,11 +132,10 @@ def texts(
 @contextmanager
 def progress(steps: int, *, hidden: bool) -> Iterator[Callable[[object], None]]:
     """A bar on standard error, where that is a terminal; call what it gives after each step."""
-    if hidden or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    with click.progressbar(length=steps, file=sys.stderr) as bar:
-        yield lambda _: bar.update(1)
+    from tqdm import tqdm
+
+    with tqdm(total=steps, unit="step", disable=True if hidden else None) as bar:
+        yield lambda _: bar.update()
 
 
 @dataclass(frozen=True)

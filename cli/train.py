@@ -5,26 +5,31 @@ from pathlib import Path
 
 import click
 
-from bincodec.cli import output
+from bincodec.cli import options, output, standard
 
-_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _path = click.Path(exists=True, path_type=Path)
 
 
 @click.command()
-@click.argument("config", type=_file)
+@click.argument("config", type=options.existing_file)
 @click.argument("run", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--steps", type=click.IntRange(min=1), help="Length of the stage in steps.")
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), help="Length of the stage in minutes."
 )
-@click.option("--start", type=_file, help="Begin from these averaged weights (a run's weights.safetensors).")
+@click.option(
+    "--start",
+    type=options.existing_file,
+    help="Begin from these averaged weights (a run's weights.safetensors).",
+)
 @click.option("--finish", metavar="NAME", help="Finish the weights of --start into the model file RUN/NAME.")
 @click.option(
-    "--card", type=_file, help="JSON with data, licences and credits for the finished model's card."
+    "--card",
+    type=options.existing_file,
+    help="JSON with data, licences and credits for the finished model's card.",
 )
 @click.option("--prior-only", is_flag=True, help="Leave the autoencoder of --start as it is.")
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda; torchrun starts several.")
+@options.device_of("cpu or cuda; torchrun starts several.")
 @click.option(
     "--threads", type=click.IntRange(min=1), help="CPU threads; more than free cores is far slower."
 )
@@ -79,6 +84,8 @@ def command(
     if finish is not None and start is None:
         msg = "--finish needs the weights to finish: --start"
         raise click.UsageError(msg)
+
+    standard.require_output()
 
     import torch
 

@@ -8,25 +8,25 @@ from typing import Any
 
 import click
 
-from bincodec.cli import options, output, pictures, places
+from bincodec.cli import options, output, pictures
 from bincodec.cli import sampling as shared
 
 
 @click.command()
-@click.argument("source", metavar="IN")
+@options.source
 @click.option(
     "--strength",
     type=click.FloatRange(0, 1),
     required=True,
     help="0 changes nothing, 1 leaves nothing; in steps of 1/64.",
 )
-@click.option("-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder.")
+@options.drawing
 @shared.count
-@shared.quality
+@options.quality(shared.QUALITY)
 @shared.label
 @shared.options
 @shared.save_codes
-@shared.model
+@options.model_of_any
 @options.writing
 def command(
     source: str,
@@ -36,11 +36,7 @@ def command(
     quality: int,
     save_codes: bool,
     model: str | None,
-    max_pixels: int | None,
-    force: bool,
-    device: str,
-    as_json: bool,
-    quiet: bool,
+    common: options.Common,
     **chosen: Any,
 ) -> None:
     """Draw pictures like an image or a .bld: add noise to its bits, then take it away.
@@ -49,19 +45,22 @@ def command(
     A PNG says how it was drawn, in its text chunks.
     """
     endings = [pictures.CODE] if save_codes else []
-    files = pictures.choose([source], destination, count, force=force, as_json=as_json, endings=endings)
+    files = pictures.choose(
+        [source], destination, count, force=common.force, as_json=common.as_json, endings=endings
+    )
 
     from bincodec.generation import editing
 
-    settings, limits = shared.as_settings({"sampler": "diffusion", **chosen}), places.limits(max_pixels)
+    settings, limits = shared.as_settings({"sampler": "diffusion", **chosen}), common.limits
     start = time.perf_counter()
-    codec, given = shared.read(source, model, device, limits, quiet=quiet)
+    codec, given = shared.read(source, model, common.device, limits, quiet=common.quiet)
     loaded = time.perf_counter()
     files.check_size(shared.size_of(given), limits)
     steps = editing.steps_of(codec.model, settings)
-    with shared.progress(count * steps, hidden=quiet or as_json) as advance:
-        options = dataclasses.asdict(settings)
-        codes = codec.vary(given, strength, quality, count, limits=limits, watch=advance, **options)
+    with shared.progress(count * steps, hidden=common.hides_progress) as advance:
+        codes = codec.vary(
+            given, strength, quality, count, limits=limits, watch=advance, **dataclasses.asdict(settings)
+        )
     shown = (codec.decode(code) for code in codes)
     texts = shared.texts(files, codec, codes, [settings], strength=strength)
     contents = pictures.contents(files, codec, codes, shown, texts, save_codes=save_codes)
@@ -70,5 +69,7 @@ def command(
     seconds = loaded - start, finished - loaded
     drawn = shared.Drawn("vary", files, [*contents], codec, codes[0], [settings], *seconds)
     if not codec.model.card.architecture.single_bits:
-        output.note(f"model {codec.model.card.name} was not made to vary pictures: much is lost", quiet=quiet)
-    drawn.tell({"input": source, "strength": strength}, as_json=as_json, quiet=quiet)
+        output.note(
+            f"model {codec.model.card.name} was not made to vary pictures: much is lost", quiet=common.quiet
+        )
+    drawn.tell({"input": source, "strength": strength}, as_json=common.as_json, quiet=common.quiet)

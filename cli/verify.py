@@ -4,12 +4,12 @@ import time
 
 import click
 
-from bincodec.cli import options, output, places
+from bincodec.cli import coded, options, output, places
 
 
 @click.command()
-@click.argument("source", metavar="FILE")
-@click.option("--model", help="Decode with this model, a name or a .safetensors file.")
+@options.coded
+@options.model_of_file
 @options.max_pixels
 @options.device
 @options.as_json
@@ -21,24 +21,15 @@ def command(
 
     Exit code 0 means that the file is whole and decodes here to the bits that were written.
     """
-    data = places.read(source)
-
-    from bincodec import Codec
-    from bincodec.io import files
-    from bincodec.model import store
-
+    data, limits = places.read(source), options.limits(max_pixels)
     start = time.perf_counter()
-    with places.named(source):
-        limits = places.limits(max_pixels)
-        header = files.read_header(data, limits)
-        card = store.find_for(header.fingerprint, model)
-        code = Codec.load(str(card.path), device).unpack(data, limits=limits)
+    codec, code = coded.unpack(source, data, model=model, device=device, limits=limits)
     seconds = time.perf_counter() - start
     facts = {
         "command": "verify",
         "input": source,
         "ok": True,
-        "model": card.name,
+        "model": codec.model.card.name,
         "layers": code.layers,
         "bytes": len(data),
         "levels_sha256": code.digest(),

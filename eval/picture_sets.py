@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from bincodec.errors import BincodecError, ImageError
-from bincodec.io import files, images
+from bincodec.io import files, images, streams
 
 SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 """Files of a folder or an archive with other endings are passed over."""
@@ -125,7 +125,7 @@ def _members(path: str, under: str) -> Iterator[tuple[str, bytes]]:
                 suffix = PurePosixPath(member.name).suffix.lower()
                 if member.name.startswith(under) and suffix in SUFFIXES:
                     file = archive.extractfile(member) or io.BytesIO()
-                    yield member.name, file.read(files.MAX_BYTES)
+                    yield member.name, streams.read_on(file, name=f"{path}: {member.name}")
     except (tarfile.TarError, EOFError) as error:
         msg = f"{path}: a damaged archive: {error}"
         raise ImageError(msg) from error

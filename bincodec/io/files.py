@@ -1,5 +1,7 @@
 """Reading and writing whole files. Nothing half-written ever carries the final name."""
 
+from __future__ import annotations
+
 import errno
 import os
 import secrets
@@ -8,87 +10,127 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.errors import TooLarge, Unreadable
+from bincodec.io.streams import MAX_BYTES, Stream, read_on, unreadable
 
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
+
+class BytesLike(Protocol):
+    """Whatever lends its memory: bytes, bytearray, memoryview, mmap, array, a NumPy array."""
+
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """Lend it."""
+        ...
+
+
+Source = str | os.PathLike[str] | BytesLike | Stream
+"""A path, the bytes themselves, or a binary stream."""
+
 Name = TypeVar("Name", bound=str | os.PathLike[str])
-
-MAX_BYTES = 2**30
-"""1 GiB: more than 64 Mpx take in any format, and an end to endless input."""
 
 
 def read(source: Source, size: int = -1) -> bytes:
-    """The content of a path or binary file object, or the bytes themselves; only the first `size` if not -1.
+    """The content of a path or binary stream, or the bytes themselves; only the first `size` if not -1.
+
+    A stream that can seek is read from its start, wherever it stands, as Pillow does; another one from where
+    it stands. Memory grows with what arrives, never ahead of it.
 
     Raises:
         Unreadable: as the system reports it.
         TooLarge: beyond MAX_BYTES.
-        TypeError: for a source of another type.
+        TypeError: for a source of another type, or a stream of text.
     """
-    if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source if size < 0 else source[:size])
-    data = _read(source, MAX_BYTES + 1 if size < 0 else size)
-    if len(data) > MAX_BYTES:
-        msg = f"{source}: more than {MAX_BYTES} bytes, the most that is read"
-        raise TooLarge(msg, limit=MAX_BYTES)
-    return data
-
-
-def _read(source: str | os.PathLike[str] | IO[bytes], size: int) -> bytes:
     if isinstance(source, str | os.PathLike):
-        try:
-            with open(source, "rb") as file:
-                return file.read(size)
-        except OSError as error:
-            raise Unreadable(error.errno, error.strerror or str(error), os.fspath(source)) from error
-        except ValueError as error:  # a path with a NUL in it
-            raise Unreadable(errno.EINVAL, str(error), os.fspath(source)) from error
-    if hasattr(source, "read"):
-        return source.read(size)
-    msg = f"expected a path, bytes or a binary file, not {type(source).__name__}"
-    raise TypeError(msg)
+        return _read_path(os.fspath(source), size)
+    try:
+        view = memoryview(source)  # type: ignore[arg-type]
+    except TypeError:
+        if hasattr(source, "read"):
+            stream = cast(Stream, source)
+            _rewind(stream)
+            return read_on(stream, size)
+        msg = f"expected a path, a bytes-like object or a binary stream, not {type(source).__name__}"
+        raise TypeError(msg) from None
+    if size < 0 and view.nbytes > MAX_BYTES:
+        msg = f"{view.nbytes} bytes are more than {MAX_BYTES}, the most that is read"
+        raise TooLarge(msg, value=view.nbytes, limit=MAX_BYTES)
+    return source if isinstance(source, bytes) and size < 0 else _copied(view, size)
+
+
+def _read_path(path: str, size: int) -> bytes:
+    try:
+        file = open(path, "rb")  # noqa: SIM115 -- errors of opening and of reading are told apart
+    except OSError as error:
+        raise unreadable(error, path) from error
+    except ValueError as error:  # a path with a NUL in it
+        raise Unreadable(errno.EINVAL, str(error), path) from error
+    with file:
+        return read_on(file, size, path)
+
+
+def _rewind(stream: Stream) -> None:
+    """To the start, where a stream can seek; what it cannot do is no reason not to read it."""
+    with suppress(AttributeError, OSError, ValueError):
+        stream.seek(0)  # type: ignore[attr-defined]
+
+
+def _copied(view: memoryview, size: int) -> bytes:
+    """The bytes of some memory, or the first `size` of them, whatever its items are."""
+    wanted = view.nbytes if size < 0 else size
+    try:
+        return bytes(view.cast("B")[:wanted])
+    except TypeError:  # Scattered memory, or items that have no plain bytes.
+        return view.tobytes()[:wanted]
 
 
 def read_header(source: Source, limits: Limits = DEFAULT_LIMITS) -> Header:
     """What a .bld file says about itself: size, quality, layers, model. Needs neither torch nor the model.
 
-    Reads the first 36 bytes only; a file object is left after them.
+    Reads the first 36 bytes only. A stream that can seek is read from its start, another one from where it
+    stands; either is left after these 36 bytes, or at its end if it has fewer.
 
     Raises:
-        Unreadable: for a path that cannot be read.
+        Unreadable: for a path or a stream that cannot be read.
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: as `bincodec.bitstream.header.Header.parse`.
+        TypeError: for a source of another type, or a stream of text.
     """
     return Header.parse(read(source, HEADER_BYTES), limits)
 
 
-def write(destination: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` under a temporary name in the same folder, then rename it over `destination`.
+def write(destination: str | os.PathLike[str], data: bytes, *, replace: bool = True) -> None:
+    """Write `data` under a temporary name in the same folder, then give it the name `destination`.
 
-    A failure leaves an existing file as it was and no new one. A replaced file's permissions are kept, and a
-    symbolic link stays one. Devices and pipes cannot be renamed over: they are written to directly.
+    A failure leaves an existing file as it was and no new one. With `replace` an existing file is replaced:
+    its permissions are kept, and a symbolic link stays one. Without it, the name must be free: of several
+    writers of one name, exactly one gets it. Devices and pipes are written to directly either way.
 
     Raises:
+        FileExistsError: without `replace`, if the name is taken.
         OSError: as the system reports it; it names `destination`.
     """
-    write_all({destination: data})
+    write_all({destination: data}, replace=replace)
 
 
-def write_all(contents: Mapping[Name, bytes]) -> None:
+def write_all(contents: Mapping[Name, bytes], *, replace: bool = True) -> None:
     """Write several files as `write`: none gets its name before all of them are on the disk.
 
+    Without `replace` all get their names or none: those that were given are taken back if one fails. With it,
+    what was replaced until then stays so, for the old files are gone.
+
     Raises:
+        FileExistsError: without `replace`, if one of the names is taken.
         OSError: as the system reports it; it names the destination.
     """
     direct = [destination for destination in contents if _is_direct(destination)]
     staged: dict[Name, tuple[Path, Path]] = {}
+    published: list[tuple[Path, os.stat_result]] = []
     try:
         for destination in contents:
             if destination not in direct:
-                path = Path(os.path.realpath(Path(destination)))
+                path = _resolved(destination, replace)
                 staged[destination] = path.parent / f".bincodec-{secrets.token_hex(8)}.tmp", path
                 with blamed_on(destination):
                     _stage(*staged[destination], contents[destination])
@@ -97,12 +139,47 @@ def write_all(contents: Mapping[Name, bytes]) -> None:
                 Path(destination).write_bytes(contents[destination])
         for destination, (temporary, path) in staged.items():
             with blamed_on(destination):
-                temporary.replace(path)
+                if replace:
+                    temporary.replace(path)
+                else:
+                    published.append((path, temporary.stat()))
+                    _publish(temporary, path)
     except BaseException:
-        for temporary, _ in staged.values():
-            with suppress(OSError):  # What went wrong is told, not what that made of the temporary.
-                temporary.unlink()
+        for path, identity in published:
+            _take_back(path, identity)
         raise
+    finally:
+        # Until here a link still has its temporary name, so that no other file can have its number.
+        for temporary, _ in staged.values():
+            with suppress(OSError):  # It was renamed; or what went wrong is told, not what that made of it.
+                temporary.unlink()
+
+
+def write_folder(folder: str | os.PathLike[str], contents: Mapping[str, bytes]) -> None:
+    """Make a new folder of files by name, which appears with all of them in it or not at all.
+
+    Raises:
+        FileExistsError: if the name is taken, if only by an empty folder.
+        OSError: as the system reports it; it names the folder.
+    """
+    path = Path(folder)
+    temporary = path.parent / f".bincodec-{secrets.token_hex(8)}.tmp"
+    with blamed_on(folder):
+        temporary.mkdir()
+        try:
+            write_all({temporary / name: data for name, data in contents.items()})
+            # A rename replaces an empty folder silently, also somebody else's; to make one never does. So the
+            # name is taken first, and what is replaced is our own.
+            path.mkdir()
+            try:
+                temporary.rename(path)
+            except BaseException:
+                with suppress(OSError):  # Somebody has put something into it.
+                    path.rmdir()
+                raise
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 @contextmanager
@@ -124,6 +201,12 @@ def check_folder(folder: str | os.PathLike[str], blamed: str | os.PathLike[str] 
         pass
 
 
+def _resolved(destination: str | os.PathLike[str], replace: bool) -> Path:
+    """Where a file gets its name: what a symbolic link points to is replaced, but a link takes its name."""
+    path = Path(destination)
+    return Path(os.path.realpath(path)) if replace else Path(os.path.realpath(path.parent)) / path.name
+
+
 def _stage(temporary: Path, path: Path, data: bytes) -> None:
     """A finished file that only lacks its name."""
     # Mode "x" honours the umask, where the tempfile module would leave a private file.
@@ -133,6 +216,35 @@ def _stage(temporary: Path, path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     if path.exists():
         shutil.copymode(path, temporary)
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    """Give a finished file its name if that is free; the system sees to it that only one writer finds it so.
+
+    A second name for the same file is a link, which fails where the name is taken. Where there are no links
+    (FAT, some network folders), an empty file takes the name, which fails just so, and is replaced by the
+    finished one: for an instant others may see it empty, but never half-written.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        with path.open("xb"):
+            pass
+        try:
+            temporary.replace(path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _take_back(path: Path, identity: os.stat_result) -> None:
+    """Remove a file that was published, unless it is another one by now."""
+    with suppress(OSError):  # What went wrong is told, not what that made of the others.
+        found = path.lstat()
+        if os.path.samestat(found, identity) and found.st_mtime_ns == identity.st_mtime_ns:
+            path.unlink()
 
 
 def _is_direct(destination: str | os.PathLike[str]) -> bool:

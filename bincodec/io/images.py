@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits, checked_limits
 from bincodec.errors import ImageError, TooLarge
 from bincodec.io import colour, files
 
@@ -66,7 +66,7 @@ class Picture:
 
 
 def load(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
-    """Read an image from a path, the bytes of a file, a binary file object, a Pillow image or an array.
+    """Read an image from a path, the bytes of a file, a binary stream, a Pillow image or an array.
 
     Arrays are (H, W, 3) for colour or (H, W) for grey, uint8. The Exif orientation is applied.
 
@@ -74,7 +74,9 @@ def load(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
         Unreadable: for a path that the system does not let us read.
         ImageError: for what is no image, a damaged one, or one that cannot be represented.
         TooLarge: beyond `limits.pixels` or `limits.side`; a file's declared size is checked before decoding.
+        TypeError: for a source of another type, or a stream of text.
     """
+    checked_limits(limits)
     if isinstance(source, np.ndarray):
         return _from_array(source, limits)
     if isinstance(source, Image.Image):

@@ -33,7 +33,10 @@ def find(name: str) -> ModelCard:
     Raises:
         UnknownModel: if there is none.
         DamagedModel: if the file is no model.
+        TypeError: if the name is not a string.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"model must be a str: a name or the path of a .safetensors file, not {name!r}")  # noqa: EM102
     if name.endswith(".safetensors"):
         path = Path(name)
         if not path.exists():
