@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def compress(
     image: images.Source,
     *,
     quality: int = 50,
-    model: str = "photo",
+    model: str | os.PathLike[str] = "photo",
     device: str = "cpu",
     effort: int = DEFAULT_EFFORT,
     verify: bool = True,
@@ -60,7 +61,7 @@ def decompress(
     missing: Missing = "error",
     seed: int = 0,
     temperature: float = 1.0,
-    model: str | None = None,
+    model: str | os.PathLike[str] | None = None,
     device: str = "cpu",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Image.Image:

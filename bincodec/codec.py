@@ -10,6 +10,7 @@ come from `bincodec.generation`, which works on codes: here they become pictures
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Self, Unpack, get_args
 
@@ -100,7 +101,9 @@ class Codec:
 
     @classmethod
     @isolated()
-    def load(cls, name: str = "photo", device: str = "cpu", kernel: Kernel = "auto") -> Self:
+    def load(
+        cls, name: str | os.PathLike[str] = "photo", device: str = "cpu", kernel: Kernel = "auto"
+    ) -> Self:
         """The model called `name` (or in that .safetensors file) on `device`.
 
         `kernel` chooses how the exact integers are computed (`bincodec.model.kernels`); "auto" takes the

@@ -49,7 +49,7 @@ def _parse_folders(
     "specs",
     metavar="SPEC",
     multiple=True,
-    help="sampler=noise:steps=8,16:classes=real; lists are combined. Once or more.  [default: the model's]",
+    help="sampler=diffusion:steps=8,16:classes=real; lists are combined. Once or more.  [default: the model's]",
 )
 @click.option(
     "--samples",
@@ -125,7 +125,7 @@ def command(
     def alike(paths: Sequence[str], prefix: str = "") -> PictureSet:
         return picture_sets.read(paths, under=prefix, size=held_out.size, fit=size is not None)
 
-    plan = generation.SamplingPlan(
+    plan = generation.GenerationPlan(
         held_out,
         found,
         count,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bincodec.eval.curves import PublishedCurve
     from bincodec.eval.errors import NotInstalled
     from bincodec.eval.spec import Spec
-    from bincodec.eval.study import Outcome, SamplingPlan
+    from bincodec.eval.study import Outcome, StudyPlan
 
 DEFAULT_CODECS = ("bincodec", "jpeg", "webp")
 
@@ -112,7 +112,7 @@ def command(
     specs, missing_codecs = _specs(codecs, qualities, model, device)
     metrics, missing_metrics = _metrics(names, lpips_weights)
     published = _published(curves)
-    plan = study.SamplingPlan(
+    plan = study.StudyPlan(
         specs,
         metrics,
         lpips_weights,
@@ -133,9 +133,7 @@ def command(
     output.failures(failures)
 
 
-def _measure(
-    plan: SamplingPlan, images: Sequence[str], jobs: int | None, cache: Cache, quiet: bool
-) -> Outcome:
+def _measure(plan: StudyPlan, images: Sequence[str], jobs: int | None, cache: Cache, quiet: bool) -> Outcome:
     from bincodec.eval import study
     from bincodec.eval.process import usable_cores
     from bincodec.eval.resume import Interrupted

@@ -76,7 +76,7 @@ def command(
     pictures, unreadable = look(images)
     if not pictures:
         output.failures([failure_line(failure) for failure in unreadable], NOTHING_LEFT)
-    plan = speed.SamplingPlan(pictures, subjects, repeat, threads or usable_cores(), model, device)
+    plan = speed.SpeedPlan(pictures, subjects, repeat, threads or usable_cores(), model, device)
     with made(folder):
         run = speed.measure(plan, progress=not quiet)
         result = replace(run, failures=(*unreadable, *run.failures))

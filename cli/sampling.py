@@ -39,7 +39,7 @@ temperature = click.option(
 sampler = click.option(
     "--sampler",
     type=click.Choice(["autoregressive", "diffusion"]),
-    help="Bit after bit in the order of files; or from noise, all bits at once.  [default: diffusion "
+    help="In the order of files, pass after pass; or from noise, all bits at once.  [default: diffusion "
     "where the model's channels are single bits, else autoregressive]",
 )
 label = click.option("--class", "label", metavar="NAME", help="Draw this class, if the model has classes.")

@@ -42,7 +42,7 @@ class BdRate:
 
     Args:
         percent: negative where the tested codec needs fewer bits than the anchor.
-        low: the lowest value of the metric, in its own channel, that both curves reach.
+        low: the lowest value of the metric, in its own unit, that both curves reach.
         high: the highest; the mean is taken between the two.
         bits_per_pixel: the tested codec's lowest and highest rate in between.
     """

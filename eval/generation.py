@@ -34,7 +34,7 @@ HELD_OUT = "held-out"
 
 
 @dataclass(frozen=True)
-class SamplingPlan:
+class GenerationPlan:
     """What is measured.
 
     Args:
@@ -103,7 +103,7 @@ class Outcome:
         interrupted: whether sets are missing.
     """
 
-    plan: SamplingPlan
+    plan: GenerationPlan
     rows: tuple[Row, ...]
     memories: Mapping[str, Memory]
     samples: Mapping[str, NDArray[np.uint8]]
@@ -116,7 +116,7 @@ SHOWN = 12
 """Pictures that are kept of each set, to be looked at."""
 
 
-def check(plan: SamplingPlan) -> None:
+def check(plan: GenerationPlan) -> None:
     """Refuse what cannot be measured, before anything is.
 
     Raises:
@@ -145,7 +145,7 @@ def check(plan: SamplingPlan) -> None:
         files.check_folder(plan.cache)
 
 
-def run(plan: SamplingPlan, *, progress: bool = False) -> Outcome:
+def run(plan: GenerationPlan, *, progress: bool = False) -> Outcome:
     """Measure every set of a plan that `check` accepts.
 
     After Ctrl-C the sets that were complete are returned, if any was.
@@ -185,7 +185,7 @@ class _Ground:
     held_out: Nearest | None = None
 
 
-def _ground(plan: SamplingPlan, progress: bool) -> _Ground:
+def _ground(plan: GenerationPlan, progress: bool) -> _Ground:
     real = plan.network.kept(plan.real.pixels, plan.cache, label="held-out pictures" if progress else "")
     if plan.train is None:
         return _Ground(real)
@@ -241,11 +241,11 @@ def _row(
     )
 
 
-def _count(plan: SamplingPlan) -> int:
+def _count(plan: GenerationPlan) -> int:
     return len(_reconstructions(plan)) + len(plan.folders) + len(plan.settings)
 
 
-def _sets(plan: SamplingPlan) -> Iterator[Drawn]:
+def _sets(plan: GenerationPlan) -> Iterator[Drawn]:
     labels, size = plan.real.labels, plan.real.size
     for model, quality in _reconstructions(plan):
         yield sampled_sets.reconstruct(plan.codecs[model], model, quality, plan.real.pixels)
@@ -255,7 +255,7 @@ def _sets(plan: SamplingPlan) -> Iterator[Drawn]:
         yield sampled_sets.draw(plan.codecs[setting.model], setting, plan.count, size, labels)
 
 
-def _reconstructions(plan: SamplingPlan) -> list[tuple[str, int]]:
+def _reconstructions(plan: GenerationPlan) -> list[tuple[str, int]]:
     """Models and qualities that pictures are drawn with."""
     return list(dict.fromkeys((setting.model, setting.quality) for setting in plan.settings))
 

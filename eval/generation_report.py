@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bincodec.eval.generation import HELD_OUT, Outcome, Row, SamplingPlan
+from bincodec.eval.generation import HELD_OUT, GenerationPlan, Outcome, Row
 from bincodec.eval.generation_spec import Setting
 from bincodec.eval.memorisation import THUMBNAIL, Memory
 from bincodec.eval.plain import plain, printable, to_json
@@ -181,7 +181,7 @@ def content(outcome: Outcome) -> dict[str, Any]:
     return found
 
 
-def _memory_content(plan: SamplingPlan, name: str, found: Memory) -> dict[str, Any]:
+def _memory_content(plan: GenerationPlan, name: str, found: Memory) -> dict[str, Any]:
     names = () if plan.train is None else plan.train.names
     closest = [
         {"by": p.kind, "picture": p.picture, "training": names[p.training], "distance": p.distance}

@@ -19,8 +19,8 @@ def main(cores: int, program: list[str]) -> int:
     child = os.posix_spawn(program[0], program, os.environ)
     _, status, usage = os.wait4(child, 0)
     seconds = time.perf_counter() - start
-    channel = 1 if sys.platform == "darwin" else 1024
-    print(json.dumps({"seconds": seconds, "megabytes": usage.ru_maxrss * channel / 1e6}))
+    unit = 1 if sys.platform == "darwin" else 1024
+    print(json.dumps({"seconds": seconds, "megabytes": usage.ru_maxrss * unit / 1e6}))
     return os.waitstatus_to_exitcode(status)
 
 

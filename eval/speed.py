@@ -105,7 +105,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class SamplingPlan:
+class SpeedPlan:
     """What to measure, and how. `threads` is the number of cores that each process gets."""
 
     pictures: Sequence[Picture]
@@ -123,7 +123,7 @@ Result = Row | Network | Command
 class Report:
     """All results of a run, those that failed apart."""
 
-    plan: SamplingPlan
+    plan: SpeedPlan
     machine: dict[str, Any]
     rows: tuple[Row, ...]
     networks: tuple[Network, ...]
@@ -141,7 +141,7 @@ class Task:
     run: Callable[[], list[Result]]
 
 
-def measure(plan: SamplingPlan, *, progress: bool = False) -> Report:
+def measure(plan: SpeedPlan, *, progress: bool = False) -> Report:
     """Every codec on every picture, then networks on the first of them, and on it the commands like the first
     bincodec that is not restricted to fewer layers or another kernel.
 
@@ -165,7 +165,7 @@ def measure(plan: SamplingPlan, *, progress: bool = False) -> Report:
     )
 
 
-def _tasks(plan: SamplingPlan) -> list[Task]:
+def _tasks(plan: SpeedPlan) -> list[Task]:
     first = plan.pictures[:1]
     ours = [subject for subject in plan.subjects if _is_as_commands(plan, subject)]
     return [
@@ -180,7 +180,7 @@ def _tasks(plan: SamplingPlan) -> list[Task]:
     ]
 
 
-def _is_as_commands(plan: SamplingPlan, subject: Subject) -> bool:
+def _is_as_commands(plan: SpeedPlan, subject: Subject) -> bool:
     """Whether `bincodec compress` can do the same: it has no layers and no kernel to choose."""
     if not subject.is_bincodec:
         return False
@@ -201,13 +201,13 @@ def machine() -> dict[str, Any]:
 
 
 def _job(
-    plan: SamplingPlan, what: Literal["seconds", "networks"], picture: Picture, subject: Subject
+    plan: SpeedPlan, what: Literal["seconds", "networks"], picture: Picture, subject: Subject
 ) -> process.Process:
     job = Job(what, picture.path, subject.spec, subject.setting, plan.model, plan.device, plan.repeat)
     return process.run([*WORKER, json.dumps(dataclasses.asdict(job))], plan.threads)
 
 
-def _rows(plan: SamplingPlan, picture: Picture, subject: Subject) -> list[Result]:
+def _rows(plan: SpeedPlan, picture: Picture, subject: Subject) -> list[Result]:
     done = _job(plan, "seconds", picture, subject)
     found = json.loads(done.output)
     checked = found["checked"] or {"median": None, "least": None}
@@ -232,14 +232,14 @@ def _rows(plan: SamplingPlan, picture: Picture, subject: Subject) -> list[Result
     return [row]
 
 
-def _networks(plan: SamplingPlan, picture: Picture, subject: Subject) -> list[Result]:
+def _networks(plan: SpeedPlan, picture: Picture, subject: Subject) -> list[Result]:
     parts = json.loads(_job(plan, "networks", picture, subject).output)
     area = picture.width * picture.height
     names = (picture.path, subject.peer.name, subject.setting)
     return [Network(*names, part["name"], part["parameters"], part["multiply_adds"] / area) for part in parts]
 
 
-def _commands(plan: SamplingPlan, picture: Picture, subject: Subject) -> list[Result]:
+def _commands(plan: SpeedPlan, picture: Picture, subject: Subject) -> list[Result]:
     """Whole processes of `bincodec`, each after one that fills the disk cache."""
     photo, results = picture.path, list[Result]()
     spec = read_spec(subject.spec, model=plan.model, device=plan.device)

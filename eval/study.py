@@ -33,7 +33,7 @@ _OWN_PICTURE = re.compile(r"\d+-(\d+|original)\.webp")
 
 
 @dataclass(frozen=True)
-class SamplingPlan:
+class StudyPlan:
     """What to measure.
 
     Args:
@@ -69,7 +69,7 @@ class Outcome:
 
 
 def run(
-    plan: SamplingPlan,
+    plan: StudyPlan,
     paths: Sequence[str],
     *,
     jobs: int = 0,
@@ -95,7 +95,7 @@ def run(
 
 
 def _compare(
-    plan: SamplingPlan, pictures: Sequence[Picture], shared: dict[str, Any]
+    plan: StudyPlan, pictures: Sequence[Picture], shared: dict[str, Any]
 ) -> tuple[list[Comparison], list[Failure]]:
     found, failures = comparison.compare(pictures[:COMPARED_IMAGES], plan.specs, plan.targets, **shared)
     if plan.most_picture_bytes is not None:

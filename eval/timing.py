@@ -120,8 +120,8 @@ def peak_megabytes() -> float:
         import resource
     except ImportError:
         return float("nan")
-    channel = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * channel / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def count(job: Job, pixels: Pixels) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ FOREIGN = {
         "safetensors",
         "tqdm",
     },
-    "cli": {"click", "torch", "PIL"},
+    "cli": {"click", "torch", "tqdm", "PIL"},
 }
 
 

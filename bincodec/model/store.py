@@ -27,16 +27,18 @@ def available() -> tuple[ModelCard, ...]:
     return tuple(sorted(cards, key=lambda card: _family_and_number(card.name)))
 
 
-def find(name: str) -> ModelCard:
+def find(name: str | os.PathLike[str]) -> ModelCard:
     """The model called `name`, the newest of that family, or the one in that .safetensors file.
 
     Raises:
         UnknownModel: if there is none.
         DamagedModel: if the file is no model.
-        TypeError: if the name is not a string.
+        TypeError: if it is neither a name nor a path.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"model must be a str: a name or the path of a .safetensors file, not {name!r}")  # noqa: EM102
+    if not isinstance(name, str | os.PathLike):
+        msg = f"model must be a name or the path of a .safetensors file, not {name!r}"
+        raise TypeError(msg)
+    name = os.fspath(name)
     if name.endswith(".safetensors"):
         path = Path(name)
         if not path.exists():
@@ -53,7 +55,7 @@ def find(name: str) -> ModelCard:
     return matches[-1]
 
 
-def find_for(fingerprint: bytes, name: str | None = None) -> ModelCard:
+def find_for(fingerprint: bytes, name: str | os.PathLike[str] | None = None) -> ModelCard:
     """The model that wrote a file, or the one called `name` if the caller insists on it.
 
     Raises:

@@ -256,9 +256,15 @@ def test_an_unlikely_level_costs_more_at_its_own_position(codec: Codec, code: Bi
 # --- refusals ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("quality", [-1, 101, 50.0, True, "50", None, float("nan"), np.float32(7)])
-def test_bad_qualities(codec: Codec, quality: Any) -> None:
+@pytest.mark.parametrize("quality", [-1, 101, np.int64(-1)])
+def test_qualities_that_do_not_exist(codec: Codec, quality: int) -> None:
     with pytest.raises(InvalidSetting, match=r"quality .* is not an integer in 0\.\.100"):
+        codec.encode(noise(3, 3, 0), quality)
+
+
+@pytest.mark.parametrize("quality", [50.0, True, "50", None, float("nan"), np.float32(7)])
+def test_qualities_that_are_no_integers(codec: Codec, quality: Any) -> None:
+    with pytest.raises(TypeError, match=r"quality must be an integer in 0\.\.100, not"):
         codec.encode(noise(3, 3, 0), quality)
 
 
@@ -266,9 +272,15 @@ def test_numpy_s_integers_are_qualities_too(codec: Codec) -> None:
     assert codec.encode(noise(3, 3, 0), np.int64(50)).quality == 50  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("layers", [0, -1, 4, 1.5, True])
-def test_bad_layers(codec: Codec, code: BinaryCode, layers: Any) -> None:
+@pytest.mark.parametrize("layers", [0, -1, 4])
+def test_layers_that_do_not_exist(codec: Codec, code: BinaryCode, layers: int) -> None:
     with pytest.raises(InvalidSetting, match=f"layers {layers} is not an integer in 1..3"):
+        codec.decode(code, layers)
+
+
+@pytest.mark.parametrize("layers", [1.5, True, "2"])
+def test_layers_that_are_no_integers(codec: Codec, code: BinaryCode, layers: Any) -> None:
+    with pytest.raises(TypeError, match=r"layers must be an integer in 1\.\.3, not"):
         codec.decode(code, layers)
 
 

@@ -37,9 +37,9 @@ def test_info_as_json(run, bld: Path, compressed: bytes) -> None:
 def test_info_on_a_damaged_file_shows_the_header(run, bld: Path, compressed: bytes) -> None:
     bld.write_bytes(compressed[:-1])
     result = run("info", bld)
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     assert "73 x 50 pixels" in result.stdout
-    assert result.stderr.startswith("bincodec: note: the file is damaged: ")
+    assert result.stderr.startswith("bincodec: error: ")
     assert "ends at byte" in json.loads(run("info", bld, "--json").stdout)["damage"]
 
 

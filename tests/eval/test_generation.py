@@ -19,7 +19,7 @@ from bincodec.errors import InvalidSetting
 from bincodec.eval import generation_report, sampled_sets
 from bincodec.eval.errors import NameTaken
 from bincodec.eval.features import FeatureNetwork
-from bincodec.eval.generation import HELD_OUT, SamplingPlan, check, run
+from bincodec.eval.generation import HELD_OUT, GenerationPlan, check, run
 from bincodec.eval.generation_spec import Setting, parse
 from bincodec.eval.metrics import psnr
 from bincodec.eval.picture_sets import PictureSet
@@ -68,15 +68,15 @@ def with_classes(tmp_path_factory: pytest.TempPathFactory) -> Codec:
     return Codec.load(str(path))
 
 
-MakePlan = Callable[..., SamplingPlan]
+MakePlan = Callable[..., GenerationPlan]
 
 
 @pytest.fixture
 def plan(codec: Codec, with_classes: Codec) -> MakePlan:
-    def make(*specs: str, model: str = "tiny", **others: object) -> SamplingPlan:
+    def make(*specs: str, model: str = "tiny", **others: object) -> GenerationPlan:
         settings = [setting for spec in specs for setting in parse(spec, model=model, quality=40)]
         codecs = {"tiny": codec, "classes": with_classes}
-        return SamplingPlan(picture_set(1, 12), NETWORK, 8, tuple(settings), codecs, **others)  # type: ignore[arg-type]
+        return GenerationPlan(picture_set(1, 12), NETWORK, 8, tuple(settings), codecs, **others)  # type: ignore[arg-type]
 
     return make
 

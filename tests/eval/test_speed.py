@@ -267,10 +267,10 @@ def test_compressai_options_that_there_are_not(spec: str, message: str) -> None:
 # A whole run
 
 
-def plan(photos: list[Path], *specs: str) -> speed.SamplingPlan:
+def plan(photos: list[Path], *specs: str) -> speed.SpeedPlan:
     pictures, _ = look([str(photo) for photo in photos])
     subjects = [speed.Subject(spec, timing.find(spec)) for spec in specs]
-    return speed.SamplingPlan(pictures, subjects, 1, 1)
+    return speed.SpeedPlan(pictures, subjects, 1, 1)
 
 
 def test_every_codec_meets_every_picture(photos: list[Path]) -> None:

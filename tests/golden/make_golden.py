@@ -2,7 +2,7 @@
 
 For each shipped model, three pictures from scikit-image and three qualities: the file that the encoder makes,
 the picture that it decodes to, and how many bytes and decibels that is. Run it by hand when a model is
-replaced, and say so in the commit: whatever else changes these files is a mistake that they were made to show.
+replaced, and say so in the commit: whatever else changes these files is a mistake that they shall show.
 """
 
 from __future__ import annotations
