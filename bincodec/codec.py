@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bincodec import copies
 from bincodec.arguments import (
     DEFAULT_EFFORT,
     checked_choice,
@@ -38,7 +37,7 @@ from bincodec.errors import BincodecError, VerificationFailed
 from bincodec.io import files, images
 from bincodec.isolation import isolated
 from bincodec.model import store, weights
-from bincodec.model.card import MAIN_DECODER
+from bincodec.model.card import MAIN_DECODER, ModelCard
 
 if TYPE_CHECKING:
     from bincodec.generation.editing import Completed, Watch
@@ -88,10 +87,14 @@ class Codec:
         return f"<Codec {self.model.card.name} on {self.model.device}>"
 
     def __reduce__(self) -> tuple[Callable[..., Codec], tuple[object, ...]]:
-        """A pickle says which model this is, and opens it again (`copies`)."""
+        """A pickle says which model this is, and where it is opened the weights come from their file.
+
+        The kernel that codes has to be proven on the machine that it runs on, and a file is read faster than
+        a pickle.
+        """
         card = self.model.card
         card = dataclasses.replace(card, path=card.path.absolute())
-        return copies.reopened, (type(self), card, self.device, self.model.prior.asked_for)
+        return _opened_again, (type(self), card, self.device, self.model.prior.asked_for)
 
     def __copy__(self) -> Self:
         return self
@@ -370,3 +373,8 @@ class Codec:
         return editing.complete(
             self.model, code, layers, SamplingSettings(seed=seed, temperature=temperature)
         )
+
+
+def _opened_again(kind: type[Codec], card: ModelCard, device: str, kernel: Kernel) -> Codec:
+    """What a pickled codec becomes: one of the same weights, or an `UnknownModel` error."""
+    return kind(weights.load_again(card, device, kernel))

@@ -31,16 +31,20 @@ OWN = {
 PARTS = {
     "errors": (),
     "arguments": ("errors",),
+    "isolation": (),
     "io": ("errors",),
     "postfilter": ("errors",),
-    "model": ("errors", "postfilter"),
+    "model": ("errors", "isolation", "postfilter"),
     "code": ("errors", "arguments", "model"),
     "coding": ("errors", "postfilter", "model", "code"),
     "decoder": ("errors", "io", "postfilter", "model", "code", "coding"),
     "encoder": ("errors", "arguments", "io", "postfilter", "model", "code", "coding"),
     "generation": ("errors", "arguments", "io", "postfilter", "model", "code", "coding"),
-    "codec": ("errors", "arguments", "io", "model", "code", "coding", "decoder", "encoder", "generation"),
-    "api": ("arguments", "io", "model", "codec"),
+    "codec": (
+        *("errors", "arguments", "isolation", "io", "model"),
+        *("code", "coding", "decoder", "encoder", "generation"),
+    ),
+    "api": ("arguments", "isolation", "io", "model", "codec"),
     "train": ("errors", "model", "coding"),
 }
 FOREIGN = {

@@ -35,10 +35,11 @@ def find(name: str | os.PathLike[str]) -> ModelCard:
         DamagedModel: if the file is no model.
         TypeError: if it is neither a name nor a path.
     """
-    if not isinstance(name, str | os.PathLike):
+    try:
+        name = os.fspath(name)
+    except TypeError:
         msg = f"model must be a name or the path of a .safetensors file, not {name!r}"
-        raise TypeError(msg)
-    name = os.fspath(name)
+        raise TypeError(msg) from None
     if name.endswith(".safetensors"):
         path = Path(name)
         if not path.exists():

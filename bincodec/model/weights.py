@@ -6,6 +6,7 @@ One safetensors file holds the encoder, the decoders, the integers of the prior,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Mapping
@@ -17,11 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bincodec.bitstream.probability import TABLES_SHA256
-from bincodec.errors import DamagedModel
+from bincodec.errors import DamagedModel, UnknownModel
 from bincodec.isolation import isolated
+from bincodec.model import store
 from bincodec.model.architecture import Architecture
 from bincodec.model.autoencoder import Autoencoder
-from bincodec.model.card import MAIN_DECODER, ModelCard
+from bincodec.model.card import MAIN_DECODER, ModelCard, read_card
 from bincodec.model.integer import Block, IntegerNetwork, Layer, probability_digest
 from bincodec.model.kernels import IntegerPrior, Kernel
 from bincodec.postfilter.filter import FILTER_VERSION
@@ -74,6 +76,23 @@ def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model
     except (OSError, SafetensorError, KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
         msg = f"{card.path}: not the weights of its own architecture: {str(error).splitlines()[0]}"
         raise DamagedModel(msg) from error
+
+
+def load_again(card: ModelCard, device: str, kernel: Kernel) -> Model:
+    """The model that `card` describes, from its own file or from one with the same weights.
+
+    Raises:
+        UnknownModel: if there is none, as when another model has taken the file's place.
+    """
+    candidates = list(store.available())
+    with contextlib.suppress(DamagedModel):
+        candidates.insert(0, read_card(card.path))
+    for found in candidates:
+        if found.same_weights(card):
+            return load(found, device, kernel)
+    mark = card.fingerprint.hex()
+    msg = f"the codec was of model {card.name} ({mark}), which {card.path} does not hold any more"
+    raise UnknownModel(msg)
 
 
 def save(

@@ -74,7 +74,6 @@ CALLS: dict[str, Callable[[], object]] = {
     "device": lambda: bincodec.compress(IMAGE, device=3, model=str(TINY)),  # type: ignore[arg-type]
     "device ": lambda: bincodec.Codec.load(str(TINY), None),  # type: ignore[arg-type]
     "model": lambda: bincodec.compress(IMAGE, model=None),  # type: ignore[arg-type]
-    "model ": lambda: bincodec.Codec.load(TINY),  # type: ignore[arg-type]
     "limits": lambda: bincodec.compress(IMAGE, model=str(TINY), limits=600),  # type: ignore[arg-type]
     "missing": lambda: bincodec.decompress(coded(), model=str(TINY), missing=None),  # type: ignore[arg-type]
     "layers": lambda: bincodec.decompress(coded(), model=str(TINY), layers="1"),  # type: ignore[arg-type]
