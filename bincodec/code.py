@@ -50,6 +50,12 @@ class BinaryCode:
 
     Raises:
         InvalidSetting: if something is out of range, or the shapes do not fit together.
+
+    Example:
+        >>> import bincodec, numpy
+        >>> code = bincodec.Codec.load("photo").encode(numpy.zeros((32, 48, 3), numpy.uint8))
+        >>> [levels.shape for levels in code.levels][:2]
+        [(8, 2, 3), (16, 2, 3)]
     """
 
     levels: tuple[Levels, ...]

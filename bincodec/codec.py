@@ -116,6 +116,11 @@ class Codec:
             UnknownModel: if there is no such model.
             DamagedModel: if its file is not what it says it is.
             InvalidSetting: if there is no such device.
+
+        Example:
+            >>> import bincodec
+            >>> bincodec.Codec.load("photo").model.card.name.startswith("photo-")
+            True
         """
         return cls(weights.load(store.find(name), checked_device(device), kernel))
 
@@ -128,7 +133,15 @@ class Codec:
         verify: bool = True,
         limits: Limits = DEFAULT_LIMITS,
     ) -> bytes:
-        """The bytes of a `.bld` file of `image`: `encode`, then `pack`; as `bincodec.compress`."""
+        """The bytes of a `.bld` file of `image`: `encode`, then `pack`; as `bincodec.compress`.
+
+        Example:
+            >>> import bincodec, numpy
+            >>> codec = bincodec.Codec.load("photo")
+            >>> photo = numpy.zeros((32, 48, 3), numpy.uint8)
+            >>> codec.compress(photo, quality=30)[1:4]
+            b'BLD'
+        """
         return self.pack(self.encode(image, quality, limits, effort=effort), verify=verify)
 
     def decompress(
@@ -141,7 +154,15 @@ class Codec:
         temperature: float = 1.0,
         limits: Limits = DEFAULT_LIMITS,
     ) -> Image.Image:
-        """The picture in a `.bld` file of this model: `unpack`, then `decode`; as `bincodec.decompress`."""
+        """The picture in a `.bld` file of this model: `unpack`, then `decode`; as `bincodec.decompress`.
+
+        Example:
+            >>> import bincodec, numpy
+            >>> codec = bincodec.Codec.load("photo")
+            >>> photo = numpy.zeros((32, 48, 3), numpy.uint8)
+            >>> codec.decompress(codec.compress(photo)).size
+            (48, 32)
+        """
         checked_choice("missing", missing, get_args(Missing))
         code = self.unpack(source, partial=missing != "error", limits=limits)
         if layers is not None and missing != "error":
@@ -175,6 +196,14 @@ class Codec:
             ImageError: if it is not an image that can be coded.
             InvalidSetting: if quality is not an integer in 0..100, or effort not one in 0..9; or if effort is
                 not 0 and the image is too large for it, or the model does not say its multipliers.
+
+        Example:
+            >>> import bincodec, numpy
+            >>> codec = bincodec.Codec.load("photo")
+            >>> photo = numpy.zeros((32, 48, 3), numpy.uint8)
+            >>> code = codec.encode(photo, quality=30)
+            >>> code.quality, code.grid
+            (30, (2, 3))
         """
         quality, rounds = checked_quality(quality), search_rounds(effort)
         return analysis.encode(self.model, images.load(image, limits=limits), quality, rounds)
@@ -187,6 +216,14 @@ class Codec:
             WrongModel: if the code is another model's.
             InvalidSetting: if the code is what was left of a damaged file.
             VerificationFailed: if the bytes did not give the code back.
+
+        Example:
+            >>> import bincodec, numpy
+            >>> codec = bincodec.Codec.load("photo")
+            >>> photo = numpy.zeros((32, 48, 3), numpy.uint8)
+            >>> data = codec.pack(codec.encode(photo), verify=True)
+            >>> bincodec.read_header(data).width
+            48
         """
         code.check_model(self.model.card)
         data = packing.pack(self.model.prior, code)
@@ -218,6 +255,14 @@ class Codec:
 
         Raises:
             BincodecError: of the kind that `bincodec.errors` describes.
+
+        Example:
+            >>> import bincodec, numpy
+            >>> codec = bincodec.Codec.load("photo")
+            >>> photo = numpy.zeros((32, 48, 3), numpy.uint8)
+            >>> code = codec.encode(photo)
+            >>> codec.unpack(codec.pack(code)).digest() == code.digest()
+            True
         """
         return packing.unpack(self.model, container.read(files.read(source), limits, partial=partial))
 
@@ -233,6 +278,14 @@ class Codec:
             WrongModel: if the code is another model's.
             InvalidSetting: if `layers` is not between 1 and the code's, or there is no such decoder.
             Corrupt: if the code's post-filter cannot be read; a file's always can.
+
+        Example:
+            >>> import bincodec, numpy
+            >>> codec = bincodec.Codec.load("photo")
+            >>> photo = numpy.zeros((32, 48, 3), numpy.uint8)
+            >>> image = codec.decode(codec.encode(photo), layers=2)
+            >>> image.mode, image.info["bld"]["layers"]
+            ('RGB', 2)
         """
         code.check_model(self.model.card)
         shown = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
@@ -250,7 +303,16 @@ class Codec:
 
     @isolated()
     def cost(self, code: BinaryCode) -> npt.NDArray[np.float64]:
-        """-log2 of the coded probabilities in bits, by layer and position: (layers, h, w)."""
+        """-log2 of the coded probabilities in bits, by layer and position: (layers, h, w).
+
+        Example:
+            >>> import bincodec, numpy
+            >>> codec = bincodec.Codec.load("photo")
+            >>> photo = numpy.zeros((32, 48, 3), numpy.uint8)
+            >>> code = codec.encode(photo)
+            >>> codec.cost(code).shape == (code.layers, *code.grid)
+            True
+        """
         code.check_model(self.model.card)
         return passes.rate(self.model.prior, code.quality, code.levels)
 
@@ -272,6 +334,13 @@ class Codec:
 
         Raises:
             InvalidSetting: for a number out of range, or a class that the model does not have.
+
+        Example:
+            >>> import bincodec
+            >>> codec = bincodec.Codec.load("clothing")
+            >>> codes = codec.sample(2, size=(32, 32), seed=7, label="dress", steps=2)
+            >>> [codec.decode(code).size for code in codes]
+            [(32, 32), (32, 32)]
         """
         from bincodec.generation import editing
         from bincodec.generation.settings import SamplingSettings
@@ -301,6 +370,16 @@ class Codec:
             ImageError: for a mask of another size, an empty one, or one that leaves nothing.
             WrongModel: for another model's code.
             InvalidSetting: as `sample`; for a code that lacks layers.
+
+        Example:
+            >>> import bincodec, numpy
+            >>> codec = bincodec.Codec.load("photo")
+            >>> photo = numpy.zeros((32, 48, 3), numpy.uint8)
+            >>> mask = numpy.zeros((32, 48), bool)
+            >>> mask[10:20, 30:40] = True
+            >>> (filled,) = codec.inpaint(photo, mask, seed=7)
+            >>> filled.image.size
+            (48, 32)
         """
         from bincodec.generation import editing, masks
         from bincodec.generation.settings import SamplingSettings
@@ -349,6 +428,14 @@ class Codec:
         Raises:
             InvalidSetting: as `sample`; for a strength outside 0..1, a code that lacks layers.
             WrongModel: for another model's code.
+
+        Example:
+            >>> import bincodec, numpy
+            >>> photo = numpy.zeros((32, 48, 3), numpy.uint8)
+            >>> codec = bincodec.Codec.load("clothing")
+            >>> (code,) = codec.vary(photo, 0.2, seed=7, steps=2)
+            >>> code.width, code.height
+            (48, 32)
         """
         from bincodec.generation import editing
         from bincodec.generation.settings import SamplingSettings
@@ -366,6 +453,14 @@ class Codec:
         Raises:
             InvalidSetting: as `sample`; if `layers` is not between 1 and the code's.
             WrongModel: for another model's code.
+
+        Example:
+            >>> import bincodec, numpy
+            >>> codec = bincodec.Codec.load("photo")
+            >>> photo = numpy.zeros((32, 48, 3), numpy.uint8)
+            >>> done = codec.complete(codec.encode(photo), layers=2, seed=7)
+            >>> done.real_layers, done.code.layers == codec.model.card.architecture.layers
+            (2, True)
         """
         from bincodec.generation import editing
         from bincodec.generation.settings import SamplingSettings
