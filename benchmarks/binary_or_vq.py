@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from vq import Codebooks, VqObjective, sample
 
 from bincodec import Codec
-from bincodec.eval.vq import Codebooks, VqObjective, sample
 from bincodec.generation import samplers
 from bincodec.model.architecture import STRIDE
 from bincodec.model.integer import KEEP_KNOWN
