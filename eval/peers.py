@@ -89,7 +89,7 @@ def find(text: str, *, model: str = "photo", device: str = "cpu") -> Peer:
     Raises:
         UnknownCodec: if there is no such codec, option or setting.
         NotInstalled: if its package is missing, or this Pillow cannot write the format.
-        WrongModel, Unsupported: as `bincodec.model.store.find`.
+        UnknownModel, DamagedModel: as `bincodec.model.store.find`.
     """
     return build(read_spec(text, model=model, device=device))
 
