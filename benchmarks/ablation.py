@@ -77,8 +77,7 @@ def architecture(**fields: Any) -> Variant:
 
 
 def at_stride_8(prior_width: int) -> Variant:
-    """A quarter of the channels at four times the positions; blocks for as many multiply-adds as at stride
-    16."""
+    """A quarter of the channels at four times the positions, blocks for as many multiply-adds as before."""
     channels = {"layer_channels": (2, 4, 10, 16, 32), "blocks_8": 5, "prior_width": prior_width}
     return Variant({"architecture": channels}, (networks.StrideEight,), networks.start_at_8)
 

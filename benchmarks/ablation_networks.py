@@ -143,7 +143,7 @@ class MixturePrior(Prior):
     def forward(
         self, context: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """As `Prior.forward`; the second logistic is told relative to the first."""
+        """As `Prior.forward`; the second logistic is given relative to the first."""
         features = quality_features(quality)
         x = self.stem(torch.cat([context, KEEP_INPUT * keep], 1))
         x = self.blocks(x + self.stem_quality(features)[:, :, None, None])

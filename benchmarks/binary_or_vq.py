@@ -1,14 +1,14 @@
-"""A binary code against a vector-quantised one of as many bits a position, each with its prior, at equal
-budget.
+"""A binary code against a vector-quantised one of as many bits a position, each with its prior.
 
     python benchmarks/binary_or_vq.py CONFIG OUT --autoencoder-steps 1500 --prior-steps 1000 --samples 64
 
-CONFIG names a binary model (J = 1). Both models have its encoder, decoder and prior blocks, and are trained
-in three stages of the same steps on the same batches and crops, one thread: all networks; the prior alone;
-and a short end at a tenth of the learning rates, with the encoder frozen. That end gives the binary model its
-integers. Both then draw by the same chain, each class as often as training shows it, at temperature 1.
+CONFIG names a binary model (J = 1). Both models have the same budget, and its encoder, decoder and prior
+blocks. They are trained in three stages of the same steps on the same batches and crops, one thread: all
+networks; the prior alone; and a short end at a tenth of the learning rates, with the encoder frozen. That end
+gives the binary model its integers. Both then draw by the same chain, each class as often as training shows
+it, at temperature 1.
 
-OUT/binary-S and OUT/vq-S get the pictures that were drawn in S steps, OUT/real the validation pictures and
+OUT/binary-S and OUT/vq-S get the pictures that were sampled in S steps, OUT/real the validation pictures and
 OUT/binary-coded and OUT/vq-coded what each code leaves of them. A stage that is finished is not repeated.
 """
 
@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from vq import Codebooks, VqObjective, sample
 
 from bincodec import Codec
-from bincodec.eval.vq import Codebooks, VqObjective, sample
 from bincodec.generation import samplers
 from bincodec.model.architecture import STRIDE
 from bincodec.model.integer import KEEP_KNOWN
@@ -43,7 +43,7 @@ _VALIDATED = 32
 """Pictures for the loop's own validation, which is not what is reported here."""
 _WARM_STEPS, _TIMED_STEPS = 3, 15
 
-STRETCHES = ("all networks", "prior alone", "end")
+STAGES = ("all networks", "prior alone", "end")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +121,7 @@ def vq(settings: RunSettings, out: Path, steps: tuple[int, int, int], codebooks:
     folder = out / "vq"
     folder.mkdir(parents=True, exist_ok=True)
     history: list[dict[str, Any]] = []
-    for number, stage in enumerate(STRETCHES):
+    for number, stage in enumerate(STAGES):
         finished = folder / f"{stage.replace(' ', '-')}.pt"
         if not finished.exists():
             sampler, _ = read_sampler(settings)
@@ -137,9 +137,9 @@ def vq(settings: RunSettings, out: Path, steps: tuple[int, int, int], codebooks:
         keeps = [keep / KEEP_KNOWN for keep in samplers.keeps("linear", noise_steps)]
         side = settings.data.crop // STRIDE
         pictures = []
-        for told in labels.split(_BATCH):  # type: ignore[no-untyped-call]
-            shape = (len(told), codebooks.groups, side, side)
-            indices = sample(objective.prior, shape, codebooks.entries, keeps, generator, label=told)
+        for part in labels.split(_BATCH):  # type: ignore[no-untyped-call]
+            shape = (len(part), codebooks.groups, side, side)
+            indices = sample(objective.prior, shape, codebooks.entries, keeps, generator, label=part)
             pictures += images_of(objective.synthesise(objective.quantiser.look_up(indices)))
         return pictures
 
@@ -250,10 +250,10 @@ def report(sides: dict[str, Side], rows: dict[str, dict[str, str]]) -> None:
 def row_of(
     side: Side, settings: RunSettings, sampler: CropSampler, decibels: float, seconds: dict[int, float]
 ) -> dict[str, str]:
-    """What is told of a model; all seconds are of the processor."""
+    """What is reported of a model; all seconds are of the processor."""
     row = {"bits a position": str(settings.architecture.channels)}
-    row["steps: " + ", ".join(STRETCHES)] = ", ".join(str(done["steps"]) for done in side.history)
-    for name, prior_only in zip(STRETCHES[:2], (False, True), strict=True):
+    row["steps: " + ", ".join(STAGES)] = ", ".join(str(done["steps"]) for done in side.history)
+    for name, prior_only in zip(STAGES[:2], (False, True), strict=True):
         spent = seconds_a_step(side, settings, sampler, prior_only=prior_only)
         row[f"seconds a step: {name}"] = f"{spent:.3f}"
     row["weights"] = ", ".join(f"{part} {count / 1000:.0f} k" for part, count in side.weights.items())

@@ -48,7 +48,7 @@ def gradient() -> Pixels:
 
 
 def long_row() -> Pixels:
-    """4000 pixels in one row: a wave in each channel."""
+    """4000 pixels in one row: a wave in each colour."""
     phase = np.arange(4000)[None, :, None] / np.array([40, 100, 250])
     wave: NDArray[np.float64] = np.rint(127.5 + 110 * np.sin(phase))
     return wave.astype(np.uint8)

@@ -2,7 +2,7 @@
 
     python benchmarks/sampling.py [--small clothing] [--large photo] [--threads 2] [--device cpu] [--runs 3]
 
-SamplingSettings and decoding are timed apart, medians over the runs, after one run that is not counted;
+Sampling and decoding are timed apart, medians over the runs, after one run that is not counted;
 loading is not in them. The last column begins the SHA-256 of all codes: it is the same on every device and
 number of threads.
 """
@@ -29,7 +29,7 @@ HEAD = (
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """`count` pictures of a size (width, height), drawn in one way: keywords of `Codec.sample`."""
+    """`count` samples of a size (width, height), made in one way: keywords of `Codec.sample`."""
 
     model: str
     count: int

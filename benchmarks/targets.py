@@ -9,7 +9,7 @@ pictures. With --finish-steps each becomes a model file OUT/TARGET/TARGET.safete
 `bincodec sample` draws.
 
 The prior gives a bit's odds from all *other* context, and the bit's own, log((1 + k) / (1 - k)), is added
-exactly. A network that has to tell the odds from everything must learn that term as well, and there a flip
+exactly. A network that has to give the odds from everything must learn that term as well, and there a flip
 may be the easier target. --without-own-context trains such networks too, for each target.
 
 A variant that is finished is not repeated.
@@ -43,7 +43,7 @@ _BATCH = 64
 
 
 class WithOwn(nn.Module):
-    """A network that tells a noisy bit's odds from everything, seen as one that tells them from all else.
+    """A network that gives a noisy bit's odds from everything, seen as one that gives them from all else.
 
     What the objective adds as the bit's own context is taken off first, so what comes out of the objective
     is what the network said.
@@ -95,10 +95,9 @@ def train(settings: RunSettings, weights: Path, folder: Path, steps: int, *, own
 
 @torch.no_grad()
 def noisy_bits(objective: Objective, clean: Tensor, keep: Tensor, label: Tensor | None) -> Tensor:
-    """Bits a position (B,) of centred levels (B, channels, h, w) that noise of `keep` (B, layers, h, w)
-    hides.
+    """Bits a position (B,) of centred levels (B, channels, h, w), of which noise of `keep` hides some.
 
-    Per hidden position: known levels cost nothing and count for nothing.
+    `keep` is (B, layers, h, w). Per hidden position: known levels cost nothing and count for nothing.
     """
     bits = objective.hidden_bits(clean, keep, torch.full((len(clean),), QUALITY), label)
     hidden = keep[:, objective.channel_layer] < 1
@@ -110,7 +109,7 @@ def measure(objective: Objective, found: Labelled) -> dict[str, Tensor]:
     """Bits a position by picture, for each state; the noise is the same for every objective."""
     layers, channels = objective.architecture.layers, objective.architecture.channels
     names = [f"noise, k = {keep}" if keep else "nothing known" for keep in KEEPS]
-    parts: dict[str, list[Tensor]] = {name: [] for name in [*names, "half revealed", "coding order"]}
+    parts: dict[str, list[Tensor]] = {name: [] for name in [*names, "half known", "coding order"]}
     for start in range(0, len(found.photos), _BATCH):
         clean = levels_of(objective, found.photos[start : start + _BATCH])
         label = torch.tensor(found.labels[start : start + _BATCH]) if objective.architecture.classes else None
@@ -119,7 +118,7 @@ def measure(objective: Objective, found: Labelled) -> dict[str, Tensor]:
         for name, keep in zip(names, KEEPS, strict=True):
             parts[name].append(noisy_bits(objective, clean, torch.full(shape, keep), label))
         half = (torch.rand(shape) < 0.5).float()
-        parts["half revealed"].append(noisy_bits(objective, clean, half, label))
+        parts["half known"].append(noisy_bits(objective, clean, half, label))
         quality = torch.full((1,), QUALITY)
         for levels in clean[: max(0, CODED_PICTURES - start)]:
             bits = layer_bits(objective, levels[None], quality).sum() * channels / levels.numel()

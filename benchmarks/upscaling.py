@@ -3,7 +3,7 @@
     python benchmarks/upscaling.py [--model photo] [--quality 80] [--side 256] [IMAGE...] > table.md
 
 Parts of pictures (of three photos, if none are given) are halved, enlarged again, and compared with what they
-were. The enlarged picture's code gives some layers; the others are expected or drawn.
+were. The enlarged picture's code gives some layers; the others are expected or sampled.
 *Detail* is what a picture loses when it is halved: how much there is, against the original's, and how far it
 agrees with it (their correlation).
 *Corrected*: where the result, halved, differs from the small picture, the difference is enlarged and added,
@@ -34,7 +34,7 @@ PHOTOS = ("astronaut", "coffee", "chelsea")
 TOP_LEFT = 32
 TEMPERATURES = (0.0, 0.5, 1.0)
 STRENGTHS = (0.05, 0.1, 0.2)
-CORRECTIONS = 3
+ROUNDS = 3
 BICUBIC = Image.Resampling.BICUBIC
 HEAD = ("| way | PSNR dB | detail | agreement |", "|---|---:|---:|---:|")
 
@@ -70,9 +70,9 @@ def ways(codec: Codec, quality: int) -> Iterator[tuple[str, Way]]:
         yield f"{name}, the others expected", expected
         yield f"{name}, the others expected, corrected", _corrected(expected)
         for temperature in TEMPERATURES:
-            yield f"{name}, drawn at {temperature}", _layered(codec, quality, count, temperature)
+            yield f"{name}, sampled at {temperature}", _layered(codec, quality, count, temperature)
         yield f"oracle, {name}, the others expected", _layered(codec, quality, count, None, oracle=True)
-        yield f"oracle, {name}, drawn at 1.0", _layered(codec, quality, count, 1.0, oracle=True)
+        yield f"oracle, {name}, sampled at 1.0", _layered(codec, quality, count, 1.0, oracle=True)
     for strength in STRENGTHS:
         yield f"varied at {strength}", _varied(codec, quality, strength)
 
@@ -87,7 +87,7 @@ def _corrected(way: Way) -> Way:
     def corrected(original: Pixels, big: Pixels) -> Pixels:
         height, width = original.shape[:2]
         found = way(original, big).astype(np.float64)
-        for _ in range(CORRECTIONS):
+        for _ in range(ROUNDS):
             shown = np.rint(found.clip(0, 255)).astype(np.uint8)
             halves = [
                 resized(pixels, width // 2, height // 2, BICUBIC).astype(np.float32)
@@ -103,7 +103,7 @@ def _corrected(way: Way) -> Way:
 def _layered(
     codec: Codec, quality: int, count: int, temperature: float | None, *, oracle: bool = False
 ) -> Way:
-    """The first `count` layers are kept; the others are drawn, or expected where there is no temperature."""
+    """The first `count` layers are kept; the others are sampled, or expected without a temperature."""
 
     def way(original: Pixels, big: Pixels) -> Pixels:
         code = codec.encode(original if oracle else big, quality)

@@ -49,7 +49,8 @@ def _parse_folders(
     "specs",
     metavar="SPEC",
     multiple=True,
-    help="sampler=diffusion:steps=8,16:classes=real; lists are combined.  [default: the model's own]",
+    help="sampler=diffusion:steps=8,16:classes=real; lists are combined. Once or more.  "
+    "[default: the model's]",
 )
 @click.option(
     "--samples",

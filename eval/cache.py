@@ -5,14 +5,12 @@ A file that is missing, damaged or of another schema is no result: it is measure
 
 import hashlib
 import json
-import os
 import secrets
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bincodec.eval.errors import needed
 from bincodec.eval.formats import Pixels
 
 SCHEMA = 1
@@ -55,17 +53,15 @@ class Cache:
         return self.folder / key[:2] / f"{key[2:]}.json"
 
 
-def default_folder(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
-    """Where the system keeps what a user's programs can compute again."""
-    if environment.get("XDG_CACHE_HOME"):
-        base = Path(environment["XDG_CACHE_HOME"])
-    elif platform == "win32" and environment.get("LOCALAPPDATA"):
-        base = Path(environment["LOCALAPPDATA"])
-    elif platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path.home() / ".cache"
-    return base / "bincodec" / "eval"
+def default_folder() -> Path:
+    """Where the system keeps what a user's programs can compute again.
+
+    Raises:
+        NotInstalled: without the package `platformdirs`.
+    """
+    with needed("the usual cache folder needs", "platformdirs"):
+        import platformdirs
+    return platformdirs.user_cache_path("bincodec", appauthor=False) / "eval"
 
 
 def key(kind: str, *parts: object) -> str:

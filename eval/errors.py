@@ -1,5 +1,8 @@
 """What can be wrong with a request to measure, beside the images."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from bincodec.errors import BincodecError
 
 
@@ -20,3 +23,17 @@ class NameTaken(BincodecError, ValueError):
 
 class UnknownMetric(BincodecError, ValueError):
     """No metric has that name."""
+
+
+@contextmanager
+def needed(who: str, package: str) -> Iterator[None]:
+    """Import a package of the `eval` extra in here: `who`, with its verb, needs it.
+
+    Raises:
+        NotInstalled: if it is missing.
+    """
+    try:
+        yield
+    except ImportError as error:
+        msg = f"{who} the package {package}: pip install 'bincodec[eval]'"
+        raise NotInstalled(msg) from error

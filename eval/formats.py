@@ -20,7 +20,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, features
 
-from bincodec.eval.errors import NotInstalled
+from bincodec.eval.errors import NotInstalled, needed
 from bincodec.eval.spec import Option, numbers
 
 Values = Mapping[str, str]
@@ -85,11 +85,8 @@ class Format:
         return f"{self.library} {features.version(self.library)}"
 
     def _load_plugin(self, codec: str) -> str:
-        try:
+        with needed(f"{codec} needs", self.library):
             module = importlib.import_module(self.plugin)
-        except ImportError as error:
-            msg = f"{codec} needs the package {self.library}: pip install 'bincodec[eval]'"
-            raise NotInstalled(msg) from error
         if self.register:
             getattr(module, self.register)()
         made_of = f"{self.library} {version(self.library)}"

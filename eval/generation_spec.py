@@ -1,4 +1,4 @@
-"""How drawn sets are named: `option=value[:option=value]...`, such as `sampler=noise:steps=4,8,16:seed=1`.
+"""How sampled sets are named: `option=value[:option=value]...`, as `sampler=diffusion:steps=4,8,16:seed=1`.
 
 A list of values, separated by commas, stands for as many sets; several lists for all combinations.
 """

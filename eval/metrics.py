@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from bincodec.eval.alike import Measure, require_alike
-from bincodec.eval.errors import NotInstalled, UnknownMetric
+from bincodec.eval.errors import UnknownMetric, needed
 
 if TYPE_CHECKING:
     from bincodec.eval.formats import Pixels
@@ -149,10 +149,7 @@ def ms_ssim(reference: Pixels, decoded: Pixels) -> float:
 
 
 def _pytorch_msssim() -> Any:
-    try:
-        # Late: it is not always there, and imports torch.
+    # Late: it is not always there, and imports torch.
+    with needed("MS-SSIM needs", "pytorch-msssim"):
         import pytorch_msssim
-    except ImportError as error:
-        msg = "MS-SSIM needs the package pytorch-msssim: pip install 'bincodec[eval]'"
-        raise NotInstalled(msg) from error
     return pytorch_msssim

@@ -10,14 +10,12 @@ import builtins
 import functools
 import hashlib
 import importlib.resources
-import json
-import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bincodec.eval.errors import NotInstalled
+from bincodec.eval.errors import needed
 from bincodec.eval.plain import plain
 
 SCRIPTS = ("read.js", "series.js", "curves.js", "tables.js", "slider.js", "main.js")
@@ -82,10 +80,14 @@ def page(report: Mapping[str, Any], comparisons: Sequence[Comparison] = ()) -> s
         comparisons: the pictures; without any, the page has no such section.
 
     Raises:
-        NotInstalled: without the package `plotly`.
+        NotInstalled: without the packages `plotly` and `Jinja2`.
         ValueError: if a picture is neither a PNG nor a WebP file.
     """
-    library = _plotting_library()
+    with needed("the page needs", "plotly"):
+        from plotly.offline import get_plotlyjs
+    with needed("the page needs", "Jinja2"):
+        from jinja2 import Environment, FunctionLoader, StrictUndefined
+    library = str(get_plotlyjs())
     pictures = _Pictures()
     content = {
         **{name: report[name] for name in SHOWN},
@@ -93,23 +95,25 @@ def page(report: Mapping[str, Any], comparisons: Sequence[Comparison] = ()) -> s
         "pictures": [pictures.add(comparison) for comparison in comparisons],
     }
     script = "\n" + "\n".join(map(_asset, SCRIPTS))
-    parts = {
-        "policy": _policy(script, library),
-        "style": "\n" + "\n".join(map(_asset, STYLES)),
-        "report": _json_in_html(content),
-        "library": _compressed(library),
-        "pictures": "\n".join(pictures.elements),
-        "script": script,
-    }
-    # One pass over the template: what is put in is not searched again.
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("page.html"))
+    environment = Environment(
+        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return environment.get_template("page.html").render(
+        policy=_policy(script, library),
+        style="\n" + "\n".join(map(_asset, STYLES)),
+        report=plain(content),
+        library=_compressed(library),
+        pictures=pictures.files,
+        script=script,
+    )
 
 
 class _Pictures:
-    """Image files as elements of the page, each once however many comparisons show it."""
+    """Image files of the page, each once however many comparisons show it: type, name and base64."""
 
     def __init__(self) -> None:
-        self.elements: list[str] = []
+        self.files: list[dict[str, str]] = []
         self._names: dict[bytes, str] = {}
 
     def add(self, comparison: Comparison) -> dict[str, Any]:
@@ -140,10 +144,8 @@ class _Pictures:
             if kind is None:
                 msg = f"a picture of the page must be a PNG or WebP file, not {image[:12]!r}..."
                 raise ValueError(msg)
-            name = self._names[digest] = f"picture-{len(self.elements)}"
-            data = base64.b64encode(image).decode()
-            # A script of a type that no browser runs: text that is kept and neither decoded nor shown.
-            self.elements.append(f'<script type="{kind}" id="{name}">{data}</script>')
+            name = self._names[digest] = f"picture-{len(self.files)}"
+            self.files.append({"kind": kind, "name": name, "data": base64.b64encode(image).decode()})
         return self._names[digest]
 
 
@@ -161,15 +163,6 @@ def _asset(name: str) -> str:
     return (importlib.resources.files("bincodec.eval") / "page_assets" / name).read_text(encoding="utf-8")
 
 
-def _plotting_library() -> str:
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        msg = "the page needs the package plotly: pip install 'bincodec[eval]'"
-        raise NotInstalled(msg) from error
-    return str(get_plotlyjs())
-
-
 @functools.lru_cache(maxsize=1)
 def _compressed(library: str) -> str:
     """In base64, 2 MB instead of nearly 5; the page inflates it."""
@@ -181,9 +174,3 @@ def _columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     rows = list(rows)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return {"columns": columns, "values": [[row.get(column) for column in columns] for row in rows]}
-
-
-def _json_in_html(content: Any) -> str:
-    """JSON that stays inside its script element whatever it holds, also when the page is saved as UTF-8."""
-    text = json.dumps(plain(content), separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -40,6 +40,9 @@ OPTIONS = (
 
 NAMES = ("bincodec", *FORMATS)
 
+BESIDE = ("cli", "eval")
+"""Sub-packages, where bincodec is installed as one, that take no part in coding."""
+
 LAMBDA_RANGE = "lambda_range"
 """The entry of a model's card without which there is no effort above 0."""
 
@@ -86,7 +89,7 @@ def find(text: str, *, model: str = "photo", device: str = "cpu") -> Peer:
     Raises:
         UnknownCodec: if there is no such codec, option or setting.
         NotInstalled: if its package is missing, or this Pillow cannot write the format.
-        WrongModel, Unsupported: as `bincodec.model.store.find`.
+        UnknownModel, DamagedModel: as `bincodec.model.store.find`.
     """
     return build(read_spec(text, model=model, device=device))
 
@@ -174,7 +177,7 @@ def _bincodec(
 
 
 def _about_bincodec(card: ModelCard, values: Values) -> str:
-    """The fingerprint covers the prior alone, and a version number not what was edited since."""
+    """The fingerprint leaves the encoder out, and the version number what was edited since."""
     options = ", ".join(f"{name}={value}" for name, value in values.items() if name != "model")
     if LAMBDA_RANGE in card.card:
         # The encoder's search depends on it, and nothing else in the file does.
@@ -191,8 +194,16 @@ def _code_digest() -> str:
     import bincodec as package
     from bincodec import bitstream
 
+    return digest_of_code(*(Path(inspect.getfile(module)).parent for module in (package, bitstream)))[:8]
+
+
+def digest_of_code(*packages: Path) -> str:
+    """SHA-256 of all modules and tables in some packages and those below them, without `BESIDE`."""
     digest = hashlib.sha256()
-    for module in (package, bitstream):
-        for path in sorted(Path(inspect.getfile(module)).parent.glob("*.py")):
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:8]
+    for package in packages:
+        for path in sorted(package.rglob("*")):
+            name = path.relative_to(package)
+            if path.suffix in (".py", ".zlib") and name.parts[0] not in BESIDE:
+                data = path.read_bytes()
+                digest.update(f"{name.as_posix()} {len(data)} ".encode() + data)
+    return digest.hexdigest()

@@ -68,7 +68,7 @@ def find(spec: str, *, model: str = "photo", device: str = "cpu") -> Peer:
     """A codec of `bincodec.eval.peers`, or a network of CompressAI.
 
     Raises:
-        UnknownCodec, NotInstalled, WrongModel, Unsupported: as theirs.
+        UnknownCodec, NotInstalled, UnknownModel, DamagedModel: as theirs.
     """
     if spec.partition(":")[0] in compressai.NAMES:
         return compressai.find(spec, device=device)

@@ -7,13 +7,13 @@ import os
 import signal
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from bincodec.eval.errors import needed
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -34,72 +34,39 @@ def run(
     With `jobs` 0 the work is done in this process. Otherwise function and tasks have to be picklable, and a
     program that calls this guards its main module as `multiprocessing` demands of those that spawn. Closing
     the iterator ends the processes.
+
+    Raises:
+        NotInstalled: with `jobs`, without the package `pebble`.
     """
     if not jobs:
         for index, task in enumerate(tasks):
             yield index, _attempt(function, task)
         return
-    waiting = deque(enumerate(tasks))
-    idle = [_Lane() for _ in range(min(jobs, len(tasks)))]
-    busy: dict[Future[Result | Broken], tuple[int, _Lane]] = {}
+    with needed("several processes need", "pebble"):
+        from pebble import ProcessPool
+    spawn = multiprocessing.get_context("spawn")
+    # It starts no process before it has a task; not all of its methods have types.
+    pool: Any = ProcessPool(min(jobs, len(tasks)), initializer=_begin, context=spawn)
+    futures: dict[Future[Result | Broken], int]
     try:
-        while waiting or busy:
-            while waiting and idle:
-                index, task = waiting.popleft()
-                lane = idle.pop()
-                busy[lane.submit(function, task)] = index, lane
-            outcomes = []
-            for future in wait(busy, return_when=FIRST_COMPLETED).done:
-                index, lane = busy.pop(future)
-                result, alive = lane.outcome(future)
-                outcomes.append((index, result))
-                idle.append(lane if alive else _Lane())
-            yield from outcomes
-    finally:
-        for lane in [*idle, *(lane for _, lane in busy.values())]:
-            lane.end()
-
-
-class _Lane:
-    """One process. A pool of one: should it break, it is clear over which task."""
-
-    def __init__(self) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, spawn, initializer=_begin)
-        self._process: multiprocessing.process.BaseProcess | None = None
-
-    def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result | Broken]:
-        """Begin a task; the first one starts the process."""
-        before = set(multiprocessing.active_children())
         with _interrupts_blocked():
-            future = self._pool.submit(_attempt, function, task)
-        self._process = next(iter(set(multiprocessing.active_children()) - before), self._process)
-        return future
+            futures = {pool.schedule(_attempt, (function, task)): i for i, task in enumerate(tasks)}
+        for future in as_completed(futures):
+            yield futures[future], _outcome(future)
+    finally:
+        pool.stop()
+        pool.join()
 
-    def outcome(self, future: Future[Result | Broken]) -> tuple[Result | Broken, bool]:
-        """What came of a task that is over, and whether the process is alive."""
-        try:
-            return future.result(), True
-        except BrokenProcessPool:
-            # The pool's own thread collects the exit code: it is certain only when that thread is over.
-            self.end()
-            return Broken(f"the process that worked on it died{self._cause()}"), False
-        except Exception as error:  # It could not be sent there or back.
-            return Broken(describe(error)), True
 
-    def end(self) -> None:
-        """End the process, whatever it is doing."""
-        if self._process is not None:
-            self._process.terminate()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _cause(self) -> str:
-        if self._process is None:
-            return ""
-        code = self._process.exitcode
-        if code is None:
-            return ""
-        return f" (signal {-code})" if code < 0 else f" (exit code {code})"
+def _outcome(future: Future[Result | Broken]) -> Result | Broken:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    code = getattr(error, "exitcode", None)  # Of pebble.ProcessExpired.
+    if code is None:  # The task could not be sent there or the result not back.
+        return Broken(describe(error))
+    cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return Broken(f"the process that worked on it died ({cause})")
 
 
 def describe(error: BaseException) -> str:
@@ -131,7 +98,10 @@ def _leave_with_parent() -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal; a process begun in here inherits deafness to it."""
+    """Ctrl-C reaches every process of a terminal; processes and threads begun in here are deaf to it.
+
+    The pool's own threads start the processes that take the place of those that died.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

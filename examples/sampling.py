@@ -1,4 +1,4 @@
-"""Pictures that the `clothing` model draws: rows of classes, and halves of its own pictures painted anew.
+"""Pictures that the `clothing` model draws: rows of classes, and halves of its own pictures inpainted.
 
     python examples/sampling.py -o docs
 
@@ -16,7 +16,7 @@ from bincodec.io.contact_sheet import contact_sheet
 CLASSES = ("pants", "tshirt", "dress", "shorts", "longsleeve", "skirt", "shoes", "hat")
 SEED = 3
 HOW = {"steps": 16, "temperature": 0.8}
-PAINTED = ("pants", "tshirt", "longsleeve", "shorts")
+INPAINTED = ("pants", "tshirt", "longsleeve", "shorts")
 VARIANTS = 5
 GREY = (128, 128, 128)
 
@@ -28,9 +28,9 @@ def samples(codec: Codec, each: int) -> Image.Image:
 
 
 def inpaintings(codec: Codec) -> Image.Image:
-    """Rows of a drawn picture, the same with its lower half hidden, and ways to paint that half."""
+    """Rows of a sample, the same with its lower half hidden, and ways to fill that half."""
     pictures = []
-    for label in PAINTED:
+    for label in INPAINTED:
         code = codec.sample(1, seed=SEED, label=label, guidance=1.0, **HOW)[0]
         whole = codec.decode(code)
         hidden = (0, whole.height // 2, whole.width, whole.height)
@@ -38,13 +38,13 @@ def inpaintings(codec: Codec) -> Image.Image:
         mask.paste(255, hidden)
         shown = whole.copy()
         shown.paste(GREY, hidden)
-        painted = codec.inpaint(code, mask, count=VARIANTS, seed=SEED, label=label, guidance=0.5, **HOW)
-        pictures += [whole, shown, *(one.image for one in painted)]
+        filled = codec.inpaint(code, mask, count=VARIANTS, seed=SEED, label=label, guidance=0.5, **HOW)
+        pictures += [whole, shown, *(one.image for one in filled)]
     return contact_sheet(pictures, VARIANTS + 2)
 
 
 def main() -> None:
-    """Draw both."""
+    """Make both."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path())
     parser.add_argument("-n", type=int, default=8)

@@ -153,15 +153,15 @@ class VqPrior(nn.Module):
         return functional.log_softmax(out.unflatten(1, (groups, entries)).movedim(2, -1), -1)
 
 
-def _everywhere(told: Tensor | float) -> Tensor | float:
-    return told[:, :, None, None] if isinstance(told, Tensor) else told
+def _everywhere(label: Tensor | float) -> Tensor | float:
+    return label[:, :, None, None] if isinstance(label, Tensor) else label
 
 
 class VqObjective(Objective):
     """The binary model's objective with indices for bits: the trainer takes it like the other.
 
     The prior learns the same mix of states. Where the binary one measures its coding order, this one, which
-    has none, learns random reveal."""
+    has none, learns from random masks."""
 
     def __init__(self, architecture: Architecture, settings: ObjectiveSettings, codebooks: Codebooks) -> None:
         codebooks.check(architecture)
@@ -230,8 +230,8 @@ class VqObjective(Objective):
         kinds = ["masked"] * len(clean) + others
         keep = [states.other_state(kind, self.codebooks.groups, height, width, rng) for kind in kinds]
         again = torch.cat([clean, clean[: len(others)]])
-        told = None if label is None else torch.cat([label, label[: len(others)]])
-        bits = self.bits(again, torch.stack(keep).to(clean.device), told)
+        labels = None if label is None else torch.cat([label, label[: len(others)]])
+        bits = self.bits(again, torch.stack(keep).to(clean.device), labels)
         return bits / (height * width * STRIDE**2)
 
     def bits(self, clean: Tensor, keep: Tensor, label: Tensor | None = None) -> Tensor:

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import vq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
+from vq import Codebooks, VectorQuantiser, VqObjective
 
 from bincodec.coding import bernoulli
-from bincodec.eval import vq
-from bincodec.eval.vq import Codebooks, VectorQuantiser, VqObjective
 from bincodec.generation import samplers
 from bincodec.model.architecture import Architecture
 from bincodec.model.quantiser import straight_through
