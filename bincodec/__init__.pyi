@@ -7,7 +7,6 @@ from .bitstream.limits import Limits as Limits
 from .code import BinaryCode as BinaryCode
 from .code import DecodedInfo as DecodedInfo
 from .codec import Codec as Codec
-from .codec import Inpainted as Inpainted
 from .errors import BincodecError as BincodecError
 from .errors import BitsMismatch as BitsMismatch
 from .errors import Corrupt as Corrupt
@@ -26,5 +25,6 @@ from .generation.editing import Completed as Completed
 from .generation.settings import SamplingSettings as SamplingSettings
 from .io.files import read_header as read_header
 from .model.card import ModelCard as ModelCard
+from .sampling import Inpainted as Inpainted
 
 __version__: str

@@ -24,6 +24,15 @@ class Limits:
         side: width and height, each.
         chunks: chunks of any type.
         ancillary_bytes: bytes of all ancillary payloads together.
+
+    Example:
+        >>> import bincodec, numpy
+        >>> small = bincodec.Limits(pixels=1000)
+        >>> try:
+        ...     bincodec.compress(numpy.zeros((32, 48, 3), numpy.uint8), limits=small)
+        ... except bincodec.TooLarge as error:
+        ...     print(error.option, error.value, error.limit)
+        pixels 1536 1000
     """
 
     pixels: int = PIXELS

@@ -40,9 +40,10 @@ PARTS = {
     "decoder": ("errors", "io", "postfilter", "model", "code", "coding"),
     "encoder": ("errors", "arguments", "io", "postfilter", "model", "code", "coding"),
     "generation": ("errors", "arguments", "io", "postfilter", "model", "code", "coding"),
+    "sampling": ("arguments", "isolation", "io", "model", "code", "generation"),
     "codec": (
         *("errors", "arguments", "isolation", "io", "model"),
-        *("code", "coding", "decoder", "encoder", "generation"),
+        *("code", "coding", "decoder", "encoder", "sampling"),
     ),
     "api": ("arguments", "isolation", "io", "model", "codec"),
     "train": ("errors", "model", "coding"),

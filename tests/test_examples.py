@@ -1,30 +1,43 @@
-"""`make demo`, less its set-up."""
+"""Every public name explains itself by an example that runs."""
 
-import re
-import subprocess
-import sys
-from pathlib import Path
+import doctest
+import inspect
 
-from PIL import Image
+import pytest
 
 import bincodec
+from bincodec import errors
 
-ROOT = Path(__file__).resolve().parents[1]
+ERRORS = {name for name in bincodec.__all__ if name in errors.__all__}
+NUMBERS = {"FORMAT_VERSION", "__version__"}
+TYPES = {"DecodedInfo", "Completed", "Inpainted", "ModelCard", "Header"}
+"""What calls return: the examples of the calls show them."""
+NAMES = sorted(set(bincodec.__all__) - ERRORS - NUMBERS - TYPES)
+METHODS = [
+    f"Codec.{name}"
+    for name, value in inspect.getmembers(bincodec.Codec)
+    if not name.startswith("_") and inspect.isroutine(value)
+]
 
 
-def test_the_demo_leaves_both_files_and_says_what_it_took(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "demo.py")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    size = (tmp_path / "demo.bld").stat().st_size
-    assert f"demo.bld: {size} bytes, {8 * size / (451 * 300):.3f} bits per pixel" in done.stdout
-    assert re.search(r"PSNR \d+\.\d\d dB", done.stdout)
-    assert re.search(r"\d+\.\d\d to compress and verify, \d+\.\d\d to decompress", done.stdout)
-    assert (bincodec.read_header(tmp_path / "demo.bld").width, size > 36) == (451, True)
-    with Image.open(tmp_path / "demo.png") as image:
-        assert image.size == (451, 300)
+def find(name: str) -> object:
+    found: object = bincodec
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+@pytest.mark.parametrize("name", dict.fromkeys([*NAMES, *METHODS]))
+def test_the_example_of_a_public_name_runs(name: str) -> None:
+    thing = find(name)
+    finder = doctest.DocTestFinder(recurse=False)
+    (test,) = finder.find(thing, name, module=False, globs={})
+    assert test.examples, f"{name} has no example"
+    output: list[str] = []
+    failed, _ = doctest.DocTestRunner(verbose=False).run(test, out=output.append)
+    assert not failed, "".join(output)
+
+
+@pytest.mark.parametrize("name", sorted(ERRORS | TYPES))
+def test_everything_else_that_is_public_says_what_it_is(name: str) -> None:
+    assert len(inspect.getdoc(find(name)) or "") > 20

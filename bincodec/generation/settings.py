@@ -49,6 +49,11 @@ class SamplingSettings:
 
     Raises:
         InvalidSetting: for a value that does not exist.
+
+    Example:
+        >>> import bincodec
+        >>> bincodec.SamplingSettings(seed=7, temperature=0.8).temperature
+        0.8
     """
 
     steps: int | None = None

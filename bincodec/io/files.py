@@ -96,6 +96,12 @@ def read_header(source: Source, limits: Limits = DEFAULT_LIMITS) -> Header:
         Unreadable: for a path or a stream that cannot be read.
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: as `bincodec.bitstream.header.Header.parse`.
         TypeError: for a source of another type, or a stream of text.
+
+    Example:
+        >>> import bincodec, numpy
+        >>> header = bincodec.read_header(bincodec.compress(numpy.zeros((32, 48, 3), numpy.uint8)))
+        >>> header.width, header.height, header.quality
+        (48, 32, 50)
     """
     return Header.parse(read(source, HEADER_BYTES), limits)
 
