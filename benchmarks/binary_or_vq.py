@@ -185,7 +185,7 @@ def gentle(settings: RunSettings) -> RunSettings:
     """The learning rates of a model's finishing."""
     rates = {
         name: RATE_SHARE * getattr(settings.optimiser, name)
-        for name in ("adam_rate", "muon_rate", "path_rate")
+        for name in ("adam_rate", "matrix_rate", "path_rate")
     }
     return dataclasses.replace(
         settings, optimiser=dataclasses.replace(settings.optimiser, decay_share=1.0, **rates)

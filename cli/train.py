@@ -90,9 +90,12 @@ def command(
     import torch
 
     from bincodec.arguments import checked_device
-    from bincodec.train import loop
-    from bincodec.train.finish import finish as finish_model
-    from bincodec.train.settings import read_settings, with_data, with_rates
+    from bincodec.eval.errors import needed
+
+    with needed("training needs", "pytorch-optimizer", "train"):
+        from bincodec.train import loop
+        from bincodec.train.finish import finish as finish_model
+        from bincodec.train.settings import read_settings, with_data, with_rates
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -26,8 +26,8 @@ class UnknownMetric(BincodecError, ValueError):
 
 
 @contextmanager
-def needed(who: str, package: str) -> Iterator[None]:
-    """Import a package of the `eval` extra in here: `who`, with its verb, needs it.
+def needed(who: str, package: str, extra: str = "eval") -> Iterator[None]:
+    """Import a package of an extra in here: `who`, with its verb, needs it.
 
     Raises:
         NotInstalled: if it is missing.
@@ -35,5 +35,5 @@ def needed(who: str, package: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        msg = f"{who} the package {package}: pip install 'bincodec[eval]'"
+        msg = f"{who} the package {package}: pip install 'bincodec[{extra}]'"
         raise NotInstalled(msg) from error

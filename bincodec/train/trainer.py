@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pytorch_optimizer import SOAP
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ from bincodec.train.objective import Objective, Terms
 from bincodec.train.principal import start_beyond, start_from_components
 from bincodec.train.settings import RunSettings
 from bincodec.train.weights import load_into, read_weights
-from bincodec.train.widen import widen
+from bincodec.train.widen import silent_blocks, widen
 
 _MAX_SKIPPED = 100
 
@@ -33,14 +34,14 @@ _PATH = tuple(
         *("decoder.stem", "decoder.up", "decoder.head", "decoder.shortcut"),
     )
 )
-"""The linear path through the autoencoder. Orthogonal steps as Muon takes would spread brightness into every
-channel, however faint; Adam at a rate of its own leaves the components of the start in place."""
+"""The linear path through the autoencoder, which has a rate of its own: it begins as a transform that already
+codes, and steps as large as those of the blocks would mix what its components hold apart."""
 
 _SHORTCUT = "autoencoder.encoder.shortcut.weight"
 """It reads pixels as they are: at the path's rate brightness would swamp what its channels are for."""
 
 _SMALL = ("modulation", "stem_quality", "head_quality", "_class", "gain", "prior.head")
-"""Matrices on 8 cosines of quality, tables and the last layer: better off with Adam than with Muon."""
+"""Matrices on 8 cosines of quality, tables and the last layer: which Adam serves as well."""
 
 
 class Trainer:
@@ -66,21 +67,21 @@ class Trainer:
     def _make_optimisers(self) -> list[torch.optim.Optimizer]:
         rates = self.settings.optimiser
         named = [(name, p) for name, p in self.objective.named_parameters() if p.requires_grad]
-        groups: dict[float, list[nn.Parameter]] = defaultdict(list)
-        matrices = []
+        matrices: dict[float, list[nn.Parameter]] = defaultdict(list)
+        others: dict[float, list[nn.Parameter]] = defaultdict(list)
         for name, parameter in named:
             if name in _PATH:
-                groups[rates.path_rate].append(parameter)
+                matrices[rates.path_rate].append(parameter)
             elif name == _SHORTCUT:
-                groups[rates.shortcut_rate].append(parameter)
+                others[rates.shortcut_rate].append(parameter)
             elif parameter.ndim == 2 and not any(part in name for part in _SMALL):
-                matrices.append(parameter)
+                matrices[rates.matrix_rate].append(parameter)
             else:
-                groups[rates.adam_rate].append(parameter)
-        adam = [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+                others[rates.adam_rate].append(parameter)
         return [
-            torch.optim.Adam(adam, betas=(0.9, 0.99), fused=self.device.type == "cuda"),
-            torch.optim.Muon(matrices, rates.muon_rate, weight_decay=0.0, momentum=0.95),
+            torch.optim.Adam(_groups(others), betas=(0.9, 0.99), fused=self.device.type == "cuda"),
+            # Adam in the eigenbases of the gradients' second moments (arXiv 2409.11321).
+            SOAP(_groups(matrices), betas=(0.95, 0.95), weight_decay=0.0, precondition_frequency=10),
         ]
 
     def learn_prior_only(self) -> None:
@@ -154,6 +155,8 @@ class Trainer:
             state = self.objective.state_dict()
             widen(loaded, state, old, new)
             loaded = state
+        if old.extra_encoder_blocks < new.extra_encoder_blocks:
+            loaded |= silent_blocks(self.objective.state_dict(), old)
         load_into(self.objective, loaded, weights)
         if old.layers < new.layers and sampler is not None:
             self.objective.to("cpu")
@@ -210,6 +213,11 @@ class Trainer:
         with torch.no_grad():
             for name, parameter in self.objective.named_parameters():
                 parameter.copy_(values[name])
+
+
+def _groups(by_rate: dict[float, list[nn.Parameter]]) -> list[dict[str, Any]]:
+    """Parameters by learning rate, as optimisers take them."""
+    return [{"params": parameters, "lr": rate} for rate, parameters in by_rate.items()]
 
 
 def _prior_size(architecture: Architecture) -> tuple[int, int]:

@@ -52,3 +52,13 @@ def widen(trained: dict[str, Tensor], fresh: dict[str, Tensor], old: Architectur
             continue
         axis, index, _ = places[name]
         fresh[name].index_copy_(axis, index, value.to(fresh[name].dtype))
+
+
+def silent_blocks(fresh: dict[str, Tensor], old: Architecture) -> dict[str, Tensor]:
+    """The encoder's blocks that a `fresh` state has beyond those of `old`, adding nothing at first."""
+    blocks = "autoencoder.encoder.blocks_8."
+    known = old.blocks_8 + old.extra_encoder_blocks
+    names = (name for name in fresh if name.startswith(blocks))
+    new = [name for name in names if int(name.removeprefix(blocks).split(".")[0]) >= known]
+    outputs = ("spatial_out", "contract")
+    return {name: fresh[name] * 0 if any(part in name for part in outputs) else fresh[name] for name in new}

@@ -107,7 +107,7 @@ def test_a_later_stage_starts_from_weights(tmp_path: Path, make_settings: Make) 
     start = tmp_path / "first" / "weights.safetensors"
     still = dataclasses.replace(
         settings,
-        optimiser=dataclasses.replace(settings.optimiser, adam_rate=0.0, muon_rate=0.0, path_rate=0.0),
+        optimiser=dataclasses.replace(settings.optimiser, adam_rate=0.0, matrix_rate=0.0, path_rate=0.0),
     )
     run(still, tmp_path / "still", Stage(steps=1), start=start, validation_photos=1)
     assert same(weights(tmp_path / "still"), weights(tmp_path / "first"))

@@ -7,7 +7,7 @@ import torch
 
 from bincodec.model.architecture import Architecture
 from bincodec.train.objective import Objective, ObjectiveSettings
-from bincodec.train.widen import widen
+from bincodec.train.widen import silent_blocks, widen
 
 OLD = Architecture(
     layer_channels=(2, 3),
@@ -49,3 +49,17 @@ def test_layers_may_only_be_added_at_the_end() -> None:
     state = Objective(other, ObjectiveSettings()).state_dict()
     with pytest.raises(ValueError, match="do not continue"):
         widen(Objective(OLD, ObjectiveSettings()).state_dict(), state, OLD, other)
+
+
+def test_a_deeper_encoder_begins_as_the_one_it_was() -> None:
+    torch.manual_seed(0)
+    deeper = dataclasses.replace(OLD, extra_encoder_blocks=2)
+    old, new = (Objective(shape, ObjectiveSettings()).eval() for shape in (OLD, deeper))
+    added = silent_blocks(new.state_dict(), OLD)
+    assert {name.split(".")[3] for name in added} == {"1", "2"}
+    new.load_state_dict(old.state_dict() | added)
+    image, quality = torch.rand(1, 3, 48, 32), torch.tensor([0.7])
+    with torch.no_grad():
+        before, after = (model.autoencoder.analyse(image, quality) for model in (old, new))
+    assert torch.equal(before, after)
+    assert any(value.abs().sum() > 0 for value in added.values()), "blocks of zeros would never learn"
