@@ -1,6 +1,6 @@
 """Levels as binary decisions (FORMAT, "Order of decisions").
 
-A level L in 0..J is told by bits z_j = [L >= j]. The middle one comes first; then the levels above it are
+A level L in 0..J is given by bits z_j = [L >= j]. The middle one comes first; then the levels above it are
 asked for the next higher j, those below for the next lower one, round by round, until each has given the
 answer that ends it. `decide` is the one loop over rounds. Who answers is up to the caller: known levels
 (encoding, pricing), a decoder, or a random generator (sampling).

@@ -37,8 +37,8 @@ def command(
     The same levels are measured each time: as plain binary numbers; under the frequencies of each channel's
     levels in these very images at this quality, which come free and so flatter themselves; under the prior in
     orders of 1, 2, 4, 8 and all passes (the model's passes, merged; each measured from what those before it
-    revealed); and in the file. With --float-weights the float prior is asked too. With -o, prior.json in that
-    folder holds all values."""
+    made known); and in the file. With --float-weights the float prior is asked too. With -o, prior.json in
+    that folder holds all values."""
     from bincodec import Codec
     from bincodec.eval import prior as pricing
     from bincodec.eval.float_prior import FloatPrior

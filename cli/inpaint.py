@@ -15,7 +15,7 @@ from bincodec.cli import sampling as shared
 @click.command()
 @options.source
 @click.option("--mask", required=True, metavar="MASK", help="An image, white where IN is to be filled.")
-@options.drawing
+@options.sampling
 @shared.count
 @options.quality(shared.QUALITY)
 @shared.sampler

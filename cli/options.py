@@ -101,7 +101,7 @@ source = click.argument("source", metavar="IN")
 destination = click.argument("destination", metavar="[OUT]", required=False)
 coded = click.argument("source", metavar="FILE")
 images = click.argument("images", metavar="IMAGES...", nargs=-1, required=True)
-drawing = click.option(
+sampling = click.option(
     "-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder."
 )
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)

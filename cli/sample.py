@@ -23,7 +23,7 @@ EVERY = "all"
 
 
 @click.command()
-@options.drawing
+@options.sampling
 @shared.count
 @options.size("In pixels.  [default: the model's own, or 256x256]")
 @options.quality(shared.QUALITY)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bincodec.generation.settings import SamplingSettings
 
 NAMED_LEFT = 4
-"""So many files of an earlier run are named; of more, their number is told."""
+"""So many files of an earlier run are named; of more, their number is said."""
 
 QUALITY = "0 is coarsest, 100 is finest."
 
@@ -107,8 +107,8 @@ def as_texts(facts: Mapping[str, object]) -> dict[str, str]:
     """What a picture's file tells about how it was drawn: whoever likes it can draw it again."""
     from bincodec import __version__
 
-    told = {name: str(value) for name, value in facts.items() if value is not None}
-    return {"Software": f"bincodec {__version__}"} | told
+    shown = {name: str(value) for name, value in facts.items() if value is not None}
+    return {"Software": f"bincodec {__version__}"} | shown
 
 
 def texts(

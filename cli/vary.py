@@ -20,7 +20,7 @@ from bincodec.cli import sampling as shared
     required=True,
     help="0 changes nothing, 1 leaves nothing; in steps of 1/64.",
 )
-@options.drawing
+@options.sampling
 @shared.count
 @options.quality(shared.QUALITY)
 @shared.label

@@ -58,7 +58,7 @@ class GenerationPlan:
 
 
 @dataclass(frozen=True)
-class Row:
+class SetRow:
     """One set against another.
 
     Args:
@@ -104,7 +104,7 @@ class Outcome:
     """
 
     plan: GenerationPlan
-    rows: tuple[Row, ...]
+    rows: tuple[SetRow, ...]
     memories: Mapping[str, Memory]
     samples: Mapping[str, NDArray[np.uint8]]
     pairs: Mapping[str, NDArray[np.uint8]]
@@ -208,7 +208,7 @@ def _some(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return result
 
 
-def _floors(ground: _Ground) -> Iterator[Row]:
+def _floors(ground: _Ground) -> Iterator[SetRow]:
     """The halves of the real set, and as many training pictures as there are real ones; both at random."""
     real = ground.features
     order = np.random.default_rng(0).permutation(len(real))
@@ -227,8 +227,8 @@ def _row(
     features: Features,
     facts: Mapping[str, Any] | None = None,
     setting: Setting | None = None,
-) -> Row:
-    return Row(
+) -> SetRow:
+    return SetRow(
         name,
         kind,
         len(features),

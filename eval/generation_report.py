@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bincodec.eval.generation import HELD_OUT, GenerationPlan, Outcome, Row
+from bincodec.eval.generation import HELD_OUT, GenerationPlan, Outcome, SetRow
 from bincodec.eval.generation_spec import Setting
 from bincodec.eval.memorisation import THUMBNAIL, Memory
 from bincodec.eval.plain import plain, printable, to_json
@@ -111,7 +111,7 @@ def _about_memory(outcome: Outcome) -> str:
     )
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: SetRow) -> list[str]:
     return [
         row.name,
         f"{row.pictures}",
@@ -197,7 +197,7 @@ def _memory_content(plan: GenerationPlan, name: str, found: Memory) -> dict[str,
     }
 
 
-def flat(row: Row) -> dict[str, Any]:
+def flat(row: SetRow) -> dict[str, Any]:
     """A row of rows.csv."""
     return {
         "set": row.name,
@@ -223,7 +223,7 @@ def _drawing(setting: Setting, steps: int | None, sampler: str | None) -> dict[s
     return {name: getattr(setting, name) for name in _DRAWING} | {"sampler": sampler, "steps": steps}
 
 
-def as_csv(rows: Sequence[Row]) -> str:
+def as_csv(rows: Sequence[SetRow]) -> str:
     """One line a row; empty where a set has no such value."""
     lines = [flat(row) for row in rows]
     buffer = io.StringIO()

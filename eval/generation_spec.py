@@ -40,7 +40,7 @@ class Setting:
     Args:
         label: what tables call it: the options that were given.
         model: a name, or a model file.
-        classes: `REAL`, in the shares that the real pictures have; `NONE`, not told a class; or a class.
+        classes: `REAL`, in the shares that the real pictures have; `NONE`, no class; or a class.
     """
 
     label: str

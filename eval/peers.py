@@ -165,7 +165,7 @@ def _bincodec(
         codec = load()
         code = codec.encode(pixels, quality, effort=effort)
         if layers is not None and layers < code.layers:
-            # A correction was measured on the picture of all layers.
+            # The post-filter was fitted to the picture of all layers.
             code = replace(code, levels=code.levels[:layers], maximum=code.maximum[:layers], ancillary=())
         return codec.pack(code)
 

@@ -2,9 +2,9 @@
 
 The same levels are measured each time. An order of n passes is the model's own with consecutive passes merged
 into n groups of as equal numbers as can be (`bincodec.coding.order.merged`): every level of a group is
-measured from what the groups before it revealed, those of the first from nothing but the quality. The network
-is the same throughout, and it was trained for the whole order: one that was trained for few passes might need
-fewer bits in them."""
+measured from what the groups before it made known, those of the first from nothing but the quality. The
+network is the same throughout, and it was trained for the whole order: one that was trained for few passes
+might need fewer bits in them."""
 
 from __future__ import annotations
 

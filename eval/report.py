@@ -13,7 +13,7 @@ from bincodec.eval.errors import NameTaken
 from bincodec.eval.metrics import Metric
 from bincodec.eval.peers import Peer
 from bincodec.eval.plain import plain, printable
-from bincodec.eval.sweep import Dropped, Failure, Point, Row, Sweep, dropped, means
+from bincodec.eval.sweep import Dropped, Failure, Point, Sweep, SweepRow, dropped, means
 
 SCHEMA = 2
 """Raised when a key of the JSON is renamed, removed or given another meaning."""
@@ -273,7 +273,7 @@ def content(report: Report, comparisons: Sequence[Mapping[str, Any]] = ()) -> di
     return found
 
 
-def as_csv(rows: Sequence[Row]) -> str:
+def as_csv(rows: Sequence[SweepRow]) -> str:
     """One line a row; empty where a metric is not defined, inf where nothing was lost."""
     lines = [_flat(row) for row in rows]
     buffer = io.StringIO()
@@ -284,7 +284,7 @@ def as_csv(rows: Sequence[Row]) -> str:
     return buffer.getvalue()
 
 
-def _flat(item: Row | Point) -> dict[str, Any]:
+def _flat(item: SweepRow | Point) -> dict[str, Any]:
     """The fields, with the metrics among them."""
     fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
     values = fields.pop("metrics")

@@ -26,7 +26,7 @@ class Drawn:
 
     Args:
         pixels: (N, H, W, 3) uint8.
-        facts: fields of `generation.Row`, by name.
+        facts: fields of `generation.SetRow`, by name.
     """
 
     name: str

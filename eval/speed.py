@@ -34,7 +34,7 @@ WORKER = (sys.executable, "-m", "bincodec.eval.timing")
 
 
 @dataclass(frozen=True)
-class Row:
+class SpeedRow:
     """One codec on one picture, its model loaded. Seconds are medians; `_least` is the fastest call.
 
     Args:
@@ -116,7 +116,7 @@ class SpeedPlan:
     device: str = "cpu"
 
 
-Result = Row | Network | Command
+Result = SpeedRow | Network | Command
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Report:
 
     plan: SpeedPlan
     machine: dict[str, Any]
-    rows: tuple[Row, ...]
+    rows: tuple[SpeedRow, ...]
     networks: tuple[Network, ...]
     commands: tuple[Command, ...]
     failures: tuple[Failure, ...]
@@ -158,7 +158,7 @@ def measure(plan: SpeedPlan, *, progress: bool = False) -> Report:
     return Report(
         plan,
         before,
-        tuple(result for result in found if isinstance(result, Row)),
+        tuple(result for result in found if isinstance(result, SpeedRow)),
         tuple(result for result in found if isinstance(result, Network)),
         tuple(result for result in found if isinstance(result, Command)),
         tuple(failures),
@@ -211,7 +211,7 @@ def _rows(plan: SpeedPlan, picture: Picture, subject: Subject) -> list[Result]:
     done = _job(plan, "seconds", picture, subject)
     found = json.loads(done.output)
     checked = found["checked"] or {"median": None, "least": None}
-    row = Row(
+    row = SpeedRow(
         picture.path,
         subject.peer.name,
         subject.setting,

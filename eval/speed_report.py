@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 from bincodec.eval.plain import printable
-from bincodec.eval.speed import Network, Report, Row
+from bincodec.eval.speed import Network, Report, SpeedRow
 
 SCHEMA = 1
 """Raised when a key of speed.json is renamed, removed or given another meaning."""
@@ -18,7 +18,7 @@ PASS = "prior, pass "
 
 _WORDS = ("codec", "part", "command")
 
-Measured = TypeVar("Measured", Row, Network)
+Measured = TypeVar("Measured", SpeedRow, Network)
 
 
 def as_json(report: Report, skipped: Sequence[str] = ()) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _grouped(rows: Sequence[Measured]) -> list[list[Measured]]:
     return list(groups.values())
 
 
-def _codec_line(rows: Sequence[Row]) -> tuple[str, ...]:
+def _codec_line(rows: Sequence[SpeedRow]) -> tuple[str, ...]:
     checked = [row.checked_seconds for row in rows if row.checked_seconds is not None]
     return (
         rows[0].codec,

@@ -23,7 +23,7 @@ from bincodec.io import images
 
 
 @dataclass(frozen=True)
-class Row:
+class SweepRow:
     """One image, one codec, one setting.
 
     Args:
@@ -79,7 +79,7 @@ class Dropped:
 class Sweep:
     """All cells of a run, those that failed apart."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[SweepRow, ...]
     failures: tuple[Failure, ...]
 
 
@@ -149,7 +149,7 @@ def sweep(
         for setting in peer.settings
     ]
     outcomes = work(measure, pieces, jobs=jobs, cache=cache, label="files" if progress else "")
-    rows: list[Row] = []
+    rows: list[SweepRow] = []
     failures: list[Failure] = []
     for piece, outcome in zip(pieces, outcomes, strict=True):
         task = piece.task
@@ -168,9 +168,9 @@ def _piece(task: Task, peer: Peer, measures: Sequence[Metric], cache: Cache | No
     return Piece(key, replace(task, known=known), known if complete else None)
 
 
-def _row(task: Task, measured: Measured, measures: Sequence[Metric]) -> Row:
+def _row(task: Task, measured: Measured, measures: Sequence[Metric]) -> SweepRow:
     picture = task.picture
-    return Row(
+    return SweepRow(
         picture.path,
         task.spec.label,
         task.setting,
@@ -184,13 +184,13 @@ def _row(task: Task, measured: Measured, measures: Sequence[Metric]) -> Row:
     )
 
 
-def means(rows: Sequence[Row]) -> list[Point]:
+def means(rows: Sequence[SweepRow]) -> list[Point]:
     """Means of per-image values, in the order of the rows.
 
     A setting that lacks an image which other rows have is left out (`dropped`): its mean would be over other
     pictures.
     """
-    cells: dict[tuple[str, int], list[Row]] = {}
+    cells: dict[tuple[str, int], list[SweepRow]] = {}
     for row in rows:
         cells.setdefault((row.codec, row.setting), []).append(row)
     everything = {row.image for row in rows}

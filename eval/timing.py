@@ -145,7 +145,7 @@ def count(job: Job, pixels: Pixels) -> list[dict[str, Any]]:
             sum(part.parameters or 0 for part in parts if part.name.startswith(name))
             for name in ("encoder", "decoder", "prior")
         )
-        # Encoding decodes too, to measure the correction.
+        # Encoding decodes too, to fit the post-filter.
         encoding, decoding = encoder + decoder + prior, decoder + prior
     else:
         encoding = decoding = networks.parameters(loaded)

@@ -72,7 +72,7 @@ def cost_with_own_observation(
 
 
 def kernel(levels: int, keep: float) -> Tensor:
-    """q(L_t | L_s) as a matrix (from, to) of float64, with the keep of that stretch of time."""
+    """q(L_t | L_s) as a matrix (from, to) of float64, with the keep of that span of time."""
     uniform = torch.full((levels, levels), (1.0 - keep) / levels, dtype=torch.float64)
     return uniform + keep * torch.eye(levels, dtype=torch.float64)
 

@@ -107,8 +107,8 @@ def run(
                 levels[:, positions] = source.take(step, positions, mu.numpy(), scale.numpy(), maximum)
                 unseen.append((layer, positions, levels[:, positions]))
             if step in ends:
-                for revealed in unseen:
-                    context.add(*revealed)
+                for known in unseen:
+                    context.add(*known)
                 unseen.clear()
         result.append(levels.reshape(channels, height, width))
         source.end_layer(layer, result[-1])
@@ -116,7 +116,7 @@ def run(
 
 
 def phase_positions(architecture: Architecture, step: Pass, height: int, width: int) -> Positions:
-    """Flat indices, row-major, of the positions that `step` reveals."""
+    """Flat indices, row-major, of the positions of `step`."""
     phases = phase_map(height, width, architecture.layer_phases[step.layer])
     return np.flatnonzero(phases == step.phase)
 

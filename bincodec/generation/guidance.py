@@ -57,13 +57,13 @@ class Guided:
         self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """As `IntegerPrior.predict`."""
-        told = self.prior.predict(context, quality, layer, positions, self.label)
+        conditioned = self.prior.predict(context, quality, layer, positions, self.label)
         weight = round(_GUIDANCE_STEPS * self.guidance)
         if weight == 0:
-            return told
+            return conditioned
         none = self.prior.predict(context, quality, layer, positions)
         mu, scale = mixed(
-            [(part[0].numpy(), part[1].numpy()) for part in (told, none)],
+            [(part[0].numpy(), part[1].numpy()) for part in (conditioned, none)],
             (_GUIDANCE_STEPS + weight, -weight),
             (_maximum(self.architecture, layer) == 1).numpy(),
         )

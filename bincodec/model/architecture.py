@@ -56,15 +56,14 @@ class Architecture:
     """Channels, layers, phases and network widths of one model.
 
     `layer_channels[i]` channels form layer i; each has `maximum_level[i]` thresholds (J), so levels 0..J, and
-    the layer is revealed in `layer_phases[i]` passes. Widths and block counts are those of the stride-8 and
+    the layer is coded in `layer_phases[i]` passes. Widths and block counts are those of the stride-8 and
     stride-16 stages of encoder and decoder, and of the prior; the encoder may have `extra_encoder_blocks`
     more at stride 8, which no file notices.
 
     `binariser` names the noise of DESIGN §3: "uniform" (a dithered quantiser) or "logistic" (the paper's
     Bernoulli bits; J = 1 only). `target` says what the prior's output means for a noisy bit: its "value", or
-    a "flip" of what is observed (the paper's; J = 1 only). The prior may be told one of `classes` classes
-    when it draws; files are coded without.
-    """
+    a "flip" of what is observed (the paper's; J = 1 only). The prior may be conditioned on one of `classes`
+    classes when it draws; files are coded without."""
 
     layer_channels: tuple[int, ...] = (8, 16, 32, 72)
     maximum_level: tuple[int, ...] = (126, 62, 30, 30)

@@ -2,7 +2,7 @@
 
 Weights lie in -127..127, activations within the network's own limit (2047 in new ones), the residual stream
 in -2^20..2^20; between layers a sum is divided by a power of two and rounded, floor((a + 2^(r-1)) / 2^r). All
-of it is carried in float32, which is exact in any order of summation while every partial sum stays below
+of it is computed in float32, which is exact in any order of summation while every partial sum stays below
 2^24; `check_bounds` proves that from the weights. So any BLAS, thread count or instruction set gives the same
 integers, and with them the same probabilities.
 """
@@ -26,7 +26,7 @@ WEIGHT_LIMIT = 127
 ACTIVATION_LIMIT = 2047
 STREAM_LIMIT = 2**20
 EXACT_LIMIT = 2**24
-"""Float32 carries every integer up to here."""
+"""Float32 holds every integer up to here."""
 
 KEEP_KNOWN = 64
 """Keep is in 1/64."""
@@ -39,7 +39,7 @@ IntOrTensor = TypeVar("IntOrTensor", int, Tensor)
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One linear map: integers carried in a float type. `shift` is r by output channel; `bias` may be by
+    """One linear map: integers in any dtype that holds them. `shift` is r by output channel; `bias` may be by
     quality.
 
     weight: pointwise (out, in), depthwise (out, 1, 5, 5), stem (out, in, 3, 3); bias (out,) or (101, out).
@@ -85,7 +85,7 @@ class IntegerNetwork:
         yield "head", self.head
 
     def to(self, dtype: torch.dtype, device: torch.device) -> IntegerNetwork:
-        """The same integers in another carrier."""
+        """The same integers in another dtype."""
 
         def move(layer: Layer) -> Layer:
             moved = {f.name: getattr(layer, f.name).to(device, dtype) for f in dataclasses.fields(layer)}

@@ -77,7 +77,7 @@ class Prior(nn.Module):
         features = quality_features(quality)
         x = self.stem(torch.cat([context, KEEP_INPUT * keep], 1))
         x = x + (self.stem_quality(features) + with_nothing(self.stem_class, label))[:, :, None, None]
-        told = self.head_quality(features).float() + with_nothing(self.head_class, label)
-        out = self.head(self.blocks(x)).float() + told[:, :, None, None]
+        added = self.head_quality(features).float() + with_nothing(self.head_class, label)
+        out = self.head(self.blocks(x)).float() + added[:, :, None, None]
         mu, log_scale = out.chunk(2, 1)
         return mu, log_scale.clamp(LOG_SCALE_LOWEST, LOG_SCALE_HIGHEST)

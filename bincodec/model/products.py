@@ -1,6 +1,6 @@
 """The linear maps of the integer network: by which library routine, and how a wrong result is noticed.
 
-Arrays are (B, h, w, channels); weights are integers in any dtype that carries them and their sums exactly.
+Arrays are (B, h, w, channels); weights are integers in any dtype that holds them and their sums exactly.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The states that the prior is trained on: which channels it is shown, and how much of each (DESIGN §4).
 
 A state is a keep map (B, layers, h, w). The coding order's states measure one pass and estimate the rate; the
-others (random reveal, flip noise, known beside noisy) teach the same network to sample and to inpaint. Unless
-a configuration says otherwise, the mix is 60 % coding order, 15 % reveal, 15 % noise, 10 % inpainting: for
-each 12 crops, 12 coding states and 3, 3, 2 others.
-"""
+others (random masks, flip noise, known beside noisy) teach the same network to sample and to inpaint. Unless
+a configuration says otherwise, the mix is 60 % coding order, 15 % random masks, 15 % noise, 10 % inpainting:
+for each 12 crops, 12 coding states and 3, 3, 2 others."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from bincodec.eval.curves import PublishedCurve
 from bincodec.eval.errors import NameTaken
 from bincodec.eval.plain import to_json
 from bincodec.eval.report import Bd, Report
-from bincodec.eval.sweep import Failure, Row, Sweep
+from bincodec.eval.sweep import Failure, Sweep, SweepRow
 
 METRICS = tuple(
     metrics.Metric(name, scale.label, scale.unit, scale.higher_is_better, f"own {name}", lambda *_: 0.0)
@@ -24,10 +24,10 @@ METRICS = tuple(
 )
 
 
-def curve(codec: str, factor: float) -> tuple[Row, ...]:
+def curve(codec: str, factor: float) -> tuple[SweepRow, ...]:
     """PSNR rises by 3 dB with each doubling of the rate, MS-SSIM likewise; LPIPS falls."""
     return tuple(
-        Row(
+        SweepRow(
             "a.png",
             codec,
             s,
@@ -49,7 +49,7 @@ PUBLISHED = PublishedCurve(
 
 
 def make(
-    *rows: Row,
+    *rows: SweepRow,
     failures: Sequence[Failure] = (),
     published: Sequence[PublishedCurve] = (),
     anchor: str = "jpeg",
@@ -124,7 +124,7 @@ def test_a_codec_without_a_gain_still_has_its_rate() -> None:
 
 
 def test_json_says_it_all_and_stays_json_without_loss() -> None:
-    perfect = Row(
+    perfect = SweepRow(
         "a.png", "png", 0, 16, 16, 1, 9.0, {"psnr": math.inf, "ms_ssim": math.nan, "lpips": 0.0}, 1, 1
     )
     failures = [Failure("b.png", "b.png: not an image"), Failure("a.png", "tired", "webp", 5)]
@@ -165,7 +165,7 @@ def test_json_says_it_all_and_stays_json_without_loss() -> None:
 
 
 def test_csv_has_a_line_for_each_row() -> None:
-    odd = Row(
+    odd = SweepRow(
         'a, "b".png', "png", 0, 16, 16, 1, 9.0, {"psnr": math.inf, "ms_ssim": math.nan, "lpips": 0.0}, 1, 1
     )
     lines = list(csv.DictReader(io.StringIO(report.as_csv([*curve("jpeg", 1), odd]))))
@@ -188,7 +188,7 @@ def test_no_curve_takes_the_place_of_another(name: str) -> None:
         make(*curve("bincodec", 0.5), published=[PUBLISHED, again])
 
 
-def of_two_images(*rows: Row) -> tuple[Row, ...]:
+def of_two_images(*rows: SweepRow) -> tuple[SweepRow, ...]:
     return (*rows, *(dataclasses.replace(row, image="b.png") for row in rows))
 
 

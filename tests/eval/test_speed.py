@@ -337,10 +337,14 @@ def test_a_process_that_fails_loses_its_cell_only(photos: list[Path]) -> None:
 def finished(photos: list[Path]) -> speed.Report:
     seconds = (0.5, 0.3, 0.2, 0.9, 0.8, 0.1, 0.05)
     rows = [
-        speed.Row("a.png", "ours", 50, 100, 10, 250, 2.0, *seconds, 300.0, 400.0),
-        speed.Row("b.png", "ours", 50, 100, 10, 500, 4.0, *seconds, 310.0, 500.0),
-        speed.Row("a.png", "other", 50, 100, 10, 250, 2.0, 0, 0.1, 0.1, None, None, 0.2, 0.1, 40.0, 50.0),
-        speed.Row("a.png", "other", 80, 100, 10, 250, 2.0, 0, 0.1, 0.1, None, None, 0.2, 0.1, 40.0, 50.0),
+        speed.SpeedRow("a.png", "ours", 50, 100, 10, 250, 2.0, *seconds, 300.0, 400.0),
+        speed.SpeedRow("b.png", "ours", 50, 100, 10, 500, 4.0, *seconds, 310.0, 500.0),
+        speed.SpeedRow(
+            "a.png", "other", 50, 100, 10, 250, 2.0, 0, 0.1, 0.1, None, None, 0.2, 0.1, 40.0, 50.0
+        ),
+        speed.SpeedRow(
+            "a.png", "other", 80, 100, 10, 250, 2.0, 0, 0.1, 0.1, None, None, 0.2, 0.1, 40.0, 50.0
+        ),
     ]
     parts = [("encoder", 12345, 2000.0), ("prior, pass 1", None, 100.0), ("prior, pass 2", None, 300.0)]
     found = [speed.Network("a.png", "ours", 50, *part) for part in parts]

@@ -15,7 +15,7 @@ from bincodec.eval.cache import Cache
 from bincodec.eval.metrics import psnr
 from bincodec.eval.peers import Peer, read_spec
 from bincodec.eval.spec import Spec
-from bincodec.eval.sweep import Row, Sweep, look, means, read, sweep
+from bincodec.eval.sweep import Sweep, SweepRow, look, means, read, sweep
 
 Crops = dict[str, NDArray[np.uint8]]
 Pixels = NDArray[np.uint8]
@@ -217,8 +217,8 @@ def test_an_image_that_changes_meanwhile_is_a_failure(photos: list[Path]) -> Non
     assert "has changed since the run began" in result.failures[0].reason
 
 
-def row(image: str, codec: str, setting: int, rate: float, value: float) -> Row:
-    return Row(image, codec, setting, 16, 16, 1, rate, {"psnr": value, "lpips": value / 100}, 0.1, 0.1)
+def row(image: str, codec: str, setting: int, rate: float, value: float) -> SweepRow:
+    return SweepRow(image, codec, setting, 16, 16, 1, rate, {"psnr": value, "lpips": value / 100}, 0.1, 0.1)
 
 
 def test_means_are_of_per_image_values() -> None:
