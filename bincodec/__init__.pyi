@@ -1,3 +1,4 @@
+from .api import clear_cache as clear_cache
 from .api import compress as compress
 from .api import decompress as decompress
 from .api import models as models

@@ -17,6 +17,8 @@ from bincodec.isolation import outlives_forks
 from bincodec.model import store
 from bincodec.model.card import ModelCard
 
+MAX_CACHED = 4
+
 
 def compress(
     image: images.Source,
@@ -116,6 +118,21 @@ def models() -> tuple[ModelCard, ...]:
     return store.available()
 
 
+def clear_cache() -> None:
+    """Let go of the codecs that `compress` and `decompress` keep for their next call.
+
+    They keep at most four, one for each model file and device, with some 30 MB of weights each. Nothing else
+    stays in memory after a call. A `Codec` that you hold yourself is yours.
+
+    Example:
+        >>> import bincodec, numpy
+        >>> _ = bincodec.compress(numpy.zeros((32, 48, 3), numpy.uint8))
+        >>> bincodec.clear_cache()
+    """
+    with _lock:
+        _cached_codec.cache_clear()
+
+
 _lock = threading.Lock()
 outlives_forks(_lock)
 
@@ -127,7 +144,7 @@ def _shared_codec(path: Path, device: str) -> Codec:
         return _cached_codec(path, (state.st_ino, state.st_size, state.st_mtime_ns), device)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=MAX_CACHED)
 def _cached_codec(path: Path, _state: tuple[int, ...], device: str) -> Codec:
     """A codec by its file and the state of that: one that was replaced is read anew."""
     return Codec.load(str(path), device)
