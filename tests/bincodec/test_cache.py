@@ -1,4 +1,4 @@
-"""The codecs that the module-level functions keep: as many as they say, no older than their file, no longer."""
+"""The codecs that the module-level functions keep: no more than they say, no older than their file."""
 
 import gc
 import os
