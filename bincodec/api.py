@@ -121,8 +121,8 @@ def models() -> tuple[ModelCard, ...]:
 def clear_cache() -> None:
     """Let go of the codecs that `compress` and `decompress` keep for their next call.
 
-    They keep at most four, one for each model file and device, with some tens of megabytes of weights each. Nothing else
-    stays in memory after a call. A `Codec` that you hold yourself is yours.
+    They keep at most four, one for each model file and device, with some tens of megabytes of weights each.
+    Nothing else stays in memory after a call. A `Codec` that you hold yourself is yours.
 
     Example:
         >>> import bincodec, numpy
