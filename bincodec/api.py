@@ -139,9 +139,10 @@ outlives_forks(_lock)
 
 def _shared_codec(path: Path, device: str) -> Codec:
     """The module-level functions share one codec for a model file and device."""
-    state = path.stat()
+    found = path.stat()
+    state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     with _lock:
-        return _cached_codec(path, (state.st_ino, state.st_size, state.st_mtime_ns), device)
+        return _cached_codec(path, state, device)
 
 
 @functools.lru_cache(maxsize=MAX_CACHED)

@@ -17,6 +17,8 @@ from bincodec.errors import InvalidSetting
 
 DEVICES = ("cpu", "cuda")
 DEFAULT_EFFORT = 0
+MAX_SEED = 2**64 - 1
+MAX_TEMPERATURE = 10.0
 
 SEARCH_ROUNDS = (0, 1, 2, 3, 5, 8, 12, 18, 26, 40)
 """Rounds of the encoder's search by effort, 0..9 (`bincodec.encoder.search`)."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from bincodec.arguments import checked_integer, checked_quality
 from bincodec.bitstream.container import Ancillary
+from bincodec.bitstream.header import FINGERPRINT_BYTES
 from bincodec.errors import InvalidSetting, WrongModel
 from bincodec.model.architecture import grid_of
 from bincodec.model.card import ModelCard
@@ -70,9 +71,11 @@ class BinaryCode:
     ancillary: tuple[Ancillary, ...] = ()
 
     def __post_init__(self) -> None:
-        checked_quality(self.quality)
+        # NumPy's integers wrap around where Python's grow.
+        object.__setattr__(self, "quality", checked_quality(self.quality))
         for name in ("width", "height"):
-            checked_integer(name, getattr(self, name), 1, 2**32 - 1)
+            object.__setattr__(self, name, checked_integer(name, getattr(self, name), 1, 2**32 - 1))
+        _check_types(self)
         if not self.levels or len(self.levels) != len(self.maximum):
             msg = f"{len(self.levels)} layers of levels do not go with {len(self.maximum)} maximum levels"
             raise InvalidSetting(msg)
@@ -107,6 +110,12 @@ class BinaryCode:
             msg = f"the code's layers {channels} with levels up to {self.maximum} are not {card.name}'s"
             raise WrongModel(msg)
 
+    def same_as(self, other: BinaryCode) -> bool:
+        """Whether both make the same file: levels, size, quality, model, grey and ancillary chunks."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "levels"]
+        alike = all(getattr(self, name) == getattr(other, name) for name in names)
+        return alike and self.digest() == other.digest()
+
     def digest(self) -> str:
         """SHA-256 of the levels, in hexadecimal: equal exactly when the bits are."""
         digest = hashlib.sha256()
@@ -114,6 +123,19 @@ class BinaryCode:
             digest.update(repr(levels.shape).encode())
             digest.update(np.ascontiguousarray(levels).tobytes())
         return digest.hexdigest()
+
+
+def _check_types(code: BinaryCode) -> None:
+    if not isinstance(code.fingerprint, bytes) or len(code.fingerprint) != FINGERPRINT_BYTES:
+        msg = f"fingerprint must be {FINGERPRINT_BYTES} bytes, not {code.fingerprint!r}"
+        raise TypeError(msg)
+    for name in ("grey", "intact"):
+        if not isinstance(getattr(code, name), bool):
+            msg = f"{name} must be a bool, not {getattr(code, name)!r}"
+            raise TypeError(msg)
+    if not isinstance(code.ancillary, tuple) or not all(isinstance(a, Ancillary) for a in code.ancillary):
+        msg = f"ancillary must be a tuple of Ancillary, not {code.ancillary!r}"
+        raise TypeError(msg)
 
 
 def _check_levels(layer: int, levels: Levels, top: int, grid: tuple[int, int]) -> None:

@@ -20,9 +20,12 @@ from PIL import Image
 
 from bincodec.arguments import (
     DEFAULT_EFFORT,
+    MAX_SEED,
+    MAX_TEMPERATURE,
     checked_choice,
     checked_device,
     checked_integer,
+    checked_number,
     checked_quality,
     search_rounds,
 )
@@ -147,6 +150,8 @@ class Codec(Sampling):
             (48, 32)
         """
         checked_choice("missing", missing, get_args(Missing))
+        checked_integer("seed", seed, 0, MAX_SEED)
+        checked_number("temperature", temperature, MAX_TEMPERATURE)
         code = self.unpack(source, partial=missing != "error", limits=limits)
         if layers is not None and missing != "error":
             # Whoever asks for what is intact does not know how much that is.
@@ -216,12 +221,12 @@ class Codec(Sampling):
 
     def _verify(self, data: bytes, code: BinaryCode) -> None:
         try:
-            limits = Limits(pixels=code.width * code.height, side=max(code.width, code.height))
             # Only the weights are those that wrote: everything that is remembered begins anew.
             fresh = dataclasses.replace(self.model, prior=self.model.prior.fresh())
-            if packing.unpack(fresh, container.read(data, limits)).digest() == code.digest():
+            found = packing.unpack(fresh, container.read(data, packing.limits_of(code)))
+            if found.same_as(code):
                 return
-            reason = "other levels came out"
+            reason = "another code came out"
         except BincodecError as error:
             reason = str(error)
         msg = f"the finished file does not decode to the code it was made from: {reason}"

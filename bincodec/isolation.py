@@ -12,6 +12,8 @@ the last bit of a float, and integers never.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import multiprocessing.context
 import os
 import re
 import sys
@@ -22,11 +24,13 @@ from typing import Any
 import numpy as np
 import torch
 
-_OUT_OF_MEMORY = re.compile("out of memory|not enough memory|allocate memory|bad_alloc", re.IGNORECASE)
+from bincodec._process import PROCESS
+from bincodec.errors import Unsupported
+
+_OUT_OF_MEMORY = re.compile("DefaultCPUAllocator|you tried to allocate|std::bad_alloc", re.IGNORECASE)
 _AMOUNT = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 _AUTOCAST_DEVICES = ("cpu", "cuda")
 _FAITHFUL = ("none", "ieee")
-_PROCESS = os.getpid()
 
 
 @contextlib.contextmanager
@@ -38,7 +42,9 @@ def isolated() -> Iterator[None]:
 
     Raises:
         MemoryError: where torch says so in words of its own.
+        Unsupported: inside one of torch.func's transforms, which see no bits.
     """
+    _refuse_transforms()
     _keep_to_this_thread_after_a_fork()
     with (
         memory_errors(),
@@ -46,9 +52,21 @@ def isolated() -> Iterator[None]:
         _denormals(),
         _plain_operations(),
         torch.inference_mode(mode=False),
+        torch.autograd.graph.saved_tensors_hooks(_unchanged, _unchanged),
         np.errstate(all="ignore"),
     ):
         yield
+
+
+def _refuse_transforms() -> None:
+    """Raise `Unsupported` inside grad, vmap, functionalize and the like, which replace every tensor."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        msg = "bincodec cannot run inside a transform of torch.func: call it outside"
+        raise Unsupported(msg)
+
+
+def _unchanged(value: Any) -> Any:
+    return value
 
 
 @contextlib.contextmanager
@@ -66,13 +84,13 @@ def memory_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_operations() -> Iterator[None]:
-    """New tensors are on the CPU, and operations keep their types: no default device, no autocast.
+    """Operations are torch's own and keep their types: no default device or other mode, no autocast.
 
-    Only what is on is left: a device block slows every operation down, if by little.
+    Only what is on is left.
     """
     with contextlib.ExitStack() as stack:
-        if torch.empty(0, dtype=torch.uint8).device.type != "cpu":
-            stack.enter_context(torch.device("cpu"))
+        if torch._C._len_torch_function_stack():
+            stack.enter_context(torch._C.DisableTorchFunction())
         for kind in _AUTOCAST_DEVICES:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
@@ -152,6 +170,7 @@ class _Float32Products:
         self._restore()
 
 
+_ForkProcess: Any = getattr(multiprocessing.context, "ForkProcess", ())
 _mkldnn: Any = torch.backends.mkldnn
 float32_products = _Float32Products(_mkldnn, (_mkldnn.matmul, _mkldnn.conv))
 
@@ -163,5 +182,7 @@ def _keep_to_this_thread_after_a_fork() -> None:
     region waits for them for ever. With one thread there is none. Torch's `DataLoader` does the same in its
     workers. `multiprocessing.get_context("spawn")` gives processes with as many threads as one likes.
     """
-    if os.getpid() != _PROCESS and torch.get_num_threads() > 1:
+    # A process may be forked before it imports this module, so where the package was imported counts.
+    forked = os.getpid() != PROCESS or isinstance(multiprocessing.current_process(), _ForkProcess)
+    if forked and torch.get_num_threads() > 1:
         torch.set_num_threads(1)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bincodec.arguments import checked_integer, checked_quality
+from bincodec.arguments import MAX_SEED, checked_integer, checked_quality
 from bincodec.errors import InvalidSetting
-from bincodec.generation.settings import MAX_SEED, SamplingOptions, SamplingSettings
+from bincodec.generation.settings import SamplingOptions, SamplingSettings
 
 REAL = "real"
 NONE = "none"

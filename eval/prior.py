@@ -142,7 +142,7 @@ def measure(
     frequencies: Frequencies,
     float_prior: FloatPrior | None = None,
 ) -> PriorRow:
-    """Price the levels of one code of the model's every layer."""
+    """Measure the levels of one code of the model's every layer."""
     counts = orders(codec.model.card.architecture)
     return PriorRow(
         image,

@@ -181,7 +181,7 @@ def _curvature(autoencoder: Autoencoder, picture: _Picture, rng: np.random.Gener
 
 
 class _SearchSource:
-    """A source for `coding.run` that chooses levels near those of a picture, and adds up their bits by
+    """A source for `passes.run` that chooses levels near those of a picture, and adds up their bits by
     position.
 
     A `share` of the channels may move.

@@ -19,7 +19,6 @@ from bincodec.model.architecture import Architecture
 from bincodec.model.kernels import Incremental, IntegerPrior
 from bincodec.model.quantiser import maximum_by_channel
 
-HOTTEST = 10.0
 _SCALES_PER_E = 8
 _REST_BITS = 16
 

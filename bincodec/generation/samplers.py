@@ -65,7 +65,7 @@ class Hole:
 
 
 class SamplingSource:
-    """A source for `coding.run` that draws levels, except where they are known.
+    """A source for `passes.run` that draws levels, except where they are known.
 
     `given` are the first layers, whole; `hole` has positions that are known in every layer.
     """

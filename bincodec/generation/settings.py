@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, TypedDict, get_args
 
-from bincodec.arguments import checked_choice, checked_integer, checked_number
+from bincodec.arguments import MAX_SEED, MAX_TEMPERATURE, checked_choice, checked_integer, checked_number
 from bincodec.errors import InvalidSetting
-from bincodec.generation.guidance import HOTTEST, STRONGEST
+from bincodec.generation.guidance import STRONGEST
 from bincodec.generation.samplers import Sampler
 from bincodec.generation.schedule import SCHEDULES
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 DIFFUSION_STEPS = 16
 MAX_STEPS = 1000
-MAX_SEED = 2**64 - 1
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -68,7 +67,7 @@ class SamplingSettings:
         if self.steps is not None:
             checked_integer("steps", self.steps, 1, MAX_STEPS)
         checked_integer("seed", self.seed, 0, MAX_SEED)
-        checked_number("temperature", self.temperature, HOTTEST)
+        checked_number("temperature", self.temperature, MAX_TEMPERATURE)
         if self.sampler is not None:
             checked_choice("sampler", self.sampler, SAMPLERS)
         checked_choice("schedule", self.schedule, SCHEDULES)

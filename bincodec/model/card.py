@@ -14,6 +14,7 @@ from bincodec.model.architecture import Architecture
 
 FORMAT = "bincodec model 2"
 DEFAULT_SIZE = (256, 256)
+MAX_SIDE = 65535
 
 MAIN_DECODER = "fidelity"
 """The decoder that the fingerprint covers, and that a post-filter is fitted for."""
@@ -96,7 +97,7 @@ def read_card(path: Path) -> ModelCard:
         if metadata.get("format") != FORMAT:
             msg = f"{path} is not a model file of format {FORMAT!r}"
             raise DamagedModel(msg)
-        return ModelCard(
+        card = ModelCard(
             metadata["name"],
             bytes.fromhex(metadata["fingerprint"]),
             path,
@@ -105,6 +106,8 @@ def read_card(path: Path) -> ModelCard:
             metadata["encoder_digest"],
             json.loads(metadata["decoder_digests"]),
         )
+        _check(card)
+        return card
     except (
         OSError,
         SafetensorError,
@@ -116,3 +119,19 @@ def read_card(path: Path) -> ModelCard:
     ) as error:
         msg = f"{path} is not a readable model file: {error}"
         raise DamagedModel(msg) from error
+
+
+def _check(card: ModelCard) -> None:
+    """Raise ValueError or TypeError for a card whose parts are not what they should be."""
+    classes, (width, height) = card.card.get("classes", []), card.size
+    right = (
+        card.name.isprintable()
+        and list(card.decoder_digests)[:1] == [MAIN_DECODER]
+        and all(isinstance(digest, str) for digest in card.decoder_digests.values())
+        and isinstance(classes, list)
+        and all(isinstance(name, str) and name.isprintable() for name in classes)
+        and all(type(side) is int and 1 <= side <= MAX_SIDE for side in (width, height))
+    )
+    if not right:
+        msg = "its card does not say what a card says"
+        raise ValueError(msg)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from bincodec.arguments import checked_choice
 from bincodec.errors import Unsupported
 from bincodec.model.architecture import QUALITIES, Architecture
 from bincodec.model.integer import (
@@ -68,7 +69,8 @@ class IntegerPrior:
         """How large each of the stem's inputs can be."""
         self._canonical = network.to(torch.int64, torch.device("cpu"))
         self._networks: dict[torch.dtype, IntegerNetwork] = {}
-        self._exact_shapes: dict[tuple[Kernel, int, int], bool] = {}
+        self._exact_shapes: dict[tuple[Kernel, int, int, int], bool] = {}
+        checked_choice("kernel", kernel, ("auto", *_DTYPES))
         self.kernel: Kernel = self._choose() if kernel == "auto" else kernel
         self.asked_for: Kernel = kernel
 
@@ -180,11 +182,12 @@ class IntegerPrior:
             return self.kernel if trusted else _SAFEST
         if self.kernel in _PREFERRED:
             for kernel in _PREFERRED[_PREFERRED.index(self.kernel) :]:
-                shape = (kernel, height, width)
+                # By the number of threads, too, a library may choose.
+                shape = (kernel, height, width, torch.get_num_threads())
                 if not float32_is_faithful(self.device, kernel):
                     continue
                 if shape not in self._exact_shapes:
-                    self._exact_shapes[shape] = self.is_exact(*shape)
+                    self._exact_shapes[shape] = self.is_exact(kernel, height, width)
                 if self._exact_shapes[shape]:
                     return kernel
         return _SAFEST
@@ -303,12 +306,13 @@ def _inputs_of(architecture: Architecture, layer: int) -> Tensor:
 def _pass_sizes(phases: int, height: int, width: int) -> set[int]:
     """How many positions the passes of a layer may have: all, a half or a quarter, rounded both ways."""
     rows, columns = ({-(-side // 2), side // 2} for side in (height, width))
+    every = height * width  # A missing layer is expected everywhere at once.
     sizes = {
-        1: {height * width},
+        1: {every},
         2: {-(-height * width // 2), height * width // 2},
         4: {row * column for row in rows for column in columns},
     }
-    return sizes[phases] - {0}
+    return sizes[phases] - {0} | {every}
 
 
 def _saturated_context(architecture: Architecture, height: int, width: int) -> Tensor:

@@ -15,6 +15,7 @@ from bincodec.model.card import ModelCard, read_card
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 FOLDER_VARIABLE = "BINCODEC_MODELS"
+MAX_DIGITS = 9
 
 
 def available() -> tuple[ModelCard, ...]:
@@ -66,7 +67,8 @@ def find_for(fingerprint: bytes, name: str | os.PathLike[str] | None = None) -> 
     if name is not None:
         return find(name)
     cards = available()
-    for card in cards:
+    # Of copies, the package's own: others may be damaged without their cards showing it.
+    for card in sorted(cards, key=lambda card: card.path.parent != WEIGHTS):
         if card.fingerprint == fingerprint:
             return card
     known = ", ".join(f"{card.name} ({card.fingerprint.hex()})" for card in cards) or "none"
@@ -76,4 +78,5 @@ def find_for(fingerprint: bytes, name: str | os.PathLike[str] | None = None) -> 
 
 def _family_and_number(name: str) -> tuple[str, int]:
     family, dash, number = name.rpartition("-")
-    return (family, int(number)) if dash and number.isdigit() else (name, 0)
+    counted = dash and number.isdecimal() and len(number) <= MAX_DIGITS
+    return (family, int(number)) if counted else (name, 0)

@@ -136,7 +136,7 @@ def autoencoder_state(tensors: Tensors, decoder: str = MAIN_DECODER) -> Tensors:
 
 
 def _autoencoder(architecture: Architecture, tensors: Tensors, decoder: str, device: str) -> Autoencoder:
-    with torch.device("meta"):  # Its random first weights would be thrown away.
+    with torch.random.fork_rng(devices=[]):  # Its random first weights are thrown away.
         autoencoder = Autoencoder(architecture)
     autoencoder.load_state_dict(autoencoder_state(tensors, decoder), assign=True)
     autoencoder.requires_grad_(False).eval()
