@@ -158,7 +158,8 @@ def modules_of(path: Path) -> set[str]:
 def test_no_module_imports_itself_through_others() -> None:
     graph = {module_name(path): modules_of(path) for folder in FOLDERS for path in sources(folder)}
     # The package's own __init__ loads its names when they are asked for.
-    assert graph.pop("bincodec") - {"bincodec"} == {"bincodec._process"}
+    assert graph["bincodec"] - {"bincodec"} == {"bincodec._process"}
+    graph["bincodec"] = set()
     done: set[str] = set()
 
     def visit(name: str, way: tuple[str, ...]) -> None:

@@ -132,22 +132,18 @@ def test_the_autoregressive_sampler_takes_every_pass_unless_asked_otherwise(code
     ("settings", "words"),
     [
         ({"count": 0}, "count 0 is not an integer in 1.."),
-        ({"count": 1.0}, "count 1.0 is not"),
         ({"quality": 101}, "quality 101 "),
         ({"size": (0, 5)}, "width 0 "),
         ({"size": (5, 65536)}, "height 65536 is not an integer in 1..65535"),
         ({"size": (65535, 65535)}, "4294836225 is over the limit pixels=67108864"),
-        ({"size": 5}, "size 5 is not"),
         ({"size": (5, 5, 5)}, "size .* is not a width and a height"),
         ({"steps": 0}, "steps 0 "),
         ({"steps": 1001}, "steps 1001 is not an integer in 1..1000"),
-        ({"steps": 2.0}, "steps 2.0 "),
         ({"sampler": "magic"}, "sampler 'magic' is not one of diffusion, autoregressive"),
         ({"schedule": "magic"}, "schedule 'magic' is not one of linear, cosine, sigmoid"),
         ({"temperature": -0.1}, "temperature -0.1 is not a number in 0..10"),
         ({"temperature": 10.5}, "temperature 10.5 "),
         ({"temperature": float("nan")}, "temperature nan "),
-        ({"temperature": "hot"}, "temperature 'hot' "),
         ({"seed": -1}, "seed -1 "),
         ({"seed": 2**64}, "seed 18446744073709551616 "),
         ({"label": "cat"}, "model tiny-1 has no classes"),
@@ -331,9 +327,29 @@ def test_variations_are_files_and_do_not_depend_on_their_number(codec: Codec, co
     assert same(codec.unpack(codec.pack(several[0], verify=True)), several[0])
 
 
-@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan"), "much", True])
-def test_strengths_that_do_not_exist(codec: Codec, code: BinaryCode, strength: Any) -> None:
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"count": 1.0}, "count must be an integer"),
+        ({"size": 5}, "size must be a width and a height"),
+        ({"steps": 2.0}, "steps must be an integer"),
+        ({"temperature": "hot"}, "temperature must be a number"),
+    ],
+)
+def test_settings_of_another_type(codec: Codec, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        codec.sample(**settings)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_strengths_that_do_not_exist(codec: Codec, code: BinaryCode, strength: float) -> None:
     with pytest.raises(InvalidSetting, match=r"strength .* is not a number in 0\.\.1"):
+        codec.vary(code, strength)
+
+
+@pytest.mark.parametrize("strength", ["much", True])
+def test_strengths_that_are_no_numbers(codec: Codec, code: BinaryCode, strength: Any) -> None:
+    with pytest.raises(TypeError, match="strength must be a number"):
         codec.vary(code, strength)
 
 
@@ -377,8 +393,8 @@ def test_a_whole_code_is_complete(codec: Codec, code: BinaryCode) -> None:
     assert (done.real_layers, done.real_share) == (3, 1.0)
 
 
-@pytest.mark.parametrize("layers", [0, 4, 1.5])
-def test_layers_that_are_not_there(codec: Codec, code: BinaryCode, layers: Any) -> None:
+@pytest.mark.parametrize("layers", [0, 4])
+def test_layers_that_are_not_there(codec: Codec, code: BinaryCode, layers: int) -> None:
     with pytest.raises(InvalidSetting, match=f"layers {layers} is not an integer in 1..3"):
         codec.complete(code, layers)
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
@@ -103,6 +103,7 @@ class ByHand:
         ]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 2**32), st.floats(0.001, 1))
 def test_the_features_are_the_table(height: int, width: int, seed: int, contrast: float) -> None:
     noise = np.random.default_rng(seed).uniform(-0.7, 0.7, (height, width, 3))
