@@ -5,6 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes depends on what else the machine does: time is measured in benchmarks.
+settings.register_profile("bincodec", deadline=None)
+settings.load_profile("bincodec")
 
 
 def repair(data: bytes, *, header: bool = True) -> bytes:
