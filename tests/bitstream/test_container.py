@@ -1,3 +1,4 @@
+import dataclasses
 import zlib
 
 import pytest
@@ -123,24 +124,59 @@ def test_wrong_structure_with_right_checksums(body: bytes, error: type[BincodecE
     assert type(caught.value) is error
 
 
+def test_an_ancillary_chunk_tells_what_it_takes() -> None:
+    assert [extra.size for extra in EXTRA] == [19, 12]
+    assert len(write(HEADER, CHUNKS, EXTRA)) == len(write(HEADER, CHUNKS)) + 19 + 12
+
+
 def test_limits() -> None:
     assert read(FILE, Limits(chunks=4, ancillary_bytes=7)).intact
-    with pytest.raises(TooLarge, match="chunks=3"):
+    with pytest.raises(TooLarge, match="chunks=3") as many:
         read(FILE, Limits(chunks=3))
-    with pytest.raises(TooLarge, match="ancillary data is 7 bytes, over the limit ancillary_bytes=6"):
+    assert (many.value.option, many.value.value, many.value.limit) == ("chunks", 4, 3)
+    with pytest.raises(TooLarge, match="ancillary data is 7 bytes, over the limit ancillary_bytes=6") as much:
         read(FILE, Limits(ancillary_bytes=6))
+    assert (much.value.option, much.value.value, much.value.limit) == ("ancillary_bytes", 7, 6)
     with pytest.raises(TooLarge, match="pixels"):
         read(FILE, Limits(pixels=48 * 32 - 1))
 
 
+def test_ancillary_bytes_are_counted_together_and_levels_are_not_among_them() -> None:
+    data = write(HEADER, CHUNKS, [Ancillary(0x80, b"1234"), Ancillary(0x81, b"567")])
+    assert read(data, Limits(ancillary_bytes=7)).intact
+    with pytest.raises(TooLarge, match="7 bytes, over the limit ancillary_bytes=6"):
+        read(data, Limits(ancillary_bytes=6))
+    assert read(write(HEADER, CHUNKS), Limits(ancillary_bytes=0)).chunks == CHUNKS
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_what_was_read_does_not_change_with_the_buffer_that_it_came_from(kind: type) -> None:
+    buffer = bytearray(FILE)
+    found = read(kind(buffer))
+    buffer[:] = bytes(len(buffer))
+    assert found == Container(HEADER, CHUNKS, EXTRA)
+    assert all(type(part.payload) is bytes for part in (*found.chunks, *found.ancillary))
+
+
+@pytest.mark.parametrize("part", [HEADER, CHUNKS[0], EXTRA[0], read(FILE)])
+def test_what_a_file_says_is_frozen(part: object) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(part, dataclasses.fields(part)[0].name, None)  # type: ignore[arg-type]
+
+
 def test_a_payload_that_the_length_field_cannot_hold() -> None:
-    with pytest.raises(TooLarge, match="16777216 bytes; the format holds at most 16777215"):
+    largest = write(HEADER, [Chunk(CODED + 3, bytes(MAX_PAYLOAD), 0)])
+    assert len(read(largest).chunks[0].payload) == MAX_PAYLOAD
+    with pytest.raises(TooLarge, match="16777216 bytes; the format holds at most 16777215") as caught:
         write(HEADER, [Chunk(CODED + 3, bytes(MAX_PAYLOAD + 1), 0)])
+    assert (caught.value.option, caught.value.value, caught.value.limit) == (None, 2**24, 2**24 - 1)
 
 
 def test_what_read_would_refuse_is_not_written() -> None:
     with pytest.raises(ValueError, match="carry 2 layers, the header promises 3"):
         write(HEADER, CHUNKS[:1])
+    with pytest.raises(ValueError, match="carry 5 layers, the header promises 3"):
+        write(HEADER, [*CHUNKS, CHUNKS[0]])
     for kind in (0x7F, 0xC0, 0x11):
         with pytest.raises(ValueError, match="ancillary type"):
             write(HEADER, CHUNKS, [Ancillary(kind, b"")])

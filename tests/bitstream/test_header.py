@@ -134,3 +134,38 @@ def test_a_header_out_of_range_cannot_be_made(fields: dict[str, int]) -> None:
     valid = {"width": 1, "height": 1, "quality": 0, "layers": 1, "fingerprint": bytes(8)}
     with pytest.raises(ValueError, match="not"):
         Header(**(valid | fields))  # type: ignore[arg-type]
+
+
+RANGES = {
+    "width": (1, 2**32 - 1),
+    "height": (1, 2**32 - 1),
+    "quality": (0, 100),
+    "layers": (1, 255),
+    "tile_size": (0, 0),
+}
+
+
+@pytest.mark.parametrize(("name", "ends"), RANGES.items())
+def test_both_ends_of_a_range_are_within_and_their_neighbours_are_not(
+    name: str, ends: tuple[int, int]
+) -> None:
+    valid = {"width": 1, "height": 1, "quality": 0, "layers": 1, "fingerprint": bytes(8)}
+    for value in ends:
+        header = Header(**(valid | {name: value}))  # type: ignore[arg-type]
+        assert Header.parse(header.pack(), Limits(pixels=2**64, side=2**32)) == header
+    for value in (ends[0] - 1, ends[1] + 1):
+        says = f"{name.replace('_', ' ')} is {value}, not within {ends[0]}..{ends[1]}"
+        with pytest.raises(ValueError, match=says):
+            Header(**(valid | {name: value}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("length", [0, 7, 9])
+def test_a_fingerprint_has_eight_bytes(length: int) -> None:
+    with pytest.raises(ValueError, match=f"fingerprint length is {length}, not within 8..8"):
+        Header(1, 1, 0, 1, bytes(length))
+
+
+@pytest.mark.parametrize("version", [(0, 0), (0, 2), (1, 0), (1, 1)])
+def test_another_version_cannot_be_written(version: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"format version is \(., .\), not \(0, 1\)"):
+        Header(1, 1, 0, 1, bytes(8), version=version)

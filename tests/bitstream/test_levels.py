@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bincodec.bitstream.coder import BitDecoder, BitEncoder
-from bincodec.bitstream.levels import decide, decode_levels, encode_levels, level_bits
+from bincodec.bitstream.levels import decide, decode_levels, encode_levels, level_bits, probability_of
 from bincodec.bitstream.probability import ONE, SCALES, down, first, threshold, up
 
 maxima = st.sampled_from([1, 2, 3, 5, 6, 14, 30, 62, 63, 254, 255])
@@ -84,6 +84,17 @@ def test_cost_is_the_coded_size(given_pass: tuple) -> None:
     assert encoder.size <= 2 + cost.sum() / 8 * 1.001
 
 
+@given(passes())
+def test_a_probability_is_the_product_of_the_decisions_in_coding_order(given_pass: tuple) -> None:
+    levels, mu, scale, maximum = given_pass
+    expected = np.ones(levels.size)
+    for _, position, j, numerator in reference_decisions(levels, mu, scale, maximum):
+        expected[position] *= (numerator if levels.flat[position] >= j else ONE - numerator) / ONE
+    found = probability_of(levels, mu, scale, maximum)
+    # Equal to the last bit: a sampler draws the same on every machine.
+    assert np.array_equal(found, expected.reshape(levels.shape))
+
+
 @given(maxima, st.integers(-(2**13), 2**13), st.integers(0, SCALES - 1))
 def test_level_probabilities_sum_to_one(maximum: int, mu: int, scale: int) -> None:
     levels = np.arange(maximum + 1, dtype=np.uint8)
@@ -136,11 +147,16 @@ ZEROS = np.zeros((2, 3), int)
         (ZEROS.astype(np.uint8), ZEROS, ZEROS, 0, "maximum level is 0"),
         (ZEROS.astype(np.uint8), ZEROS, ZEROS, 256, "maximum level is 256"),
         (ZEROS.astype(np.uint8), ZEROS, ZEROS[:1], 6, "differ in shape"),
+        (ZEROS[:1].astype(np.uint8), ZEROS[:1], ZEROS, 6, "differ in shape"),
         (ZEROS.astype(np.uint8), ZEROS, ZEROS + 64, 6, "scales reach from 64"),
+        (ZEROS.astype(np.uint8), ZEROS, ZEROS + 65, 6, "scales reach from 65 to 65, not within 0..63"),
         (ZEROS.astype(np.uint8), ZEROS, ZEROS - 1, 6, "scales reach from -1"),
+        (ZEROS.astype(np.uint8), ZEROS, np.arange(6).reshape(2, 3) - 1, 6, "scales reach from -1 to 4"),
         (ZEROS.astype(np.uint8) + 7, ZEROS, ZEROS, 6, "level 7 is over the maximum of 6"),
         (ZEROS, ZEROS, ZEROS, 6, "levels are int64"),
+        (ZEROS.astype(np.int8), ZEROS, ZEROS, 6, "levels are int8"),
         (ZEROS[:1].astype(np.uint8), ZEROS, ZEROS, 6, r"uint8 \(1, 3\), not"),
+        (ZEROS.astype(np.uint8), ZEROS[:1], ZEROS[:1], 6, r"uint8 \(2, 3\), not"),
     ],
 )
 def test_arguments_out_of_range(
@@ -150,3 +166,5 @@ def test_arguments_out_of_range(
         encode_levels(BitEncoder(), levels, mu, scale, maximum)
     with pytest.raises(ValueError, match=says):
         level_bits(levels, mu, scale, maximum)
+    with pytest.raises(ValueError, match=says):
+        probability_of(levels, mu, scale, maximum)

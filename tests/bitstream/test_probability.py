@@ -1,4 +1,10 @@
 import hashlib
+import os
+import runpy
+import sys
+import threading
+import time
+import warnings
 import zlib
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -50,13 +56,46 @@ def test_make_tables_makes_these_rows() -> None:
         assert u == tables()[1, scale].tolist()
 
 
-def test_make_tables_writes_this_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(make_tables, "make", tables)
-    monkeypatch.setattr(make_tables, "TABLES_PATH", tmp_path / "tables")
-    make_tables.main()
-    assert zlib.decompress((tmp_path / "tables").read_bytes()) == zlib.decompress(
-        probability.TABLES_PATH.read_bytes()
-    )
+def test_make_tables_puts_the_scales_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_tables, "SCALES", 2)
+    assert np.array_equal(make_tables.make(), tables()[:, :2])
+    assert make_tables.make().dtype == np.uint16
+
+
+def test_a_run_of_make_tables_reproduces_the_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of it, as `python -m bincodec.bitstream.make_tables` does; only the file stays as it is."""
+    written = []
+    monkeypatch.setattr(Path, "write_bytes", lambda path, data: written.append((path, data)))
+    monkeypatch.delitem(sys.modules, make_tables.__name__)
+    runpy.run_module(make_tables.__name__, run_name="__main__")
+    ((path, data),) = written
+    assert path == probability.TABLES_PATH
+    assert zlib.decompress(data) == zlib.decompress(path.read_bytes())
+    assert capsys.readouterr().out == f"{probability.TABLES_SHA256}\n"
+
+
+def test_a_child_process_does_not_wait_for_a_thread_that_it_does_not_have() -> None:
+    """A fork waits until no thread loads the tables, so that no child inherits a lock that stays shut."""
+    held = threading.Event()
+
+    def hold() -> None:
+        with probability._LOADING:
+            held.set()
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python 3.12 warns of what this test is about.
+        child = os.fork()
+    if not child:
+        os._exit(probability._LOADING.locked())
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+    assert not probability._LOADING.locked()
 
 
 def test_a_damaged_file_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +108,13 @@ def test_a_damaged_file_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         probability._load.__wrapped__()
 
 
+@pytest.mark.parametrize("other", ["0" * 64, "f" * 64])
+def test_a_file_of_other_tables_is_noticed(other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probability, "TABLES_SHA256", other)
+    with pytest.raises(Corrupt, match=r"probability_tables\.zlib is damaged"):
+        probability._load.__wrapped__()
+
+
 def test_tables_are_monotone_symmetric_and_in_range() -> None:
     f, u = tables().astype(int)
     assert (np.diff(f) >= 0).all()
@@ -77,6 +123,12 @@ def test_tables_are_monotone_symmetric_and_in_range() -> None:
     assert tables().max() == ONE - 1
     assert (f + f[:, ::-1] == ONE).all()
     assert (f[:, REACH] == ONE // 2).all()
+
+
+def test_scales_are_spaced_by_an_eighth_of_their_logarithm() -> None:
+    assert probability.LOG_SCALE_STEP == 1 / 8
+    assert probability.LOG_SCALE_LOWEST == (0 - 32) / 8
+    assert probability.LOG_SCALE_HIGHEST == (63 - 32) / 8
 
 
 def test_distances_are_clamped() -> None:

@@ -39,3 +39,5 @@ def test_too_few_bits() -> None:
     decoder.get((1, 2), 6)
     with pytest.raises(Corrupt, match="has 8 bits, needs 9 or more"):
         decoder.get((1, 1), 6)
+    with pytest.raises(Corrupt, match="has 16 bits, needs 18 or more"):
+        RawDecoder(b"\x00\x00").get((2, 3), 6)

@@ -67,6 +67,17 @@ def test_cut_short_or_followed_by_more_is_corrupt(values: list[int], shift: int)
             rice.decode(wrong, len(values), shift)
 
 
+def test_a_code_may_end_with_its_byte() -> None:
+    """Seven ones and a zero: z = 7, that is -4; and with one more bit below, z = 13."""
+    assert rice.decode(b"\xfe", 1, 0).tolist() == [-4]
+    assert rice.decode(b"\xfd", 1, 1).tolist() == [-7]
+    for cut in (b"\xff", b"\xff\xff"):
+        with pytest.raises(Corrupt, match="number 0 of 1 is cut short"):
+            rice.decode(cut, 1, 0)
+    with pytest.raises(Corrupt, match="number 1 of 2 is cut short"):
+        rice.decode(b"\0\0\0", 2, 15)
+
+
 def test_padding_must_be_zeros() -> None:
     data = rice.encode(np.array([0]), 0)
     assert data == b"\x00"
@@ -79,6 +90,10 @@ def test_too_large_is_refused_both_ways() -> None:
         rice.encode(np.array([rice.LARGEST + 1]), 15)
     with pytest.raises(ValueError, match=r"0\.\.15"):
         rice.encode(np.array([1]), 16)
+    with pytest.raises(ValueError, match=r"0\.\.15"):
+        rice.encode(np.array([1]), -1)
+    with pytest.raises(ValueError, match="32767"):
+        rice.encode(np.array([0, -rice.LARGEST - 1]), 15)
     largest = rice.encode(np.array([rice.LARGEST, -rice.LARGEST]), 15)
     assert rice.decode(largest, 2, 15).tolist() == [rice.LARGEST, -rice.LARGEST]
     for z in (2 * rice.LARGEST + 1, 2 * rice.LARGEST + 2):

@@ -4,6 +4,7 @@ import random
 import numpy as np
 import pytest
 
+from bincodec.bitstream import stream
 from bincodec.bitstream.container import CODED, RAW, Ancillary, Chunk, Container, read, write
 from bincodec.bitstream.errors import BincodecError, BitsMismatch, Corrupt, Truncated
 from bincodec.bitstream.levels import level_bits
@@ -131,8 +132,10 @@ def with_chunks(toy, *chunks: Chunk) -> Container:
 
 def test_wrong_levels_are_a_mismatch(small) -> None:
     (chunk,) = small.writer().chunks
-    with pytest.raises(BitsMismatch, match="decoded levels have CRC"):
-        small.decode(with_chunks(small, dataclasses.replace(chunk, bits_crc=chunk.bits_crc ^ 1)))
+    for crc in (chunk.bits_crc ^ 1, 0, 2**32 - 1):
+        says = f"decoded levels have CRC {chunk.bits_crc:#010x}, not {crc:#010x}"
+        with pytest.raises(BitsMismatch, match=says):
+            small.decode(with_chunks(small, dataclasses.replace(chunk, bits_crc=crc)))
 
 
 @pytest.mark.parametrize("shift", [1, -1, 64])
@@ -171,6 +174,16 @@ def test_a_raw_chunk_stored_coded_is_refused(make_layer, make_toy) -> None:
         toy.decode(with_chunks(toy, Chunk(CODED + 1, toy.coded(), chunk.bits_crc)))
 
 
+def test_a_chunk_ends_with_the_byte_that_makes_it_large_enough(
+    small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FORMAT, "Grouping": n times `CHUNK_BYTES` or more."""
+    size = len(small.only(0, 1).coded())
+    for enough, layers in ((size, [1, 1]), (size + 1, [2])):
+        monkeypatch.setattr(stream, "CHUNK_BYTES", enough)
+        assert [chunk.layers for chunk in small.writer().chunks] == layers
+
+
 def test_a_reader_takes_layers_apart_that_a_writer_puts_together(small) -> None:
     (whole,) = small.writer().chunks
     start = dataclasses.replace(small.only(0, 1), header=small.header).writer()
@@ -207,6 +220,17 @@ def test_a_file_lacks_no_layer(small) -> None:
         writer.finish()
 
 
-def test_layers_are_bytes(small) -> None:
-    with pytest.raises(ValueError, match="int64, not uint8"):
-        small.writer().end_layer(np.zeros((1, 1, 1), int))
+@pytest.mark.parametrize("kind", ["int64", "int8", "bool"])
+def test_layers_are_bytes(small, kind: str) -> None:
+    with pytest.raises(ValueError, match=f"{kind}, not uint8"):
+        small.writer().end_layer(np.zeros((1, 1, 1), kind))
+
+
+def test_what_is_no_smaller_coded_is_stored_raw(make_layer, make_toy) -> None:
+    """FORMAT, "Raw chunks": coded only if that takes fewer bytes, so one of the two is right at a tie."""
+    toys = [make_toy(make_layer((1, 2, 3), 6, 28, seed=seed, surprise=2.0)) for seed in range(60)]
+    differences = [len(toy.coded()) - len(toy.raw()) for toy in toys]
+    assert {-1, 0, 1} <= set(differences)
+    for toy, difference in zip(toys, differences, strict=True):
+        (chunk,) = toy.writer().chunks
+        assert chunk.raw == (difference >= 0)

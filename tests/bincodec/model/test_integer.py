@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -156,6 +157,60 @@ def test_every_kernel_gives_int64_s_integers_on_every_grid(tiny: weights.Model) 
                     assert same(predictions(other, context, quality), expected), (other.kernel, where)
 
 
+def by_hand(prior: IntegerPrior, context: Tensor, quality: int) -> tuple[np.ndarray, np.ndarray]:
+    """mu and scale of all channels and positions as DESIGN §5 tells it, in NumPy's integers."""
+    network, top = prior.network, prior.network.activation_limit
+
+    def divided(total: np.ndarray, shift: Tensor | int, low: Any, high: Any) -> np.ndarray:
+        r = np.broadcast_to(np.asarray(shift), total.shape[-1:])
+        columns = [
+            (one + (1 << r[i] >> 1)) // (1 << r[i]) if r[i] > 0 else one << -r[i]
+            for i, one in enumerate(np.moveaxis(total, -1, 0))
+        ]
+        return np.clip(np.stack(columns, -1), low, high)
+
+    def neighbours(x: np.ndarray, reach: int) -> np.ndarray:
+        """(height, width, channels, rows, columns)"""
+        padded = np.pad(x, ((reach, reach), (reach, reach), (0, 0)))
+        return np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1,) * 2, (0, 1))
+
+    def parts(layer: Layer) -> list[np.ndarray]:
+        return [getattr(layer, field.name).numpy() for field in dataclasses.fields(layer)]
+
+    weight, bias, shift = parts(network.stem)
+    x = np.einsum("hwirc,oirc->hwo", neighbours(context.numpy(), 1), weight) + bias[quality]
+    x = divided(x, shift, -STREAM_LIMIT, STREAM_LIMIT)
+    for block in network.blocks:
+        y = divided(x, block.enter, -top, top)
+        weight, bias, shift = parts(block.depthwise)
+        y = np.einsum("hwirc,irc->hwi", neighbours(y, 2), weight[:, 0]) + bias
+        y = divided(y, shift, -top, top)
+        for layer, low, high in ((block.expand, 0, top), (block.contract, -STREAM_LIMIT, STREAM_LIMIT)):
+            weight, bias, shift = parts(layer)
+            y = divided(y @ weight.T + bias, shift, low, high)
+        x = np.clip(x + y, -STREAM_LIMIT, STREAM_LIMIT)
+    weight, bias, shift = parts(network.head)
+    total = divided(x, network.head_enter, -top, top) @ weight.T + bias[quality]
+    total = total.reshape(-1, total.shape[-1]).T[..., None]
+    limits = mu_limits(prior.architecture).tolist()
+    bounds = [*((-limit, limit) for limit in limits), *((-32, 31) for _ in limits)]
+    found = [divided(row, int(r), *ends)[:, 0] for row, r, ends in zip(total, shift, bounds, strict=True)]
+    return np.array(found[: len(limits)]), np.array(found[len(limits) :]) + 32
+
+
+@pytest.mark.parametrize("quality", [0, 37, 100])
+def test_the_network_is_the_documented_arithmetic(quality: int) -> None:
+    """Kernels share their steps, so that all of them could be wrong alike."""
+    prior = IntegerPrior(WIDE, random_network(WIDE), kernel="float64")
+    context = random_context(WIDE, 5, 7, quality)
+    mu, scale = prior.predict(context, quality, None, torch.arange(35))
+    expected_mu, expected_scale = by_hand(prior, context, quality)
+    assert np.array_equal(mu.numpy(), expected_mu)
+    assert np.array_equal(scale.numpy(), expected_scale)
+    assert len(np.unique(expected_mu)) > 20
+    assert {0, 63} < set(expected_scale.ravel().tolist())
+
+
 def test_predictions_are_integers_in_the_tables_range(tiny: weights.Model) -> None:
     for prior in priors(tiny):
         context = random_context(prior.architecture, 9, 9, 1)
@@ -223,6 +278,16 @@ def test_what_was_asked_before_does_not_matter(kernel: Kernel) -> None:
         assert same(predictions(used, context, 40), predictions(fresh, context, 40))
 
 
+@pytest.mark.parametrize("dtype", [torch.int16, torch.float32])
+def test_what_was_asked_before_may_be_overwritten(dtype: torch.dtype) -> None:
+    """What is remembered is a copy, even of a context that needed no conversion."""
+    prior = IntegerPrior(WIDE, random_network(WIDE))
+    used, context = prior.incremental(), random_context(WIDE, 6, 5, 1).to(dtype)
+    predictions(used, context, 40)
+    context[..., WIDE.layer_slice(0)] *= -1
+    assert same(predictions(used, context, 40), predictions(prior.with_kernel("int64"), context, 40))
+
+
 def test_a_layer_is_added_to_what_was_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """No work is done twice: the second time only the inputs of the layer that changed are multiplied."""
     prior, seen = IntegerPrior(WIDE, random_network(WIDE)).incremental(), []
@@ -277,8 +342,17 @@ def test_quality_changes_the_prediction(tiny: weights.Model) -> None:
 # --- the steps --------------------------------------------------------------------------------------------
 
 
+def test_the_limits_are_the_documented_ones() -> None:
+    """DESIGN §5; the networks of existing files were checked against them."""
+    assert (WEIGHT_LIMIT, ACTIVATION_LIMIT, STREAM_LIMIT) == (127, 2047, 2**20)
+    assert (integer.EXACT_LIMIT, KEEP_KNOWN) == (2**24, 64)
+
+
 @PROPERTY
 @given(st.integers(-(2**22), 2**22), st.integers(-1, 22), st.sampled_from([1, 511, 2**20]))
+@example(2**23 + 1, 0, 2**24)  # Half a unit is no more than a rounding error up here.
+@example(-(2**23) - 1, 0, 2**24)
+@example(2**24 - 2, 1, 2**24)
 def test_requantise_is_the_floor_formula_in_every_dtype(total: int, shift: int, limit: int) -> None:
     divided = total << -shift if shift <= 0 else (total + (1 << shift >> 1)) // (1 << shift)
     expected = max(-limit, min(limit, divided))
@@ -669,6 +743,24 @@ def test_a_broken_convolution_is_noticed_and_avoided(
     assert same(predictions(found, context, 40), expected)
     # The fault is one that matters: the kernel that has it codes other probabilities.
     assert not same(predictions(found.with_kernel("conv"), context, 40), expected)
+
+
+@pytest.mark.parametrize("witness", ["products", "predictions"])
+def test_a_kernel_must_be_right_in_its_products_and_in_its_predictions(
+    witness: str, tiny: weights.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each test sees what the other may miss, so either verdict is enough against a kernel."""
+    honest = IntegerPrior.predict
+
+    def wrong_convolution(prior: IntegerPrior, *arguments: Any) -> tuple[Tensor, Tensor]:
+        mu, scale = honest(prior, *arguments)
+        return (mu + 1 if prior.asked_for == "conv" else mu), scale
+
+    if witness == "products":
+        monkeypatch.setattr(IntegerPrior, "is_exact", lambda prior, kernel, *shape: kernel != "conv")
+    else:
+        monkeypatch.setattr(IntegerPrior, "predict", wrong_convolution)
+    assert IntegerPrior(tiny.card.architecture, tiny.prior.network).kernel == "matmul"
 
 
 def test_broken_float32_falls_back_to_float64(tiny: weights.Model, monkeypatch: pytest.MonkeyPatch) -> None:

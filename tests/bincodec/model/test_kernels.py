@@ -1,8 +1,11 @@
 """The self-test of a kernel notices a wrong number in any product that a run asks for, in any shape."""
 
 import dataclasses
+import itertools
+import operator
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bincodec import Codec, VerificationFailed
+from bincodec.coding.order import phase_map
 from bincodec.model import kernels
 from bincodec.model.kernels import IntegerPrior, float32_is_faithful
-from bincodec.model.products import CheckedProducts, DirectProducts, ShiftedProducts
+from bincodec.model.products import CheckedProducts, DirectProducts, ShiftedProducts, _probe
 
 TINY = Path(__file__).resolve().parents[2] / "models" / "tiny-1.safetensors"
 GRID = (6, 7)
@@ -136,6 +140,45 @@ def test_a_check_passes_what_is_right_and_nothing_else(
     assert not spoilt.exact
 
 
+@pytest.mark.parametrize("phases", [1, 2, 4])
+def test_the_self_test_knows_how_many_positions_a_pass_can_have(phases: int) -> None:
+    for height, width in itertools.product(range(1, 8), repeat=2):
+        sizes = np.bincount(phase_map(height, width, phases).ravel())
+        assert kernels._pass_sizes(phases, height, width) == set(sizes.tolist()) - {0}
+
+
+def test_the_self_test_s_context_is_as_large_as_any_and_of_both_signs(prior: IntegerPrior) -> None:
+    context = kernels._saturated_context(prior.architecture, 9, 11)
+    assert context.shape == (9, 11, CHANNELS + 3)
+    assert (context.abs() == prior.largest).all()
+    negative = (context < 0).double().mean((0, 1))
+    assert (negative[CHANNELS:] == 0).all()
+    assert negative[:CHANNELS].min() > 0.2
+    assert negative[:CHANNELS].max() < 0.5
+    signs = [tuple(channel.sign().flatten().tolist()) for channel in context[..., :CHANNELS].unbind(-1)]
+    assert len(set(signs)) > 2
+
+
+def test_a_check_weighs_each_output_by_its_own_number() -> None:
+    probe = _probe(4096)
+    assert probe.dtype == torch.int64
+    assert -(2**15) <= probe.min() < -32000
+    assert 32000 < probe.max() < 2**15
+    assert len(probe.unique()) > 3900
+    assert torch.equal(_probe(7), probe[:7])
+
+
+def test_a_large_picture_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sums of 4096 x 4096 pixels take 100 MB; beyond that they are computed anew."""
+    prior = Codec.load(str(TINY)).model.prior
+    context, positions = kernels._saturated_context(prior.architecture, *GRID), torch.arange(3)
+    for limit, remembered in ((GRID[0] * GRID[1], True), (GRID[0] * GRID[1] - 1, False)):
+        monkeypatch.setattr(kernels, "_REMEMBERED_POSITIONS", limit)
+        incremental = prior.incremental()
+        incremental.predict(context, 50, 0, positions)
+        assert (incremental._last is not None) == remembered
+
+
 def test_a_fraction_is_not_an_integer() -> None:
     class Fractions(ShiftedProducts):
         def pointwise(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -157,6 +200,34 @@ def test_unknown_switches_count_as_unsafe(monkeypatch: pytest.MonkeyPatch) -> No
         float32_is_faithful(cpu, "matmul")
     monkeypatch.setattr(kernels.torch, "backends", Backends(None))
     assert not float32_is_faithful(cpu, "matmul")
+
+
+CPU = ["mkldnn", "mkldnn.matmul", "mkldnn.conv"]
+GRAPHICS = ["cuda.matmul", "cudnn", "cudnn.conv"]
+CONVOLUTION = {"mkldnn.conv", "cudnn", "cudnn.conv"}
+
+
+@pytest.mark.parametrize("place", ["", *CPU, *GRAPHICS])
+def test_each_switch_counts_for_its_device_and_its_kernels(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backends = SimpleNamespace(
+        fp32_precision="ieee",
+        mkldnn=SimpleNamespace(
+            fp32_precision="none",
+            matmul=SimpleNamespace(fp32_precision="none"),
+            conv=SimpleNamespace(fp32_precision="none"),
+        ),
+        cuda=SimpleNamespace(matmul=SimpleNamespace(fp32_precision="ieee")),
+        cudnn=SimpleNamespace(fp32_precision="none", conv=SimpleNamespace(fp32_precision="none")),
+    )
+    monkeypatch.setattr(kernels.torch, "backends", backends)
+    spoilt = operator.attrgetter(place)(backends) if place else backends
+    spoilt.fp32_precision = "tf32"
+    for device, own in (("cpu", CPU), ("cuda", GRAPHICS)):
+        for kernel in ("conv", "matmul"):
+            matters = not place or (place in own and (kernel == "conv" or place not in CONVOLUTION))
+            assert float32_is_faithful(torch.device(device), kernel) != matters, (device, kernel)
 
 
 class Backends:
