@@ -18,6 +18,8 @@ from bincodec.cli.main import main
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests" / "models" / "tiny-1.safetensors"
 COMMAND = "from bincodec.cli.main import main; main()"
+HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+"""What starts the tests may have told its children to ignore Ctrl-C."""
 ONE_PIXEL = ROOT / "tests" / "vectors" / "one-pixel.bld"
 FULL = "No space left on device"
 CLOSED = "it is closed"
@@ -174,7 +176,8 @@ def test_an_interruption_is_one_line_and_130(arguments: list[object], moment: st
     place = {"drawn": "bincodec.model.weights:load", "published": "os:link"}[moment]
     module, name = place.split(":")
     code = f"""
-import importlib, os, signal, sys
+{HEEDING}
+import importlib, os, sys
 module = importlib.import_module({module!r})
 before = module.{name}
 def interrupted(*given, **named):
@@ -197,7 +200,7 @@ module.{name} = interrupted
 
 def test_a_signal_from_outside_is_one_line_and_130(small: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "inpaint", "-", "--mask", "photo.png", "-o", "out.png"],
+        [sys.executable, "-c", f"{HEEDING}{COMMAND}", "inpaint", "-", "--mask", "photo.png", "-o", "out.png"],
         cwd=small,
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
