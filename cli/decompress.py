@@ -91,7 +91,8 @@ def command(
 
     if not decoded["intact"] and not drawn:
         output.note(
-            f"the file is damaged: only its first {decoded['layers']} layers are shown", quiet=common.quiet
+            f"the file is damaged: only its first {_layers(decoded['layers'])} can be shown",
+            quiet=common.quiet,
         )
     elif drawn:
         output.note(_what_is_real(decoded), quiet=common.quiet)
@@ -113,9 +114,13 @@ def command(
         facts |= {"seed": seed} | {name: decoded[name] for name in ("real_layers", "real_share")}
     line = (
         f"{places.shown(ends.destination, 'standard output')}: {image.width} x {image.height} pixels, "
-        f"{decoded['layers']} layers, model {decoded['model']}, {seconds:.2f} s"
+        f"{_layers(decoded['layers'])}, model {decoded['model']}, {seconds:.2f} s"
     )
     output.summary(line, facts, as_json=common.as_json, quiet=common.quiet)
+
+
+def _layers(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"
 
 
 def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str]:
