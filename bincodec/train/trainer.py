@@ -21,6 +21,7 @@ from bincodec.model.architecture import Architecture
 from bincodec.train.data import CropSampler
 from bincodec.train.objective import Objective, Terms
 from bincodec.train.principal import start_beyond, start_from_components
+from bincodec.train.revive import revive
 from bincodec.train.settings import RunSettings
 from bincodec.train.weights import load_into, read_weights
 from bincodec.train.widen import silent_blocks, widen
@@ -62,6 +63,8 @@ class Trainer:
         """The stages behind the weights that this run started from."""
         self.step = 0
         self.skipped = 0
+        self.revived = 0
+        """Silent units that were begun anew before this stage."""
         self.seconds = 0.0
 
     def _make_optimisers(self) -> list[torch.optim.Optimizer]:
@@ -163,6 +166,10 @@ class Trainer:
             start_beyond(self.objective, max(old.channels, new.width_16), sampler)
             self.objective.to(self.device)
         self.objective.fresh[: old.channels] = False
+        if sampler is not None and not self.objective.prior_only:
+            self.objective.to("cpu")
+            self.revived = revive(self.objective, sampler, np.random.default_rng(self.settings.data.seed))
+            self.objective.to(self.device)
         self._restart_average()
 
     def start_from_components(self, sampler: CropSampler) -> None:
@@ -192,6 +199,7 @@ class Trainer:
         crops = self.step * self.settings.data.batch * int(os.environ.get("WORLD_SIZE", "1"))
         return {
             "steps": self.step,
+            "revived": self.revived,
             "crops": crops,
             "crop": self.settings.data.crop,
             "seconds": round(self.seconds, 1),

@@ -1,0 +1,102 @@
+"""Units that never speak, begun anew.
+
+A ReLU whose input is negative everywhere passes no gradient, so it stays silent for good, and what its block
+could do is lost. Before a stage the silent units of the autoencoder's blocks get new weights, scaled to what
+enters them so that each speaks at about half of the positions; what they say is multiplied by zero at first,
+so pictures and levels stay as they were.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bincodec.model.autoencoder import Block, Pointwise
+from bincodec.train.data import CropSampler
+from bincodec.train.objective import Objective
+
+SILENT = 1e-4
+"""Share of positions below which a unit counts as silent."""
+_CROPS, _BATCHES = 16, 4
+_LEAST_SPREAD = 0.05
+"""Of the mean spread of a layer's inputs: those that hardly vary shall not be blown up."""
+
+
+@dataclasses.dataclass
+class _Seen:
+    """What went into a layer and how often its outputs were above zero, over `count` positions."""
+
+    sums: Tensor
+    squares: Tensor
+    active: Tensor
+    count: int = 0
+
+
+@torch.no_grad()
+def revive(objective: Objective, sampler: CropSampler, rng: np.random.Generator) -> int:
+    """Begin the silent units of encoder and decoder anew; how many there were."""
+    blocks = [module for module in objective.autoencoder.modules() if isinstance(module, Block)]
+    layers = [layer for block in blocks for layer in (block.spatial_in, block.expand)]
+    with _watched(layers) as seen:
+        for _ in range(_BATCHES):
+            image = sampler.batch(_CROPS, rng).crops.float() / 255
+            quality = torch.from_numpy(rng.permutation(np.linspace(0, 1, len(image)))).float()
+            centred = objective.autoencoder.quantise(objective.autoencoder.analyse(image, quality))
+            objective.autoencoder.synthesise(centred, quality)
+    revived = 0
+    for block in blocks:
+        silent = _begin(block.spatial_in, seen[block.spatial_in], rng)
+        _unmix(block, silent)
+        revived += int(silent.sum())
+        silent = _begin(block.expand, seen[block.expand], rng)
+        block.contract.weight[:, silent] = 0
+        revived += int(silent.sum())
+    return revived
+
+
+@contextmanager
+def _watched(layers: list[Pointwise]) -> Iterator[dict[nn.Module, _Seen]]:
+    seen: dict[nn.Module, _Seen] = {}
+
+    def watch(layer: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
+        x, y = given[0], result
+        found = seen.setdefault(layer, _Seen(*(torch.zeros(n) for n in (x.shape[1], x.shape[1], y.shape[1]))))
+        found.sums += x.sum((0, 2, 3))
+        found.squares += x.square().sum((0, 2, 3))
+        found.active += (y > 0).float().sum((0, 2, 3))
+        found.count += x.shape[0] * x.shape[2] * x.shape[3]
+
+    hooks = [layer.register_forward_hook(watch) for layer in layers]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _begin(layer: Pointwise, seen: _Seen, rng: np.random.Generator) -> Tensor:
+    """New weights for the silent outputs of a layer, by what enters it; which those are."""
+    silent = seen.active < SILENT * seen.count
+    mean = seen.sums / seen.count
+    spread = (seen.squares / seen.count - mean.square()).clamp_min(0).sqrt()
+    spread = spread.clamp_min(_LEAST_SPREAD * spread.mean())
+    shape = (int(silent.sum()), len(mean))
+    fresh = torch.from_numpy(rng.standard_normal(shape)).float() / (shape[1] ** 0.5 * spread)
+    layer.weight[silent] = fresh
+    layer.bias[silent] = -(fresh @ mean)
+    return silent
+
+
+def _unmix(block: Block, silent: Tensor) -> None:
+    """Keep the constant that the depthwise layer makes of silent units, and begin its part of them anew."""
+    constant = block.spatial_out.weight[:, silent] @ block.depthwise.bias[silent]
+    block.spatial_out.bias += constant
+    block.spatial_out.weight[:, silent] = 0
+    fresh = torch.empty_like(block.depthwise.weight[silent])
+    block.depthwise.weight[silent] = fresh.uniform_(-1 / 3, 1 / 3)
+    block.depthwise.bias[silent] = 0
