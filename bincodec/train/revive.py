@@ -65,7 +65,10 @@ def _watched(layers: list[Pointwise]) -> Iterator[dict[nn.Module, _Seen]]:
 
     def watch(layer: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
         x, y = given[0], result
-        found = seen.setdefault(layer, _Seen(*(torch.zeros(n) for n in (x.shape[1], x.shape[1], y.shape[1]))))
+        if layer not in seen:
+            inputs, outputs = torch.zeros(x.shape[1]), torch.zeros(y.shape[1])
+            seen[layer] = _Seen(inputs, inputs.clone(), outputs)
+        found = seen[layer]
         found.sums += x.sum((0, 2, 3))
         found.squares += x.square().sum((0, 2, 3))
         found.active += (y > 0).float().sum((0, 2, 3))
@@ -94,9 +97,9 @@ def _begin(layer: Pointwise, seen: _Seen, rng: np.random.Generator) -> Tensor:
 
 def _unmix(block: Block, silent: Tensor) -> None:
     """Keep the constant that the depthwise layer makes of silent units, and begin its part of them anew."""
-    constant = block.spatial_out.weight[:, silent] @ block.depthwise.bias[silent]
-    block.spatial_out.bias += constant
+    taps, bias = block.depthwise.weight, block.depthwise.bias
+    assert bias is not None
+    block.spatial_out.bias.add_(block.spatial_out.weight[:, silent] @ bias[silent])
     block.spatial_out.weight[:, silent] = 0
-    fresh = torch.empty_like(block.depthwise.weight[silent])
-    block.depthwise.weight[silent] = fresh.uniform_(-1 / 3, 1 / 3)
-    block.depthwise.bias[silent] = 0
+    taps[silent] = torch.empty_like(taps[silent]).uniform_(-1 / 3, 1 / 3)
+    bias[silent] = 0
