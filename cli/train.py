@@ -29,6 +29,7 @@ _path = click.Path(exists=True, path_type=Path)
     help="JSON with data, licences and credits for the finished model's card.",
 )
 @click.option("--prior-only", is_flag=True, help="Leave the autoencoder of --start as it is.")
+@click.option("--revive", is_flag=True, help="Begin the silent units of --start anew.")
 @options.device_of("cpu or cuda; torchrun starts several.")
 @click.option(
     "--threads", type=click.IntRange(min=1), help="CPU threads; more than free cores is far slower."
@@ -60,6 +61,7 @@ def command(
     finish: str | None,
     card: Path | None,
     prior_only: bool,
+    revive: bool,
     device: str,
     threads: int | None,
     compiled: bool,
@@ -80,6 +82,9 @@ def command(
         raise click.UsageError(msg)
     if prior_only and (start is None or finish is not None):
         msg = "--prior-only needs weights to start from (--start), and is no part of --finish"
+        raise click.UsageError(msg)
+    if revive and (start is None or finish is not None or prior_only):
+        msg = "--revive needs weights to start from (--start), and an autoencoder that learns"
         raise click.UsageError(msg)
     if finish is not None and start is None:
         msg = "--finish needs the weights to finish: --start"
@@ -114,6 +119,7 @@ def command(
                 compiled=compiled,
                 workers=workers,
                 prior_only=prior_only,
+                revived=revive,
             )
             return
         assert start is not None

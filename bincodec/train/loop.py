@@ -71,10 +71,11 @@ def run(
     workers: int = 0,
     validation_photos: int | None = None,
     prior_only: bool = False,
+    revived: bool = False,
 ) -> None:
     """Train one stage in `folder`: a new one, from `start`'s weights, or the interrupted one found there.
 
-    With `prior_only` the autoencoder stays as it is.
+    With `prior_only` the autoencoder stays as it is. With `revived` the silent units of `start` begin anew.
     """
     folder.mkdir(parents=True, exist_ok=True)
     world = _join_processes(device)
@@ -93,7 +94,7 @@ def run(
     if resumed:
         trainer.load_state()
     elif start is not None:
-        trainer.start_from(start, sampler)
+        trainer.start_from(start, sampler, revived=revived)
     elif settings.optimiser.start == "components":
         trainer.start_from_components(sampler)
     train_stage(trainer, sampler, stage, world=world, compiled=compiled, workers=workers)

@@ -141,9 +141,9 @@ class Trainer:
         self.objective.fresh.copy_(state["fresh"])
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
 
-    def start_from(self, weights: Path, sampler: CropSampler | None = None) -> None:
+    def start_from(self, weights: Path, sampler: CropSampler | None = None, *, revived: bool = False) -> None:
         """Begin a stage from averaged weights; layers that they lack are added, and learn from `sampler`
-        where they begin.
+        where they begin. With `revived`, silent units of the blocks begin anew (`revive`).
 
         Where the prior learns alone and is to be of another width or depth, it begins anew.
         """
@@ -166,7 +166,7 @@ class Trainer:
             start_beyond(self.objective, max(old.channels, new.width_16), sampler)
             self.objective.to(self.device)
         self.objective.fresh[: old.channels] = False
-        if sampler is not None and not self.objective.prior_only:
+        if revived and sampler is not None:
             self.objective.to("cpu")
             self.revived = revive(self.objective, sampler, np.random.default_rng(self.settings.data.seed))
             self.objective.to(self.device)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bincodec.model.architecture import Architecture
@@ -21,6 +21,7 @@ from bincodec.train.data import Batch
 from bincodec.train.loop import VALIDATION_QUALITIES, Stage, rate_factor, run
 from bincodec.train.settings import OptimiserSettings, RunSettings
 from bincodec.train.trainer import Trainer
+from bincodec.train.weights import read_weights
 
 Make = Callable[..., RunSettings]
 FOUR = Stage(steps=4)
@@ -117,6 +118,22 @@ def test_a_later_stage_starts_from_weights(tmp_path: Path, make_settings: Make) 
     trainer.start_from(tmp_path / "second" / "weights.safetensors")
     assert [stage["steps"] for stage in trainer.history] == [4, 4]
     assert trainer.step == 0
+
+
+def test_silent_units_begin_anew_where_that_is_asked_for(tmp_path: Path, make_settings: Make) -> None:
+    settings = make_settings()
+    run(settings, tmp_path / "first", Stage(steps=1), validation_photos=1)
+    start = tmp_path / "first" / "weights.safetensors"
+    tensors, metadata = read_weights(start)
+    block = "autoencoder.encoder.blocks_8.0.expand"
+    tensors[f"{block}.bias"] = tensors[f"{block}.bias"] - 1e4
+    silent = tmp_path / "silent.safetensors"
+    texts = {"architecture": metadata["architecture"], "history": json.dumps(metadata["history"])}
+    save_file({name: value.half() for name, value in tensors.items()}, silent, texts)
+    for revived in (False, True):
+        folder = tmp_path / str(revived)
+        run(settings, folder, Stage(steps=1), start=silent, validation_photos=1, revived=revived)
+        assert (rows(folder)[-1]["revived"] >= len(tensors[f"{block}.bias"])) == revived
 
 
 def test_a_stage_may_leave_the_autoencoder_alone(
