@@ -102,7 +102,7 @@ def prepare(folder: Path, model: str, images: Sequence[Path], qualities: Sequenc
         layers = {f"layer{i}": levels for i, levels in enumerate(code.levels)}
         size = np.array([code.width, code.height, code.quality, code.grey])
         np.savez(folder / f"{index}.npz", size=size, **layers)
-        (folder / f"{index}.bld").write_bytes(codec.pack(dataclasses.replace(code, ancillary=())))
+        (folder / f"{index}.bld").write_bytes(codec.pack(dataclasses.replace(code, extras=())))
         digests.append(code.digest())
     return tuple(digests)
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from PIL import Image
 
 from bincodec.arguments import DEFAULT_EFFORT
+from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.codec import Codec, Missing
+from bincodec.decoder import Region
 from bincodec.io import files, images
 from bincodec.isolation import outlives_forks
 from bincodec.model import store
@@ -61,6 +63,7 @@ def decompress(
     *,
     layers: int | None = None,
     missing: Missing = "error",
+    region: Region | None = None,
     seed: int = 0,
     temperature: float = 1.0,
     model: str | os.PathLike[str] | None = None,
@@ -77,6 +80,8 @@ def decompress(
             out are shown as the prior expects them, which is smooth. "expect": a damaged file is shown as far
             as it is intact, and the rest as the prior expects it. "sample": the same, and the rest is drawn
             from the prior, which invents what fits.
+        region: left, top, width and height in pixels: only this part of the picture is decoded, and of a path
+            or a file object that can seek only what it needs is read.
         seed: of what is drawn, 0..2^64 - 1.
         temperature: of what is drawn, 0..10; see `SamplingSettings`.
         model: a name or the path of a .safetensors file, instead of the model that the file names.
@@ -96,12 +101,18 @@ def decompress(
         >>> image.size, image.info["bld"]["intact"]
         ((48, 32), True)
     """
-    content = files.read(source)
-    header = files.read_header(content, limits)
-    codec = _shared_codec(store.find_for(header.fingerprint, model).path, device)
-    return codec.decompress(
-        content, layers=layers, missing=missing, seed=seed, temperature=temperature, limits=limits
-    )
+    with files.opened(source, parts=region is not None) as opened:
+        header = Header.parse(opened.read_at(0, HEADER_BYTES), limits)
+        codec = _shared_codec(store.find_for(header.fingerprint, model).path, device)
+        return codec.decompress(
+            opened,
+            layers=layers,
+            missing=missing,
+            region=region,
+            seed=seed,
+            temperature=temperature,
+            limits=limits,
+        )
 
 
 def models() -> tuple[ModelCard, ...]:

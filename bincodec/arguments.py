@@ -73,6 +73,23 @@ def checked_size(size: tuple[int, int], limits: Limits) -> tuple[int, int]:
     return width, height
 
 
+def checked_region(region: tuple[int, int, int, int], width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, width and height in pixels, if that part lies within a picture of `width` x `height`."""
+    try:
+        left, top, across, down = region
+    except ValueError as error:
+        msg = f"region {region!r} is not a left, a top, a width and a height"
+        raise InvalidSetting(msg) from error
+    except TypeError:
+        raise TypeError(_wrong_type("region", "a left, a top, a width and a height", region)) from None
+    left, top = (
+        checked_integer(f"{name} of the region", value, 0, side - 1)
+        for name, value, side in (("left", left, width), ("top", top, height))
+    )
+    across = checked_integer("width of the region", across, 1, width - left)
+    return left, top, across, checked_integer("height of the region", down, 1, height - top)
+
+
 def checked_choice(name: str, value: str, choices: Iterable[str]) -> str:
     """`value`, if it is one of `choices`."""
     if not isinstance(value, str):

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bincodec.arguments import checked_integer, checked_quality
-from bincodec.bitstream.container import Ancillary
+from bincodec.bitstream.container import Extra
 from bincodec.bitstream.header import FINGERPRINT_BYTES
+from bincodec.bitstream.tiles import DEFAULT_SIDE, LARGEST_SIDE, SMALLEST_SIDE, Tile, grid_of, tiles_of
 from bincodec.errors import InvalidSetting, WrongModel
-from bincodec.model.architecture import grid_of
 from bincodec.model.card import ModelCard
 
 Levels = npt.NDArray[np.uint8]
@@ -29,6 +29,7 @@ class DecodedInfo(TypedDict):
         quality: 0..100.
         layers: how many layers the picture shows.
         intact: whether the file was whole and undamaged.
+        damage: one sentence for each thing that was missing or damaged.
         real_layers: how many of the layers, from the first, came from the file; the others are sampled.
         real_share: their part of the bits, 0..1.
     """
@@ -37,6 +38,7 @@ class DecodedInfo(TypedDict):
     quality: int
     layers: int
     intact: bool
+    damage: tuple[str, ...]
     real_layers: int
     real_share: float
 
@@ -46,8 +48,12 @@ class BinaryCode:
     """Levels by layer, each uint8 (channels, h, w) with values 0..`maximum[layer]`, and what decoding needs.
 
     `width` and `height` are the image's, in pixels; the grid is (ceil(height / 16), ceil(width / 16)).
-    There may be fewer layers than the model has: a prefix of a file is a picture too. `intact` is False
-    where the layers are what was left of a damaged or truncated file.
+    There may be fewer layers than the model has: a prefix of a file is a picture too.
+
+    `tile_side` says how files cut the grid into tiles (`bincodec.bitstream.tiles`). Where a file was damaged
+    or cut short, or only a region of it was read, `tile_layers` is the number of layers that each tile has,
+    and the levels of the others mean nothing; it is None where all tiles have all `layers`. `damage` says
+    what was missing or damaged, one sentence each.
 
     Raises:
         InvalidSetting: if something is out of range, or the shapes do not fit together.
@@ -67,8 +73,10 @@ class BinaryCode:
     model: str
     fingerprint: bytes
     grey: bool = False
-    intact: bool = True
-    ancillary: tuple[Ancillary, ...] = ()
+    extras: tuple[Extra, ...] = ()
+    tile_side: int = DEFAULT_SIDE
+    tile_layers: tuple[int, ...] | None = None
+    damage: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         # NumPy's integers wrap around where Python's grow.
@@ -82,6 +90,24 @@ class BinaryCode:
         grid = grid_of(self.width, self.height)
         for layer, (levels, top) in enumerate(zip(self.levels, self.maximum, strict=True)):
             _check_levels(layer, levels, top, grid)
+        checked_integer("tile_side", self.tile_side, SMALLEST_SIDE, LARGEST_SIDE)
+        if self.tile_layers is not None and len(self.tile_layers) != len(self.tiles):
+            msg = f"{len(self.tile_layers)} numbers of layers do not go with {len(self.tiles)} tiles"
+            raise InvalidSetting(msg)
+
+    @property
+    def tiles(self) -> tuple[Tile, ...]:
+        """The tiles that files are made of."""
+        return tiles_of(self.width, self.height, self.tile_side)
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing was missing or damaged."""
+        return not self.damage
+
+    def layers_of(self, tile: Tile) -> int:
+        """How many layers of a tile there are."""
+        return self.layers if self.tile_layers is None else self.tile_layers[tile.number]
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -111,7 +137,7 @@ class BinaryCode:
             raise WrongModel(msg)
 
     def same_as(self, other: BinaryCode) -> bool:
-        """Whether both make the same file: levels, size, quality, model, grey and ancillary chunks."""
+        """Whether both make the same file: levels, size, quality, model, grey, tiles and extras."""
         names = [field.name for field in dataclasses.fields(self) if field.name != "levels"]
         alike = all(getattr(self, name) == getattr(other, name) for name in names)
         return alike and self.digest() == other.digest()
@@ -129,12 +155,12 @@ def _check_types(code: BinaryCode) -> None:
     if not isinstance(code.fingerprint, bytes) or len(code.fingerprint) != FINGERPRINT_BYTES:
         msg = f"fingerprint must be {FINGERPRINT_BYTES} bytes, not {code.fingerprint!r}"
         raise TypeError(msg)
-    for name in ("grey", "intact"):
+    for name in ("grey",):
         if not isinstance(getattr(code, name), bool):
             msg = f"{name} must be a bool, not {getattr(code, name)!r}"
             raise TypeError(msg)
-    if not isinstance(code.ancillary, tuple) or not all(isinstance(a, Ancillary) for a in code.ancillary):
-        msg = f"ancillary must be a tuple of Ancillary, not {code.ancillary!r}"
+    if not isinstance(code.extras, tuple) or not all(isinstance(extra, Extra) for extra in code.extras):
+        msg = f"extras must be a tuple of Extra, not {code.extras!r}"
         raise TypeError(msg)
 
 

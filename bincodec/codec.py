@@ -27,20 +27,25 @@ from bincodec.arguments import (
     checked_integer,
     checked_number,
     checked_quality,
+    checked_region,
     search_rounds,
 )
 from bincodec.bitstream import container
+from bincodec.bitstream.container import Memory
+from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+from bincodec.bitstream.tiles import grid_of
 from bincodec.code import BinaryCode, DecodedInfo
 from bincodec.coding import packing, passes
-from bincodec.decoder import reconstruct
+from bincodec.decoder import MARGIN, Region, reconstruct
 from bincodec.encoder import analysis
-from bincodec.errors import BincodecError, VerificationFailed
+from bincodec.errors import BincodecError, InvalidSetting, VerificationFailed
 from bincodec.io import files, images
 from bincodec.isolation import isolated
 from bincodec.model import store, weights
 from bincodec.model.card import MAIN_DECODER, ModelCard
 from bincodec.sampling import Sampling
+from bincodec.windows import of_pixels, tiles_under
 
 if TYPE_CHECKING:
     from bincodec.model.kernels import Kernel
@@ -136,6 +141,7 @@ class Codec(Sampling):
         *,
         layers: int | None = None,
         missing: Missing = "error",
+        region: Region | None = None,
         seed: int = 0,
         temperature: float = 1.0,
         limits: Limits = DEFAULT_LIMITS,
@@ -152,14 +158,17 @@ class Codec(Sampling):
         checked_choice("missing", missing, get_args(Missing))
         checked_integer("seed", seed, 0, MAX_SEED)
         checked_number("temperature", temperature, MAX_TEMPERATURE)
-        code = self.unpack(source, partial=missing != "error", limits=limits)
+        if region is not None and missing == "sample":
+            msg = "a region cannot be sampled: what is drawn depends on the whole picture"
+            raise InvalidSetting(msg)
+        code = self.unpack(source, partial=missing != "error", region=region, limits=limits)
         if layers is not None and missing != "error":
             # Whoever asks for what is intact does not know how much that is.
             layers = min(
                 checked_integer("layers", layers, 1, self.model.card.architecture.layers), code.layers
             )
         if missing != "sample":
-            return self.decode(code, layers)
+            return self.decode(code, layers, region=region)
         completed = self.complete(code, layers, seed=seed, temperature=temperature)
         image = self.decode(completed.code)
         image.info["bld"] |= {"real_layers": completed.real_layers, "real_share": completed.real_share}
@@ -214,7 +223,7 @@ class Codec(Sampling):
             48
         """
         code.check_model(self.model.card)
-        data = packing.pack(self.model.prior, code)
+        data = packing.pack(self.model, code)
         if verify:
             self._verify(data, code)
         return data
@@ -223,7 +232,7 @@ class Codec(Sampling):
         try:
             # Only the weights are those that wrote: everything that is remembered begins anew.
             fresh = dataclasses.replace(self.model, prior=self.model.prior.fresh())
-            found = packing.unpack(fresh, container.read(data, packing.limits_of(code)))
+            found = packing.unpack(fresh, container.read(Memory(data), packing.limits_of(code)))
             if found.same_as(code):
                 return
             reason = "another code came out"
@@ -234,12 +243,18 @@ class Codec(Sampling):
 
     @isolated()
     def unpack(
-        self, source: files.Source, *, partial: bool = False, limits: Limits = DEFAULT_LIMITS
+        self,
+        source: files.Source,
+        *,
+        partial: bool = False,
+        region: Region | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> BinaryCode:
         """The code in a `.bld` file: a path, its bytes or a file object; `pack` gives the same bytes again.
 
-        With `partial`, the intact layers of a truncated or damaged file are taken, and the code says
-        `intact=False`.
+        With `partial`, what is intact of a truncated or damaged file is taken, and the code's `damage` says
+        what is not. With a `region` (left, top, width, height) in pixels, only the tiles that it needs are
+        read, and of a file that can seek only their bytes.
 
         Raises:
             BincodecError: of the kind that `bincodec.errors` describes.
@@ -252,15 +267,29 @@ class Codec(Sampling):
             >>> codec.unpack(codec.pack(code)).digest() == code.digest()
             True
         """
-        return packing.unpack(self.model, container.read(files.read(source), limits, partial=partial))
+        with files.opened(source, parts=region is not None) as opened:
+            tiles = None
+            if region is not None:
+                header = Header.parse(opened.read_at(0, HEADER_BYTES), limits)
+                area = of_pixels(*checked_region(region, header.width, header.height))
+                reach = self.model.card.architecture.decoder_reach + MARGIN
+                tiles = tiles_under(area.grown(reach, grid_of(header.width, header.height)), header.tiles)
+            found = container.read(opened, limits, partial=partial, tiles=tiles)
+        return packing.unpack(self.model, found, partial=partial)
 
     @isolated()
     def decode(
-        self, code: BinaryCode, layers: int | None = None, *, decoder: str = MAIN_DECODER
+        self,
+        code: BinaryCode,
+        layers: int | None = None,
+        *,
+        region: Region | None = None,
+        decoder: str = MAIN_DECODER,
     ) -> Image.Image:
         """The picture of a code, or of its first `layers` layers; the rest enters as the prior's expectation.
 
-        `decoder` is one of `model.card.decoders`. `image.info["bld"]` is a `DecodedInfo`.
+        With a `region` (left, top, width, height) in pixels, that part of it. `decoder` is one of
+        `model.card.decoders`. `image.info["bld"]` is a `DecodedInfo`.
 
         Raises:
             WrongModel: if the code is another model's.
@@ -278,12 +307,15 @@ class Codec(Sampling):
         code.check_model(self.model.card)
         shown = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
         checked_choice("decoder", decoder, self.model.card.decoders)
-        image = images.to_image(reconstruct(self.model, code, shown, decoder), grey=code.grey)
+        if region is not None:
+            region = checked_region(region, code.width, code.height)
+        image = images.to_image(reconstruct(self.model, code, shown, decoder, region), grey=code.grey)
         image.info["bld"] = DecodedInfo(
             model=code.model,
             quality=code.quality,
             layers=shown,
             intact=code.intact,
+            damage=code.damage,
             real_layers=shown,
             real_share=1.0,
         )

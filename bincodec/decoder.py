@@ -1,65 +1,173 @@
 """From a code back to a picture: the decoder's network, then the post-filter (DESIGN §3).
 
 Float, like the encoder: another machine may round a pixel differently. Levels that a file does not hold, or
-that are not asked for, enter as the prior's expectation, so every prefix of a file is a picture.
+that are not asked for, enter as the prior's expectation, so every prefix of a file is a picture. A large
+picture is decoded in windows, several at once.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bincodec.bitstream.tiles import POSITION, Tile
 from bincodec.code import BinaryCode
 from bincodec.coding import passes
 from bincodec.io.images import Pixels
 from bincodec.model.architecture import QUALITIES
 from bincodec.model.card import MAIN_DECODER
 from bincodec.model.weights import Model
+from bincodec.postfilter.features import View
 from bincodec.postfilter.filter import apply_filter, read_filter
+from bincodec.windows import Window, covering, of_pixels, overlap
+from bincodec.workers import in_order
+
+Region = tuple[int, int, int, int]
+"""Left, top, width and height of a part of a picture, in pixels."""
+
+MARGIN = 1
+"""Positions around a window that the post-filter sees: 16 pixels, of which it reads 8."""
+_CONTEXT_MARGIN = 11
+"""Positions around a tile whose levels reach what the prior expects in it: about what five blocks see."""
 
 
-def reconstruct(model: Model, code: BinaryCode, layers: int, decoder: str = MAIN_DECODER) -> Pixels:
-    """The picture of the first `layers` layers, uint8 (H, W, 3), or (H, W, 1) where it is grey.
+def reconstruct(
+    model: Model, code: BinaryCode, layers: int, decoder: str = MAIN_DECODER, region: Region | None = None
+) -> Pixels:
+    """The picture of the first `layers` layers, uint8 (H, W, 3), or (H, W, 1) where it is grey; or a region.
 
     The post-filter was fitted to the picture of all layers by the main decoder, so only that goes through it.
 
     Raises:
         Corrupt: if the code's post-filter cannot be read; a file's always can.
     """
-    decoded = synthesise(model, code, layers, decoder)
-    if layers == model.card.architecture.layers and decoder == MAIN_DECODER:
-        decoded = apply_filter(decoded, read_filter(code.ancillary))
-    if code.grey:
-        decoded = decoded[..., :1]
-    return np.round(255 * decoded.clip(0, 1)).astype(np.uint8)
+    left, top, width, height = region or (0, 0, code.width, code.height)
+    filtered = layers == model.card.architecture.layers and decoder == MAIN_DECODER
+    post_filter = read_filter(code.extras) if filtered else None
+    area = of_pixels(left, top, width, height)
+    shown = Shown(model, code, layers, needed(model, code, area))
+    result = np.empty((height, width, 1 if code.grey else 3), np.uint8)
+
+    def part(window: Window) -> tuple[View, npt.NDArray[np.uint8]]:
+        decoded, view = synthesise(shown, window, decoder)
+        pixels = apply_filter(decoded, post_filter, view)[..., : result.shape[2]]
+        return view, np.round(255 * pixels.clip(0, 1)).astype(np.uint8)
+
+    for view, pixels in in_order(part, covering(area), model.device):
+        rows = range(max(view.rows.start, top), min(view.rows.stop, top + height))
+        columns = range(max(view.columns.start, left), min(view.columns.stop, left + width))
+        result[_slice(rows, top), _slice(columns, left)] = pixels[
+            _slice(rows, view.rows.start), _slice(columns, view.columns.start)
+        ]
+    return result
 
 
-@torch.inference_mode()
+def needed(model: Model, code: BinaryCode, area: Window) -> Window:
+    """The positions whose levels decide the pixels of an area."""
+    return area.grown(model.card.architecture.decoder_reach + MARGIN, code.grid)
+
+
 def synthesise(
-    model: Model, code: BinaryCode, layers: int, decoder: str = MAIN_DECODER
-) -> npt.NDArray[np.float32]:
-    """Pixels (H, W, 3), nominally in 0..1, of the first `layers` layers before the post-filter.
+    shown: Shown, window: Window, decoder: str = MAIN_DECODER
+) -> tuple[npt.NDArray[np.float32], View]:
+    """Pixels (h, w, 3), nominally in 0..1, before the post-filter, of a window and what the filter reads
+    around it; and where they lie in the picture.
 
     Of a grey picture all three colours are their mean.
     """
-    levels = centred_levels(model, code, layers).to(model.device)[None]
+    code, model = shown.code, shown.model
+    around = window.grown(MARGIN, code.grid)
+    seen = needed(model, code, window)
+    levels = shown.centred(seen).to(model.device)[None]
     quality = levels.new_full((1,), code.quality / (QUALITIES - 1))
-    image = model.autoencoders[decoder].synthesise(levels, quality)
-    cropped = image[0, :, : code.height, : code.width].permute(1, 2, 0)
-    if code.grey:
-        cropped = cropped.mean(2, keepdim=True).expand(-1, -1, 3)
-    return cropped.cpu().contiguous().numpy()
+    with torch.inference_mode():
+        image = model.autoencoders[decoder].synthesise(levels, quality)[0]
+        rows, columns = around.within(seen)
+        image = image[:, _pixels(rows), _pixels(columns)].permute(1, 2, 0)
+        if code.grey:
+            image = image.mean(2, keepdim=True).expand(-1, -1, 3)
+        top, left = around.top * POSITION, around.left * POSITION
+        view = View(top, left, code.height, code.width, *window.pixels(code.height, code.width))
+        return image[: code.height - top, : code.width - left].cpu().contiguous().numpy(), view
 
 
-def centred_levels(model: Model, code: BinaryCode, layers: int) -> Tensor:
-    """Centred levels (channels, h, w) of the first `layers` layers, expectations of the others."""
-    known = [
-        torch.from_numpy(part.astype(np.float32)) - top / 2
-        for part, top in zip(code.levels[:layers], code.maximum, strict=False)
-    ]
-    missing: list[Tensor] = []
-    if layers < model.card.architecture.layers:
-        missing = passes.expected(model.prior, code.quality, code.levels[:layers])
-    return torch.cat([*known, *missing])
+class Shown:
+    """The levels of a code that are shown: its own, and where it has none, what the prior expects of them."""
+
+    def __init__(self, model: Model, code: BinaryCode, layers: int, area: Window | None = None) -> None:
+        """Of the first `layers` layers, in an `area` of the grid or all of it."""
+        self.model = model
+        self.code = code
+        self._layers = layers
+        self._expected: dict[int, list[Tensor]] = {}
+        area = area or Window(0, 0, *code.grid)
+        tiles = [tile for tile in code.tiles if overlap(tile, area) and self._known(tile) < self._all]
+        expected = in_order(self._expectation, tiles, model.device)
+        for tile, layers_beyond in zip(tiles, expected, strict=True):
+            self._expected[tile.number] = layers_beyond
+
+    @property
+    def _all(self) -> int:
+        return self.model.card.architecture.layers
+
+    def _known(self, tile: Tile) -> int:
+        return min(self._layers, self.code.layers_of(tile))
+
+    def centred(self, window: Window) -> Tensor:
+        """Centred levels (channels, h, w), float32, of a window."""
+        code, architecture = self.code, self.model.card.architecture
+        rows, columns = window.place
+        result = torch.empty(architecture.channels, rows.stop - rows.start, columns.stop - columns.start)
+        for layer in range(min(self._layers, code.layers)):
+            known = torch.from_numpy(code.levels[layer][:, rows, columns]).float()
+            result[architecture.layer_slice(layer)] = known - code.maximum[layer] / 2
+        for tile in (tile for tile in self._tiles(window) if tile.number in self._expected):
+            common = overlap(tile, window)
+            assert common is not None
+            inside, here = common.within(Window(*tile.bounds)), common.within(window)
+            for back, part in enumerate(reversed(self._expected[tile.number])):
+                channels = architecture.layer_slice(architecture.layers - 1 - back)
+                result[channels, *here] = part[:, *inside]
+        return result
+
+    def _tiles(self, window: Window) -> Iterable[Tile]:
+        return (tile for tile in self.code.tiles if overlap(tile, window))
+
+    def _expectation(self, tile: Tile) -> list[Tensor]:
+        """What the prior expects of a tile's missing layers, given those that are there and what is near."""
+        code, architecture = self.code, self.model.card.architecture
+        own = Window(*tile.bounds)
+        window = own.grown(_CONTEXT_MARGIN, code.grid)
+        shape = window.bottom - window.top, window.right - window.left
+        context = passes.Context(architecture, *shape)
+        for near in self._tiles(window):
+            common = overlap(near, window)
+            assert common is not None
+            positions = _flat(common.within(window), shape[1])
+            for layer in range(self._known(near)):
+                levels = code.levels[layer][:, *common.place]
+                context.add(layer, positions, levels.reshape(len(levels), -1))
+        positions = _flat(own.within(window), shape[1])
+        layers = range(self._known(tile), architecture.layers)
+        prior = self.model.prior.untested()  # A picture may be off by a hair.
+        found = passes.expected(prior, code.quality, context, positions, layers)
+        return [part.reshape(-1, *tile.shape) for part in found]
+
+
+def _pixels(positions: slice) -> slice:
+    return slice(positions.start * POSITION, positions.stop * POSITION)
+
+
+def _slice(inside: range, start: int) -> slice:
+    return slice(inside.start - start, inside.stop - start)
+
+
+def _flat(place: tuple[slice, slice], width: int) -> passes.Positions:
+    """Flat indices of a rectangle in an array of rows of `width`."""
+    rows, columns = (np.arange(part.start, part.stop) for part in place)
+    result: passes.Positions = (rows[:, None] * width + columns).ravel()
+    return result

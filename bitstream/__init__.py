@@ -3,12 +3,14 @@
 errors       what can be wrong with a file
 limits       how much a reader is willing to spend on one
 header       the first 36 bytes
-container    header, chunks, checksums
+tiles        the latent grid, and how it is cut
+index        how long everything is, and how layers are grouped
+container    all of a file that needs no model: index, chunks, checksums
 probability  the frozen integer tables that give a decision its probability
 levels       levels as binary decisions: the one loop that encodes, decodes and measures
 coder        the range coder
 raw          levels without a coder, for what cannot be compressed
-stream       layers in, file out, and back
+stream       the levels of a tile in, its chunks out, and back
 
 This package knows no network, no image library and no model; `header` and `container` need nothing but the
 standard library.

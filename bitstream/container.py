@@ -1,206 +1,284 @@
-"""Header, chunks, checksums: what can be read and checked without a model (FORMAT, "Chunks")."""
+"""A file taken apart and put together: what can be read and checked without a model (FORMAT, "Layout")."""
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from bincodec.bitstream.errors import Corrupt, TooLarge, Truncated, Unsupported
+from bincodec.bitstream.errors import Corrupt, TooLarge, Truncated
 from bincodec.bitstream.header import HEADER_BYTES, Header
+from bincodec.bitstream.index import (
+    CHUNK_TAIL,
+    CRC_BYTES,
+    EXTRA_TAIL,
+    LEADING,
+    MAX_LENGTH,
+    Index,
+    IndexParser,
+)
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
-
-CODED = 0x10
-RAW = 0x20
-LAST = 0x40
-ANCILLARY = 0x80
-MAX_GROUPED = 15
-"""Layers that may share a chunk: what four bits of the type can count."""
+from bincodec.bitstream.tiles import Tile
 
 _CRC = struct.Struct("<I")
-_HEAD_BYTES = 4
-_TAIL_BYTES = 2 * _CRC.size
-CHUNK_OVERHEAD = _HEAD_BYTES + _TAIL_BYTES
-MAX_PAYLOAD = 2**24 - 1
+_TAIL = struct.Struct("<II")
+_INDEX_READ = 2**12
+"""Bytes that are read at first to find the index in: it fits for all but large pictures."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Levels of one or more layers.
+    """The levels of one group of layers in one tile.
 
     Args:
-        kind: CODED or RAW plus the number of layers; the file's type byte without LAST.
         payload: the coded or raw levels.
-        bits_crc: CRC-32 of the header and the levels of all layers up to here; of an ancillary chunk's own
-            payload as well.
+        raw: whether the levels are stored uncoded.
+        bits_crc: CRC-32 of the header, the tile's number and the tile's levels of all layers up to here.
     """
 
-    kind: int
     payload: bytes
+    raw: bool
     bits_crc: int
-
-    @property
-    def layers(self) -> int:
-        """How many layers the chunk carries."""
-        return self.kind & MAX_GROUPED
-
-    @property
-    def raw(self) -> bool:
-        """Whether the levels are stored uncoded."""
-        return bool(self.kind & RAW)
 
 
 @dataclass(frozen=True)
-class Ancillary:
-    """Data that a reader may ignore and must keep: `kind` is 0x80 to 0xBF."""
+class Extra:
+    """What a file holds beside levels: `kind` is a byte (`bincodec.bitstream.extras`)."""
 
     kind: int
     payload: bytes
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in a file."""
-        return CHUNK_OVERHEAD + len(self.payload)
+        """Bytes that it takes in a file: payload and checksum, and about three in the index."""
+        return len(self.payload) + EXTRA_TAIL + 3
+
+
+Chunks = tuple[tuple[Chunk | None, ...], ...]
+"""By group and tile; None where a chunk is missing, damaged or was not asked for."""
 
 
 @dataclass(frozen=True)
 class Container:
-    """A file taken apart; `intact` is false if its end was missing or damaged."""
+    """A file taken apart.
+
+    Args:
+        header: its first 36 bytes.
+        groups: the number of layers in each group.
+        chunks: by group and tile.
+        extras: in the order of the file.
+        damage: one sentence for each thing that is missing or damaged; empty for a file that is intact.
+    """
 
     header: Header
-    chunks: tuple[Chunk, ...]
-    ancillary: tuple[Ancillary, ...] = ()
-    intact: bool = True
+    groups: tuple[int, ...]
+    chunks: Chunks
+    extras: tuple[Extra, ...] = ()
+    damage: tuple[str, ...] = ()
+
+    @property
+    def intact(self) -> bool:
+        """Whether everything was there and undamaged."""
+        return not self.damage
+
+    @property
+    def tile_layers(self) -> tuple[int, ...]:
+        """How many layers of each tile are there, from the first one without a gap."""
+        result = [0] * len(self.header.tiles)
+        before = 0
+        for layers, row in zip(self.groups, self.chunks, strict=True):
+            for tile, chunk in enumerate(row):
+                if chunk is not None and result[tile] == before:
+                    result[tile] += layers
+            before += layers
+        return tuple(result)
 
 
-def read_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Header:
-    """Return the header of a file, given at least its first 36 bytes; errors as in `Header.parse`."""
-    return Header.parse(data, limits)
+class ByteSource(Protocol):
+    """Where a file's bytes come from: memory, or a file that can be read anywhere."""
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """`size` bytes from `position` on, fewer where the file ends."""
+
+    def size(self) -> int:
+        """Bytes of the whole file."""
 
 
-def read(data: bytes, limits: Limits = DEFAULT_LIMITS, *, partial: bool = False) -> Container:
-    """Take a whole file apart, given as any bytes-like object, and check all that needs no model.
+class Memory:
+    """A file that is in memory, as any bytes-like object."""
 
-    With `partial`, a file that is cut short or damaged yields the chunks before the first one that is missing
-    or fails its checksum, and `intact` is false; so it is for a whole file with bytes after its last chunk.
-    The header must be whole in any case.
+    def __init__(self, data: bytes) -> None:
+        self._view = memoryview(data).cast("B")
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """As `ByteSource.read_at`."""
+        return bytes(self._view[position : position + size])
+
+    def size(self) -> int:
+        """As `ByteSource.size`."""
+        return self._view.nbytes
+
+
+def read_index(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> tuple[Header, Index, int]:
+    """The header, the index, and the position behind both.
 
     Raises:
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
     """
-    header = Header.parse(data, limits)
-    data = data if isinstance(data, bytes) else memoryview(data).tobytes()
-    chunks: list[Chunk] = []
-    ancillary: list[Ancillary] = []
-    position, last = HEADER_BYTES, False
-    while not last:
+    header = Header.parse(source.read_at(0, HEADER_BYTES), limits)
+    wanted = _INDEX_READ
+    while True:
+        data = source.read_at(0, wanted)
+        parser = IndexParser(header, data)
         try:
-            chunk, last, position = _read_chunk(data, position)
-        except (Truncated, Corrupt):
-            if not partial:
+            return header, parser.parse(limits), parser.position
+        except Truncated:
+            if len(data) < wanted:
                 raise
-            return Container(header, tuple(chunks), tuple(ancillary), intact=False)
-        _check_limits(chunk, chunks, ancillary, limits)
-        if chunk.kind & ANCILLARY:
-            _check_ancillary(chunk, chunks, header)
-            ancillary.append(Ancillary(chunk.kind, chunk.payload))
-        else:
-            _check_layers(chunk, chunks, ancillary, header)
-            chunks.append(chunk)
-    try:
-        _check_end(position, len(data), chunks, header)
-    except Corrupt:
-        if not partial:
-            raise
-        return Container(header, tuple(chunks), tuple(ancillary), intact=False)
-    return Container(header, tuple(chunks), tuple(ancillary))
+        wanted *= 4
 
 
-def write(header: Header, chunks: Sequence[Chunk], ancillary: Sequence[Ancillary] = ()) -> bytes:
-    """Put a file together; `chunks` carry the header's number of layers, as `stream.LayerWriter` makes them.
+def read(
+    source: ByteSource,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    partial: bool = False,
+    tiles: Collection[int] | None = None,
+) -> Container:
+    """Take a file apart and check all that needs no model.
+
+    With `partial`, chunks and extras that are missing or fail their checksums are left out, and `damage` says
+    which. Header and index must be whole in any case. With `tiles`, only the chunks of the tiles with these
+    numbers are read.
 
     Raises:
-        TooLarge: for a payload beyond 2^24 - 1 bytes.
-        ValueError: for chunks that `read` would refuse.
+        NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
     """
-    carried = sum(chunk.layers for chunk in chunks)
-    if carried != header.layers:
-        msg = f"chunks carry {carried} layers, the header promises {header.layers}"
+    header, index, position = read_index(source, limits)
+    reader = _Reader(source, header, partial)
+    whole = position + sum(index.sizes())
+    if source.size() > whole:
+        reader.note(Corrupt(f"{source.size() - whole} bytes follow the end of the file"))
+    extras: list[Extra | None] = []
+    chunks: list[tuple[Chunk | None, ...]] = []
+    for kind, length in index.extras[: index.leading]:
+        extras.append(reader.extra(position, kind, length))
+        position += length + EXTRA_TAIL
+    for group, entries in enumerate(index.entries):
+        row: list[Chunk | None] = []
+        for tile, (length, raw) in zip(header.tiles, entries, strict=True):
+            chunk = None
+            if tiles is None or tile.number in tiles:
+                name = f"the chunk of {name_of(tile, group, index.groups)}"
+                chunk = reader.chunk(position, length, (group, tile.number), name, raw=raw)
+            row.append(chunk)
+            position += length + CHUNK_TAIL
+        chunks.append(tuple(row))
+    for kind, length in index.extras[index.leading :]:
+        extras.append(reader.extra(position, kind, length))
+        position += length + EXTRA_TAIL
+    there = tuple(extra for extra in extras if extra is not None)
+    return Container(header, index.groups, tuple(chunks), there, tuple(reader.damage))
+
+
+class _Reader:
+    """Reads and checks what the index names; collects what is wrong, or raises it."""
+
+    def __init__(self, source: ByteSource, header: Header, partial: bool) -> None:
+        self.damage: list[str] = []
+        self._source = source
+        self._header = header
+        self._partial = partial
+
+    def note(self, error: Truncated | Corrupt) -> None:
+        """Remember damage, or raise it where it is not tolerated."""
+        if not self._partial:
+            raise error
+        self.damage.append(str(error))
+
+    def chunk(
+        self, position: int, length: int, place: tuple[int, int], name: str, *, raw: bool
+    ) -> Chunk | None:
+        """The chunk of a group and a tile, or None if it is damaged."""
+        data = self._bytes(position, length + CHUNK_TAIL, name)
+        if data is None:
+            return None
+        bits_crc, crc = _TAIL.unpack_from(data, length)
+        if crc != _chunk_crc(self._header, place, data[: length + CRC_BYTES]):
+            self.note(Corrupt(f"checksum of {name} does not match"))
+            return None
+        return Chunk(data[:length], raw, bits_crc)
+
+    def extra(self, position: int, kind: int, length: int) -> Extra | None:
+        """An extra, or None if it is damaged."""
+        name = f"the data of kind {kind:#04x}"
+        data = self._bytes(position, length + EXTRA_TAIL, name)
+        if data is None:
+            return None
+        extra = Extra(kind, data[:length])
+        if _CRC.pack(_extra_crc(self._header, extra)) != data[length:]:
+            self.note(Corrupt(f"checksum of {name} does not match"))
+            return None
+        return extra
+
+    def _bytes(self, position: int, size: int, name: str) -> bytes | None:
+        data = self._source.read_at(position, size)
+        if len(data) == size:
+            return data
+        self.note(Truncated(f"file ends at byte {self._source.size()} within or before {name}"))
+        return None
+
+
+def name_of(tile: Tile, group: int, groups: Sequence[int]) -> str:
+    """What a chunk holds, in words."""
+    first = sum(groups[:group]) + 1
+    last = first + groups[group] - 1
+    return f"layer {first} of {tile}" if first == last else f"layers {first} to {last} of {tile}"
+
+
+def write(header: Header, groups: Sequence[int], chunks: Chunks, extras: Sequence[Extra] = ()) -> bytes:
+    """Put a file together; `chunks` by group and tile, as `stream.TileWriter` makes them.
+
+    Raises:
+        TooLarge: for a payload beyond 2^31 - 1 bytes.
+        ValueError: for groups, chunks or extras that `read` would refuse.
+    """
+    tiles = len(header.tiles)
+    if sum(groups) != header.layers or [len(row) for row in chunks] != [tiles] * len(groups):
+        msg = f"{[len(row) for row in chunks]} chunks in groups of {list(groups)} layers"
+        msg += f" do not make {header.layers} layers of {tiles} tiles"
         raise ValueError(msg)
-    everything = list(chunks)
-    for extra in ancillary:
-        if extra.kind & ~(LAST - 1) != ANCILLARY:
-            msg = f"ancillary type is {extra.kind:#04x}, not within 0x80..0xbf"
-            raise ValueError(msg)
-        everything.append(Chunk(extra.kind, extra.payload, zlib.crc32(extra.payload, chunks[-1].bits_crc)))
-    flags = [0] * (len(everything) - 1) + [LAST]
-    return header.pack() + b"".join(map(_pack_chunk, everything, flags))
+    whole = [[_whole(chunk) for chunk in row] for row in chunks]
+    extras = sorted(extras, key=lambda extra: (not extra.kind & LEADING, extra.kind))
+    for payload in (*(extra.payload for extra in extras), *(chunk.payload for row in whole for chunk in row)):
+        if len(payload) > MAX_LENGTH:
+            msg = f"a payload is {len(payload)} bytes; the format holds at most {MAX_LENGTH}"
+            raise TooLarge(msg, value=len(payload), limit=MAX_LENGTH)
+    index = Index(
+        tuple(groups),
+        tuple((extra.kind, len(extra.payload)) for extra in extras),
+        tuple(tuple((len(chunk.payload), chunk.raw) for chunk in row) for row in whole),
+    )
+    packed = [extra.payload + _CRC.pack(_extra_crc(header, extra)) for extra in extras]
+    parts = [header.pack(), index.pack(header), *packed[: index.leading]]
+    for group, row in enumerate(whole):
+        for tile, chunk in enumerate(row):
+            body = chunk.payload + _CRC.pack(chunk.bits_crc)
+            parts += [body, _CRC.pack(_chunk_crc(header, (group, tile), body))]
+    return b"".join([*parts, *packed[index.leading :]])
 
 
-def _pack_chunk(chunk: Chunk, flag: int) -> bytes:
-    if len(chunk.payload) > MAX_PAYLOAD:
-        msg = f"chunk payload is {len(chunk.payload)} bytes; the format holds at most {MAX_PAYLOAD}"
-        raise TooLarge(msg, value=len(chunk.payload), limit=MAX_PAYLOAD)
-    head = bytes([chunk.kind | flag]) + len(chunk.payload).to_bytes(3, "little")
-    body = head + chunk.payload + _CRC.pack(chunk.bits_crc)
-    return body + _CRC.pack(zlib.crc32(body))
+def _whole(chunk: Chunk | None) -> Chunk:
+    if chunk is None:
+        msg = "a chunk is missing"
+        raise ValueError(msg)
+    return chunk
 
 
-def _read_chunk(data: bytes, start: int) -> tuple[Chunk, bool, int]:
-    """Return the chunk at `start`, whether it is the last, and where it ends."""
-    body = start + _HEAD_BYTES
-    end = body + int.from_bytes(data[start + 1 : body], "little") + _TAIL_BYTES
-    if body > len(data) or end > len(data):
-        msg = f"file ends at byte {len(data)} within the chunk at byte {start}"
-        raise Truncated(msg)
-    stop = end - _CRC.size
-    (crc,) = _CRC.unpack_from(data, stop)
-    if zlib.crc32(memoryview(data)[start:stop]) != crc:
-        msg = f"checksum of the chunk at byte {start} does not match"
-        raise Corrupt(msg)
-    (bits_crc,) = _CRC.unpack_from(data, stop - _CRC.size)
-    kind = data[start]
-    return Chunk(kind & ~LAST, data[body : stop - _CRC.size], bits_crc), bool(kind & LAST), end
+def _chunk_crc(header: Header, place: tuple[int, int], body: bytes) -> int:
+    """CRC-32 of the header, the chunk's place and the chunk: a chunk in another's place is damage."""
+    return zlib.crc32(body, zlib.crc32(_TAIL.pack(*place), header.crc))
 
 
-def _check_limits(
-    chunk: Chunk, chunks: Sequence[Chunk], ancillary: Sequence[Ancillary], limits: Limits
-) -> None:
-    if len(chunks) + len(ancillary) >= limits.chunks:
-        msg = f"file has more chunks than the limit chunks={limits.chunks}"
-        raise TooLarge(msg, option="chunks", value=len(chunks) + len(ancillary) + 1, limit=limits.chunks)
-    if chunk.kind & ANCILLARY:
-        size = sum(len(extra.payload) for extra in ancillary) + len(chunk.payload)
-        if size > limits.ancillary_bytes:
-            msg = f"ancillary data is {size} bytes, over the limit ancillary_bytes={limits.ancillary_bytes}"
-            raise TooLarge(msg, option="ancillary_bytes", value=size, limit=limits.ancillary_bytes)
-
-
-def _check_ancillary(chunk: Chunk, chunks: Sequence[Chunk], header: Header) -> None:
-    if sum(before.layers for before in chunks) != header.layers:
-        msg = f"ancillary chunk {chunk.kind:#04x} stands before the last layer"
-        raise Corrupt(msg)
-    if chunk.bits_crc != zlib.crc32(chunk.payload, chunks[-1].bits_crc):
-        msg = f"ancillary chunk {chunk.kind:#04x} belongs to another picture"
-        raise Corrupt(msg)
-
-
-def _check_layers(
-    chunk: Chunk, chunks: Sequence[Chunk], ancillary: Sequence[Ancillary], header: Header
-) -> None:
-    if chunk.kind - chunk.layers not in (CODED, RAW) or not chunk.layers:
-        msg = f"critical chunk type {chunk.kind:#04x} is not known"
-        raise Unsupported(msg)
-    carried = sum(before.layers for before in chunks) + chunk.layers
-    if ancillary or carried > header.layers:
-        msg = f"chunks carry {carried} layers or more, the header promises {header.layers}"
-        raise Corrupt(msg)
-
-
-def _check_end(position: int, size: int, chunks: Sequence[Chunk], header: Header) -> None:
-    carried = sum(chunk.layers for chunk in chunks)
-    if carried != header.layers:
-        msg = f"file ends after {carried} of {header.layers} layers"
-        raise Corrupt(msg)
-    if position != size:
-        msg = f"{size - position} bytes follow the last chunk"
-        raise Corrupt(msg)
+def _extra_crc(header: Header, extra: Extra) -> int:
+    return zlib.crc32(extra.payload, zlib.crc32(bytes([extra.kind]), header.crc))

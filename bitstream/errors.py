@@ -29,7 +29,7 @@ class BitsMismatch(Corrupt):
 
 
 class Unsupported(BincodecError):
-    """The file uses a version, flag, tile size or critical chunk that this reader does not know."""
+    """The file uses a version, a flag or critical data that this reader does not know."""
 
 
 class TooLarge(BincodecError):

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 from bincodec.bitstream.errors import Corrupt, NotBld, TooLarge, Truncated, Unsupported
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits, checked_limits
+from bincodec.bitstream.tiles import DEFAULT_SIDE, LARGEST_SIDE, SMALLEST_SIDE, Tile, tiles_of
 
 MAGIC = b"\x93BLD\r\n\x1a\n"
-FORMAT_VERSION = (0, 1)
+FORMAT_VERSION = (0, 2)
 FINGERPRINT_BYTES = 8
 BEST_QUALITY = 100
 MAX_LAYERS = 255
 
-_FIELDS = struct.Struct("<8sBBHIIBBH8s")
+_FIELDS = struct.Struct("<8sBBHIIBBBB8s")
 _CRC = struct.Struct("<I")
 FIELD_BYTES = _FIELDS.size
 HEADER_BYTES = FIELD_BYTES + _CRC.size
@@ -33,7 +34,7 @@ class Header:
         layers: how many layers of levels the file carries, 1 to 255.
         fingerprint: the 8 bytes that name the model.
         grey: the image has no colour.
-        tile_size: edge of a tile in pixels; 0 means one tile, the only value so far.
+        tile_side: the most positions of 16 x 16 pixels that a tile has a side, 16 to 64.
         version: (major, minor) of the format.
 
     Raises:
@@ -46,7 +47,7 @@ class Header:
     layers: int
     fingerprint: bytes
     grey: bool = False
-    tile_size: int = 0
+    tile_side: int = DEFAULT_SIDE
     version: tuple[int, int] = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -56,7 +57,7 @@ class Header:
             "quality": (self.quality, 0, BEST_QUALITY),
             "layers": (self.layers, 1, MAX_LAYERS),
             "fingerprint length": (len(self.fingerprint), FINGERPRINT_BYTES, FINGERPRINT_BYTES),
-            "tile size": (self.tile_size, 0, 0),
+            "tile side": (self.tile_side, SMALLEST_SIDE, LARGEST_SIDE),
         }
         for name, (value, low, high) in ranges.items():
             if not low <= value <= high:
@@ -65,6 +66,16 @@ class Header:
         if self.version != FORMAT_VERSION:
             msg = f"format version is {self.version}, not {FORMAT_VERSION}"
             raise ValueError(msg)
+
+    @property
+    def tiles(self) -> tuple[Tile, ...]:
+        """The tiles of the image."""
+        return tiles_of(self.width, self.height, self.tile_side)
+
+    @property
+    def crc(self) -> int:
+        """The CRC-32 of the fields, from which all other checksums of the file go on."""
+        return zlib.crc32(self.pack()[:FIELD_BYTES])
 
     def pack(self) -> bytes:
         """Return the header as its 36 bytes."""
@@ -77,7 +88,8 @@ class Header:
             self.height,
             self.quality,
             self.layers,
-            self.tile_size,
+            self.tile_side,
+            0,
             self.fingerprint,
         )
         return fields + _CRC.pack(zlib.crc32(fields))
@@ -89,7 +101,7 @@ class Header:
         Raises:
             NotBld: the magic bytes are not there.
             Truncated: `data` is a proper prefix of a header.
-            Unsupported: unknown version, flag or tile size.
+            Unsupported: unknown version or flag.
             Corrupt: wrong checksum or a field out of range.
             TooLarge: the image exceeds `limits`.
             TypeError: `data` is not bytes-like, or `limits` are none.
@@ -101,15 +113,12 @@ class Header:
         if _CRC.pack(zlib.crc32(fields)) != crc:
             msg = "header checksum does not match"
             raise Corrupt(msg)
-        _, _, _, flags, width, height, quality, layers, tile_size, fingerprint = _FIELDS.unpack(fields)
-        if flags & ~_GREY:
-            msg = f"header flags are {flags:#06x}; only {_GREY:#06x} is known"
-            raise Unsupported(msg)
-        if tile_size:
-            msg = f"tile size is {tile_size}; only 0, one tile, is known"
+        _, _, _, flags, width, height, quality, layers, side, reserved, fingerprint = _FIELDS.unpack(fields)
+        if flags & ~_GREY or reserved:
+            msg = f"header flags are {flags:#06x} and {reserved:#04x}; only {_GREY:#06x} and 0 are known"
             raise Unsupported(msg)
         try:
-            header = cls(width, height, quality, layers, fingerprint, grey=bool(flags & _GREY))
+            header = cls(width, height, quality, layers, fingerprint, bool(flags & _GREY), side)
         except ValueError as error:
             msg = f"header: {error}"
             raise Corrupt(msg) from error

@@ -8,11 +8,8 @@ PIXELS = 64 * 2**20
 SIDE = 65535
 """The longest edge that JPEG can express, hence what other software expects an image to fit in."""
 
-CHUNKS = 512
-"""At most 255 chunks carry levels (one a layer); as many again may be ancillary."""
-
-ANCILLARY_BYTES = 2**20
-"""1 MiB of colour profile, Exif and the like, all ancillary payloads together."""
+ANCILLARY_BYTES = 2**24
+"""16 MiB of colour profile, Exif, XMP and the like, as they stand in the file, all together."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +19,7 @@ class Limits:
     Args:
         pixels: width times height.
         side: width and height, each.
-        chunks: chunks of any type.
-        ancillary_bytes: bytes of all ancillary payloads together.
+        ancillary_bytes: bytes in the file of all data that a reader may ignore, together.
 
     Example:
         >>> import bincodec, numpy
@@ -37,7 +33,6 @@ class Limits:
 
     pixels: int = PIXELS
     side: int = SIDE
-    chunks: int = CHUNKS
     ancillary_bytes: int = ANCILLARY_BYTES
 
 

@@ -1,6 +1,6 @@
 """Levels stored as plain binary numbers, where coding would not make them smaller (FORMAT, "Raw chunks")."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -13,8 +13,12 @@ Pass = tuple[Levels, int]
 
 def raw_size(passes: Sequence[Pass]) -> int:
     """Return the bytes that `pack_raw` would take."""
-    bits = sum(levels.size * maximum.bit_length() for levels, maximum in passes)
-    return -(-bits // 8)
+    return bytes_of((levels.size, maximum) for levels, maximum in passes)
+
+
+def bytes_of(counts: Iterable[tuple[int, int]]) -> int:
+    """Return the bytes of raw levels, given how many there are of each maximum."""
+    return -(-sum(count * maximum.bit_length() for count, maximum in counts) // 8)
 
 
 def pack_raw(passes: Sequence[Pass]) -> bytes:

@@ -1,8 +1,7 @@
-"""Layers in, file out, and back (FORMAT, "Chunks" and "Strictness").
+"""The levels of a tile in, its chunks out, and back (FORMAT, "Chunks" and "Strictness").
 
-The reader writes the file again as it reads, with the writer's own code but in the file's groups of layers,
-and requires every chunk to come out as it was. So a file that breaks a rule is refused, and packing what was
-unpacked from a file of the same grouping gives the same bytes.
+The reader writes each chunk again as it reads, with the writer's own code, and requires it to come out as it
+was. So a file that breaks a rule is refused, and packing what was unpacked gives the same bytes.
 """
 
 import zlib
@@ -11,28 +10,41 @@ from collections.abc import Sequence
 import numpy as np
 
 from bincodec.bitstream.coder import BitDecoder, BitEncoder
-from bincodec.bitstream.container import CODED, MAX_GROUPED, RAW, Ancillary, Chunk, Container, write
+from bincodec.bitstream.container import Chunk, name_of
 from bincodec.bitstream.errors import BitsMismatch, Corrupt, Truncated
-from bincodec.bitstream.header import FIELD_BYTES, Header
+from bincodec.bitstream.header import Header
 from bincodec.bitstream.levels import Levels, decode_levels, encode_levels
 from bincodec.bitstream.probability import Integers
 from bincodec.bitstream.raw import Pass, RawDecoder, pack_raw, raw_size
+from bincodec.bitstream.tiles import Tile
 
-CHUNK_BYTES = 2048
-"""A file's n-th chunk ends with the layer that brings its coded size to n times this: a picture is there
+GROUP_BYTES = 2048
+"""A writer ends the n-th group with the layer that brings it to about n times this a tile: a picture is there
 early, and what surrounds a payload stays in proportion to what came before it (FORMAT, "Overhead")."""
 
 
-class LayerWriter:
-    """Takes the passes of each layer in coding order and makes the file."""
+def group_layers(layer_bits: Sequence[int], tiles: int) -> tuple[int, ...]:
+    """How many layers to put into each group, given about how many bits each layer takes in all tiles."""
+    groups: list[int] = []
+    bits, layers = 0, 0
+    for layer in layer_bits:
+        bits, layers = bits + layer, layers + 1
+        if bits >= 8 * GROUP_BYTES * tiles * (len(groups) + 1):
+            groups.append(layers)
+            bits, layers = 0, 0
+    return (*groups, layers) if layers else tuple(groups)
 
-    def __init__(self, header: Header) -> None:
-        self.header = header
+
+class TileWriter:
+    """Takes the passes of each layer of a tile in coding order and makes the tile's chunks, one a group."""
+
+    def __init__(self, header: Header, tile: Tile, groups: Sequence[int]) -> None:
         self.chunks: list[Chunk] = []
         # It goes on from the header's own CRC, so a forged header is noticed with the first levels. (A CRC
         # over a header and its CRC would not do: that is the same number for every header.)
-        self.bits_crc = zlib.crc32(header.pack()[:FIELD_BYTES])
-        self._layers = 0
+        self.bits_crc = zlib.crc32(tile.number.to_bytes(4, "little"), header.crc)
+        self._groups = groups
+        self._left = 0
         self._open()
 
     def put(self, levels: Levels, mu: Integers, scale: Integers, maximum: int) -> None:
@@ -40,98 +52,104 @@ class LayerWriter:
         encode_levels(self._encoder, levels, mu, scale, maximum)
         self._passes.append((levels.copy(), maximum))
 
-    def end_layer(self, levels: Levels, *, ends_chunk: bool | None = None) -> None:
+    def end_layer(self, levels: Levels) -> None:
         """Note that a layer's passes are complete; `levels` holds them all, uint8 (channels, rows, columns).
 
-        Whether its chunk ends here is the writer's to choose (None), or it is known from a file.
+        Raises:
+            ValueError: for levels of another type.
         """
         if levels.dtype != np.uint8:
             msg = f"levels are {levels.dtype}, not uint8"
             raise ValueError(msg)
         self.bits_crc = zlib.crc32(levels.tobytes(), self.bits_crc)
-        self._layers += 1
-        self._grouped += 1
-        if self._is_enough() if ends_chunk is None else ends_chunk:
+        self._left -= 1
+        if self._left == 0:
             self.chunks.append(self._chunk())
             self._open()
 
-    def finish(self, ancillary: Sequence[Ancillary] = ()) -> bytes:
-        """Return the file.
-
-        Raises:
-            ValueError: if the header promises another number of layers than were ended.
-            TooLarge: if a chunk outgrew the format.
-        """
-        return write(self.header, self.chunks, ancillary)
-
     def _open(self) -> None:
+        """Begin the next group, if there is one."""
         self._encoder = BitEncoder()
         self._passes: list[Pass] = []
-        self._grouped = 0
-
-    def _is_enough(self) -> bool:
-        if self._layers == self.header.layers or self._grouped == MAX_GROUPED:
-            return True
-        return self._encoder.size >= CHUNK_BYTES * (len(self.chunks) + 1)
+        if len(self.chunks) < len(self._groups):
+            self._left = self._groups[len(self.chunks)]
 
     def _chunk(self) -> Chunk:
         coded = self._encoder.finish()
         if len(coded) < raw_size(self._passes):
-            return Chunk(CODED + self._grouped, coded, self.bits_crc)
-        return Chunk(RAW + self._grouped, pack_raw(self._passes), self.bits_crc)
+            return Chunk(coded, False, self.bits_crc)
+        return Chunk(pack_raw(self._passes), True, self.bits_crc)
 
 
-class LayerReader:
-    """Gives back the passes of each layer, in coding order."""
+class TileReader:
+    """Gives back the passes of each layer of a tile, in coding order."""
 
-    def __init__(self, container: Container) -> None:
-        self.layers_available = sum(chunk.layers for chunk in container.chunks)
-        self._chunks = iter(container.chunks)
+    def __init__(
+        self, header: Header, tile: Tile, groups: Sequence[int], chunks: Sequence[Chunk | None]
+    ) -> None:
+        """`chunks` are the tile's, by group."""
+        self._tile = tile
+        self._groups = groups
+        self._chunks = chunks
+        self.confirmed = 0
+        """How many layers the checksums have confirmed."""
+        self._group = -1
         self._layers_left = 0
-        self._again = LayerWriter(container.header)
+        self._again = TileWriter(header, tile, groups)
 
     def get(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
         """Decode one pass, shape (channels, positions) like `mu` and `scale`; arguments as in
         `levels.decide`.
 
         Raises:
-            Truncated: after the last of `layers_available`.
+            Truncated: after the last chunk that is there.
             Corrupt: for a payload that no writer makes.
         """
         if not self._layers_left:
             self._open()
-        if self._chunk.raw:
-            levels = self._raw.get(mu.shape, maximum)
-        else:
-            levels = decode_levels(self._decoder, mu, scale, maximum)
+        try:
+            if self._chunk.raw:
+                levels = self._raw.get(mu.shape, maximum)
+            else:
+                levels = decode_levels(self._decoder, mu, scale, maximum)
+        except Corrupt as error:
+            msg = f"{self._name}: {error}"
+            raise type(error)(msg) from error
         self._again.put(levels, mu, scale, maximum)
         return levels
 
     def end_layer(self, levels: Levels) -> None:
-        """Check, at the end of a chunk, all that was decoded from it; `levels` as in `LayerWriter.end_layer`.
+        """Check, at the end of a chunk, all that was decoded from it; `levels` as in `TileWriter.end_layer`.
 
         Raises:
             BitsMismatch: if the levels are not those that were written.
             Corrupt: if they are, but a writer would have stored them differently.
         """
         self._layers_left -= 1
-        self._again.end_layer(levels, ends_chunk=not self._layers_left)
+        self._again.end_layer(levels)
         if self._layers_left:
             return
         if self._again.bits_crc != self._chunk.bits_crc:
-            msg = f"decoded levels have CRC {self._again.bits_crc:#010x}, not {self._chunk.bits_crc:#010x}"
+            msg = f"{self._name}: decoded levels have CRC {self._again.bits_crc:#010x}"
+            msg += f", not {self._chunk.bits_crc:#010x}"
             raise BitsMismatch(msg)
         if self._again.chunks[-1] != self._chunk:
-            msg = f"chunk of {len(self._chunk.payload)} bytes is not the one that its levels make"
+            msg = f"{self._name}: {len(self._chunk.payload)} bytes are not the ones that their levels make"
             raise Corrupt(msg)
+        self.confirmed += self._groups[self._group]
+
+    @property
+    def _name(self) -> str:
+        return name_of(self._tile, self._group, self._groups)
 
     def _open(self) -> None:
-        chunk = next(self._chunks, None)
+        self._group += 1
+        chunk = self._chunks[self._group] if self._group < len(self._groups) else None
         if chunk is None:
-            msg = f"file carries only {self.layers_available} intact layers"
+            msg = f"the chunk after {self._group} of {self._tile} is missing"
             raise Truncated(msg)
         self._chunk = chunk
-        self._layers_left = chunk.layers
+        self._layers_left = self._groups[self._group]
         if chunk.raw:
             self._raw = RawDecoder(chunk.payload)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,23 @@ if TYPE_CHECKING:
     from bincodec.codec import Missing
 
 EXTENSION = ".png"
+REGION_NUMBERS = 4
+
+
+def _region(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, int, int, int] | None:
+    """Left, top, width and height from the text of --region."""
+    if text is None:
+        return None
+    numbers = text.split(",")
+    if len(numbers) != REGION_NUMBERS or not all(
+        re.fullmatch(r"\s*\d{1,9}\s*", number) for number in numbers
+    ):
+        msg = f"{text!r} is not four numbers X,Y,W,H"
+        raise click.BadParameter(msg)
+    left, top, width, height = map(int, numbers)
+    return left, top, width, height
 
 
 @click.command()
@@ -31,6 +49,12 @@ EXTENSION = ".png"
     help="Of a damaged or cut file: fail; or show its intact layers, and the others as the model expects "
     "them (smooth) or samples them (invented).",
 )
+@click.option(
+    "--region",
+    metavar="X,Y,W,H",
+    callback=_region,
+    help="Decode only the W x H pixels whose left upper corner is at X,Y.",
+)
 @sampling.seed
 @sampling.temperature
 @options.model_of_file
@@ -40,6 +64,7 @@ def command(
     destination: str | None,
     layers: int | None,
     missing: Missing,
+    region: tuple[int, int, int, int] | None,
     seed: int | None,
     temperature: float | None,
     model: str | None,
@@ -53,6 +78,9 @@ def command(
     drawn = missing == "sample"
     if not drawn and (seed, temperature) != (None, None):
         msg = "--seed and --temperature need --missing sample: nothing else is drawn"
+        raise click.UsageError(msg)
+    if drawn and region is not None:
+        msg = "--region does not go with --missing sample: what is drawn depends on the whole picture"
         raise click.UsageError(msg)
     seed, temperature = seed or 0, 1.0 if temperature is None else temperature
     ends = places.choose(source, destination, extension=EXTENSION, force=common.force, as_json=common.as_json)
@@ -69,7 +97,8 @@ def command(
     data, limits = places.read(source), common.limits
     with places.named(source):
         header = files.read_header(data, limits)
-        images.check_size(extension, header.width, header.height)
+        _, _, width, height = region or (0, 0, header.width, header.height)
+        images.check_size(extension, width, height)
 
     import bincodec
 
@@ -79,6 +108,7 @@ def command(
             data,
             layers=layers,
             missing=missing,
+            region=region,
             seed=seed,
             temperature=temperature,
             model=model,
@@ -90,10 +120,7 @@ def command(
     ends.write(images.encode(image, extension, _texts(decoded, seed, temperature)))
 
     if not decoded["intact"] and not drawn:
-        output.note(
-            f"the file is damaged: only its first {_layers(decoded['layers'])} can be shown",
-            quiet=common.quiet,
-        )
+        output.note(_what_is_damaged(decoded), quiet=common.quiet)
     elif drawn:
         output.note(_what_is_real(decoded), quiet=common.quiet)
     facts = {
@@ -107,6 +134,7 @@ def command(
         "model": decoded["model"],
         "layers": decoded["layers"],
         "intact": decoded["intact"],
+        "damage": list(decoded["damage"]),
         "bytes": len(data),
         "seconds": seconds,
     }
@@ -120,7 +148,14 @@ def command(
 
 
 def _layers(count: int) -> str:
-    return "1 layer" if count == 1 else f"{count} layers"
+    return output.counted(count, "layer")
+
+
+def _what_is_damaged(decoded: DecodedInfo) -> str:
+    """The first sentence about damage, and how much more there is."""
+    damage = decoded["damage"]
+    more = f", and {len(damage) - 1} more like it" if len(damage) > 1 else ""
+    return f"the file is damaged, and what is missing is shown as the model expects it: {damage[0]}{more}"
 
 
 def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str]:
@@ -134,9 +169,11 @@ def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str
 def _what_is_real(decoded: DecodedInfo) -> str:
     """Which layers came from the file, in words."""
     real, layers = decoded["real_layers"], decoded["layers"]
-    damaged = "" if decoded["intact"] else "the file is damaged: "
+    damaged = "" if decoded["intact"] else f"the file is damaged ({decoded['damage'][0]}): "
     if real == layers:
         return f"{damaged}all {layers} layers came from the file, nothing is drawn"
     which = "layer 1" if real == 1 else f"layers 1 to {real}"
     share = f"{decoded['real_share']:.1%} of the bits"
+    if real == 0:
+        return f"{damaged}{share} came from the file; the rest is drawn"
     return f"{damaged}{which} of {layers} came from the file, {share}; the rest is drawn"

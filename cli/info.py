@@ -14,23 +14,28 @@ from bincodec.cli import options, output, places
 def command(source: str, max_pixels: int | None, as_json: bool) -> None:
     """Show size, quality, model and layers of a .bld file.
 
-    Checks the checksums of header and chunks, not the bits: that is what verify does. Exit code 1 means that
-    the file is damaged; what it says of itself is shown as far as its header is whole.
+    Checks the checksums of header, index and chunks, not the bits: that is what verify does. Exit code 1
+    means that the file is damaged; what it says of itself is shown as far as its header is whole.
     """
     from bincodec import BincodecError
     from bincodec.bitstream import container
+    from bincodec.bitstream.header import Header
 
     data, limits = places.read(source), options.limits(max_pixels)
+    memory = container.Memory(data)
     with places.named(source):
-        header = container.read_header(data, limits)
-    damage = None
-    chunks: list[dict[str, Any]] = []
+        header = Header.parse(data, limits)
+    damage: tuple[str, ...] = ()
+    groups: list[dict[str, int]] = []
+    extras: list[dict[str, int]] = []
     try:
-        whole = container.read(data, limits)
-        chunks += [{"layers": c.layers, "bytes": len(c.payload), "raw": c.raw} for c in whole.chunks]
-        chunks += [{"ancillary": extra.kind, "bytes": len(extra.payload)} for extra in whole.ancillary]
+        _, index, _ = container.read_index(memory, limits)
+        for layers, entries in zip(index.groups, index.entries, strict=True):
+            groups.append({"layers": layers, "bytes": sum(length for length, _ in entries)})
+        extras += [{"kind": kind, "bytes": length} for kind, length in index.extras]
+        damage = container.read(memory, limits, partial=True).damage
     except BincodecError as error:
-        damage = str(error)
+        damage = (str(error),)
     facts: dict[str, Any] = {
         "command": "info",
         "input": source,
@@ -42,20 +47,24 @@ def command(source: str, max_pixels: int | None, as_json: bool) -> None:
         "model": _model_name(header.fingerprint),
         "fingerprint": header.fingerprint.hex(),
         "layers": header.layers,
-        "chunks": chunks,
+        "tiles": len(header.tiles),
+        "groups": groups,
+        "extras": extras,
         "bytes": len(data),
         "bits_per_pixel": 8 * len(data) / (header.width * header.height),
-        "damage": damage,
+        "damage": list(damage),
     }
     text = (
         f"{places.shown(source, 'standard input')}: {header.width} x {header.height} pixels, "
         f"{'grey' if header.grey else 'colour'}, quality {header.quality}, "
-        f"model {facts['model'] or 'not at hand, ' + facts['fingerprint']}, {header.layers} layers, "
-        f"{len(data)} bytes, {facts['bits_per_pixel']:.3f} bits per pixel"
+        f"model {facts['model'] or 'not at hand, ' + facts['fingerprint']}, {header.layers} layers in "
+        f"{output.counted(len(header.tiles), 'tile')}, {len(data)} bytes, "
+        f"{facts['bits_per_pixel']:.3f} bits per pixel"
     )
     output.result(text, facts, as_json=as_json)
-    if damage is not None:
-        msg = f"{places.shown(source, 'standard input')}: {damage}"
+    if damage:
+        more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
+        msg = f"{places.shown(source, 'standard input')}: {damage[0]}{more}"
         raise click.ClickException(msg)
 
 

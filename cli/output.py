@@ -83,3 +83,8 @@ def _as_json(facts: dict[str, Any]) -> str:
 
 def _one_line(message: str) -> str:
     return " ".join(message.split())
+
+
+def counted(count: int, thing: str) -> str:
+    """A number of things in words: "1 layer", "3 layers"."""
+    return f"1 {thing}" if count == 1 else f"{count} {thing}s"

@@ -16,9 +16,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from bincodec.bitstream.tiles import grid_of
 from bincodec.coding.order import passes
 from bincodec.coding.passes import Context, phase_positions
-from bincodec.model.architecture import QUALITIES, STRIDE, Architecture, grid_of
+from bincodec.model.architecture import QUALITIES, STRIDE, Architecture
 from bincodec.model.prior import Prior
 
 if TYPE_CHECKING:

@@ -166,7 +166,7 @@ def _bincodec(
         code = codec.encode(pixels, quality, effort=effort)
         if layers is not None and layers < code.layers:
             # The post-filter was fitted to the picture of all layers.
-            code = replace(code, levels=code.levels[:layers], maximum=code.maximum[:layers], ancillary=())
+            code = replace(code, levels=code.levels[:layers], maximum=code.maximum[:layers], extras=())
         return codec.pack(code)
 
     def decode(data: bytes) -> Pixels:

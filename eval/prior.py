@@ -153,7 +153,7 @@ def measure(
         frequencies.bits(code),
         {count: integer_bits(codec, code, count) for count in counts},
         {} if float_prior is None else {count: float_prior.bits(code, count) for count in counts},
-        sum(extra.size for extra in code.ancillary),
+        sum(extra.size for extra in code.extras),
     )
 
 

@@ -7,6 +7,7 @@ them. Everything else therefore sees the very probabilities that a file was code
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -151,21 +152,17 @@ def rate(
     return source.bits
 
 
-def expected(prior: Predictor, quality: int, levels: tuple[Levels, ...]) -> list[Tensor]:
-    """Expected centred levels, float32 (channels, h, w), of each layer after the known `levels`."""
+def expected(
+    prior: Predictor, quality: int, context: Context, positions: Positions, layers: Sequence[int]
+) -> list[Tensor]:
+    """Expected centred levels, float32 (channels, positions), of each of `layers`, given what is known."""
     prior = prior.incremental()
-    architecture = prior.architecture
-    height, width = levels[0].shape[1:]
-    context = Context(architecture, height, width)
-    positions = np.arange(height * width)
-    for layer, known in enumerate(levels):
-        context.add(layer, positions, at_positions(known, positions))
     result = []
-    for layer in range(len(levels), architecture.layers):
+    for layer in layers:
         mu, scale = prior.predict(context.values, quality, layer, torch.from_numpy(positions))
         location, log_scale = mu.float() / 2**MU_BITS, (scale - SCALE_OFFSET).float() * LOG_SCALE_STEP
-        centred = bernoulli.expected_centred(location, log_scale, architecture.maximum_level[layer])
-        result.append(centred.reshape(-1, height, width))
+        maximum = prior.architecture.maximum_level[layer]
+        result.append(bernoulli.expected_centred(location, log_scale, maximum))
     return result
 
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bincodec.bitstream.container import Ancillary
+from bincodec.bitstream.container import Extra
 from bincodec.bitstream.levels import level_bits
 from bincodec.bitstream.probability import LOG_SCALE_STEP, MU_BITS, SCALE_OFFSET
 from bincodec.code import Levels
@@ -48,7 +48,7 @@ _PROBES = 2
 _PROBE_STEP = 0.5
 
 
-Fitted = tuple[Tensor, tuple[Ancillary, ...]]
+Fitted = tuple[Tensor, tuple[Extra, ...]]
 """What a fitted post-filter adds to a picture (1, 3, H, W), and the chunks that hold it."""
 
 
@@ -96,7 +96,7 @@ class Target:
 
 def search(
     autoencoder: Autoencoder, prior: IntegerPrior, centred: Tensor, target: Target, rounds: int
-) -> tuple[Tensor, tuple[Ancillary, ...]]:
+) -> tuple[Tensor, tuple[Extra, ...]]:
     """The best centred levels (1, channels, h, w) found in `rounds` rounds, starting from `centred`, and the
     chunks of the post-filter that was fitted to them.
 

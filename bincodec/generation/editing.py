@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from bincodec.arguments import checked_integer, checked_number
+from bincodec.bitstream.tiles import grid_of
 from bincodec.code import BinaryCode, Levels, Mask
 from bincodec.coding import passes
 from bincodec.coding.passes import Predictor
@@ -21,7 +22,6 @@ from bincodec.generation import samplers
 from bincodec.generation.guidance import Guided, Tempered
 from bincodec.generation.samplers import Hole, Words
 from bincodec.generation.settings import SamplingPlan, SamplingSettings
-from bincodec.model.architecture import grid_of
 from bincodec.model.weights import Model
 from bincodec.postfilter.filter import KIND
 
@@ -105,20 +105,30 @@ def vary(
 
 
 def complete(model: Model, code: BinaryCode, layers: int | None, settings: SamplingSettings) -> Completed:
-    """All layers of a code, those after the first `layers` sampled."""
+    """All layers of a code, those after the first `layers` sampled, and whatever some of its tiles lack."""
     code.check_model(model.card)
     real = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
     every = model.card.architecture.layers
-    if real == every:
+    if real == every and code.tile_layers is None:
         return Completed(code, real, 1.0)
     plan = settings.plan(model.card)
     whole = _continued(model, code, real, plan)
     # The bits of what is missing: as it was, or as it would be if drawn at the prior's own temperature.
     measured = code
-    if code.layers < every:
+    if code.layers < every or code.tile_layers is not None:
         measured = _continued(model, code, real, dataclasses.replace(plan, temperature=1.0))
-    bits = passes.rate(model.prior, measured.quality, measured.levels).sum((1, 2))
-    return Completed(_without_filter(whole), real, float(bits[:real].sum() / bits.sum()))
+    bits = passes.rate(model.prior, measured.quality, measured.levels)
+    known = _known(code, real, every)
+    share = float(bits[known].sum() / bits.sum())
+    return Completed(_without_filter(whole), int(known.all((1, 2)).argmin()), share)
+
+
+def _known(code: BinaryCode, layers: int, every: int) -> Mask:
+    """Which of the first `layers` layers a code has where: (every, h, w)."""
+    known = np.zeros((every, *code.grid), np.bool_)
+    for tile in code.tiles:
+        known[: min(layers, code.layers_of(tile)), *tile.place] = True
+    return known
 
 
 def steps_of(model: Model, settings: SamplingSettings) -> int:
@@ -137,6 +147,9 @@ def require_whole(model: Model, code: BinaryCode) -> None:
     layers = model.card.architecture.layers
     if code.layers < layers:
         msg = f"the code has {code.layers} of the model's {layers} layers: complete it first"
+        raise InvalidSetting(msg)
+    if code.tile_layers is not None:
+        msg = "the code lacks layers in some of its tiles: complete it first"
         raise InvalidSetting(msg)
 
 
@@ -174,10 +187,14 @@ def _states(
 
 
 def _continued(model: Model, code: BinaryCode, layers: int, plan: SamplingPlan) -> BinaryCode:
-    """The first `layers` layers of a code, and all others drawn."""
-    prior, words = _steered(model, plan), Words(plan.seed)
-    levels = samplers.autoregressive(prior, code.quality, code.grid, words, given=code.levels[:layers])
-    return dataclasses.replace(code, levels=levels, maximum=model.card.architecture.maximum_level)
+    """The first `layers` layers of a code, and all others drawn, as well as what tiles lack."""
+    prior, words, architecture = _steered(model, plan), Words(plan.seed), model.card.architecture
+    if code.tile_layers is None:
+        levels = samplers.autoregressive(prior, code.quality, code.grid, words, given=code.levels[:layers])
+    else:
+        hole = Hole(code.levels, _known(code, layers, architecture.layers))
+        levels = samplers.autoregressive(prior, code.quality, code.grid, words, hole=hole)
+    return dataclasses.replace(code, levels=levels, maximum=architecture.maximum_level, tile_layers=None)
 
 
 def _steered(model: Model, plan: SamplingPlan) -> Tempered:
@@ -189,4 +206,4 @@ def _steered(model: Model, plan: SamplingPlan) -> Tempered:
 
 def _without_filter(code: BinaryCode) -> BinaryCode:
     """The post-filter was fitted to other levels: where all or most of them are drawn, it misleads."""
-    return dataclasses.replace(code, ancillary=tuple(a for a in code.ancillary if a.kind != KIND))
+    return dataclasses.replace(code, extras=tuple(a for a in code.extras if a.kind != KIND))

@@ -58,10 +58,15 @@ class Words:
 
 @dataclasses.dataclass(frozen=True)
 class Hole:
-    """What is to be drawn: `levels` by layer, (channels, h, w), stay where `known` (h, w) says so."""
+    """What is to be drawn: `levels` by layer, (channels, h, w), stay where `known` says so: of all layers
+    alike (h, w), or, for the autoregressive sampler, by layer (layers, h, w)."""
 
     levels: tuple[Levels, ...]
     known: Mask
+
+    def known_in(self, layer: int) -> Mask:
+        """Which positions of a layer are known, (h, w)."""
+        return self.known if self.known.ndim == 2 else self.known[layer]
 
 
 class SamplingSource:
@@ -81,7 +86,9 @@ class SamplingSource:
             return passes.at_positions(self._given[step.layer], positions)
         levels = self._words.levels(mu, scale, maximum)
         if self._hole is not None:
-            known = self._hole.known.ravel()[positions]
+            known = self._hole.known_in(step.layer).ravel()[positions]
+            if not known.any():
+                return levels
             levels[:, known] = passes.at_positions(self._hole.levels[step.layer], positions[known])
         return levels
 
@@ -104,8 +111,8 @@ def autoregressive(
     context = None
     if hole is not None:
         context = Context(architecture, *grid)
-        positions = np.flatnonzero(hole.known)
         for layer, levels in enumerate(hole.levels):
+            positions = np.flatnonzero(hole.known_in(layer))
             context.add(layer, positions, passes.at_positions(levels, positions))
     source = SamplingSource(words, given, hole)
     return passes.run(prior, quality, grid, architecture.layers, source, groups=steps, context=context)

@@ -10,12 +10,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import BinaryIO, Protocol, TypeVar, cast
 
+from bincodec.bitstream.container import ByteSource, Memory
 from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.errors import TooLarge, Unreadable
-from bincodec.io.streams import MAX_BYTES, Stream, read_on, unreadable
+from bincodec.io.streams import MAX_BYTES, SeekableFile, Stream, read_on, unreadable
 
 
 class BytesLike(Protocol):
@@ -26,8 +27,8 @@ class BytesLike(Protocol):
         ...
 
 
-Source = str | os.PathLike[str] | BytesLike | Stream
-"""A path, the bytes themselves, or a binary stream."""
+Source = str | os.PathLike[str] | BytesLike | Stream | ByteSource
+"""A path, the bytes themselves, a binary stream; or what `opened` made of one of them."""
 
 Name = TypeVar("Name", bound=str | os.PathLike[str])
 
@@ -45,6 +46,8 @@ def read(source: Source, size: int = -1) -> bytes:
     """
     if isinstance(source, str | os.PathLike):
         return _read_path(os.fspath(source), size)
+    if isinstance(source, Memory | SeekableFile):
+        return source.read_at(0, source.size() if size < 0 else size)
     try:
         view = memoryview(source)  # type: ignore[arg-type]
     except TypeError:
@@ -60,15 +63,44 @@ def read(source: Source, size: int = -1) -> bytes:
     return source if isinstance(source, bytes) and size < 0 else _copied(view, size)
 
 
-def _read_path(path: str, size: int) -> bytes:
+@contextmanager
+def opened(source: Source, *, parts: bool) -> Iterator[ByteSource]:
+    """A source from which bytes can be taken anywhere; errors as of `read`.
+
+    With `parts`, of a path or a stream that can seek only what is asked for is read, when it is asked for;
+    all others, and all without, are read whole now.
+    """
+    if isinstance(source, Memory | SeekableFile):
+        yield source
+    elif parts and isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        with _open_path(path) as file:
+            yield SeekableFile(file, path) if file.seekable() else Memory(read_on(file, name=path))
+    elif parts and _can_seek(source):
+        yield SeekableFile(cast(BinaryIO, source))
+    else:
+        yield Memory(read(source))
+
+
+def _can_seek(source: object) -> bool:
     try:
-        file = open(path, "rb")  # noqa: SIM115 -- errors of opening and of reading are told apart
+        return bool(source.seekable())  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def _read_path(path: str, size: int) -> bytes:
+    with _open_path(path) as file:
+        return read_on(file, size, path)
+
+
+def _open_path(path: str) -> BinaryIO:
+    try:
+        return open(path, "rb")
     except OSError as error:
         raise unreadable(error, path) from error
     except ValueError as error:  # a path with a NUL in it
         raise Unreadable(errno.EINVAL, str(error), path) from error
-    with file:
-        return read_on(file, size, path)
 
 
 def _rewind(stream: Stream) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from bincodec.errors import TooLarge, Unreadable
 
@@ -47,6 +47,34 @@ def read_on(stream: Stream, size: int = -1, name: str | None = None) -> bytes:
         msg = f"{name}: more than {MAX_BYTES} bytes, the most that is read"
         raise TooLarge(msg, limit=MAX_BYTES)
     return found.getvalue()
+
+
+class SeekableFile:
+    """A binary stream that can seek, as `bincodec.bitstream.container.ByteSource` wants it."""
+
+    def __init__(self, stream: BinaryIO, name: str | None = None) -> None:
+        self._stream = stream
+        self._name = _name(stream) if name is None else name
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """`size` bytes from `position` on, fewer where the file ends; errors as of `read_on`."""
+        try:
+            self._stream.seek(position)
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        return read_on(self._stream, size, self._name)
+
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        try:
+            return self._stream.seek(0, io.SEEK_END)
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError | ValueError) -> Unreadable:
+        if isinstance(error, OSError):
+            return unreadable(error, self._name)
+        return Unreadable(errno.EBADF, str(error), self._name)
 
 
 def _next(stream: Stream, size: int, name: str) -> bytes:

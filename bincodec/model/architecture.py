@@ -12,8 +12,9 @@ import math
 from typing import Any, Self
 
 from bincodec.bitstream.header import BEST_QUALITY
+from bincodec.bitstream.tiles import POSITION
 
-STRIDE = 16
+STRIDE = POSITION
 """Pixels per position along each axis: images are padded to multiples of this (DESIGN §3)."""
 
 MAX_LEVELS = 126
@@ -44,11 +45,6 @@ _RANGES = {
 
 QUALITIES = BEST_QUALITY + 1
 """Quality is an integer from 0 to 100."""
-
-
-def grid_of(width: int, height: int) -> tuple[int, int]:
-    """Rows and columns of positions that cover an image."""
-    return -(-height // STRIDE), -(-width // STRIDE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +110,17 @@ class Architecture:
     def channels_beyond(self) -> int:
         """Channels, the last ones, that the features at stride 16 are too few to carry."""
         return max(0, self.channels - self.width_16)
+
+    @property
+    def encoder_reach(self) -> int:
+        """Positions around a window that the encoder has to see, so that its middle comes out as of the whole
+        picture: one a block at stride 16, half of one at stride 8."""
+        return self.blocks_16 + -(-(self.blocks_8 + self.extra_encoder_blocks) // 2)
+
+    @property
+    def decoder_reach(self) -> int:
+        """Positions around a window that the decoder has to see."""
+        return self.blocks_16 + -(-self.blocks_8 // 2)
 
     @property
     def layers(self) -> int:

@@ -6,6 +6,7 @@ one is noticed before it decides a probability.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -70,6 +71,7 @@ class IntegerPrior:
         self._canonical = network.to(torch.int64, torch.device("cpu"))
         self._networks: dict[torch.dtype, IntegerNetwork] = {}
         self._exact_shapes: dict[tuple[Kernel, int, int, int], bool] = {}
+        self._tests_shapes = True
         checked_choice("kernel", kernel, ("auto", *_DTYPES))
         self.kernel: Kernel = self._choose() if kernel == "auto" else kernel
         self.asked_for: Kernel = kernel
@@ -81,6 +83,15 @@ class IntegerPrior:
     def fresh(self) -> IntegerPrior:
         """The same prior as another process would load it, with nothing remembered."""
         return self.with_kernel(self.asked_for)
+
+    def untested(self) -> IntegerPrior:
+        """The same prior without a self-test for each shape: for a reader, who has checksums.
+
+        The shape of a tile is a file's choice, and a test takes longer than to read one.
+        """
+        result = copy.copy(self)
+        result._tests_shapes = False
+        return result
 
     @property
     def network(self) -> IntegerNetwork:
@@ -186,6 +197,8 @@ class IntegerPrior:
                 shape = (kernel, height, width, torch.get_num_threads())
                 if not float32_is_faithful(self.device, kernel):
                     continue
+                if not self._tests_shapes:
+                    return kernel
                 if shape not in self._exact_shapes:
                     self._exact_shapes[shape] = self.is_exact(kernel, height, width)
                 if self._exact_shapes[shape]:

@@ -60,20 +60,46 @@ class Tile:
         return slice(self.top, self.top + rows), slice(self.left, self.left + columns)
 
 
-def tiles(decoded: npt.NDArray[np.float32], every: int = 1) -> Iterator[Tile]:
-    """The tiles of a picture (H, W, 3), or of one row of tiles in `every`. What lies outside the picture
-    repeats its border."""
-    height, width = decoded.shape[:2]
-    columns = min(width, _MAX_COLUMNS)
+@dataclasses.dataclass(frozen=True)
+class View:
+    """Where an array of pixels lies in a picture of `height` x `width`, and which part of it is meant.
+
+    Args:
+        top: the picture's row that is the array's first.
+        left: likewise the column.
+        rows: the rows of the picture that are meant. REACH more on each side are in the array, where the
+            picture has them.
+        columns: likewise.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    rows: range
+    columns: range
+
+    @classmethod
+    def whole(cls, pixels: npt.NDArray[np.float32]) -> View:
+        """Of an array that is the picture."""
+        height, width = pixels.shape[:2]
+        return cls(0, 0, height, width, range(height), range(width))
+
+
+def tiles(decoded: npt.NDArray[np.float32], view: View | None = None) -> Iterator[Tile]:
+    """The tiles of a picture (H, W, 3), or of the part of it that `view` describes. What lies outside the
+    picture repeats its border."""
+    view = view or View.whole(decoded)
+    columns = min(len(view.columns), _MAX_COLUMNS)
     rows = max(1, _TILE // columns)
-    # An odd number of rows further on: the decoder's errors differ by the row of its 8x8 patches.
-    for top in range(0, height, rows if every == 1 else rows * every | 1):
-        inside = np.arange(top - REACH, min(top + rows, height) + REACH).clip(0, height - 1)
-        strip = decoded[inside]
-        for left in range(0, width, columns):
-            beside = np.arange(left - REACH, min(left + columns, width) + REACH).clip(0, width - 1)
+    for top in view.rows[::rows]:
+        inside = np.arange(top - REACH, min(top + rows, view.rows.stop) + REACH)
+        strip = decoded[inside.clip(0, view.height - 1) - view.top]
+        for left in view.columns[::columns]:
+            beside = np.arange(left - REACH, min(left + columns, view.columns.stop) + REACH)
+            beside = beside.clip(0, view.width - 1) - view.left
             part = torch.from_numpy(strip[:, beside]).permute(2, 0, 1).clamp(0, 1)
-            yield Tile(part, top, left, height, width)
+            yield Tile(part, top, left, view.height, view.width)
 
 
 def _legendre(x: Tensor) -> Iterator[Tensor]:

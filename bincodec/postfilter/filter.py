@@ -6,7 +6,7 @@ soft here, too sharp there. The encoder sees the original, so it fits
     filtered_c = a_c + offset_c + sum_i weight_ci feature_ci
 
 by least squares (`fit`), a the decoded picture clamped to 0..1 and its features those of
-`features`; and sends what is worth its bytes in an ancillary chunk (FORMAT).
+`features`; and sends what is worth its bytes as an extra of the file (FORMAT).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from bincodec.bitstream import rice
-from bincodec.bitstream.container import Ancillary
+from bincodec.bitstream.container import Extra
 from bincodec.errors import Corrupt
-from bincodec.postfilter.features import SHARED, SIZE, compute, tiles
+from bincodec.postfilter.features import SHARED, SIZE, View, compute, tiles
 
-KIND = 0x82
+KIND = 0x81
 
 FILTER_VERSION = 1
 """Of what the features mean and how they are applied: a part of every model's fingerprint."""
@@ -46,7 +46,7 @@ class PostFilter:
     steps: int
 
     def payload(self) -> bytes:
-        """What a chunk of type 0x82 holds; of features in rising order.
+        """What an extra of kind 0x81 holds; of features in rising order.
 
         The offsets, a bit for each feature, `steps` and the Rice codes' shift in four bits each, and the
         weights, feature by feature.
@@ -65,13 +65,13 @@ class PostFilter:
         return weights
 
 
-def read_filter(ancillary: tuple[Ancillary, ...]) -> PostFilter | None:
-    """The post-filter among a file's ancillary chunks, if there is one.
+def read_filter(extras: tuple[Extra, ...]) -> PostFilter | None:
+    """The post-filter among a file's extras, if there is one.
 
     Raises:
         Corrupt: if there are several, or one that no encoder can have written.
     """
-    chunks = [chunk for chunk in ancillary if chunk.kind == KIND]
+    chunks = [chunk for chunk in extras if chunk.kind == KIND]
     if not chunks:
         return None
     if len(chunks) > 1:
@@ -103,19 +103,29 @@ def _read(payload: bytes) -> PostFilter:
 
 
 @torch.inference_mode()
-def apply_filter(decoded: npt.NDArray[np.float32], post_filter: PostFilter | None) -> npt.NDArray[np.float32]:
-    """Pixels (H, W, 3), nominally in 0..1, with the post-filter applied; unchanged if there is none."""
+def apply_filter(
+    decoded: npt.NDArray[np.float32], post_filter: PostFilter | None, view: View | None = None
+) -> npt.NDArray[np.float32]:
+    """Pixels (H, W, 3), nominally in 0..1, with the post-filter applied; unchanged if there is none.
+
+    With `view`, `decoded` is a part of a picture, and the rows and columns that are meant come back.
+    """
+    view = view or View.whole(decoded)
+    top, left = view.rows.start, view.columns.start
     if post_filter is None:
-        return decoded
+        down, right = top - view.top, left - view.left
+        return decoded[down : down + len(view.rows), right : right + len(view.columns)]
     offsets = torch.from_numpy(post_filter.offsets).float() / (255 * OFFSET_STEPS)
     matrix = post_filter.matrix()
-    result = np.empty_like(decoded)
-    for tile in tiles(decoded):
+    result = np.empty((len(view.rows), len(view.columns), 3), np.float32)
+    for tile in tiles(decoded, view):
         here = tile.here
         shown = here + offsets[:, None, None]
         if post_filter.chosen:
             shared, own = compute(tile)
             added = matrix[:, :SHARED] @ shared + (matrix[:, None, SHARED:] @ own)[:, 0]
             shown += added.reshape(here.shape)
-        result[tile.place] = shown.permute(1, 2, 0).numpy()
+        rows, columns = here.shape[1:]
+        down, right = tile.top - top, tile.left - left
+        result[down : down + rows, right : right + columns] = shown.permute(1, 2, 0).numpy()
     return result

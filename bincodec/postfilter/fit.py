@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from bincodec.bitstream import rice
-from bincodec.bitstream.container import Ancillary
-from bincodec.postfilter.features import OWN, SHARED, compute, tiles
+from bincodec.bitstream.container import Extra
+from bincodec.postfilter.features import OWN, SHARED, View, compute, tiles
 from bincodec.postfilter.filter import KIND, OFFSET_STEPS, PostFilter
 
 Floats = npt.NDArray[np.float64]
@@ -18,7 +20,6 @@ Floats = npt.NDArray[np.float64]
 WORTHWHILE_SHARE = 0.25
 """Share of the squared error that offsets alone must remove to be sent whatever their bytes cost."""
 
-_MAX_PIXELS = 2**22
 _USUAL = 0.1
 """How large weights usually are: the ridge that keeps them from following noise."""
 _ASSUMED_BITS = 19
@@ -27,15 +28,20 @@ _STEPS = range(2, 13)
 _LARGEST_OFFSET = 2**15 - 1
 
 
-def fit_filter(
-    original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32], error_weight: float
-) -> tuple[Ancillary, ...]:
-    """The chunk of the filter that takes `decoded` (H, W, 3) towards `original`, if it is worth sending.
+Decoded = npt.NDArray[np.float32]
 
-    `error_weight` is what a squared error of 1, summed over pixels and channels, is worth in bits. Bits and
-    error together do not rise, but for a plain cast; beyond six megapixels that is an estimate, from a part.
+
+def fit_filter(
+    original: npt.NDArray[np.uint8], decoded: Decoded | Iterable[tuple[Decoded, View]], error_weight: float
+) -> tuple[Extra, ...]:
+    """The filter that takes a `decoded` picture (H, W, 3) towards `original`, if it is worth sending.
+
+    `decoded` may also be parts of the picture, with what lies around them: the filter is then fitted to the
+    pixels that their views mean. `error_weight` is what a squared error of 1, summed over pixels and colours,
+    is worth in bits. Bits and error together do not rise, but for a plain cast; of parts that is an estimate.
     """
-    moments = _moments(original, decoded)
+    parts = [(decoded, View.whole(decoded))] if isinstance(decoded, np.ndarray) else decoded
+    moments = _moments(original, parts)
     if not np.isfinite(moments.products).all() or not np.isfinite(moments.errors).all():
         return ()
     nothing = float(moments.squared.sum())
@@ -44,10 +50,10 @@ def fit_filter(
     cast = seen and left < (1 - WORTHWHILE_SHARE) * nothing
     chosen = moments.choose(error_weight)
     found = [(offsets, left), *(moments.fit(chosen, steps) for steps in _STEPS if chosen)]
-    best: tuple[Ancillary, ...] = ()
+    best: tuple[Extra, ...] = ()
     lowest = error_weight * nothing
     for tried, error in found:
-        chunk = Ancillary(KIND, tried.payload())
+        chunk = Extra(KIND, tried.payload())
         cost = 8 * chunk.size + error_weight * error
         if cost < lowest or (cast and not best):
             best, lowest = (chunk,), min(cost, lowest)
@@ -136,8 +142,8 @@ def _eliminate(table: Floats, place: int) -> None:
 
 
 @torch.inference_mode()
-def _moments(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) -> _Moments:
-    """Moments over the picture, or over evenly spread tiles of a large one.
+def _moments(original: npt.NDArray[np.uint8], parts: Iterable[tuple[Decoded, View]]) -> _Moments:
+    """Moments over a picture, as they are in all of the parts of it that are given.
 
     Of what all channels share, the constant among it, products are taken once; of their own with these, and
     with themselves.
@@ -149,7 +155,7 @@ def _moments(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.float32]) 
     alone = torch.zeros(3, OWN, OWN, dtype=torch.float64)
     errors = torch.zeros(3, SHARED + 1 + OWN, dtype=torch.float64)
     squared, used = torch.zeros(3, dtype=torch.float64), 0
-    for tile in tiles(decoded, every=max(1, round(height * width / _MAX_PIXELS))):
+    for tile in itertools.chain.from_iterable(tiles(*part) for part in parts):
         here = tile.here
         target = torch.from_numpy(original[tile.place]).permute(2, 0, 1).float() / 255
         error = (target - here).flatten(1).double()
