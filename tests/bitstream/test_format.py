@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bincodec.bitstream import container, header, limits, probability, stream
+from bincodec.bitstream import container, header, index, limits, probability, stream, tiles
 from bincodec.bitstream.levels import MAX_LEVELS, decide, level_bits
-from bincodec.bitstream.stream import LayerReader, LayerWriter
+from bincodec.bitstream.stream import TileReader, TileWriter
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "FORMAT.md").read_text(encoding="utf-8")
 EXAMPLE = DOCUMENT.split("## Worked example")[1]
@@ -36,18 +36,21 @@ def columns() -> list[np.ndarray]:
 def test_example_writes_the_file(columns: list[np.ndarray], file: bytes) -> None:
     mu, scale, levels = columns
     levels = levels.astype(np.uint8)
-    writer = LayerWriter(header.Header(48, 16, 50, 1, bytes(range(8))))
+    own = header.Header(48, 16, 50, 1, bytes(range(8)))
+    writer = TileWriter(own, own.tiles[0], (1,))
     writer.put(levels, mu, scale, MAXIMUM)
     writer.end_layer(levels.reshape(2, 1, 3))
-    assert writer.finish() == file
+    assert container.write(own, (1,), (tuple(writer.chunks),)) == file
     bits = level_bits(levels, mu, scale, MAXIMUM).sum()
     assert f"sum to {bits:.2f} bits" in EXAMPLE
-    assert f"payload takes {len(file) - 48} bytes" in EXAMPLE
+    assert f"payload takes {len(writer.chunks[0].payload)} bytes" in EXAMPLE
+    assert f"{len(file)} bytes long" in EXAMPLE
 
 
 def test_example_reads_back(columns: list[np.ndarray], file: bytes) -> None:
     mu, scale, levels = columns
-    reader = LayerReader(container.read(file))
+    found = container.read(container.Memory(file))
+    reader = TileReader(found.header, found.header.tiles[0], found.groups, [row[0] for row in found.chunks])
     decoded = reader.get(mu, scale, MAXIMUM)
     reader.end_layer(decoded.reshape(2, 1, 3))
     assert np.array_equal(decoded, levels)
@@ -76,16 +79,15 @@ def test_example_lists_the_decisions(columns: list[np.ndarray]) -> None:
     "stated",
     [
         f"    {probability.TABLES_SHA256}\n",
-        f"Version **{header.FORMAT_VERSION[0]}.{header.FORMAT_VERSION[1]}, a draft**",
+        f"carry the version number {header.FORMAT_VERSION[0]}.{header.FORMAT_VERSION[1]}",
         " ".join(f"{byte:02X}" for byte in header.MAGIC),
         f"{header.HEADER_BYTES} bytes:",
-        f"payload of n · {stream.CHUNK_BYTES} bytes or more",
+        f"to n · {stream.GROUP_BYTES} bytes a tile",
         f"| J | {MAX_LEVELS} |",
         f"| layers | {header.MAX_LAYERS} |",
-        f"| layers in a chunk | {container.MAX_GROUPED} |",
-        f"| chunks | {limits.CHUNKS} |",
         f"| width, height | {limits.SIDE} pixels |",
-        f"type, length, two CRCs | {container.CHUNK_OVERHEAD} |",
+        f"| tile side | {tiles.SMALLEST_SIDE} to {tiles.LARGEST_SIDE} positions |",
+        f"each chunk: two CRCs | {index.CHUNK_TAIL} |",
     ],
 )
 def test_constants_are_the_documented_ones(stated: str) -> None:
@@ -95,7 +97,7 @@ def test_constants_are_the_documented_ones(stated: str) -> None:
 def test_powers_of_two_are_the_documented_ones() -> None:
     assert "64 · 2^20 pixels" in DOCUMENT
     assert limits.PIXELS == 64 * 2**20
-    assert "together | 2^20 bytes" in DOCUMENT
-    assert limits.ANCILLARY_BYTES == 2**20
-    assert "2^24 − 1 bytes" in DOCUMENT
-    assert container.MAX_PAYLOAD == 2**24 - 1
+    assert "together | 2^24 bytes" in DOCUMENT
+    assert limits.ANCILLARY_BYTES == 2**24
+    assert "2^31 − 1 bytes" in DOCUMENT
+    assert index.MAX_LENGTH == 2**31 - 1
