@@ -24,10 +24,6 @@ SEARCH_ROUNDS = (0, 1, 2, 3, 5, 8, 12, 18, 26, 40)
 """Rounds of the encoder's search by effort, 0..9 (`bincodec.encoder.search`)."""
 
 
-MAX_SEARCHED_PIXELS = 16 * 2**20
-"""The search holds what the decoder computed on the way: about 0.75 GB a megapixel."""
-
-
 def checked_integer(name: str, value: int, low: int, high: int) -> int:
     """`value`, if it is an integer in low..high."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool):
@@ -36,13 +32,6 @@ def checked_integer(name: str, value: int, low: int, high: int) -> int:
         msg = f"{name} {value!r} is not an integer in {low}..{high}"
         raise InvalidSetting(msg)
     return int(value)
-
-
-def checked_search(pixels: int) -> None:
-    """Raise `InvalidSetting` for an image that the encoder's search would take too much memory for."""
-    if pixels > MAX_SEARCHED_PIXELS:
-        msg = f"effort above 0 is for images of at most {MAX_SEARCHED_PIXELS} pixels, not {pixels}"
-        raise InvalidSetting(msg)
 
 
 def checked_number(name: str, value: float, high: float) -> float:

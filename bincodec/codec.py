@@ -187,12 +187,12 @@ class Codec(Sampling):
 
         More `effort` searches longer for a better trade of bits against error at this quality; bytes and PSNR
         each may move either way (`bincodec.encoder.search`). It takes about three quarters of a gigabyte a
-        megapixel.
+        megapixel, and no more than that of the largest tile and its surroundings: 1.4 gigabytes.
 
         Raises:
             ImageError: if it is not an image that can be coded.
             InvalidSetting: if quality is not an integer in 0..100, or effort not one in 0..9; or if effort is
-                not 0 and the image is too large for it, or the model does not say its multipliers.
+                not 0 and the model does not say its multipliers.
 
         Example:
             >>> import bincodec, numpy

@@ -51,6 +51,12 @@ class Window:
             slice(self.left - outer.left, self.right - outer.left),
         )
 
+    def moved(self, outer: Window) -> Window:
+        """The same, counted from where `outer` begins."""
+        return Window(
+            self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left
+        )
+
     def pixels(self, height: int, width: int) -> tuple[range, range]:
         """Its rows and columns of pixels in a picture of that size."""
         return (

@@ -15,9 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bincodec.arguments import checked_search
-from bincodec.bitstream.container import Extra
-from bincodec.bitstream.tiles import DEFAULT_SIDE, grid_of
+from bincodec.bitstream.tiles import DEFAULT_SIDE, Tile, grid_of
 from bincodec.code import BinaryCode, Levels
 from bincodec.decoder import Shown, synthesise
 from bincodec.encoder import search
@@ -26,6 +24,7 @@ from bincodec.io.images import Picture, Pixels
 from bincodec.model.architecture import QUALITIES, STRIDE
 from bincodec.model.card import ModelCard
 from bincodec.model.weights import Model
+from bincodec.postfilter.features import View
 from bincodec.postfilter.filter import apply_filter, read_filter
 from bincodec.postfilter.fit import fit_filter
 from bincodec.windows import Window, covering, sample
@@ -38,21 +37,15 @@ def encode(
     """The code of a picture at `quality` 0..100, after `rounds` of search, with its post-filter.
 
     Raises:
-        InvalidSetting: if there are rounds, and the image is too large for them or the model does not say its
-            multipliers.
+        InvalidSetting: if there are rounds, and the model does not say its multipliers.
     """
     height, width = picture.pixels.shape[:2]
     weight = error_weight(model.card, quality)
-    if rounds:
-        checked_search(width * height)
-        if weight is None:
-            msg = f"model {model.card.name} does not say its Lagrange multipliers: only effort 0"
-            raise InvalidSetting(msg)
-        levels, extras = _searched(model, picture, quality, weight, rounds)
-    else:
-        levels, extras = _analysed(model, picture.pixels, quality), None
+    if rounds and weight is None:
+        msg = f"model {model.card.name} does not say its Lagrange multipliers: only effort 0"
+        raise InvalidSetting(msg)
     code = BinaryCode(
-        levels,
+        _analysed(model, picture.pixels, quality),
         model.card.architecture.maximum_level,
         width,
         height,
@@ -60,11 +53,15 @@ def encode(
         model.card.name,
         model.card.fingerprint,
         picture.grey,
-        extras or (),
-        tile_side,
+        tile_side=tile_side,
     )
-    if extras is None:
-        code = dataclasses.replace(code, extras=_fitted(model, code, picture.pixels, weight or 0.0))
+    if rounds and len(code.tiles) == 1:
+        return _searched(model, code, picture.pixels, weight or 0.0, rounds)
+    code = _fitted(model, code, picture.pixels, weight or 0.0)
+    if rounds:
+        for tile in code.tiles:
+            _search_tile(model, code, tile, picture.pixels, weight or 0.0, rounds)
+        code = _fitted(model, code, picture.pixels, weight or 0.0)
     return code
 
 
@@ -91,25 +88,69 @@ def _analysed(model: Model, pixels: Pixels, quality: int) -> tuple[Levels, ...]:
     return levels
 
 
-def _fitted(model: Model, code: BinaryCode, original: Pixels, weight: float) -> tuple[Extra, ...]:
-    """The post-filter of a code; of a large one it is fitted to a sample of its windows."""
+def _fitted(model: Model, code: BinaryCode, original: Pixels, weight: float) -> BinaryCode:
+    """A code with its post-filter; that of a large one is fitted to a sample of its windows."""
     shown = Shown(model, code, code.layers)
     parts = in_order(functools.partial(synthesise, shown), sample(code.grid), model.device)
-    return fit_filter(original, parts, weight)
+    return dataclasses.replace(code, extras=fit_filter(original, parts, weight))
 
 
-def _searched(
-    model: Model, picture: Picture, quality: int, weight: float, rounds: int
-) -> tuple[tuple[Levels, ...], tuple[Extra, ...]]:
-    """Levels by layer after a search, and the post-filter that goes with them."""
-    autoencoder, (height, width) = model.autoencoder, picture.pixels.shape[:2]
-    fitting = functools.partial(_fit, picture.pixels, weight)
-    image = padded(picture.pixels, model.device)
-    target = search.Target(image, height, width, quality, weight, fitting, picture.grey)
+def _searched(model: Model, code: BinaryCode, original: Pixels, weight: float, rounds: int) -> BinaryCode:
+    """A code of one tile after a search, with the post-filter that was fitted along with its levels."""
+    autoencoder, image = model.autoencoder, padded(original, model.device)
+    fitting = functools.partial(_fit, original, weight)
+    target = search.Target(image, code.height, code.width, code.quality, weight, fitting, code.grey)
     with torch.no_grad():
-        centred = autoencoder.quantise(autoencoder.analyse(image, target.at))
+        centred = Shown(model, code, code.layers).centred(target.grid).to(model.device)[None]
         centred, extras = search.search(autoencoder, model.prior, centred, target, rounds)
-    return autoencoder.levels_of(centred), extras
+    return dataclasses.replace(code, levels=autoencoder.levels_of(centred), extras=extras)
+
+
+def _search_tile(
+    model: Model, code: BinaryCode, tile: Tile, original: Pixels, weight: float, rounds: int
+) -> None:
+    """Search one of several tiles: its levels change in place, all around it and the post-filter stay.
+
+    Its pixels, and those around that it reaches, count; what the decoder must see of their surroundings is
+    shown to it as well.
+    """
+    reach = model.card.architecture.decoder_reach
+    own = Window(*tile.bounds)
+    counted, seen = own.grown(reach, code.grid), own.grown(2 * reach, code.grid)
+    rows, columns = seen.pixels(code.height, code.width)
+    image = padded(original[rows.start : rows.stop, columns.start : columns.stop], model.device)
+    target = search.Target(
+        image,
+        len(rows),
+        len(columns),
+        code.quality,
+        weight,
+        functools.partial(_filtered, code, seen, counted),
+        code.grey,
+        own.moved(seen),
+        counted.moved(seen),
+    )
+    with torch.no_grad():
+        centred = Shown(model, code, code.layers, seen).centred(seen).to(model.device)[None]
+        centred, _ = search.search(model.autoencoder, model.prior, centred, target, rounds)
+    found = model.autoencoder.levels_of(centred[..., *own.within(seen)])
+    for levels, part in zip(code.levels, found, strict=True):
+        levels[:, *tile.place] = part
+
+
+def _filtered(code: BinaryCode, seen: Window, counted: Window, shown: Tensor) -> search.Fitted:
+    """What the post-filter of a code adds where it counts to a part of the decoded picture, (1, 3, H, W)."""
+    rows, columns = counted.pixels(code.height, code.width)
+    view = View(seen.top * STRIDE, seen.left * STRIDE, code.height, code.width, rows, columns)
+    decoded = shown[0].permute(1, 2, 0).cpu().contiguous().numpy()
+    added = torch.zeros_like(shown)
+    place = counted.moved(seen).pixels(len(decoded), decoded.shape[1])
+    inside = [
+        slice(part.start, part.start + len(whole)) for part, whole in zip(place, (rows, columns), strict=True)
+    ]
+    filtered = apply_filter(decoded, read_filter(code.extras), view) - decoded[tuple(inside)]
+    added[0, :, *inside] = torch.from_numpy(filtered).permute(2, 0, 1).to(shown.device)
+    return added, ()
 
 
 def _fit(original: Pixels, weight: float, shown: Tensor) -> search.Fitted:

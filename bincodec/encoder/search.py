@@ -35,6 +35,7 @@ from bincodec.coding.order import Pass
 from bincodec.model.architecture import STRIDE
 from bincodec.model.autoencoder import Autoencoder
 from bincodec.model.kernels import IntegerPrior
+from bincodec.windows import Window
 
 Costs = npt.NDArray[np.float64]
 """In bits, by position: (h, w)."""
@@ -61,7 +62,9 @@ class Target:
     """What the search is for: an image (1, 3, H, W) in 0..1 of which the first `height` rows and `width`
     columns count, a quality in 0..100, and the weight of a squared error in bits.
 
-    `fit_filter` fits the post-filter to a decoded picture. If `grey`, the mean of the colours is shown.
+    `fit_filter` fits the post-filter to a decoded picture. If `grey`, the mean of the colours is shown. Of a
+    tile in a larger picture, the image also holds what is around it: `free` are then the positions whose
+    levels may change, `counted` those whose pixels they reach; None means all.
     """
 
     image: Tensor
@@ -71,6 +74,23 @@ class Target:
     weight: float
     fit_filter: Callable[[Tensor], Fitted] = _unfiltered
     grey: bool = False
+    free: Window | None = None
+    counted: Window | None = None
+
+    @property
+    def grid(self) -> Window:
+        """All positions of the image."""
+        return Window(0, 0, self.image.shape[2] // STRIDE, self.image.shape[3] // STRIDE)
+
+    @property
+    def free_place(self) -> tuple[slice, slice]:
+        """Where the levels that may change lie in an array of all positions."""
+        return (self.free or self.grid).place
+
+    @property
+    def free_among_counted(self) -> tuple[slice, slice]:
+        """Where they lie in an array of the positions that count."""
+        return (self.free or self.grid).within(self.counted or self.grid)
 
     @property
     def at(self) -> Tensor:
@@ -83,12 +103,14 @@ class Target:
         return picture.mean(1, keepdim=True).expand_as(picture) if self.grey else picture
 
     def errors(self, picture: Tensor) -> Tensor:
-        """Differences from the image where it counts, (1, 3, height, width)."""
-        return (picture - self.image)[..., : self.height, : self.width]
+        """Differences from the image where it counts, (1, 3, rows, columns)."""
+        rows, columns = (self.counted or self.grid).pixels(self.height, self.width)
+        return (picture - self.image)[..., rows.start : rows.stop, columns.start : columns.stop]
 
     def position_costs(self, errors: Tensor) -> Costs:
-        """What the squared errors of each position are worth in bits, (h, w)."""
-        squared = functional.pad(errors.square().sum(1), (0, -self.width % STRIDE, 0, -self.height % STRIDE))
+        """What the squared errors of each position that counts are worth in bits, (h, w)."""
+        height, width = errors.shape[2:]
+        squared = functional.pad(errors.square().sum(1), (0, -width % STRIDE, 0, -height % STRIDE))
         positions = STRIDE**2 * functional.avg_pool2d(squared, STRIDE)[0]
         costs: Costs = self.weight * positions.cpu().double().numpy()
         return costs
@@ -106,15 +128,20 @@ def search(
     best = _Picture(autoencoder, centred, target)
     curvature, share = _curvature(autoencoder, best, rng), _SHARE
     costs = best.costs(prior)
-    grid, layers = (centred.shape[2], centred.shape[3]), prior.architecture.layers
+    place, here = target.free_place, target.free_among_counted
     for _ in range(rounds):
         source = _SearchSource(best, curvature, share, rng)
-        levels = passes.run(prior, target.quality, grid, layers, source)
-        tried = torch.from_numpy(np.concatenate(levels))[None].to(centred) - autoencoder.maximum / 2
+        levels = passes.run(prior, target.quality, source.bits.shape, prior.architecture.layers, source)
+        tried = best.centred.clone()
+        tried[..., *place] = (
+            torch.from_numpy(np.concatenate(levels))[None].to(centred) - autoencoder.maximum / 2
+        )
         with torch.no_grad():
             errors = target.errors(target.shown(autoencoder, tried) + best.added)
-        better = _position_by_position(
-            tried, source.bits + target.position_costs(errors), best.centred, costs
+        tried_costs = source.bits + target.position_costs(errors)[here]
+        better = best.centred.clone()
+        better[..., *place] = _position_by_position(
+            tried[..., *place], tried_costs, best.centred[..., *place], costs[here]
         )
         mixed = _Picture(autoencoder, better, target)
         found = mixed.costs(prior)
@@ -149,9 +176,10 @@ class _Picture:
         return sum(8 * chunk.size for chunk in self.filter_chunks)
 
     def costs(self, prior: IntegerPrior) -> Costs:
-        """Bits and weighted squared error of each position, (h, w)."""
-        bits = passes.rate(prior, self.target.quality, self._autoencoder.levels_of(self.centred))
-        costs: Costs = bits.sum(0) + self.target.position_costs(self.errors.detach())
+        """Bits and weighted squared error of each position that counts, (h, w)."""
+        free = self._autoencoder.levels_of(self.centred[..., *self.target.free_place])
+        costs = self.target.position_costs(self.errors.detach())
+        costs[self.target.free_among_counted] += passes.rate(prior, self.target.quality, free).sum(0)
         return costs
 
     def pull(self, change: Tensor, *, again: bool = False) -> Tensor:
@@ -160,9 +188,10 @@ class _Picture:
         return pulled
 
     def gradient(self) -> Tensor:
-        """Of the squared error, by level: (channels, h, w). The last thing that can be asked for."""
+        """Of the squared error, by level that may change: (channels, h, w). The last thing that can be asked
+        for."""
         if self._gradient is None:
-            self._gradient = self.pull(2 * self.errors.detach())[0]
+            self._gradient = self.pull(2 * self.errors.detach())[0, :, *self.target.free_place]
         return self._gradient
 
 
@@ -176,7 +205,7 @@ def _curvature(autoencoder: Autoencoder, picture: _Picture, rng: np.random.Gener
             shown = target.shown(autoencoder, centred + _PROBE_STEP * signs)
             moved = target.errors(shown + picture.added)
         pulled = picture.pull(moved - picture.errors.detach(), again=True)
-        total += (pulled * signs)[0].mean((1, 2)) / _PROBE_STEP
+        total += (pulled * signs)[0, :, *target.free_place].mean((1, 2)) / _PROBE_STEP
     return (total / _PROBES).clamp_min(0)
 
 
@@ -189,13 +218,14 @@ class _SearchSource:
 
     def __init__(self, picture: _Picture, curvature: Tensor, share: float, rng: np.random.Generator) -> None:
         weight = picture.target.weight
-        self._centred = picture.centred[0].flatten(1).cpu()
+        free = picture.centred[0, :, *picture.target.free_place]
+        self._centred = free.flatten(1).cpu()
         self._slope = weight * picture.gradient().flatten(1).cpu()
         self._bend = _CAUTION * weight * curvature[:, None].cpu()
         self._share = share
         self._rng = rng
         self._first_channel = 0
-        self.bits = np.zeros(picture.centred.shape[2:])
+        self.bits = np.zeros((free.shape[1], free.shape[2]))
 
     def take(
         self,
