@@ -1,0 +1,113 @@
+"""From a model file and a `.bld` file to a picture, as a command; run it in the folder `tests`:
+
+    python -m reference.decode MODEL.safetensors FILE.bld [PICTURE.ppm]
+
+It prints the SHA-256 of the levels, and writes a PPM or, where the picture is grey, a PGM.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .container import Payloads, read_file
+from .decoder_network import synthesise
+from .errors import Refused, refuse
+from .integer_network import integer_network
+from .levels import Levels
+from .model_file import Model, read_model
+from .order import grid_of
+from .passes import centred_levels, decode_passes
+from .post_filter import PostFilter, apply_post_filter, read_post_filter
+from .probability import Tables, read_tables
+
+TABLES = Path(__file__).resolve().parents[2] / "bitstream" / "probability_tables.zlib"
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Decoded:
+    """What a file holds: levels (channels, rows, columns) by layer, and pixels (rows, columns, 3 or 1)."""
+
+    levels: tuple[Levels, ...]
+    pixels: Pixels
+
+    def digest(self) -> str:
+        """SHA-256 of shape and bytes of each layer's levels, in hexadecimal."""
+        digest = hashlib.sha256()
+        for levels in self.levels:
+            digest.update(f"({', '.join(map(str, levels.shape))})".encode())
+            digest.update(levels.astype("u1").tobytes())
+        return digest.hexdigest()
+
+
+def decode(model: Model, tables: Tables, data: bytes) -> Decoded:
+    """Decode a whole file; raises `Refused` for one that is damaged or of another model."""
+    file = read_file(data)
+    header, architecture = file.header, model.architecture
+    if header.fingerprint != model.fingerprint:
+        refuse("wrong model", f"the file is of model {header.fingerprint.hex()}")
+    if header.layers > architecture.layers:
+        refuse("corrupt", f"{header.layers} layers, more than the model has")
+    post_filter = None if file.post_filter is None else read_post_filter(file.post_filter)
+    payloads, grid = Payloads(file, tables), grid_of(header.width, header.height)
+    levels = decode_passes(integer_network(model), payloads.readers, header.quality, grid)
+    payloads.check(levels, architecture.maximum_level)
+    size = header.width, header.height
+    pixels = picture_of(model, levels, header.quality, size, grey=header.grey, post_filter=post_filter)
+    return Decoded(tuple(levels), pixels)
+
+
+def picture_of(
+    model: Model,
+    levels: Sequence[Levels],
+    quality: int,
+    size: tuple[int, int],
+    *,
+    grey: bool = False,
+    post_filter: PostFilter | None = None,
+) -> Pixels:
+    """The picture of `size` (width, height) that the first layers show: three colours, or one where grey."""
+    centred = centred_levels(integer_network(model), levels, quality)
+    colours = synthesise(model, centred, quality)[: size[1], : size[0]]
+    if grey:
+        colours = np.repeat(colours.mean(axis=2, keepdims=True), 3, axis=2)
+    if post_filter is not None and len(levels) == model.architecture.layers:
+        colours = apply_post_filter(colours, post_filter)
+    shown = colours[..., :1] if grey else colours
+    pixels: Pixels = np.rint(255 * shown.clip(0, 1)).astype(np.uint8)
+    return pixels
+
+
+def netpbm(pixels: Pixels) -> bytes:
+    """The picture as a PPM, or a PGM where it is grey."""
+    height, width, colours = pixels.shape
+    return f"P{6 if colours == 3 else 5}\n{width} {height}\n255\n".encode() + pixels.tobytes()
+
+
+def main(arguments: list[str]) -> int:
+    """Decode one file and say what its levels are."""
+    if len(arguments) not in (2, 3):
+        print(__doc__, file=sys.stderr)
+        return 2
+    model, file, *pictures = map(Path, arguments)
+    try:
+        decoded = decode(read_model(model.read_bytes()), read_tables(TABLES.read_bytes()), file.read_bytes())
+    except Refused as reason:
+        print(f"{file}: {reason}", file=sys.stderr)
+        return 1
+    print(decoded.digest())
+    for picture in pictures:
+        picture.write_bytes(netpbm(decoded.pixels))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,50 @@
+"""Levels from decisions (FORMAT, "Order of decisions")."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from . import probability
+from .probability import Integers, Tables
+from .range_decoder import RangeDecoder
+
+Levels = npt.NDArray[np.int64]
+
+
+class CodedLevels:
+    """Levels that are range coded in a payload, pass by pass."""
+
+    def __init__(self, payload: bytes, tables: Tables) -> None:
+        self._decoder = RangeDecoder(payload)
+        self._tables = tables
+
+    def read(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
+        """The levels of the next pass; locations, scales and levels are (channels, positions)."""
+        tables, shape, middle = self._tables, mu.shape, (maximum + 1) // 2
+        mu, scale = mu.ravel(), scale.ravel()
+        up = self._ask(probability.first(tables, mu, scale, middle, maximum))
+        # What the level is if no further decision is asked for, or the next one goes the other way.
+        levels = np.where(up, middle, middle - 1)
+        undecided = np.arange(mu.size)
+        for turn in range(1, middle + 1):
+            above, below = middle + turn, middle - turn
+            asked = np.where(up, above <= maximum, below >= 1)
+            undecided, up = undecided[asked], up[asked]
+            m, s = mu[undecided], scale[undecided]
+            numerators = np.where(
+                up,
+                probability.rising(tables, m, s, above, maximum),
+                probability.falling(tables, m, s, below, maximum),
+            )
+            goes_on = self._ask(numerators) == up
+            undecided, up = undecided[goes_on], up[goes_on]
+            levels[undecided] = np.where(up, above, below - 1)
+        return levels.reshape(shape)
+
+    def _ask(self, numerators: Integers) -> npt.NDArray[np.bool_]:
+        return np.array(self._decoder.bits(numerators.tolist()), np.bool_)
+
+    def check_end(self) -> None:
+        """After the last pass: refuse a payload that ends as no writer ends one."""
+        self._decoder.check_end()
