@@ -5,6 +5,7 @@ limits       how much a reader is willing to spend on one
 header       the first 36 bytes
 tiles        the latent grid, and how it is cut
 index        how long everything is, and how layers are grouped
+repair       header and index with a single wrong bit
 container    all of a file that needs no model: index, chunks, checksums
 probability  the frozen integer tables that give a decision its probability
 levels       levels as binary decisions: the one loop that encodes, decodes and measures

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bincodec.bitstream.errors import Corrupt, TooLarge, Truncated
+from bincodec.bitstream.errors import Corrupt, TooLarge, Truncated, Unsupported
 from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.index import (
     CHUNK_TAIL,
@@ -18,6 +18,7 @@ from bincodec.bitstream.index import (
     IndexParser,
 )
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+from bincodec.bitstream.repair import repaired_header, repaired_index
 from bincodec.bitstream.tiles import Tile
 
 _CRC = struct.Struct("<I")
@@ -126,16 +127,43 @@ def read_index(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> tuple[Hea
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
     """
     header = Header.parse(source.read_at(0, HEADER_BYTES), limits)
+    return header, *_parse_index(source, header, limits, [], partial=False)
+
+
+def _parse_index(
+    source: ByteSource, header: Header, limits: Limits, damage: list[str], *, partial: bool
+) -> tuple[Index, int]:
+    """The index and the position behind it; with `partial`, one wrong bit is set right."""
     wanted = _INDEX_READ
     while True:
         data = source.read_at(0, wanted)
         parser = IndexParser(header, data)
         try:
-            return header, parser.parse(limits), parser.position
+            return parser.parse(limits), parser.position
         except Truncated:
-            if len(data) < wanted:
+            if len(data) == wanted:
+                wanted *= 4
+                continue
+            if not partial or (found := repaired_index(header, data, parser.position, limits)) is None:
                 raise
-        wanted *= 4
+        except (Corrupt, Unsupported):
+            if not partial or (found := repaired_index(header, data, parser.position, limits)) is None:
+                raise
+        damage.append("one bit of the index was wrong, and is set right")
+        return found
+
+
+def _read_header(source: ByteSource, limits: Limits, damage: list[str], *, partial: bool) -> Header:
+    """The header; with `partial`, one wrong bit is set right."""
+    data = source.read_at(0, HEADER_BYTES)
+    try:
+        return Header.parse(data, limits)
+    except (Corrupt, Unsupported):
+        header = repaired_header(data, limits) if partial else None
+        if header is None:
+            raise
+    damage.append("one bit of the header was wrong, and is set right")
+    return header
 
 
 def read(
@@ -148,14 +176,16 @@ def read(
     """Take a file apart and check all that needs no model.
 
     With `partial`, chunks and extras that are missing or fail their checksums are left out, and `damage` says
-    which. Header and index must be whole in any case. With `tiles`, only the chunks of the tiles with these
+    which. In header and index one wrong bit each is set right; else they must be whole. With `tiles`, only the chunks of the tiles with these
     numbers are read.
 
     Raises:
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
     """
-    header, index, position = read_index(source, limits)
-    reader = _Reader(source, header, partial)
+    damage: list[str] = []
+    header = _read_header(source, limits, damage, partial=partial)
+    index, position = _parse_index(source, header, limits, damage, partial=partial)
+    reader = _Reader(source, header, partial, damage)
     whole = position + sum(index.sizes())
     if source.size() > whole:
         reader.note(Corrupt(f"{source.size() - whole} bytes follow the end of the file"))
@@ -184,8 +214,8 @@ def read(
 class _Reader:
     """Reads and checks what the index names; collects what is wrong, or raises it."""
 
-    def __init__(self, source: ByteSource, header: Header, partial: bool) -> None:
-        self.damage: list[str] = []
+    def __init__(self, source: ByteSource, header: Header, partial: bool, damage: list[str]) -> None:
+        self.damage = damage
         self._source = source
         self._header = header
         self._partial = partial
