@@ -1,9 +1,9 @@
 """Seconds and peak memory of large pictures: python benchmarks/large.py PHOTO... [--sizes 4000x3000 ...]
 
 A picture of each size is a mosaic of the photos, every second one mirrored. `bincodec compress` and
-`bincodec decompress` then run as processes of their own, with as many threads as `--threads` says. Seconds are
-those of the whole process, starting Python and loading the model included; processor seconds are summed over
-the threads, and hardly notice what else the machine does.
+`bincodec decompress` then run as processes of their own, with as many threads as `--threads` says. Seconds
+are those of the whole process, starting Python and loading the model included; processor seconds are summed
+over the threads, and hardly notice what else the machine does.
 """
 
 from __future__ import annotations

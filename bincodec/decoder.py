@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bincodec.bitstream.tiles import POSITION, Tile
-from bincodec.code import BinaryCode
+from bincodec.code import BinaryCode, Mask
 from bincodec.coding import passes
 from bincodec.io.images import Pixels
 from bincodec.model.architecture import QUALITIES
@@ -31,6 +31,8 @@ Region = tuple[int, int, int, int]
 
 MARGIN = 1
 """Positions around a window that the post-filter sees: 16 pixels, of which it reads 8."""
+_ROUNDS = 1000
+"""Enough for a tile: what is left would take a few hundred more to halve."""
 _CONTEXT_MARGIN = 11
 """Positions around a tile whose levels reach what the prior expects in it: about what five blocks see."""
 
@@ -138,24 +140,50 @@ class Shown:
         return (tile for tile in self.code.tiles if overlap(tile, window))
 
     def _expectation(self, tile: Tile) -> list[Tensor]:
-        """What the prior expects of a tile's missing layers, given those that are there and what is near."""
+        """What the prior expects of a tile's missing layers, given those that are there and what is near.
+
+        Far from anything known it expects no more than the grey mean of all pictures. So of a tile that lacks
+        everything, the first layer is spread from around, and the prior expects what goes with it.
+        """
         code, architecture = self.code, self.model.card.architecture
         own = Window(*tile.bounds)
         window = own.grown(_CONTEXT_MARGIN, code.grid)
         shape = window.bottom - window.top, window.right - window.left
-        context = passes.Context(architecture, *shape)
+        context, known = passes.Context(architecture, *shape), np.zeros(shape, np.bool_)
         for near in self._tiles(window):
             common = overlap(near, window)
             assert common is not None
-            positions = _flat(common.within(window), shape[1])
+            place = common.within(window)
+            known[place] = self._known(near) > 0
             for layer in range(self._known(near)):
                 levels = code.levels[layer][:, *common.place]
-                context.add(layer, positions, levels.reshape(len(levels), -1))
-        positions = _flat(own.within(window), shape[1])
-        layers = range(self._known(tile), architecture.layers)
+                context.add(layer, _flat(place, shape[1]), levels.reshape(len(levels), -1))
+        inside = own.within(window)
+        positions, missing, spread = _flat(inside, shape[1]), self._known(tile), []
+        if missing == 0 and known.any():
+            first = spread_out(code.levels[0][:, *window.place], known)[:, *inside]
+            levels = np.rint(first).astype(np.uint8).reshape(len(first), -1)
+            context.add(0, positions, levels)
+            spread.append(torch.from_numpy(first).float() - code.maximum[0] / 2)
+            missing = 1
         prior = self.model.prior.untested()  # A picture may be off by a hair.
+        layers = range(missing, architecture.layers)
         found = passes.expected(prior, code.quality, context, positions, layers)
-        return [part.reshape(-1, *tile.shape) for part in found]
+        return [*spread, *(part.reshape(-1, *tile.shape) for part in found)]
+
+
+def spread_out(values: npt.NDArray[np.uint8], known: Mask) -> npt.NDArray[np.float64]:
+    """Values (channels, h, w) where they are known, and elsewhere the means of their four neighbours.
+
+    Found by repeating that (Jacobi's method for Laplace's equation), from the mean of all that is known.
+    """
+    mean = values[:, known].mean(1)[:, None, None]
+    result = np.where(known, values.astype(np.float64), mean)
+    for _ in range(_ROUNDS):
+        wide = np.pad(result, ((0, 0), (1, 1), (1, 1)), mode="edge")
+        around = wide[:, 1:-1, :-2] + wide[:, 1:-1, 2:] + wide[:, :-2, 1:-1] + wide[:, 2:, 1:-1]
+        result[:, ~known] = around[:, ~known] / 4
+    return result
 
 
 def _pixels(positions: slice) -> slice:

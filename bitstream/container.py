@@ -176,8 +176,8 @@ def read(
     """Take a file apart and check all that needs no model.
 
     With `partial`, chunks and extras that are missing or fail their checksums are left out, and `damage` says
-    which. In header and index one wrong bit each is set right; else they must be whole. With `tiles`, only the chunks of the tiles with these
-    numbers are read.
+    which. In header and index one wrong bit each is set right; else they must be whole. With `tiles`, only
+    the chunks of the tiles with these numbers are read.
 
     Raises:
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
