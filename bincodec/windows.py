@@ -16,9 +16,6 @@ from bincodec.bitstream.tiles import POSITION, Tile, cuts
 SIDE = 64
 """Positions a side: as large as the largest tile, few enough for a processor's caches."""
 
-SAMPLE_SIDE, SAMPLE_PIXELS = 32, 2**22
-"""Where a part of a large picture has to do, these windows, of so many pixels together."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Window:
@@ -81,16 +78,6 @@ def of_pixels(left: int, top: int, width: int, height: int) -> Window:
     return Window(
         top // POSITION, left // POSITION, -(-(top + height) // POSITION), -(-(left + width) // POSITION)
     )
-
-
-def sample(grid: tuple[int, int]) -> list[Window]:
-    """Windows that stand for a whole grid: all of it, or of a large one evenly spread parts."""
-    area = Window(0, 0, *grid)
-    most = SAMPLE_PIXELS // (SAMPLE_SIDE * POSITION) ** 2
-    every = covering(area, SAMPLE_SIDE)
-    if len(every) <= most:
-        return covering(area)
-    return [every[(2 * index + 1) * len(every) // (2 * most)] for index in range(most)]
 
 
 def overlap(tile: Tile, window: Window) -> Window | None:

@@ -78,6 +78,8 @@ class View:
     width: int
     rows: range
     columns: range
+    every: int = 1
+    """Of the strips that a part is read in, one in so many is meant."""
 
     @classmethod
     def whole(cls, pixels: npt.NDArray[np.float32]) -> View:
@@ -92,7 +94,7 @@ def tiles(decoded: npt.NDArray[np.float32], view: View | None = None) -> Iterato
     view = view or View.whole(decoded)
     columns = min(len(view.columns), _MAX_COLUMNS)
     rows = max(1, _TILE // columns)
-    for top in view.rows[::rows]:
+    for top in view.rows[rows * (view.every // 2) :: rows * view.every] or view.rows[::rows][:1]:
         inside = np.arange(top - REACH, min(top + rows, view.rows.stop) + REACH)
         strip = decoded[inside.clip(0, view.height - 1) - view.top]
         for left in view.columns[::columns]:
