@@ -31,7 +31,6 @@ from bincodec.postfilter.fit import fit_filter
 from bincodec.windows import Window, covering
 from bincodec.workers import in_order
 
-
 FITTED_PIXELS = 2**20
 """As many as a post-filter is fitted to, about: fewer leave it worse, more cost time and gain little."""
 
@@ -154,11 +153,9 @@ def _filtered(code: BinaryCode, seen: Window, counted: Window, shown: Tensor) ->
     view = View(seen.top * STRIDE, seen.left * STRIDE, code.height, code.width, rows, columns)
     decoded = shown[0].permute(1, 2, 0).cpu().contiguous().numpy()
     added = torch.zeros_like(shown)
-    place = counted.moved(seen).pixels(len(decoded), decoded.shape[1])
-    inside = [
-        slice(part.start, part.start + len(whole)) for part, whole in zip(place, (rows, columns), strict=True)
-    ]
-    filtered = apply_filter(decoded, read_filter(code.extras), view) - decoded[tuple(inside)]
+    down, right = rows.start - view.top, columns.start - view.left
+    inside = slice(down, down + len(rows)), slice(right, right + len(columns))
+    filtered = apply_filter(decoded, read_filter(code.extras), view) - decoded[inside]
     added[0, :, *inside] = torch.from_numpy(filtered).permute(2, 0, 1).to(shown.device)
     return added, ()
 
