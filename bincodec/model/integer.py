@@ -134,26 +134,37 @@ def stream(
     *,
     products: Products,
     floor: Floor | None = None,
+    positions: Tensor | None = None,
 ) -> Tensor:
     """The head's input (B, h, w, width) from the stem's sums over the context at integer qualities (B,).
 
-    `label` (B,) is 0 for no class, else the number of a class from 1.
+    `label` (B,) is 0 for no class, else the number of a class from 1. With `positions`, flat indices, only
+    these rows (positions, width) of a batch of one: what the last block makes of all others is not computed.
     """
     rail, top = STREAM_LIMIT, network.activation_limit
     bias = network.stem.bias[quality]
     if network.classes is not None and label is not None:
         bias = bias + network.classes[0][label]
     x = requantise(sums + bias[:, None, None], network.stem.shift, -rail, rail, floor)
-    for block in network.blocks:
+    for index, block in enumerate(network.blocks):
         y = requantise(x.clone(), block.enter, -top, top, floor)
         y = products.depthwise(y, block.depthwise.weight, block.depthwise.bias)
+        if positions is not None and index == len(network.blocks) - 1:
+            x, y = (part.reshape(-1, part.shape[-1])[positions] for part in (x, y))
         y = requantise(y, block.depthwise.shift, -top, top, floor)
-        y = products.pointwise(y, block.expand.weight, block.expand.bias)
-        y = requantise(y, block.expand.shift, 0, top, floor)  # ReLU by the clamp
-        y = products.pointwise(y, block.contract.weight, block.contract.bias)
-        y = requantise(y, block.contract.shift, -rail, rail, floor)
-        x = (x + y).clamp_(-rail, rail)
+        x = mixed(block, x, y, top, products=products, floor=floor)
     return requantise(x, network.head_enter, -top, top, floor)
+
+
+def mixed(
+    block: Block, x: Tensor, y: Tensor, top: int, *, products: Products, floor: Floor | None = None
+) -> Tensor:
+    """The stream `x` with what the pointwise pair of a block makes of activations `y`, both (..., width)."""
+    y = products.pointwise(y, block.expand.weight, block.expand.bias)
+    y = requantise(y, block.expand.shift, 0, top, floor)  # ReLU by the clamp
+    y = products.pointwise(y, block.contract.weight, block.contract.bias)
+    y = requantise(y, block.contract.shift, -STREAM_LIMIT, STREAM_LIMIT, floor)
+    return (x + y).clamp_(-STREAM_LIMIT, STREAM_LIMIT)
 
 
 def head(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,19 +17,23 @@ from bincodec.arguments import checked_choice
 from bincodec.errors import Unsupported
 from bincodec.model.architecture import QUALITIES, Architecture
 from bincodec.model.integer import (
-    KEEP_KNOWN,
     IntegerNetwork,
     Layer,
     check_bounds,
-    context_bits,
-    context_from,
     head,
-    keep_shown,
     largest_context,
+    mixed,
     mu_limits,
     stream,
 )
-from bincodec.model.products import CheckedProducts, DirectProducts, Products, ShiftedProducts
+from bincodec.model.products import (
+    CheckedProducts,
+    DirectProducts,
+    Products,
+    ShiftedProducts,
+    float32_is_faithful,
+)
+from bincodec.model.saturation import inputs_of, pass_sizes, saturated_context
 
 Kernel = Literal["auto", "conv", "matmul", "float64", "int64"]
 Stem = Callable[[Products, Tensor, Tensor], Tensor]
@@ -125,16 +129,21 @@ class IntegerPrior:
         with torch.autocast(self.device.type, enabled=False):
             shown = context.to(self.device, network.stem.weight.dtype, copy=True)[None]
             sums = stem(products, shown, network.stem.weight)
-            x = self._stream(products, network, sums, quality, label)
-            rows = x.reshape(-1, x.shape[-1])[positions.to(self.device)]
+            rows = self._stream(products, network, sums, quality, label, positions.to(self.device))
             mu, scale = self._head(products, network, rows, quality, layer, label)
         return mu.T.to("cpu", torch.int32), scale.T.to("cpu", torch.int32)
 
     def _stream(
-        self, products: Products, network: IntegerNetwork, sums: Tensor, quality: int, label: int = 0
+        self,
+        products: Products,
+        network: IntegerNetwork,
+        sums: Tensor,
+        quality: int,
+        label: int = 0,
+        positions: Tensor | None = None,
     ) -> Tensor:
         qualities, labels = (torch.tensor([one], device=self.device) for one in (quality, label))
-        return stream(network, sums, qualities, labels, products=products)
+        return stream(network, sums, qualities, labels, products=products, positions=positions)
 
     def _head(
         self,
@@ -170,7 +179,7 @@ class IntegerPrior:
 
     def _choose(self) -> Kernel:
         """The fastest kernel that answers saturated inputs as int64 does, and whose products are exact."""
-        context = _saturated_context(self.architecture, *_SMALL_GRID)
+        context = saturated_context(self.architecture, *_SMALL_GRID)
         everywhere = torch.arange(context.shape[0] * context.shape[1])
         reference = IntegerPrior(self.architecture, self._canonical, "cpu", "int64")
         expected = reference.predict(context, QUALITIES - 1, None, everywhere)
@@ -189,13 +198,15 @@ class IntegerPrior:
         Libraries choose their algorithms by shape, so each shape is tried once.
         """
         if self.asked_for != "auto":
-            trusted = self.kernel not in _PREFERRED or float32_is_faithful(self.device, self.kernel)
+            trusted = self.kernel not in _PREFERRED or float32_is_faithful(
+                self.device, convolution=self.kernel == "conv"
+            )
             return self.kernel if trusted else _SAFEST
         if self.kernel in _PREFERRED:
             for kernel in _PREFERRED[_PREFERRED.index(self.kernel) :]:
                 # By the number of threads, too, a library may choose.
                 shape = (kernel, height, width, torch.get_num_threads())
-                if not float32_is_faithful(self.device, kernel):
+                if not float32_is_faithful(self.device, convolution=kernel == "conv"):
                     continue
                 if not self._tests_shapes:
                     return kernel
@@ -210,23 +221,25 @@ class IntegerPrior:
         """Whether every product that a run over a grid of this shape asks of `kernel` is exact.
 
         On saturated context: the stem of all layers at once and the change of each by itself, the blocks, and
-        the head for as many positions as a pass of each layer has.
+        the head and the last block for as many positions as a pass of each layer has.
         """
         checked, changes = CheckedProducts(_products_of(kernel)), CheckedProducts(_CHANGES)
         network, architecture = self._network(kernel), self.architecture
         with torch.autocast(self.device.type, enabled=False):
-            context = _saturated_context(architecture, height, width)
+            context = saturated_context(architecture, height, width)
             context = context.to(self.device, network.stem.weight.dtype)[None]
             sums = checked.stem(context, network.stem.weight)
             for layer in range(architecture.layers):
-                inputs = _inputs_of(architecture, layer)
+                inputs = inputs_of(architecture, layer)
                 changes.stem(context[..., inputs], network.stem.weight[:, inputs])
             x = self._stream(checked, network, sums, QUALITIES - 1)
             rows = x.reshape(-1, x.shape[-1])
             self._head(checked, network, rows, QUALITIES - 1, None)
             for layer, phases in enumerate(architecture.layer_phases):
-                for count in _pass_sizes(phases, height, width):
-                    self._head(checked, network, rows[:count], QUALITIES - 1, layer)
+                for count in pass_sizes(phases, height, width):
+                    some, last = rows[:count], network.blocks[-1]
+                    mixed(last, some, some, network.activation_limit, products=checked)
+                    self._head(checked, network, some, QUALITIES - 1, layer)
         return checked.exact and changes.exact
 
 
@@ -280,7 +293,7 @@ class Incremental:
             return None
         change = context - before
         size = change.abs().flatten(0, 2).amax(0)
-        parts = [_inputs_of(self.architecture, layer) for layer in range(self.architecture.layers)]
+        parts = [inputs_of(self.architecture, layer) for layer in range(self.architecture.layers)]
         parts = [inputs for inputs in parts if size[inputs].any()]
         if not parts:
             return sums
@@ -290,54 +303,5 @@ class Incremental:
         return sums + _CHANGES.stem(change[..., parts[0]], weight[:, parts[0]])
 
 
-def float32_is_faithful(device: torch.device, kernel: Kernel) -> bool:
-    """Whether this program lets float32 products be float32: the settings for TF32 and bfloat16 are global.
-
-    They are read before each use, and never changed here: other threads rely on them. A switch that this
-    version of the library does not have, or a value that is not known, counts as unsafe.
-    """
-    backends: Any = torch.backends
-    if device.type == "cuda":
-        places, convolution = [backends, backends.cuda.matmul], [backends.cudnn, backends.cudnn.conv]
-    else:
-        places, convolution = [backends, backends.mkldnn, backends.mkldnn.matmul], [backends.mkldnn.conv]
-    if kernel == "conv":
-        places += convolution
-    return all(getattr(place, "fp32_precision", "unknown") in ("none", "ieee") for place in places)
-
-
 def _products_of(kernel: Kernel) -> Products:
     return DirectProducts() if kernel == "conv" else ShiftedProducts()
-
-
-def _inputs_of(architecture: Architecture, layer: int) -> Tensor:
-    """The inputs of the stem that one layer has: its channels, and its keep."""
-    part = architecture.layer_slice(layer)
-    return torch.cat([torch.arange(part.start, part.stop), torch.tensor([architecture.channels + layer])])
-
-
-def _pass_sizes(phases: int, height: int, width: int) -> set[int]:
-    """How many positions the passes of a layer may have: all, a half or a quarter, rounded both ways."""
-    rows, columns = ({-(-side // 2), side // 2} for side in (height, width))
-    every = height * width  # A missing layer is expected everywhere at once.
-    sizes = {
-        1: {every},
-        2: {-(-height * width // 2), height * width // 2},
-        4: {row * column for row in rows for column in columns},
-    }
-    return sizes[phases] - {0} | {every}
-
-
-def _saturated_context(architecture: Architecture, height: int, width: int) -> Tensor:
-    """Extreme levels of both signs in a fixed pattern, everything known: (h, w, channels + layers) int64."""
-    inputs = architecture.channels + architecture.layers
-    index = torch.arange(height * width * inputs).reshape(height, width, inputs)
-    sign = torch.where((index * 2654435761 >> 7) % 3 == 0, -1, 1)
-    levels = torch.repeat_interleave(
-        torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_channels)
-    )
-    known = torch.full((height, width, architecture.layers), KEEP_KNOWN)
-    bits, sign = context_bits(architecture), sign[..., : architecture.channels]
-    return torch.cat(
-        [context_from(sign * levels, torch.tensor(KEEP_KNOWN), bits), keep_shown(known, bits)], -1
-    )

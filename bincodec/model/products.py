@@ -6,7 +6,7 @@ Arrays are (B, h, w, channels); weights are integers in any dtype that holds the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -132,3 +132,19 @@ def _probe(size: int) -> Tensor:
     """Fixed integers in -2^15..2^15 - 1 without a pattern, int64 (size,)."""
     mixed = (torch.arange(1, size + 1, dtype=torch.int64, device="cpu") * 2654435761) % 2**32
     return (mixed ^ (mixed >> 15)) % (2 * _PROBE_LIMIT) - _PROBE_LIMIT
+
+
+def float32_is_faithful(device: torch.device, *, convolution: bool) -> bool:
+    """Whether this program lets float32 products be float32: the settings for TF32 and bfloat16 are global.
+
+    They are read before each use, and never changed here: other threads rely on them. A switch that this
+    version of the library does not have, or a value that is not known, counts as unsafe.
+    """
+    backends: Any = torch.backends
+    if device.type == "cuda":
+        places, more = [backends, backends.cuda.matmul], [backends.cudnn, backends.cudnn.conv]
+    else:
+        places, more = [backends, backends.mkldnn, backends.mkldnn.matmul], [backends.mkldnn.conv]
+    if convolution:
+        places += more
+    return all(getattr(place, "fp32_precision", "unknown") in ("none", "ieee") for place in places)

@@ -10,7 +10,8 @@ from skimage import data as photos
 
 from bincodec import BinaryCode, Codec
 from bincodec.model.architecture import Architecture
-from bincodec.model.kernels import IntegerPrior, Kernel, _saturated_context
+from bincodec.model.kernels import IntegerPrior, Kernel
+from bincodec.model.saturation import saturated_context
 from bincodec.train.data import CropSampler, read_photos
 from bincodec.train.loop import Stage, train_stage
 from bincodec.train.objective import ObjectiveSettings
@@ -64,7 +65,7 @@ def test_every_kernel_gives_the_integers_of_int64(name: str, grid: tuple[int, in
 
 def contexts(architecture: Architecture, height: int, width: int) -> list[torch.Tensor]:
     """Nothing known; any half of a saturated one; and that itself."""
-    saturated = _saturated_context(architecture, height, width)
+    saturated = saturated_context(architecture, height, width)
     half = torch.rand(saturated.shape, generator=torch.Generator().manual_seed(0)) < 0.5
     return [0 * saturated, saturated * half, saturated]
 

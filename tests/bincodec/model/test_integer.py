@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from bincodec.bitstream.probability import REACH, TABLES_SHA256
 from bincodec.errors import DamagedModel, Unsupported
-from bincodec.model import integer, kernels, weights
+from bincodec.model import integer, kernels, saturation, weights
 from bincodec.model.architecture import QUALITIES, Architecture
 from bincodec.model.autoencoder import Autoencoder
 from bincodec.model.card import read_card
@@ -791,7 +791,7 @@ def test_classes_are_exact_and_no_class_is_none() -> None:
     conditioned = dataclasses.replace(WIDE, classes=3)
     plain, network = random_network(WIDE), with_classes(random_network(conditioned), conditioned)
     positions = torch.arange(5 * 6)
-    context = kernels._saturated_context(WIDE, 5, 6)
+    context = saturation.saturated_context(WIDE, 5, 6)
     expected = [
         IntegerPrior(conditioned, network, kernel="int64").predict(context, 40, None, positions, label)
         for label in range(4)
@@ -808,7 +808,7 @@ def test_classes_are_exact_and_no_class_is_none() -> None:
 
 
 def test_all_channels_at_once_are_the_layers_one_by_one(tiny: weights.Model) -> None:
-    context = kernels._saturated_context(tiny.prior.architecture, 4, 5)
+    context = saturation.saturated_context(tiny.prior.architecture, 4, 5)
     positions = torch.tensor([3, 0, 17])
     whole = tiny.prior.predict(context, 50, None, positions)
     for layer in range(tiny.prior.architecture.layers):
@@ -854,7 +854,7 @@ def test_a_model_with_classes_is_read_as_it_was_written(tmp_path: Path) -> None:
         path, "conditioned-1", conditioned, Autoencoder(conditioned).state_dict(), quantised.export(), {}
     )
     loaded = weights.load(read_card(path)).prior
-    context = kernels._saturated_context(conditioned, 6, 6)
+    context = saturation.saturated_context(conditioned, 6, 6)
     centred = context[..., : conditioned.channels].float() / 16
     for label in range(3):
         mu, scale = loaded.predict(context, 100, None, torch.arange(36), label)

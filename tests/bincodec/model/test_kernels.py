@@ -16,9 +16,15 @@ from torch import Tensor
 
 from bincodec import Codec, VerificationFailed
 from bincodec.coding.order import phase_map
-from bincodec.model import kernels
-from bincodec.model.kernels import IntegerPrior, float32_is_faithful
-from bincodec.model.products import CheckedProducts, DirectProducts, ShiftedProducts, _probe
+from bincodec.model import kernels, saturation
+from bincodec.model.kernels import IntegerPrior
+from bincodec.model.products import (
+    CheckedProducts,
+    DirectProducts,
+    ShiftedProducts,
+    _probe,
+    float32_is_faithful,
+)
 
 TINY = Path(__file__).resolve().parents[2] / "models" / "tiny-1.safetensors"
 GRID = (6, 7)
@@ -145,11 +151,11 @@ def test_the_self_test_knows_how_many_positions_a_pass_can_have(phases: int) -> 
     for height, width in itertools.product(range(1, 8), repeat=2):
         sizes = np.bincount(phase_map(height, width, phases).ravel())
         everywhere = {height * width}  # where a missing layer is expected
-        assert kernels._pass_sizes(phases, height, width) == set(sizes.tolist()) - {0} | everywhere
+        assert saturation.pass_sizes(phases, height, width) == set(sizes.tolist()) - {0} | everywhere
 
 
 def test_the_self_test_s_context_is_as_large_as_any_and_of_both_signs(prior: IntegerPrior) -> None:
-    context = kernels._saturated_context(prior.architecture, 9, 11)
+    context = saturation.saturated_context(prior.architecture, 9, 11)
     assert context.shape == (9, 11, CHANNELS + 3)
     assert (context.abs() == prior.largest).all()
     negative = (context < 0).double().mean((0, 1))
@@ -172,7 +178,7 @@ def test_a_check_weighs_each_output_by_its_own_number() -> None:
 def test_a_large_picture_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sums of 4096 x 4096 pixels take 100 MB; beyond that they are computed anew."""
     prior = Codec.load(str(TINY)).model.prior
-    context, positions = kernels._saturated_context(prior.architecture, *GRID), torch.arange(3)
+    context, positions = saturation.saturated_context(prior.architecture, *GRID), torch.arange(3)
     for limit, remembered in ((GRID[0] * GRID[1], True), (GRID[0] * GRID[1] - 1, False)):
         monkeypatch.setattr(kernels, "_REMEMBERED_POSITIONS", limit)
         incremental = prior.incremental()
@@ -192,15 +198,15 @@ def test_a_fraction_is_not_an_integer() -> None:
 
 def test_unknown_switches_count_as_unsafe(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    assert float32_is_faithful(cpu, "conv")
+    assert float32_is_faithful(cpu, convolution=True)
     for value in ("tf32", "bf16", "somewhat"):
         monkeypatch.setattr(kernels.torch, "backends", Backends(value))
-        assert not float32_is_faithful(cpu, "matmul")
+        assert not float32_is_faithful(cpu, convolution=False)
     monkeypatch.setattr(kernels.torch, "backends", object())
     with pytest.raises(AttributeError):
-        float32_is_faithful(cpu, "matmul")
+        float32_is_faithful(cpu, convolution=False)
     monkeypatch.setattr(kernels.torch, "backends", Backends(None))
-    assert not float32_is_faithful(cpu, "matmul")
+    assert not float32_is_faithful(cpu, convolution=False)
 
 
 CPU = ["mkldnn", "mkldnn.matmul", "mkldnn.conv"]
@@ -228,7 +234,10 @@ def test_each_switch_counts_for_its_device_and_its_kernels(
     for device, own in (("cpu", CPU), ("cuda", GRAPHICS)):
         for kernel in ("conv", "matmul"):
             matters = not place or (place in own and (kernel == "conv" or place not in CONVOLUTION))
-            assert float32_is_faithful(torch.device(device), kernel) != matters, (device, kernel)
+            assert float32_is_faithful(torch.device(device), convolution=kernel == "conv") != matters, (
+                device,
+                kernel,
+            )
 
 
 class Backends:
