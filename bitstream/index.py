@@ -151,7 +151,8 @@ class IndexParser:
             byte = self._byte()
             value |= (byte & _SEVEN) << shift
             shift += 7
-            if value > most or (byte == 0 and shift > 7):
+            endless = byte & _MORE and shift >= most.bit_length()
+            if value > most or (byte == 0 and shift > 7) or endless:
                 msg = (
                     f"index: a number at byte {self.position - 1} is over {most} or longer than it has to be"
                 )
