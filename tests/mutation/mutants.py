@@ -50,9 +50,10 @@ REPLACED = {
 }
 MATCHING = {
     "bitstream/coder.py": ["coder", "format"],
-    "bitstream/container.py": ["container", "stream"],
+    "bitstream/container.py": ["container", "damage", "stream"],
     "bitstream/errors.py": ["header", "container"],
     "bitstream/header.py": ["header", "format", "container"],
+    "bitstream/index.py": ["index", "container", "damage"],
     "bitstream/levels.py": ["levels", "format"],
     "bitstream/limits.py": ["limits", "header", "format", "container"],
     "bitstream/make_tables.py": ["probability", "imports"],
@@ -60,6 +61,7 @@ MATCHING = {
     "bitstream/raw.py": ["raw", "stream"],
     "bitstream/rice.py": ["rice"],
     "bitstream/stream.py": ["format", "stream"],
+    "bitstream/tiles.py": ["tiles"],
     "bincodec/coding/order.py": ["coding/test_order", "coding/test_passes"],
     "bincodec/coding/packing.py": ["test_codec"],
     "bincodec/coding/passes.py": ["coding/test_passes", "test_codec"],
