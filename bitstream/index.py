@@ -163,9 +163,10 @@ class IndexParser:
 
 def _check_extras(extras: tuple[tuple[int, int], ...], limits: Limits) -> None:
     order = [(not kind & LEADING, kind) for kind, _ in extras]
-    if any(one >= two for one, two in itertools.pairwise(order)):
-        msg = f"index: extras {', '.join(f'{kind:#04x}' for kind, _ in extras)} are not in order, each once"
-        raise Corrupt(msg)
+    for one, two in itertools.pairwise(order):
+        if one >= two:
+            msg = f"index: extras {one[1]:#04x}, {two[1]:#04x} are not in order, each once"
+            raise Corrupt(msg)
     for kind, _ in extras:
         if not kind & ANCILLARY and kind not in CRITICAL_KINDS:
             msg = f"critical data of kind {kind:#04x} is not known"
