@@ -6,14 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bincodec.bitstream.container import Chunk, Container, Extra, Memory, read, write
 from bincodec.bitstream.errors import BincodecError, BitsMismatch, Corrupt, Truncated
 from bincodec.bitstream.header import Header
 from bincodec.bitstream.levels import level_bits
-from bincodec.bitstream.stream import GROUP_BYTES, TileReader, TileWriter, group_layers
+from bincodec.bitstream.stream import TileReader, TileWriter, group_layers
 
 EXTRAS = (Extra(0xC1, b"early"), Extra(0x81, b"kept verbatim"))
 
@@ -271,30 +269,6 @@ def test_the_crc_of_the_levels_goes_on_from_group_to_group(make_layer, make_toy)
     parts = [toy.header.pack()[:32], bytes(4), *(layer.levels.tobytes() for layer in toy.layers)]
     assert first.bits_crc == zlib.crc32(b"".join(parts[:-1]))
     assert second.bits_crc == zlib.crc32(b"".join(parts))
-
-
-@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=40), st.integers(1, 50))
-def test_groups_end_where_the_format_says(bits: list[int], tiles: int) -> None:
-    """The n-th group ends with the layer that makes n times 2048 bytes a tile; the last has the rest."""
-    groups = group_layers(bits, tiles)
-    assert sum(groups) == len(bits)
-    assert min(groups) > 0
-    start = 0
-    for number, size in enumerate(groups, 1):
-        enough = 8 * GROUP_BYTES * tiles * number
-        taken = bits[start : start + size]
-        start += size
-        assert sum(taken[:-1]) < enough
-        assert sum(taken) >= enough or start == len(bits)
-
-
-def test_groups_by_hand() -> None:
-    one = 8 * GROUP_BYTES
-    assert group_layers([one - 1, 1, 2 * one, 1], 1) == (2, 1, 1)
-    assert group_layers([one], 1) == (1,)
-    assert group_layers([one, one, one, 3 * one], 1) == (1, 2, 1)
-    assert group_layers([one, one], 2) == (2,)
-    assert group_layers([one - 1], 1) == (1,)
 
 
 def writing(header: Header, levels: np.ndarray, number: int) -> TileWriter:

@@ -60,7 +60,7 @@ MATCHING = {
     "bitstream/probability.py": ["probability", "format"],
     "bitstream/raw.py": ["raw", "stream"],
     "bitstream/rice.py": ["rice"],
-    "bitstream/stream.py": ["format", "stream"],
+    "bitstream/stream.py": ["format", "stream", "groups"],
     "bitstream/tiles.py": ["tiles"],
     "bincodec/coding/order.py": ["coding/test_order", "coding/test_passes"],
     "bincodec/coding/packing.py": ["test_codec"],
