@@ -63,7 +63,7 @@ class BitEncoder:
 class BitDecoder:
     """Decodes what `BitEncoder` made, given the same probabilities.
 
-    A payload that is too short reads as if zeros followed; `stream.LayerReader` finds out.
+    A payload that is too short reads as if zeros followed; `stream.TileReader` finds out.
     """
 
     def __init__(self, payload: bytes) -> None:

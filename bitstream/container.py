@@ -9,8 +9,10 @@ from typing import Protocol
 from bincodec.bitstream.errors import Corrupt, TooLarge, Truncated, Unsupported
 from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.index import (
+    ANCILLARY,
     CHUNK_TAIL,
     CRC_BYTES,
+    CRITICAL_KINDS,
     EXTRA_TAIL,
     LEADING,
     MAX_LENGTH,
@@ -274,12 +276,13 @@ def write(header: Header, groups: Sequence[int], chunks: Chunks, extras: Sequenc
         ValueError: for groups, chunks or extras that `read` would refuse.
     """
     tiles = len(header.tiles)
-    if sum(groups) != header.layers or [len(row) for row in chunks] != [tiles] * len(groups):
+    layers = sum(groups) if min(groups, default=0) > 0 else 0
+    if layers != header.layers or [len(row) for row in chunks] != [tiles] * len(groups):
         msg = f"{[len(row) for row in chunks]} chunks in groups of {list(groups)} layers"
         msg += f" do not make {header.layers} layers of {tiles} tiles"
         raise ValueError(msg)
     whole = [[_whole(chunk) for chunk in row] for row in chunks]
-    extras = sorted(extras, key=lambda extra: (not extra.kind & LEADING, extra.kind))
+    extras = _in_order(extras)
     for payload in (*(extra.payload for extra in extras), *(chunk.payload for row in whole for chunk in row)):
         if len(payload) > MAX_LENGTH:
             msg = f"a payload is {len(payload)} bytes; the format holds at most {MAX_LENGTH}"
@@ -296,6 +299,17 @@ def write(header: Header, groups: Sequence[int], chunks: Chunks, extras: Sequenc
             body = chunk.payload + _CRC.pack(chunk.bits_crc)
             parts += [body, _CRC.pack(_chunk_crc(header, (group, tile), body))]
     return b"".join([*parts, *packed[index.leading :]])
+
+
+def _in_order(extras: Sequence[Extra]) -> list[Extra]:
+    """Extras in the order of a file; one of a kind, of kinds that readers know or may ignore."""
+    kinds = {extra.kind for extra in extras}
+    known = all(kind in CRITICAL_KINDS or ANCILLARY <= kind < 2 * ANCILLARY for kind in kinds)
+    if not known or len(kinds) != len(extras):
+        listed = ", ".join(f"{extra.kind:#04x}" for extra in extras)
+        msg = f"extras {listed} are not of known or ancillary kinds, each once"
+        raise ValueError(msg)
+    return sorted(extras, key=lambda extra: (not extra.kind & LEADING, extra.kind))
 
 
 def _whole(chunk: Chunk | None) -> Chunk:

@@ -151,7 +151,8 @@ class IndexParser:
             byte = self._byte()
             value |= (byte & _SEVEN) << shift
             shift += 7
-            if value > most or (byte == 0 and shift > 7):
+            endless = byte & _MORE and shift >= most.bit_length()
+            if value > most or (byte == 0 and shift > 7) or endless:
                 msg = (
                     f"index: a number at byte {self.position - 1} is over {most} or longer than it has to be"
                 )
@@ -162,9 +163,10 @@ class IndexParser:
 
 def _check_extras(extras: tuple[tuple[int, int], ...], limits: Limits) -> None:
     order = [(not kind & LEADING, kind) for kind, _ in extras]
-    if any(one >= two for one, two in itertools.pairwise(order)):
-        msg = f"index: extras {', '.join(f'{kind:#04x}' for kind, _ in extras)} are not in order, each once"
-        raise Corrupt(msg)
+    for one, two in itertools.pairwise(order):
+        if one >= two:
+            msg = f"index: extras {one[1]:#04x}, {two[1]:#04x} are not in order, each once"
+            raise Corrupt(msg)
     for kind, _ in extras:
         if not kind & ANCILLARY and kind not in CRITICAL_KINDS:
             msg = f"critical data of kind {kind:#04x} is not known"

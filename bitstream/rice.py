@@ -51,6 +51,11 @@ def decode(data: bytes, count: int, shift: int) -> Integers:
     Raises:
         Corrupt: if `data` is not exactly what `encode` makes of some integers.
     """
+    most = count * ((2 * LARGEST >> shift) + 1 + shift)
+    if 8 * len(data) >= most + 8:
+        # Before there is room for eight times as much.
+        msg = f"Rice codes: {len(data)} bytes, more than {count} numbers can take"
+        raise Corrupt(msg)
     stream = np.unpackbits(np.frombuffer(data, np.uint8))
     zeros = np.flatnonzero(stream == 0)
     values = np.zeros(count, np.int64)

@@ -1,7 +1,9 @@
 """What the tests of several folders share."""
 
+import itertools
+import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,25 +14,153 @@ settings.register_profile("bincodec", deadline=None)
 settings.load_profile("bincodec")
 
 
+Forged = tuple[bytes, bool, int]
+"""A chunk's payload, whether it says that it is raw, and the CRC of its levels."""
+
+
+def forge_header(**changes: int | bytes) -> bytes:
+    """A header of any fields with a right checksum, laid out by hand: if not told otherwise, of two tiles."""
+    fields: dict[str, int | bytes] = {
+        "magic": b"\x93BLD\r\n\x1a\n",
+        "major": 0,
+        "minor": 2,
+        "flags": 0,
+        "width": 512,
+        "height": 16,
+        "quality": 50,
+        "layers": 1,
+        "side": 16,
+        "reserved": 0,
+        "fingerprint": bytes(range(8)),
+    }
+    assert not set(changes) - set(fields), f"a header has no {set(changes) - set(fields)}"
+    packed = struct.pack("<8sBBHIIBBBB8s", *(fields | changes).values())
+    return packed + u32(zlib.crc32(packed))
+
+
+def forge(
+    header: bytes,
+    chunks: Sequence[Sequence[Forged]] = (),
+    extras: Sequence[tuple[int, bytes]] = (),
+    *,
+    mask: bytes | None = None,
+    index: bytes | None = None,
+    tail: bytes = b"",
+) -> bytes:
+    """A file of any content with right checksums, laid out by hand.
+
+    `chunks` by group and tile. The index holds what they need, or `mask` as groups, or is `index` altogether;
+    its last group is that of the last layer, each other one has one layer. Extras whose kind has bit 0x40
+    stand before the levels.
+    """
+    crc = zlib.crc32(header[:32])
+    layers = header[21]
+    if mask is None:
+        ends = {*range(1, len(chunks)), layers}
+        mask = sum(1 << end - 1 for end in ends).to_bytes(-(-layers // 8), "little")
+    if index is None:
+        index = mask + number(len(extras))
+        index += b"".join(bytes([kind]) + number(len(payload)) for kind, payload in extras)
+        index += b"".join(number(2 * len(payload) + raw) for row in chunks for payload, raw, _ in row)
+    before, after = [], []
+    for kind, payload in extras:
+        packed = payload + u32(zlib.crc32(bytes([kind]) + payload, crc))
+        (before if kind & 0x40 else after).append(packed)
+    levels = [
+        forge_chunk(crc, group, tile, *chunk)
+        for group, row in enumerate(chunks)
+        for tile, chunk in enumerate(row)
+    ]
+    return b"".join([header, index, u32(zlib.crc32(index, crc)), *before, *levels, *after, tail])
+
+
+def forge_chunk(crc: int, group: int, tile: int, payload: bytes, raw: bool, bits_crc: int) -> bytes:
+    """One chunk behind a header of that CRC; `raw` stands in the index alone."""
+    body = payload + u32(bits_crc)
+    return body + u32(zlib.crc32(u32(group) + u32(tile) + body, crc))
+
+
+def u32(value: int) -> bytes:
+    return value.to_bytes(4, "little")
+
+
+def number(value: int) -> bytes:
+    """The index's way to write a number: seven bits a byte, the lowest first, and bit 7 where more follow."""
+    return bytes([value]) if value < 128 else bytes([value % 128 | 128]) + number(value // 128)
+
+
 def repair(data: bytes, *, header: bool = True) -> bytes:
-    """Recompute the checksums of all chunks, as far as the lengths lead, and of the header."""
+    """Recompute the checksums of the header, the index and all behind it, as far as the lengths lead."""
     fixed = bytearray(data)
     if header:
-        fixed[32:36] = zlib.crc32(fixed[:32]).to_bytes(4, "little")
-    start = 36
-    while start + 12 <= len(fixed):
-        stop = start + 4 + int.from_bytes(fixed[start + 1 : start + 4], "little") + 4
-        if stop + 4 > len(fixed):
+        fixed[32:36] = u32(zlib.crc32(fixed[:32]))
+    crc = zlib.crc32(fixed[:32])
+    found = _lengths(fixed)
+    if found is None:
+        return bytes(fixed)
+    position, parts = found
+    fixed[position : position + 4] = u32(zlib.crc32(fixed[36:position], crc))
+    position += 4
+    for prefix, size in parts:
+        if position + size + 4 > len(fixed):
             break
-        fixed[stop : stop + 4] = zlib.crc32(fixed[start:stop]).to_bytes(4, "little")
-        start = stop + 4
+        body = fixed[position : position + size]
+        position += size + 4
+        fixed[position - 4 : position] = u32(zlib.crc32(prefix + body, crc))
     return bytes(fixed)
+
+
+def _lengths(data: bytes) -> tuple[int, list[tuple[bytes, int]]] | None:
+    """Where the index's checksum is; and of all behind it what its checksum begins with, and its bytes."""
+    if len(data) < 40:
+        return None
+    width, height = struct.unpack_from("<II", data, 12)
+    layers, side = data[21], data[22]
+    rest = iter(enumerate(data[36:], 36))
+
+    def read() -> int:
+        value = shift = 0
+        while True:
+            byte = next(rest)[1]
+            value, shift = value | (byte & 127) << shift, shift + 7
+            if byte < 128:
+                return value
+
+    try:
+        groups = sum(next(rest)[1].bit_count() for _ in range(-(-layers // 8)))
+        extras = [(next(rest)[1], read()) for _ in range(read())]
+        tiles = _parts(width, 16 * side) * _parts(height, 16 * side)
+        places = itertools.product(range(groups), range(min(tiles, len(data))))
+        chunks = [(u32(group) + u32(tile), read() // 2 + 4) for group, tile in places]
+        position = next(rest)[0]
+    except StopIteration:
+        return None
+    before = [(bytes([kind]), size) for kind, size in extras if kind & 0x40]
+    after = [(bytes([kind]), size) for kind, size in extras if not kind & 0x40]
+    return position, [*before, *chunks, *after]
+
+
+def _parts(pixels: int, most: int) -> int:
+    """How many parts of at most so many pixels make up that many; many if there can be none."""
+    return -(-pixels // most) if most else 2**32
 
 
 @pytest.fixture(name="repair", scope="session")
 def repair_fixture() -> Callable[..., bytes]:
     """`repair`, for modules that cannot import this one."""
     return repair
+
+
+@pytest.fixture(name="forge_header", scope="session")
+def forge_header_fixture() -> Callable[..., bytes]:
+    """`forge_header`, likewise."""
+    return forge_header
+
+
+@pytest.fixture(name="forge", scope="session")
+def forge_fixture() -> Callable[..., bytes]:
+    """`forge`, likewise."""
+    return forge
 
 
 @pytest.fixture(scope="session")

@@ -1,191 +1,242 @@
+"""Files taken apart and put together, with payloads that mean nothing."""
+
 import dataclasses
-import zlib
+import itertools
+from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bincodec.bitstream.container import (
-    ANCILLARY,
-    CHUNK_OVERHEAD,
-    CODED,
-    LAST,
-    MAX_PAYLOAD,
-    RAW,
-    Ancillary,
-    Chunk,
-    Container,
-    read,
-    write,
-)
-from bincodec.bitstream.errors import BincodecError, Corrupt, TooLarge, Truncated, Unsupported
+from bincodec.bitstream import container
+from bincodec.bitstream.container import Chunk, Chunks, Container, Extra, Memory, read, read_index, write
+from bincodec.bitstream.errors import Corrupt, TooLarge, Truncated
 from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.limits import Limits
 
-HEADER = Header(48, 32, 50, 3, bytes(8))
-CHUNKS = (Chunk(CODED + 2, b"abcdef", 0x01020304), Chunk(RAW + 1, b"", 0xFFFFFFFF))
-EXTRA = (Ancillary(0x80, b"profile"), Ancillary(0xBF, b""))
-
-
-def packed(kind: int, payload: bytes = b"", bits_crc: int = 0xFFFFFFFF) -> bytes:
-    """One chunk, laid out by hand."""
-    body = bytes([kind]) + len(payload).to_bytes(3, "little") + payload + bits_crc.to_bytes(4, "little")
-    return body + zlib.crc32(body).to_bytes(4, "little")
-
-
-def test_layout_is_the_documented_one() -> None:
-    by_hand = HEADER.pack() + packed(0x12, b"abcdef", 0x01020304) + packed(0x61)
-    assert write(HEADER, CHUNKS) == by_hand
-    with_extra = HEADER.pack() + packed(0x12, b"abcdef", 0x01020304) + packed(0x21)
-    with_extra += packed(0x80, b"profile", zlib.crc32(b"profile", 0xFFFFFFFF)) + packed(0xFF)
-    assert write(HEADER, CHUNKS, EXTRA) == with_extra
-    assert CHUNK_OVERHEAD == len(packed(0x61)) == 12
-
-
-@given(
-    st.lists(st.tuples(st.integers(1, 15), st.booleans(), st.binary(max_size=40)), min_size=1, max_size=10),
-    st.lists(st.tuples(st.integers(0x80, 0xBF), st.binary(max_size=40)), max_size=5),
+HEADER = Header(512, 16, 50, 3, bytes(range(8)), tile_side=16)
+"""Three layers of two tiles."""
+GROUPS = (2, 1)
+CHUNKS: Chunks = (
+    (Chunk(b"abcdef", False, 0x01020304), Chunk(b"", False, 0)),
+    (Chunk(b"", True, 0xFFFFFFFF), Chunk(b"gh", True, 5)),
 )
-def test_round_trip(parts: list[tuple[int, bool, bytes]], extras: list[tuple[int, bytes]]) -> None:
-    chunks = tuple(Chunk((RAW if raw else CODED) + n, payload, len(payload)) for n, raw, payload in parts)
-    ancillary = tuple(Ancillary(*extra) for extra in extras)
-    header = Header(48, 32, 50, sum(n for n, _, _ in parts), bytes(8))
-    data = write(header, chunks, ancillary)
-    assert read(data) == Container(header, chunks, ancillary, intact=True)
-    assert read(data, partial=True) == read(data)
-    assert [chunk.layers for chunk in read(data).chunks] == [n for n, _, _ in parts]
-    assert [chunk.raw for chunk in read(data).chunks] == [raw for _, raw, _ in parts]
+EXTRAS = (Extra(0xC1, b"early"), Extra(0x80, b"profile"), Extra(0xBF, b""))
+FILE = write(HEADER, GROUPS, CHUNKS, EXTRAS)
+
+Forge = Callable[..., bytes]
 
 
-FILE = write(HEADER, CHUNKS, EXTRA)
+class Recording(Memory):
+    """A file in memory that remembers what was asked of it."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.asked: list[tuple[int, int]] = []
+
+    def read_at(self, position: int, size: int) -> bytes:
+        self.asked.append((position, size))
+        return super().read_at(position, size)
 
 
-@pytest.mark.parametrize("length", range(len(FILE)))
-def test_every_truncation_is_an_error(length: int) -> None:
-    with pytest.raises(BincodecError) as caught:
-        read(FILE[:length])
-    assert length == 0 or type(caught.value) is Truncated
+class Short(Memory):
+    """A file that is said to be whole, of which not everything can be had."""
+
+    def __init__(self, data: bytes, most: int) -> None:
+        super().__init__(data)
+        self.most = most
+
+    def read_at(self, position: int, size: int) -> bytes:
+        return super().read_at(position, max(0, min(size, self.most - position)))
 
 
-def test_every_truncation_leaves_its_intact_chunks() -> None:
-    ends = [HEADER_BYTES + 18, HEADER_BYTES + 30, HEADER_BYTES + 49]
-    for length in range(HEADER_BYTES, len(FILE)):
-        found = read(FILE[:length], partial=True)
-        assert not found.intact
-        intact = sum(end <= length for end in ends)
-        assert found == Container(HEADER, CHUNKS[:intact], EXTRA[: max(0, intact - 2)], intact=False)
-    for length in range(HEADER_BYTES):
-        with pytest.raises(BincodecError):
-            read(FILE[:length], partial=True)
+def layout(chunks: Chunks) -> list[list[tuple[bytes, bool, int]]]:
+    """Chunks as `forge` takes them."""
+    return [[dataclasses.astuple(chunk) for chunk in row if chunk] for row in chunks]
 
 
-def test_every_flipped_bit_is_an_error() -> None:
-    for bit in range(8 * len(FILE)):
-        damaged = bytearray(FILE)
-        damaged[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(BincodecError):
-            read(bytes(damaged))
+def test_layout_is_the_documented_one(forge: Forge) -> None:
+    extras = [dataclasses.astuple(extra) for extra in EXTRAS]
+    assert forge(HEADER.pack(), layout(CHUNKS), extras, mask=b"\x06") == FILE
 
 
-def test_a_damaged_chunk_ends_a_partial_reading() -> None:
-    damaged = bytearray(FILE)
-    damaged[HEADER_BYTES + 18 + 2] ^= 1
-    assert read(bytes(damaged), partial=True) == Container(HEADER, CHUNKS[:1], intact=False)
+@st.composite
+def containers(draw: st.DrawFn) -> Container:
+    """Any tiles, groups and extras, with small payloads."""
+    groups = tuple(draw(st.lists(st.integers(1, 9), min_size=1, max_size=4)))
+    sides = st.sampled_from([1, 255, 257, 700])
+    header = Header(draw(sides), draw(sides), draw(st.integers(0, 100)), sum(groups), bytes(8), tile_side=16)
+    chunk = st.builds(Chunk, st.binary(max_size=9), st.booleans(), st.integers(0, 2**32 - 1))
+    row = st.tuples(*[chunk] * len(header.tiles))
+    kinds = draw(st.sets(st.sampled_from([0x41, *range(0x80, 0x100)]), max_size=4))
+    order = sorted(kinds, key=lambda kind: (not kind & 0x40, kind))
+    extras = tuple(Extra(kind, draw(st.binary(max_size=9))) for kind in order)
+    return Container(header, groups, tuple(draw(row) for _ in groups), extras)
 
 
-FIRST = packed(0x12, b"abcdef", 0x01020304)
+@settings(max_examples=50)
+@given(containers(), st.randoms(use_true_random=False))
+def test_round_trip(file: Container, random: object) -> None:
+    extras = list(file.extras)
+    random.shuffle(extras)  # type: ignore[attr-defined]
+    data = write(file.header, file.groups, file.chunks, extras)
+    assert read(Memory(data)) == read(Memory(data), partial=True) == file
+    assert file.intact
+    assert file.tile_layers == (file.header.layers,) * len(file.header.tiles)
+    header, index, position = read_index(Memory(data))
+    assert (header, index.groups) == (file.header, file.groups)
+    assert position + sum(index.sizes()) == len(data)
 
 
-@pytest.mark.parametrize(
-    ("body", "error", "says"),
-    [
-        (packed(LAST | 0x12), Corrupt, "after 2 of 3 layers"),
-        (packed(LAST | 0x14), Corrupt, "carry 4 layers"),
-        (packed(0x13) + packed(LAST | 0x11), Corrupt, "carry 4 layers"),
-        (packed(LAST | 0x13) + b"\0", Corrupt, "1 bytes follow"),
-        (packed(LAST | 0x13) + packed(LAST | 0x80), Corrupt, "12 bytes follow"),
-        (packed(0x13), Truncated, "within the chunk at byte 48"),
-        (FIRST + packed(0x80) + packed(LAST | 0x11), Corrupt, "before the last layer"),
-        (packed(0x13) + packed(0x80) + packed(LAST | 0x11), Corrupt, "carry 4 layers"),
-        (packed(0x13, b"", 7) + packed(LAST | 0x80, b"", 8), Corrupt, "another picture"),
-        (packed(LAST | ANCILLARY), Corrupt, "before the last layer"),
-        (packed(LAST | 0x10), Unsupported, "0x10"),
-        (packed(LAST | 0x20), Unsupported, "0x20"),
-        (packed(LAST | 0x00), Unsupported, "0x00"),
-        (packed(LAST | 0x03), Unsupported, "0x03"),
-        (packed(LAST | 0x33), Unsupported, "0x33"),
-        (b"\x53\xff\xff\xff" + bytes(20), Truncated, "file ends at byte 60"),
-        (b"", Truncated, "file ends at byte 36"),
-    ],
-)
-def test_wrong_structure_with_right_checksums(body: bytes, error: type[BincodecError], says: str) -> None:
-    with pytest.raises(error, match=says) as caught:
-        read(HEADER.pack() + body)
-    assert type(caught.value) is error
+@settings(max_examples=50)
+@given(containers(), st.data())
+def test_some_tiles_are_read_alone(file: Container, data: st.DataObject) -> None:
+    wanted = data.draw(st.sets(st.sampled_from(range(len(file.header.tiles)))))
+    source = Recording(write(file.header, file.groups, file.chunks, file.extras))
+    found = read(source, tiles=wanted)
+    for row, whole in zip(found.chunks, file.chunks, strict=True):
+        assert row == tuple(chunk if number in wanted else None for number, chunk in enumerate(whole))
+    assert found.extras == file.extras
+    assert found.intact
+    layers = file.header.layers
+    assert found.tile_layers == tuple(layers * (tile.number in wanted) for tile in file.header.tiles)
+    # Nothing else was asked for: the header, where the index may be, and what was wanted.
+    _, index, position = read_index(source)
+    starts = list(itertools.accumulate(index.sizes(), initial=position))
+    mine = [number in wanted for _ in file.groups for number in range(len(file.header.tiles))]
+    kept = [*[True] * index.leading, *mine, *[True] * (len(file.extras) - index.leading)]
+    expected = [
+        (start, end - start)
+        for (start, end), keep in zip(itertools.pairwise(starts), kept, strict=True)
+        if keep
+    ]
+    assert source.asked[: 2 + len(expected)] == [(0, HEADER_BYTES), (0, 2**12), *expected]
 
 
-def test_an_ancillary_chunk_tells_what_it_takes() -> None:
-    assert [extra.size for extra in EXTRA] == [19, 12]
-    assert len(write(HEADER, CHUNKS, EXTRA)) == len(write(HEADER, CHUNKS)) + 19 + 12
+def test_a_large_index_is_read_in_growing_portions() -> None:
+    header = Header(8192, 8192, 0, 5, bytes(8), tile_side=16)
+    chunks = tuple(tuple(Chunk(b"", False, 0) for _ in header.tiles) for _ in range(5))
+    data = write(header, (1,) * 5, chunks)
+    assert len(chunks[0]) == 1024
+    source = Recording(data)
+    _, _, position = read_index(source)
+    assert position == HEADER_BYTES + 2 + 5 * 1024 + 4
+    assert source.asked == [(0, HEADER_BYTES), (0, 2**12), (0, 2**14)]
+    for end in (4095, 4096, 4097, position - 1):
+        with pytest.raises(Truncated, match=f"file ends at byte {end} within the index"):
+            read(Memory(data[:end]))
+
+
+@pytest.mark.parametrize(("tiles", "portions"), [(4053, [2**12]), (4054, [2**12]), (4055, [2**12, 2**14])])
+def test_an_index_may_end_with_the_first_portion(tiles: int, portions: list[int]) -> None:
+    """42 bytes around the entries, each of which is one byte."""
+    header = Header(256 * tiles, 1, 0, 1, bytes(8), tile_side=16)
+    source = Recording(write(header, (1,), ((Chunk(b"", False, 0),) * tiles,)))
+    limits = Limits(side=2**32)
+    assert read_index(source, limits)[2] == 42 + tiles
+    assert source.asked == [(0, HEADER_BYTES), *((0, portion) for portion in portions)]
+
+
+@pytest.mark.parametrize("most", [1, 20, HEADER_BYTES + 3, len(FILE) - 40, len(FILE) - 1])
+def test_a_source_that_gives_less_than_it_says(most: int) -> None:
+    """It ends where nothing more comes, whatever it says of its size."""
+    with pytest.raises(Truncated, match="file ends"):
+        read(Short(FILE, most))
 
 
 def test_limits() -> None:
-    assert read(FILE, Limits(chunks=4, ancillary_bytes=7)).intact
-    with pytest.raises(TooLarge, match="chunks=3") as many:
-        read(FILE, Limits(chunks=3))
-    assert (many.value.option, many.value.value, many.value.limit) == ("chunks", 4, 3)
-    with pytest.raises(TooLarge, match="ancillary data is 7 bytes, over the limit ancillary_bytes=6") as much:
-        read(FILE, Limits(ancillary_bytes=6))
-    assert (much.value.option, much.value.value, much.value.limit) == ("ancillary_bytes", 7, 6)
+    assert read(Memory(FILE), Limits(ancillary_bytes=12)).intact
+    with pytest.raises(TooLarge, match="ancillary data is 12 bytes, over the limit ancillary_bytes=11"):
+        read(Memory(FILE), Limits(ancillary_bytes=11))
     with pytest.raises(TooLarge, match="pixels"):
-        read(FILE, Limits(pixels=48 * 32 - 1))
+        read(Memory(FILE), Limits(pixels=512 * 16 - 1))
+    for partial in (False, True):
+        with pytest.raises(TooLarge):
+            read(Memory(FILE), Limits(side=511), partial=partial)
 
 
-def test_ancillary_bytes_are_counted_together_and_levels_are_not_among_them() -> None:
-    data = write(HEADER, CHUNKS, [Ancillary(0x80, b"1234"), Ancillary(0x81, b"567")])
-    assert read(data, Limits(ancillary_bytes=7)).intact
-    with pytest.raises(TooLarge, match="7 bytes, over the limit ancillary_bytes=6"):
-        read(data, Limits(ancillary_bytes=6))
-    assert read(write(HEADER, CHUNKS), Limits(ancillary_bytes=0)).chunks == CHUNKS
+def test_an_extra_tells_what_it_takes() -> None:
+    without = write(HEADER, GROUPS, CHUNKS)
+    for extra in EXTRAS:
+        takes = len(write(HEADER, GROUPS, CHUNKS, [extra])) - len(without)
+        assert takes <= extra.size <= takes + 1
 
 
 @pytest.mark.parametrize("kind", [bytearray, memoryview])
 def test_what_was_read_does_not_change_with_the_buffer_that_it_came_from(kind: type) -> None:
     buffer = bytearray(FILE)
-    found = read(kind(buffer))
+    found = read(Memory(kind(buffer)))
     buffer[:] = bytes(len(buffer))
-    assert found == Container(HEADER, CHUNKS, EXTRA)
-    assert all(type(part.payload) is bytes for part in (*found.chunks, *found.ancillary))
+    assert found == Container(HEADER, GROUPS, CHUNKS, EXTRAS)
+    parts = [*found.extras, *itertools.chain.from_iterable(found.chunks)]
+    assert all(type(part.payload) is bytes for part in parts if part)
 
 
-@pytest.mark.parametrize("part", [HEADER, CHUNKS[0], EXTRA[0], read(FILE)])
+@pytest.mark.parametrize("part", [HEADER, CHUNKS[0][0], EXTRAS[0], read(Memory(FILE))])
 def test_what_a_file_says_is_frozen(part: object) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(part, dataclasses.fields(part)[0].name, None)  # type: ignore[arg-type]
 
 
-def test_a_payload_that_the_length_field_cannot_hold() -> None:
-    largest = write(HEADER, [Chunk(CODED + 3, bytes(MAX_PAYLOAD), 0)])
-    assert len(read(largest).chunks[0].payload) == MAX_PAYLOAD
-    with pytest.raises(TooLarge, match="16777216 bytes; the format holds at most 16777215") as caught:
-        write(HEADER, [Chunk(CODED + 3, bytes(MAX_PAYLOAD + 1), 0)])
-    assert (caught.value.option, caught.value.value, caught.value.limit) == (None, 2**24, 2**24 - 1)
+def test_a_payload_that_readers_cannot_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "MAX_LENGTH", 7)
+    write(HEADER, GROUPS, CHUNKS, EXTRAS)
+    monkeypatch.setattr(container, "MAX_LENGTH", 6)
+    with pytest.raises(TooLarge, match="a payload is 7 bytes; the format holds at most 6") as caught:
+        write(HEADER, GROUPS, CHUNKS, EXTRAS)
+    assert (caught.value.option, caught.value.value, caught.value.limit) == (None, 7, 6)
+    monkeypatch.setattr(container, "MAX_LENGTH", 5)
+    with pytest.raises(TooLarge, match="6 bytes; the format holds at most 5"):
+        write(HEADER, GROUPS, CHUNKS)
 
 
-def test_what_read_would_refuse_is_not_written() -> None:
-    with pytest.raises(ValueError, match="carry 2 layers, the header promises 3"):
-        write(HEADER, CHUNKS[:1])
-    with pytest.raises(ValueError, match="carry 5 layers, the header promises 3"):
-        write(HEADER, [*CHUNKS, CHUNKS[0]])
-    for kind in (0x7F, 0xC0, 0x11):
-        with pytest.raises(ValueError, match="ancillary type"):
-            write(HEADER, CHUNKS, [Ancillary(kind, b"")])
+@pytest.mark.parametrize(
+    ("groups", "chunks"),
+    [
+        ((2,), CHUNKS),
+        ((2, 2), CHUNKS),
+        ((2, 1), CHUNKS[:1]),
+        ((2, 1, 0), (*CHUNKS, CHUNKS[0])),
+        ((4, -1), CHUNKS),
+        ((2, 1), (CHUNKS[0], CHUNKS[1][:1])),
+        ((2, 1), (CHUNKS[0], (*CHUNKS[1], CHUNKS[1][0]))),
+        ((), ()),
+    ],
+)
+def test_groups_that_do_not_make_the_picture_are_not_written(groups: tuple[int, ...], chunks: Chunks) -> None:
+    with pytest.raises(ValueError, match="do not make 3 layers of 2 tiles"):
+        write(HEADER, groups, chunks)
 
 
-def test_bytes_after_the_end_leave_all_layers_to_a_partial_reading() -> None:
-    data = write(HEADER, CHUNKS) + b"\n"
-    with pytest.raises(Corrupt, match="1 bytes follow the last chunk"):
-        read(data)
-    found = read(data, partial=True)
-    assert tuple(found.chunks) == tuple(CHUNKS)
+def test_a_file_lacks_no_chunk() -> None:
+    with pytest.raises(ValueError, match="a chunk is missing"):
+        write(HEADER, GROUPS, (CHUNKS[0], (None, CHUNKS[1][1])))
+
+
+@pytest.mark.parametrize("kinds", [(0x80, 0x80), (0x42,), (0x7F,), (0x100,), (-1,), (0x41, 0x80, 0x41)])
+def test_extras_that_read_would_refuse_are_not_written(kinds: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="not of known or ancillary kinds, each once"):
+        write(HEADER, GROUPS, CHUNKS, [Extra(kind, b"") for kind in kinds])
+
+
+@pytest.mark.parametrize("tail", [b"\n", bytes(1000), FILE])
+def test_bytes_after_the_end(tail: bytes) -> None:
+    says = f"{len(tail)} bytes follow the end of the file"
+    with pytest.raises(Corrupt, match=says):
+        read(Memory(FILE + tail))
+    found = read(Memory(FILE + tail), partial=True)
+    assert found == Container(HEADER, GROUPS, CHUNKS, EXTRAS, (says,))
     assert not found.intact
+
+
+def test_layers_of_a_tile_count_up_to_the_first_gap() -> None:
+    gaps: Chunks = ((CHUNKS[0][0], None), (None, CHUNKS[1][1]))
+    assert Container(HEADER, GROUPS, gaps).tile_layers == (2, 0)
+    assert Container(HEADER, GROUPS, (CHUNKS[0], (None, CHUNKS[1][1]))).tile_layers == (2, 3)
+    assert Container(HEADER, (1, 1, 1), (CHUNKS[0], (None, None), CHUNKS[1])).tile_layers == (1, 1)
+
+
+def test_the_name_of_a_chunk() -> None:
+    first, second = HEADER.tiles
+    assert container.name_of(first, 0, (2, 1)) == "layers 1 to 2 of tile 0 (row 0, column 0)"
+    assert container.name_of(second, 1, (2, 1)) == "layer 3 of tile 1 (row 0, column 1)"

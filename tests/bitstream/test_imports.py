@@ -6,6 +6,7 @@ import pytest
 FORBIDDEN = {
     "bincodec.bitstream.stream": ["torch", "PIL", "bincodec.codec", "click"],
     "bincodec.bitstream.container": ["torch", "PIL", "numpy", "constriction"],
+    "bincodec.bitstream.index": ["torch", "PIL", "numpy", "constriction", "bincodec.bitstream.container"],
 }
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bincodec.bitstream.errors import Corrupt
-from bincodec.bitstream.raw import RawDecoder, pack_raw, raw_size
+from bincodec.bitstream.raw import RawDecoder, bytes_of, pack_raw, raw_size
 
 
 @given(st.lists(st.tuples(st.integers(1, 255), st.integers(0, 4), st.integers(0, 9)), min_size=1, max_size=4))
@@ -23,6 +23,15 @@ def test_round_trip(sizes: list[tuple[int, int, int]]) -> None:
     decoder = RawDecoder(payload)
     for levels, maximum in passes:
         assert np.array_equal(decoder.get(levels.shape, maximum), levels)
+
+
+def test_the_size_follows_from_counts_alone() -> None:
+    """Three bits a level up to 7, one a level up to 1; all together are rounded up, not each."""
+    assert bytes_of([]) == 0
+    assert bytes_of([(3, 7)]) == bytes_of([(4, 6)]) == 2
+    assert bytes_of([(8, 4), (1, 1)]) == 4
+    assert bytes_of([(1, 1)] * 8) == 1
+    assert bytes_of([(10**6, 255)]) == 10**6
 
 
 def test_layout() -> None:

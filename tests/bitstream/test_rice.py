@@ -100,3 +100,16 @@ def test_too_large_is_refused_both_ways() -> None:
         text = "1" * (z >> 15) + "0" + format(z % 2**15, "015b")
         with pytest.raises(Corrupt, match="beyond 32767"):
             rice.decode(packed(text), 1, 15)
+
+
+@pytest.mark.parametrize("shift", [0, 1, 7, 15])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 8])
+def test_more_bytes_than_numbers_can_take_are_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch, shift: int, count: int
+) -> None:
+    """The largest numbers take what is allowed, and a byte more is refused by its length alone."""
+    longest = rice.encode(np.full(count, rice.LARGEST), shift)
+    assert rice.decode(longest, count, shift).tolist() == [rice.LARGEST] * count
+    monkeypatch.setattr(np, "unpackbits", lambda *_: pytest.fail("looked at"))
+    with pytest.raises(Corrupt, match=f"{len(longest) + 1} bytes, more than {count} numbers can take"):
+        rice.decode(longest + b"\0", count, shift)

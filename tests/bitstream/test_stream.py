@@ -1,80 +1,65 @@
+"""The levels of tiles in, chunks out, and back: with a toy model, whose predictions both sides know."""
+
 import dataclasses
 import random
+import zlib
 
 import numpy as np
 import pytest
 
-from bincodec.bitstream import stream
-from bincodec.bitstream.container import CODED, RAW, Ancillary, Chunk, Container, read, write
+from bincodec.bitstream.container import Chunk, Container, Extra, Memory, read, write
 from bincodec.bitstream.errors import BincodecError, BitsMismatch, Corrupt, Truncated
+from bincodec.bitstream.header import Header
 from bincodec.bitstream.levels import level_bits
-from bincodec.bitstream.stream import CHUNK_BYTES, LayerReader
+from bincodec.bitstream.stream import TileReader, TileWriter, group_layers
 
-EXTRA = (Ancillary(0x81, b"kept verbatim"),)
+EXTRAS = (Extra(0xC1, b"early"), Extra(0x81, b"kept verbatim"))
 
 
 def test_round_trip(small, mixed) -> None:
     for toy in (small, mixed):
-        for ancillary in ((), EXTRA):
-            data = toy.pack(ancillary)
+        for extras in ((), EXTRAS):
+            data = toy.pack(extras)
             again = toy.unpack(data)
             assert again.levels() == toy.levels()
-            assert again.pack(read(data).ancillary) == data
+            assert again.pack(read(Memory(data)).extras) == data
 
 
-def test_grouping_is_canonical(mixed) -> None:
-    kinds = [chunk.kind for chunk in read(mixed.pack()).chunks]
-    assert kinds == [CODED + 2, CODED + 1, RAW + 1]
+def test_the_toys_show_what_they_should(small, mixed) -> None:
+    assert len(small.header.tiles) == 1
+    assert len(mixed.header.tiles) == 2
+    kinds = [[chunk.raw for chunk in row] for row in read(Memory(mixed.pack())).chunks]
+    assert kinds == [[False, False], [False, False], [True, True]]
 
 
-def test_no_more_than_fifteen_layers_share_a_chunk(make_layer, make_toy) -> None:
-    toy = make_toy(*(make_layer((1, 1, 4), 6, 20, seed=i) for i in range(32)))
-    data = toy.pack()
-    assert [chunk.layers for chunk in read(data).chunks] == [15, 15, 2]
-    assert toy.unpack(data).levels() == toy.levels()
-
-
-def test_the_chunks_of_a_file_grow(make_layer, make_toy) -> None:
-    """FORMAT, "Grouping": the n-th closes at n times `CHUNK_BYTES`; a layer here has about 1900 bytes."""
-    toy = make_toy(*(make_layer((24, 12, 24), 14, 28, seed=i) for i in range(12)))
-    data = toy.pack()
-    chunks = read(data).chunks
-    assert [chunk.layers for chunk in chunks] == [2, 3, 4, 3]
-    assert all(len(chunk.payload) >= n * CHUNK_BYTES for n, chunk in enumerate(chunks[:-1], 1))
-    assert toy.unpack(data).levels() == toy.levels()
+@pytest.mark.parametrize("groups", [(4,), (1, 3), (3, 1), (1, 1, 1, 1)])
+def test_layers_may_be_grouped_in_any_way(mixed, groups: tuple[int, ...]) -> None:
+    other = dataclasses.replace(mixed, groups=groups)
+    data = other.pack()
+    file = read(Memory(data))
+    assert (file.groups, len(file.chunks)) == (groups, len(groups))
+    again = mixed.unpack(data)
+    assert again.levels() == mixed.levels()
+    assert again.pack() == data
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_overhead_stays_within_the_budget(make_layer, make_toy, seed: int) -> None:
-    """FORMAT, "Overhead": 96 bytes and 0.1 % over the coded probabilities, with five layers of any size."""
+def test_overhead_stays_small(make_layer, make_toy, seed: int) -> None:
+    """96 bytes and 0.1 % over the coded probabilities, with five layers of any size in one tile."""
     for channels in (1, 6, 12, 16, 24, 48):
         layers = [make_layer((channels, 16, 24), 14, 24 + 3 * i, seed=seed) for i in range(5)]
-        toy = make_toy(*layers)
-        cost = sum(level_bits(x.levels, x.mu, x.scale, x.maximum).sum() for x in layers) / 8
-        assert len(toy.pack()) <= cost * 1.001 + 96
+        cost = [float(level_bits(x.levels, x.mu, x.scale, x.maximum).sum()) for x in layers]
+        groups = group_layers([int(bits) for bits in cost], 1)
+        toy = make_toy(*layers, groups=groups, side=64)
+        assert len(toy.pack()) <= sum(cost) / 8 * 1.001 + 96
 
 
 def test_noise_costs_no_more_than_raw_bits(make_layer, make_toy) -> None:
+    """Beside the payload: header, index with a length of two bytes, checksums of index, levels and chunk."""
     toy = make_toy(make_layer((8, 16, 16), 6, 4, surprise=60.0))
     data = toy.pack()
-    assert len(data) == 36 + 12 + 8 * 16 * 16 * 3 // 8
+    assert len(data) == 36 + (1 + 1 + 2 + 4) + 8 * 16 * 16 * 3 // 8 + 8
     assert toy.unpack(data).levels() == toy.levels()
-
-
-def test_every_truncation(small) -> None:
-    data = small.pack(EXTRA)
-    for length in range(len(data)):
-        with pytest.raises(BincodecError):
-            small.unpack(data[:length])
-
-
-def test_every_flipped_bit(small) -> None:
-    data = small.pack(EXTRA)
-    for bit in range(8 * len(data)):
-        damaged = bytearray(data)
-        damaged[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(BincodecError):
-            small.unpack(bytes(damaged))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -83,7 +68,7 @@ def test_random_damage_with_repaired_checksums(small, mixed, repair, seed: int) 
     draw = random.Random(seed)
     refused = 0
     for toy, rounds in ((small, 150), (mixed, 8)):
-        original = toy.pack(EXTRA)
+        original = toy.pack(EXTRAS)
         for _ in range(rounds):
             data = bytearray(original)
             for _ in range(draw.randint(1, 3)):
@@ -101,41 +86,94 @@ def test_random_damage_with_repaired_checksums(small, mixed, repair, seed: int) 
             except BincodecError:
                 refused += 1
             else:
-                assert found.pack(read(damaged).ancillary) == damaged
+                assert found.pack(read(Memory(damaged)).extras) == damaged
     assert refused > 100
 
 
-def test_partial_reading_gives_the_layers_that_arrived(mixed) -> None:
-    data = mixed.pack()
-    whole = read(data)
-    end = 36
-    for count, chunk in enumerate(whole.chunks):
-        cut = read(data[: end + 11 + len(chunk.payload)], partial=True)
-        assert not cut.intact
-        layers = [0, 2, 3][count]
-        assert LayerReader(cut).layers_available == layers
-        assert mixed.decode(cut).levels() == mixed.levels()[:layers]
-        end += 12 + len(chunk.payload)
+def complaint(data: bytes) -> str:
+    """What is wrong with a file, before any level is decoded."""
+    try:
+        read(Memory(data))
+    except BincodecError as error:
+        return str(error)
+    return ""
 
 
-def test_reading_beyond_the_available_layers(mixed) -> None:
-    cut = read(mixed.pack()[:200], partial=True)
+@pytest.mark.parametrize("at", [12, 16, 20, 21, 22, 24, 38, 44, 45, 60])
+def test_repaired_damage_fails_no_checksum_but_that_of_the_levels(small, repair, at: int) -> None:
+    """So that the test above asks what it means to ask."""
+    data = bytearray(small.pack(EXTRAS))
+    assert repair(bytes(data)) == data
+    for value in {*range(256)} - {data[at]}:
+        damaged = bytearray(data)
+        damaged[at] = value
+        assert complaint(bytes(damaged))
+        assert "checksum" not in complaint(repair(bytes(damaged)))
+
+
+def test_a_reader_stops_where_a_tile_has_no_more_chunks(mixed) -> None:
+    """What of a tile arrived can be read, however much of the others did."""
+    file = read(Memory(mixed.pack()))
+    rows = [list(row) for row in file.chunks]
+    rows[1][0] = rows[2][1] = None
+    cut = dataclasses.replace(file, chunks=tuple(map(tuple, rows)))
+    assert cut.tile_layers == (2, 3)
+    found = mixed.decode(cut)
+    for layer, (whole, part) in enumerate(zip(mixed.layers, found.layers, strict=True)):
+        for tile, there in zip(mixed.header.tiles, (layer < 2, layer < 3), strict=True):
+            expected = whole.levels[:, *tile.place] * there
+            assert np.array_equal(part.levels[:, *tile.place], expected)
+
+
+def test_reading_beyond_the_chunks_that_are_there(mixed) -> None:
+    tile = mixed.header.tiles[1]
     mu = np.zeros((1, 1), int)
-    with pytest.raises(Truncated, match="only 0 intact layers"):
-        LayerReader(cut).get(mu, mu, 6)
+    reader = TileReader(mixed.header, tile, mixed.groups, [None] * 3)
+    with pytest.raises(Truncated, match=r"the chunk after 0 of tile 1 \(row 0, column 1\) is missing"):
+        reader.get(mu, mu, 6)
+    assert reader.confirmed == 0
+    reader = TileReader(mixed.header, tile, (), [])
+    with pytest.raises(Truncated, match="the chunk after 0 of tile 1"):
+        reader.get(mu, mu, 6)
 
 
-def with_chunks(toy, *chunks: Chunk) -> Container:
-    """The toy's container with other chunks, through bytes so that every checksum is right."""
-    return read(write(toy.header, chunks))
+def test_layers_are_confirmed_group_by_group(mixed) -> None:
+    file, tile = read(Memory(mixed.pack())), mixed.header.tiles[1]
+    reader = mixed.reader(file, tile)
+    counts = []
+    for layer in mixed.layers:
+        own = layer.of(tile)
+        for start in (0, 1):
+            flat = (x.reshape(len(x), -1)[:, start::2] for x in (own.mu, own.scale))
+            reader.get(*flat, own.maximum)
+        reader.end_layer(own.levels)
+        counts.append(reader.confirmed)
+    assert counts == [0, 2, 3, 4]
+
+
+def with_chunk(toy, chunk: Chunk) -> Container:
+    """The toy of one tile and one group with another chunk, through bytes so that every checksum is right."""
+    return read(Memory(write(toy.header, toy.groups, ((chunk,),))))
+
+
+NAME = r"layers 1 to 2 of tile 0 \(row 0, column 0\): "
 
 
 def test_wrong_levels_are_a_mismatch(small) -> None:
-    (chunk,) = small.writer().chunks
+    ((chunk,),) = small.chunks()
     for crc in (chunk.bits_crc ^ 1, 0, 2**32 - 1):
-        says = f"decoded levels have CRC {chunk.bits_crc:#010x}, not {crc:#010x}"
+        says = f"{NAME}decoded levels have CRC {chunk.bits_crc:#010x}, not {crc:#010x}"
         with pytest.raises(BitsMismatch, match=says):
-            small.decode(with_chunks(small, dataclasses.replace(chunk, bits_crc=crc)))
+            small.decode(with_chunk(small, dataclasses.replace(chunk, bits_crc=crc)))
+
+
+def test_a_tile_is_not_another_one_s() -> None:
+    """Two tiles with the same predictions and levels: only the CRC of the levels says which is which."""
+    header = Header(512, 16, 50, 1, bytes(8), tile_side=16)
+    one, two = (unlikely_chunk(header, [0, 6] * 8, number) for number in (0, 1))
+    assert one.payload == two.payload
+    assert one.bits_crc == zlib.crc32(header.pack()[:32] + bytes(4) + bytes([0, 6] * 8))
+    assert two.bits_crc == zlib.crc32(header.pack()[:32] + b"\1\0\0\0" + bytes([0, 6] * 8))
 
 
 @pytest.mark.parametrize("shift", [1, -1, 64])
@@ -148,82 +186,70 @@ def test_other_probabilities_are_a_mismatch(mixed, shift: int) -> None:
     other = dataclasses.replace(
         mixed, layers=(dataclasses.replace(first, mu=mu, scale=first.scale + 1), *mixed.layers[1:])
     )
-    with pytest.raises(BitsMismatch):
+    with pytest.raises(BitsMismatch, match=NAME):
         other.unpack(data)
+
+
+@pytest.mark.parametrize(
+    "change", [{"quality": 51}, {"grey": True}, {"tile_side": 17}, {"fingerprint": b"87654321"}]
+)
+def test_a_forged_header_is_noticed_with_the_first_levels(small, change: dict[str, object]) -> None:
+    """Everything decodes as it was written; only the CRC of the levels knows the header."""
+    header = dataclasses.replace(small.header, **change)
+    file = read(Memory(write(header, small.groups, small.chunks())))
+    with pytest.raises(BitsMismatch):
+        small.decode(file)
 
 
 @pytest.mark.parametrize("tail", [b"\0", b"\0\0\0\0", b"\x01", bytes(40)])
 def test_a_longer_payload_is_refused(small, tail: bytes) -> None:
-    (chunk,) = small.writer().chunks
+    ((chunk,),) = small.chunks()
     longer = dataclasses.replace(chunk, payload=chunk.payload + tail)
-    with pytest.raises(Corrupt, match="is not the one that its levels make"):
-        small.decode(with_chunks(small, longer))
+    says = f"{NAME}{len(longer.payload)} bytes are not the ones that their levels make"
+    with pytest.raises(Corrupt, match=says):
+        small.decode(with_chunk(small, longer))
 
 
 def test_a_coded_chunk_stored_raw_is_refused(small) -> None:
-    (chunk,) = small.writer().chunks
-    with pytest.raises(Corrupt, match="is not the one that its levels make"):
-        small.decode(with_chunks(small, Chunk(RAW + 2, small.raw(), chunk.bits_crc)))
+    ((chunk,),) = small.chunks()
+    with pytest.raises(Corrupt, match="bytes are not the ones that their levels make"):
+        small.decode(with_chunk(small, Chunk(small.raw(), True, chunk.bits_crc)))
 
 
 def test_a_raw_chunk_stored_coded_is_refused(make_layer, make_toy) -> None:
     toy = make_toy(make_layer((4, 4, 4), 3, 8, surprise=40.0))
-    (chunk,) = toy.writer().chunks
-    assert chunk == Chunk(RAW + 1, toy.raw(), chunk.bits_crc)
-    with pytest.raises(Corrupt, match="is not the one that its levels make"):
-        toy.decode(with_chunks(toy, Chunk(CODED + 1, toy.coded(), chunk.bits_crc)))
-
-
-def test_a_chunk_ends_with_the_byte_that_makes_it_large_enough(
-    small, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """FORMAT, "Grouping": n times `CHUNK_BYTES` or more."""
-    size = len(small.only(0, 1).coded())
-    for enough, layers in ((size, [1, 1]), (size + 1, [2])):
-        monkeypatch.setattr(stream, "CHUNK_BYTES", enough)
-        assert [chunk.layers for chunk in small.writer().chunks] == layers
-
-
-def test_a_reader_takes_layers_apart_that_a_writer_puts_together(small) -> None:
-    (whole,) = small.writer().chunks
-    start = dataclasses.replace(small.only(0, 1), header=small.header).writer()
-    first = Chunk(CODED + 1, small.only(0, 1).coded(), start.bits_crc)
-    second = Chunk(CODED + 1, small.only(1, 2).coded(), whole.bits_crc)
-    found = small.decode(with_chunks(small, first, second))
-    assert found.levels() == small.levels()
-    assert found.pack() == small.pack()
-
-
-def test_a_reader_takes_layers_together_that_a_writer_puts_apart(mixed) -> None:
-    first, second, last = mixed.writer().chunks
-    assert len(first.payload) >= CHUNK_BYTES
-    joined = Chunk(CODED + 3, mixed.only(0, 3).coded(), second.bits_crc)
-    found = mixed.decode(with_chunks(mixed, joined, last))
-    assert found.levels() == mixed.levels()
-    assert found.pack() == mixed.pack()
+    ((chunk,),) = toy.chunks()
+    assert chunk == Chunk(toy.raw(), True, chunk.bits_crc)
+    with pytest.raises(Corrupt, match="bytes are not the ones that their levels make"):
+        toy.decode(with_chunk(toy, Chunk(toy.coded(), False, chunk.bits_crc)))
 
 
 def test_padding_bits_of_a_raw_chunk(make_layer, make_toy) -> None:
     toy = make_toy(make_layer((1, 3, 3), 6, 4, surprise=60.0))
-    (chunk,) = toy.writer().chunks
+    ((chunk,),) = toy.chunks()
     assert chunk.raw
     assert len(chunk.payload) == 4
     padded = dataclasses.replace(chunk, payload=chunk.payload[:-1] + bytes([chunk.payload[-1] | 1]))
-    with pytest.raises(Corrupt, match="is not the one that its levels make"):
-        toy.decode(with_chunks(toy, padded))
+    with pytest.raises(Corrupt, match=r"layer 1 of tile 0 .*: 4 bytes are not the ones"):
+        toy.decode(with_chunk(toy, padded))
 
 
-def test_a_file_lacks_no_layer(small) -> None:
-    writer = small.writer()
-    writer.header = dataclasses.replace(small.header, layers=3)
-    with pytest.raises(ValueError, match="carry 2 layers, the header promises 3"):
-        writer.finish()
+def test_a_raw_chunk_that_is_cut_or_too_large_says_which_it_is(make_layer, make_toy) -> None:
+    toy = make_toy(make_layer((1, 3, 3), 6, 4, surprise=60.0))
+    ((chunk,),) = toy.chunks()
+    for payload, says in (
+        (b"\xff" * 4, "raw level 7 is over the maximum of 6"),
+        (b"\0\0", "raw chunk has 16 bits"),
+    ):
+        with pytest.raises(Corrupt, match=rf"layer 1 of tile 0 \(row 0, column 0\): {says}") as caught:
+            toy.decode(with_chunk(toy, dataclasses.replace(chunk, payload=payload)))
+        assert type(caught.value) is Corrupt
 
 
 @pytest.mark.parametrize("kind", ["int64", "int8", "bool"])
 def test_layers_are_bytes(small, kind: str) -> None:
     with pytest.raises(ValueError, match=f"{kind}, not uint8"):
-        small.writer().end_layer(np.zeros((1, 1, 1), kind))
+        small.writer(small.header.tiles[0]).end_layer(np.zeros((1, 1, 1), kind))
 
 
 def test_what_is_no_smaller_coded_is_stored_raw(make_layer, make_toy) -> None:
@@ -232,5 +258,42 @@ def test_what_is_no_smaller_coded_is_stored_raw(make_layer, make_toy) -> None:
     differences = [len(toy.coded()) - len(toy.raw()) for toy in toys]
     assert {-1, 0, 1} <= set(differences)
     for toy, difference in zip(toys, differences, strict=True):
-        (chunk,) = toy.writer().chunks
+        ((chunk,),) = toy.chunks()
         assert chunk.raw == (difference >= 0)
+
+
+def test_the_crc_of_the_levels_goes_on_from_group_to_group(make_layer, make_toy) -> None:
+    """FORMAT: over the header's fields, the tile's number and the levels of all layers up to here."""
+    toy = make_toy(*(make_layer((2, 2, 3), 30, 32, seed=seed) for seed in range(3)), groups=(2, 1))
+    (first,), (second,) = toy.chunks()
+    parts = [toy.header.pack()[:32], bytes(4), *(layer.levels.tobytes() for layer in toy.layers)]
+    assert first.bits_crc == zlib.crc32(b"".join(parts[:-1]))
+    assert second.bits_crc == zlib.crc32(b"".join(parts))
+
+
+def writing(header: Header, levels: np.ndarray, number: int) -> TileWriter:
+    """A writer that has got a pass (1, positions) of levels up to 6, all of which were expected to be 3."""
+    writer = TileWriter(header, header.tiles[number], (1,))
+    zeros = np.zeros(levels.shape, int)
+    writer.put(levels, zeros, zeros, 6)
+    return writer
+
+
+def unlikely_chunk(header: Header, levels: list[int], number: int = 0) -> Chunk:
+    """A tile's chunk of a layer of one channel, one row and one pass."""
+    array = np.array([levels], np.uint8)
+    writer = writing(header, array, number)
+    writer.end_layer(array[:, None])
+    (chunk,) = writer.chunks
+    assert chunk.raw
+    return chunk
+
+
+def test_a_writer_keeps_its_own_copy_of_what_it_was_given() -> None:
+    """The passes of a layer may be views of an array that the caller goes on to use."""
+    header = Header(64, 16, 0, 1, bytes(8))
+    levels = np.array([[0, 6, 6, 0]], np.uint8)
+    writer = writing(header, levels, 0)
+    levels[:] = 3
+    writer.end_layer(np.array([[[0, 6, 6, 0]]], np.uint8))
+    assert writer.chunks == [unlikely_chunk(header, [0, 6, 6, 0])]

@@ -20,7 +20,7 @@ TINY = ROOT / "tests" / "models" / "tiny-1.safetensors"
 COMMAND = "from bincodec.cli.main import main; main()"
 HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 """What starts the tests may have told its children to ignore Ctrl-C."""
-ONE_PIXEL = ROOT / "tests" / "vectors" / "one-pixel.bld"
+ONE_PIXEL = ROOT / "tests" / "vectors" / "v1" / "one-pixel" / "file.bld"
 FULL = "No space left on device"
 CLOSED = "it is closed"
 

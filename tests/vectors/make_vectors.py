@@ -1,81 +1,81 @@
-"""Makes the golden files: small `.bld` files of the tiny model, and `vectors.json` that says what is in them.
+"""Writes the test vectors of the format: the folders of `tests/vectors/v1`, which README.md describes.
 
     python tests/vectors/make_vectors.py
 
 Run it only when the format or the tiny model was changed on purpose: the files are what keeps them from
-changing by accident.
+changing by accident. Once a version of the format is released it does nothing any more.
 """
 
-import dataclasses
+import hashlib
 import json
-from collections.abc import Iterator
+import shutil
+import sys
 from pathlib import Path
 
-import numpy as np
-from skimage import data as photos
+from vector_case import Case
+from vectors_that_decode import must_decode
+from vectors_that_fail import must_fail, once_broke_us
 
 from bincodec import BinaryCode, Codec
-from bincodec.bitstream.container import Ancillary
+from bincodec.bitstream import container
+from bincodec.bitstream.container import Memory
 
-FOLDER = Path(__file__).resolve().parent
-MODEL = FOLDER.parent / "models" / "tiny-1.safetensors"
-
-
-def cases(codec: Codec) -> Iterator[tuple[str, BinaryCode]]:
-    """Name and code of every golden file."""
-    for quality in (0, 50, 100):
-        yield f"photo-q{quality}", plain(codec.encode(photos.astronaut()[100:180, 180:292], quality))
-    yield "grey", plain(codec.encode(photos.camera()[200:261, 180:223], 75))
-    yield "one-pixel", plain(codec.encode(np.full((1, 1, 3), 9, np.uint8), 33))
-    yield "one-column", plain(codec.encode(photos.chelsea()[:200, 150:151], 66))
-    yield "flat", codec.encode(np.full((20, 30, 3), (120, 100, 150), np.uint8), 50)
-    photo = codec.encode(photos.coffee()[120:200, 240:340], 90)
-    extra = (Ancillary(0x80, b"kept as it is"), Ancillary(0xBF, b""))
-    yield "ancillary", dataclasses.replace(photo, ancillary=extra)
-    yield "two-layers", dataclasses.replace(plain(photo), levels=photo.levels[:2], maximum=photo.maximum[:2])
-    yield "raw", noise(photo)
+HERE = Path(__file__).resolve().parent
+MODEL = HERE.parent / "models" / "tiny-1.safetensors"
+VERSION = 1
+"""The major version of the format that is written."""
+RELEASED: tuple[int, ...] = ()
+"""Major versions that were released: their files never change again."""
+TOLERANCE = 1
+"""How far a pixel may be off, of 0..255: decoders are float networks."""
 
 
-def plain(code: BinaryCode) -> BinaryCode:
-    """Layers and nothing else."""
-    return dataclasses.replace(code, ancillary=())
+def levels_digest(code: BinaryCode) -> str:
+    """SHA-256 of all levels, a byte each: by layer, channel, row and column."""
+    return hashlib.sha256(b"".join(part.tobytes() for part in code.levels)).hexdigest()
 
 
-def noise(code: BinaryCode) -> BinaryCode:
-    """Levels that no prior predicts, so that they are stored raw."""
-    rng = np.random.default_rng(4)
-    levels = tuple(
-        rng.integers(0, top + 1, part.shape, dtype=np.uint8)
-        for part, top in zip(code.levels, code.maximum, strict=True)
-    )
-    return dataclasses.replace(plain(code), levels=levels)
-
-
-def description(code: BinaryCode, data: bytes) -> dict[str, object]:
-    """What a reader must find."""
-    return {
-        "bytes": len(data),
-        "digest": code.digest(),
-        "width": code.width,
-        "height": code.height,
-        "quality": code.quality,
-        "layers": code.layers,
-        "grey": code.grey,
-        "ancillary": [[extra.kind, extra.payload.hex()] for extra in code.ancillary],
+def write(folder: Path, case: Case, codec: Codec) -> None:
+    """The folder of a case: file.bld, case.json, and picture.png where there is a picture."""
+    folder.mkdir(parents=True)
+    (folder / "file.bld").write_bytes(case.file)
+    said: dict[str, object] = {
+        "class": case.kind,
+        "shows": case.shows,
+        "bytes": len(case.file),
+        "sha256": hashlib.sha256(case.file).hexdigest(),
     }
+    if case.error is not None:
+        said["error"] = case.error
+        if case.partial is not None:
+            said["partial"] = {"tile_layers": case.partial}
+    else:
+        code = codec.unpack(case.file)
+        said |= {
+            name: getattr(code, name)
+            for name in ("width", "height", "quality", "layers", "grey", "tile_side")
+        }
+        said["fingerprint"] = code.fingerprint.hex()
+        said["groups"] = container.read(Memory(case.file)).groups
+        said["extras"] = [[f"{extra.kind:#04x}", extra.payload.hex()] for extra in code.extras]
+        said["levels_sha256"] = levels_digest(code)
+        said["tolerance"] = TOLERANCE
+        said["packs_again"] = case.packs_again
+        image = codec.decode(code)
+        image.info.clear()
+        image.save(folder / "picture.png", optimize=True)
+    (folder / "case.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
-    """Write the files beside this script."""
-    codec = Codec.load(str(MODEL))
-    files = {}
-    for name, code in cases(codec):
-        data = codec.pack(code, verify=True)
-        (FOLDER / f"{name}.bld").write_bytes(data)
-        files[name] = description(code, data)
-        print(f"{name}.bld: {len(data)} bytes")
-    record = {"fingerprint": codec.model.card.fingerprint.hex(), "files": files}
-    (FOLDER / "vectors.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    """Write all folders anew."""
+    if VERSION in RELEASED:
+        sys.exit(f"version {VERSION} is released, so its files never change; a new version gets a new folder")
+    target, codec = HERE / f"v{VERSION}", Codec.load(str(MODEL))
+    shutil.rmtree(target, ignore_errors=True)
+    for case in (*must_decode(codec), *must_fail(codec), *once_broke_us(codec)):
+        write(target / case.name, case, codec)
+        print(f"{case.kind} {case.name}: {len(case.file)} bytes, {case.error or 'a picture'}")
 
 
 if __name__ == "__main__":

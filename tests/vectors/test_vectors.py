@@ -1,18 +1,35 @@
-"""Golden files: what was written once is read the same for ever, and written the same again."""
+"""The test vectors: what was written once is read the same for ever, written the same again, or refused."""
 
+import hashlib
+import importlib
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from bincodec import Codec, read_header
-from bincodec.bitstream.container import read
+from bincodec import BincodecError, Codec, errors
+from bincodec.bitstream.container import Container, Memory, read
 
 FOLDER = Path(__file__).resolve().parent
 MODEL = FOLDER.parent / "models" / "tiny-1.safetensors"
-RECORD: dict[str, Any] = json.loads((FOLDER / "vectors.json").read_text(encoding="utf-8"))
-FILES: dict[str, dict[str, Any]] = RECORD["files"]
+CASES: dict[str, dict[str, Any]] = {
+    path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("v1/*/case.json")
+}
+PICTURES = sorted(name for name, case in CASES.items() if "error" not in case)
+REFUSED = sorted(name for name, case in CASES.items() if "error" in case)
+ERRORS: dict[str, type[BincodecError]] = {
+    "not-bld": errors.NotBld,
+    "truncated": errors.Truncated,
+    "corrupt": errors.Corrupt,
+    "bits-mismatch": errors.BitsMismatch,
+    "unsupported": errors.Unsupported,
+    "too-large": errors.TooLarge,
+    "wrong-model": errors.WrongModel,
+}
 
 
 @pytest.fixture(scope="module")
@@ -21,48 +38,133 @@ def codec() -> Codec:
 
 
 def content(name: str) -> bytes:
-    return (FOLDER / f"{name}.bld").read_bytes()
+    return (FOLDER / "v1" / name / "file.bld").read_bytes()
 
 
-def test_no_file_is_missing_and_none_is_forgotten() -> None:
-    assert {path.stem for path in FOLDER.glob("*.bld")} == set(FILES)
-    assert len(FILES) >= 10
+def test_every_folder_is_whole() -> None:
+    for folder in FOLDER.glob("v1/*"):
+        expected = {"file.bld", "case.json"} | ({"picture.png"} if folder.name in PICTURES else set())
+        assert {path.name for path in folder.iterdir()} == expected, folder.name
+        assert folder.name in CASES
 
 
-def test_the_model_is_the_one_that_wrote_them(codec: Codec) -> None:
-    assert codec.model.card.fingerprint.hex() == RECORD["fingerprint"]
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_what_is_said_of_every_file(name: str) -> None:
+    case = CASES[name]
+    assert case["class"] in {"must-decode", "must-fail", "once-broke-us"}
+    assert case["shows"]
+    assert len(content(name)) == case["bytes"] < 5000
+    assert hashlib.sha256(content(name)).hexdigest() == case["sha256"]
+    if case["class"] != "once-broke-us":
+        assert ("error" in case) == (case["class"] == "must-fail")
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_header(name: str) -> None:
-    header, expected = read_header(content(name)), FILES[name]
-    found = {key: getattr(header, key) for key in ("width", "height", "quality", "layers", "grey")}
-    assert found == {key: expected[key] for key in found}
-    assert header.fingerprint.hex() == RECORD["fingerprint"]
+@pytest.mark.parametrize("name", PICTURES)
+def test_levels(codec: Codec, name: str) -> None:
+    case, code = CASES[name], codec.unpack(content(name))
+    fields = ("width", "height", "quality", "layers", "grey", "tile_side")
+    assert {field: getattr(code, field) for field in fields} == {field: case[field] for field in fields}
+    assert code.fingerprint.hex() == case["fingerprint"] == codec.model.card.fingerprint.hex()
+    assert [[f"{extra.kind:#04x}", extra.payload.hex()] for extra in code.extras] == case["extras"]
+    assert list(read(Memory(content(name))).groups) == case["groups"]
+    levels = b"".join(part.tobytes() for part in code.levels)
+    assert hashlib.sha256(levels).hexdigest() == case["levels_sha256"]
+    assert code.intact
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_levels_and_bytes(codec: Codec, name: str) -> None:
-    data, expected = content(name), FILES[name]
-    code = codec.unpack(data)
-    assert len(data) == expected["bytes"]
-    assert code.digest() == expected["digest"]
-    assert [[extra.kind, extra.payload.hex()] for extra in code.ancillary] == expected["ancillary"]
-    assert codec.pack(code) == data
+@pytest.mark.parametrize("name", PICTURES)
+def test_packing_again_gives_the_same_bytes(codec: Codec, name: str) -> None:
+    assert (codec.pack(codec.unpack(content(name))) == content(name)) == CASES[name]["packs_again"]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", PICTURES)
 def test_picture(codec: Codec, name: str) -> None:
-    image, expected = codec.decode(codec.unpack(content(name))), FILES[name]
-    assert image.size == (expected["width"], expected["height"])
-    assert image.mode == ("L" if expected["grey"] else "RGB")
+    case, image = CASES[name], codec.decompress(content(name))
+    expected = Image.open(FOLDER / "v1" / name / "picture.png")
+    assert (image.mode, image.size) == (expected.mode, expected.size)
+    assert (image.mode, image.size) == ("L" if case["grey"] else "RGB", (case["width"], case["height"]))
+    off = np.abs(np.asarray(image).astype(int) - np.asarray(expected))
+    assert off.max() <= case["tolerance"]
 
 
-def test_the_files_cover_what_they_should() -> None:
-    """A raw chunk, a coded one, other data, fewer layers, a grey picture and the smallest one."""
-    chunks = [chunk for name in FILES for chunk in read(content(name)).chunks]
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(codec: Codec, name: str) -> None:
+    with pytest.raises(ERRORS[CASES[name]["error"]]) as caught:
+        codec.decompress(content(name))
+    assert type(caught.value) is ERRORS[CASES[name]["error"]]
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if CASES[name]["class"] == "must-fail"])
+def test_what_is_left(codec: Codec, name: str) -> None:
+    """By how many layers of each tile; a file that is not told to leave anything leaves nothing or all."""
+    partial = CASES[name].get("partial")
+    if partial is None:
+        return
+    code = codec.unpack(content(name), partial=True)
+    found = code.tile_layers or (code.layers,) * len(code.tiles)
+    assert list(found) == partial["tile_layers"]
+    assert code.damage
+
+
+def files() -> dict[str, Container]:
+    return {name: read(Memory(content(name))) for name in PICTURES}
+
+
+def test_the_pictures_show_what_they_should() -> None:
+    found = files()
+    headers = [file.header for file in found.values()]
+    chunks = [chunk for file in found.values() for row in file.chunks for chunk in row if chunk]
     assert {chunk.raw for chunk in chunks} == {True, False}
-    assert any(entry["ancillary"] for entry in FILES.values())
-    assert {entry["layers"] for entry in FILES.values()} == {2, 3}
-    assert {entry["grey"] for entry in FILES.values()} == {True, False}
-    assert (1, 1) in {(entry["width"], entry["height"]) for entry in FILES.values()}
+    assert b"" in {chunk.payload for chunk in chunks}
+    assert {header.layers for header in headers} == {1, 2, 3}
+    assert {header.grey for header in headers} == {True, False}
+    assert {header.tile_side for header in headers} == {16, 64}
+    assert {header.quality for header in headers} >= {0, 50, 100}
+    assert {(1, 1), (1, 600)} <= {(header.width, header.height) for header in headers}
+    # Tiles beside, below and both; of different sizes in one file.
+    assert {(header.tiles[-1].row, header.tiles[-1].column) for header in headers} >= {(0, 1), (2, 0), (1, 1)}
+    assert any(len({tile.shape for tile in header.tiles}) > 1 for header in headers)
+    assert {len(file.groups) for file in found.values()} >= {1, 3}
+    kinds = {extra.kind for file in found.values() for extra in file.extras}
+    assert {0xC5, 0xBF, 0x81} <= kinds
+
+
+def test_every_error_has_its_file() -> None:
+    assert {CASES[name]["error"] for name in REFUSED} == set(ERRORS)
+    assert {case["class"] for case in CASES.values()} == {"must-decode", "must-fail", "once-broke-us"}
+
+
+def test_the_readme_explains_every_word() -> None:
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    words = {key for case in CASES.values() for key in case} | set(ERRORS)
+    assert not [
+        word for word in words | {case["class"] for case in CASES.values()} if f"`{word}`" not in text
+    ]
+
+
+@pytest.fixture
+def make_vectors(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script, which imports its neighbours as when it is run."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("make_vectors")
+
+
+def test_a_released_version_is_not_written_again(
+    make_vectors: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make_vectors, "RELEASED", (make_vectors.VERSION,))
+    monkeypatch.setattr(make_vectors.shutil, "rmtree", lambda *_, **__: pytest.fail("removed"))
+    with pytest.raises(SystemExit, match="version 1 is released, so its files never change"):
+        make_vectors.main()
+
+
+def test_a_folder_is_written_as_those_that_are_there(
+    make_vectors: ModuleType, codec: Codec, tmp_path: Path
+) -> None:
+    """Of forged files alone: those of photos depend on the encoder, which is a float network."""
+    for case in make_vectors.once_broke_us(codec):
+        if case.name in {"all-zeros", "large-raw", "many-extras"}:
+            make_vectors.write(tmp_path / case.name, case, codec)
+            for name in ("file.bld", "case.json"):
+                written = (tmp_path / case.name / name).read_bytes()
+                assert written == (FOLDER / "v1" / case.name / name).read_bytes()

@@ -22,7 +22,7 @@ from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.io import files, images, streams
 
 ROOT = Path(__file__).resolve().parents[3]
-SMALL = ROOT / "tests" / "vectors" / "one-pixel.bld"
+SMALL = ROOT / "tests" / "vectors" / "v1" / "one-pixel" / "file.bld"
 PHOTO = ROOT / "examples" / "chelsea.png"
 
 

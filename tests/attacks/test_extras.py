@@ -1,0 +1,160 @@
+"""What files hold beside levels: post-filters that cannot be or ask for too much, floods, unknown kinds."""
+
+import dataclasses
+import struct
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from bincodec import BinaryCode, BincodecError, Codec, Corrupt, Limits, TooLarge
+from bincodec.bitstream import container, rice
+from bincodec.bitstream.container import Container, Extra
+from bincodec.errors import Unsupported
+
+Forge = Callable[..., bytes]
+Refuse = Callable[[bytes, type[BincodecError], str], None]
+
+FILTER = 0x81
+FEATURES = 56
+HEAD = struct.calcsize("<3h") + FEATURES // 8
+
+
+def with_extras(honest: Container, *extras: Extra) -> bytes:
+    return container.write(honest.header, honest.groups, honest.chunks, extras)
+
+
+def post_filter(offset: int, weights: Sequence[int], steps: int = 0, shift: int = 15) -> bytes:
+    """The payload of a filter with all features, by hand: `weights` three to each."""
+    head = struct.pack("<3h", *[offset] * 3) + b"\xff" * (FEATURES // 8) + bytes([steps << 4 | shift])
+    return head + rice.encode(np.array(weights), shift)
+
+
+# --- post-filters that cannot be --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        (b"", "a chunk of 0 bytes, less than 13"),
+        (bytes(12), "a chunk of 12 bytes, less than 13"),
+        (bytes(14), "0 features in 14 bytes"),
+        (bytes(6) + b"\1" + bytes(6), "1 features in 13 bytes"),
+        (bytes(6) + b"\1" + bytes(7), "number 0 of 3 is cut short"),
+        (bytes(6) + b"\1" + bytes(6) + b"\0" + b"\x1f", "3 numbers end after 3 bits, not with 1 bytes"),
+        (bytes(6) + b"\1" + bytes(6) + b"\0" + bytes(2), "3 numbers end after 3 bits, not with 2 bytes"),
+        (bytes(6) + b"\1" + bytes(6) + b"\x0f" + b"\xc0" + bytes(6), "a number beyond 32767"),
+        (bytes(6) + b"\1" + bytes(6) + b"\0" + b"\xff" * 1000, "number 0 of 3 is cut short"),
+        (post_filter(0, [0] * 168) + b"\0", "168 numbers end after 2688 bits, not with 337 bytes"),
+        (post_filter(0, [0] * 168)[:-1], "number 167 of 168 is cut short"),
+        (post_filter(0, [0] * 168) + bytes(2**24 - 350), "more than 168 numbers can take"),
+    ],
+)
+@pytest.mark.usefixtures("unasked")
+def test_a_post_filter_that_no_encoder_writes(
+    honest: Container, refuse: Refuse, payload: bytes, says: str
+) -> None:
+    """Whether it would be shown or not."""
+    refuse(with_extras(honest, Extra(FILTER, payload)), Corrupt, f"post-filter: .*{says}")
+
+
+# --- post-filters that ask for too much -------------------------------------------------------------------
+
+LARGEST = rice.LARGEST
+RANDOM = np.random.default_rng(0)
+ABSURD = {
+    "up": post_filter(2**15 - 1, [LARGEST] * 168),
+    "down": post_filter(-(2**15), [-LARGEST] * 168),
+    "fine": post_filter(2**15 - 1, [-LARGEST] * 168, steps=15),
+    "signs": post_filter(0, (LARGEST * RANDOM.choice([-1, 1], 168)).tolist()),
+    "long codes": post_filter(-(2**15), [LARGEST] * 168, shift=0),
+    "anything": post_filter(77, RANDOM.integers(-LARGEST, LARGEST, 168).tolist(), steps=3),
+}
+
+
+@pytest.mark.parametrize("name", ABSURD)
+@pytest.mark.parametrize("picture", ["noise", "extremes", "grey", "one pixel"])
+def test_an_absurd_post_filter_makes_a_picture(codec: Codec, name: str, picture: str) -> None:
+    """Whatever the weights: numbers stay finite, and no warning is raised, which would be an error here."""
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 70, 3), np.uint8)
+    if picture == "extremes":
+        pixels = (pixels // 128 * 255).astype(np.uint8)
+    elif picture == "grey":
+        pixels = pixels[..., 0]
+    elif picture == "one pixel":
+        pixels = pixels[:1, :1]
+    code = dataclasses.replace(codec.encode(pixels, 100), extras=(Extra(FILTER, ABSURD[name]),))
+    image = codec.decompress(codec.pack(code))
+    assert image.size == pixels.shape[1::-1]
+    shown = np.asarray(image)
+    assert shown.dtype == np.uint8
+    if name in {"up", "down"}:
+        # All of the same sign, far beyond what can be shown: mostly black and white.
+        assert np.isin(shown, (0, 255)).mean() > 0.9
+
+
+# --- kinds and amounts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [0x80, FILTER, 0x41, 0xC5])
+@pytest.mark.usefixtures("unasked")
+def test_the_same_kind_twice(honest: Container, forge: Forge, refuse: Refuse, kind: int) -> None:
+    chunks = [[dataclasses.astuple(chunk) for chunk in row if chunk] for row in honest.chunks]
+    data = forge(honest.header.pack(), chunks, [(kind, b"one"), (kind, b"two")])
+    refuse(data, Corrupt, f"extras {kind:#04x}, {kind:#04x} are not in order, each once")
+
+
+@pytest.mark.parametrize("kind", [0x00, 0x01, 0x40, 0x42, 0x7F])
+@pytest.mark.usefixtures("unasked")
+def test_a_critical_kind_that_is_not_known(
+    honest: Container, forge: Forge, refuse: Refuse, kind: int
+) -> None:
+    chunks = [[dataclasses.astuple(chunk) for chunk in row if chunk] for row in honest.chunks]
+    data = forge(honest.header.pack(), chunks, [(kind, b"what it says does not matter")])
+    refuse(data, Unsupported, f"critical data of kind {kind:#04x} is not known")
+
+
+def test_a_flood_of_kinds_that_nobody_knows_is_kept(codec: Codec, honest: Container) -> None:
+    """All that there can be, before and behind the levels."""
+    unknown = [kind for kind in (*range(0xC0, 0x100), *range(0x80, 0xC0)) if kind not in KNOWN]
+    data = with_extras(honest, *(Extra(kind, bytes([kind]) * 5) for kind in unknown))
+    code = codec.unpack(data)
+    assert [extra.kind for extra in code.extras] == unknown
+    assert codec.pack(code) == data
+    assert codec.decode(code).size == (500, 20)
+
+
+KNOWN = {FILTER}
+"""Ancillary kinds that mean something, so their payload cannot be anything."""
+
+
+@pytest.mark.usefixtures("unasked")
+def test_more_bytes_than_are_read(codec: Codec, honest: Container, refuse: Refuse) -> None:
+    """The index tells, before any of them are read."""
+    data = with_extras(honest, Extra(0x90, bytes(2**24)), Extra(0xF0, b"."))
+    refuse(data, TooLarge, "ancillary data is 16777217 bytes, over the limit ancillary_bytes=16777216")
+    refuse(data[:200], TooLarge, "16777217 bytes")
+    with pytest.raises(TooLarge, match="over the limit ancillary_bytes=3") as caught:
+        codec.unpack(with_extras(honest, Extra(0x90, b"1234")), limits=Limits(ancillary_bytes=3))
+    assert (caught.value.option, caught.value.value) == ("ancillary_bytes", 4)
+
+
+@pytest.mark.usefixtures("unasked")
+def test_an_extra_of_another_file(honest: Container, forge: Forge, refuse: Refuse) -> None:
+    """It is whole, and as long as the one in whose place it stands; but the header before it was another."""
+    other = dataclasses.replace(honest.header, quality=51)
+    mine, foreign = (
+        container.write(header, honest.groups, honest.chunks, [Extra(0x90, b"kept")])
+        for header in (honest.header, other)
+    )
+    refuse(mine[:-8] + foreign[-8:], Corrupt, "checksum of the data of kind 0x90 does not match")
+
+
+def test_an_extra_may_be_taken_out(codec: Codec, honest: Container) -> None:
+    """The levels do not depend on it, so what is left is a whole file: one that a writer makes."""
+    data = with_extras(honest, Extra(FILTER, bytes(13)))
+    assert codec.unpack(data).extras
+    without = with_extras(honest)
+    code: BinaryCode = codec.unpack(without)
+    assert code.intact
+    assert codec.pack(code) == without

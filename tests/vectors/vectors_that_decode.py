@@ -1,0 +1,86 @@
+"""Test vectors that every reader shows."""
+
+import dataclasses
+from collections.abc import Iterator
+from unittest import mock
+
+import numpy as np
+from skimage import data as photos
+from vector_case import Case, crop, encoded, two_tiles
+
+from bincodec import BinaryCode, Codec
+from bincodec.bitstream import stream
+from bincodec.bitstream.container import Extra
+from bincodec.postfilter.filter import PostFilter
+
+
+def must_decode(codec: Codec) -> Iterator[Case]:
+    """Files that every reader shows."""
+    photo = crop(photos.coffee(), 120, 240, 48, 70)
+    plain, filtered = encoded(codec, photo, 50), codec.encode(photo, 50)
+    unknown = (Extra(0xC5, b"before"), *filtered.extras, Extra(0xBF, b""))
+    column = np.ascontiguousarray(np.tile(photos.chelsea()[:, 150:151], (2, 1, 1))[:600])
+    codes = {
+        "photo-q0": ("the lowest quality", encoded(codec, photo, 0)),
+        "photo-q50": ("a photo in colour, one tile, one chunk", plain),
+        "photo-q100": ("the highest quality", encoded(codec, photo, 100)),
+        "tiles-across": ("two tiles of 9 and 10 columns: no tile is a sliver", two_tiles(codec)),
+        "tiles-both-ways": (
+            "four tiles of a grey picture, each with its own chunk",
+            encoded(codec, crop(photos.camera(), 100, 100, 257, 258), 50, tile_side=16),
+        ),
+        "odd-sides": (
+            "sides that are no multiples of 16: what lies beyond them is cut off",
+            encoded(codec, crop(photos.astronaut(), 60, 190, 37, 51), 75),
+        ),
+        "grey": ("a grey picture", encoded(codec, crop(photos.camera(), 200, 180, 45, 43), 75)),
+        "one-pixel": ("the smallest picture", encoded(codec, np.full((1, 1, 3), 9, np.uint8), 33)),
+        "one-column": (
+            "1 x 600 pixels in three tiles, which have few positions in each pass or none",
+            encoded(codec, column, 66, tile_side=16),
+        ),
+        "flat": (
+            "one colour, with a post-filter of offsets and weights that the encoder fitted",
+            codec.encode(np.full((20, 30, 3), (120, 100, 150), np.uint8), 50),
+        ),
+        "post-filter": ("a photo with a post-filter of the encoder's", filtered),
+        "post-filter-large": (
+            "a post-filter with small weights of both signs for all 56 features",
+            dataclasses.replace(plain, extras=(Extra(0x81, all_features()),)),
+        ),
+        "two-layers": (
+            "the first two of three layers; the third is what the prior expects, and no post-filter applies",
+            dataclasses.replace(filtered, levels=plain.levels[:2], maximum=plain.maximum[:2]),
+        ),
+        "one-layer": (
+            "the first of three layers",
+            dataclasses.replace(plain, levels=plain.levels[:1], maximum=plain.maximum[:1]),
+        ),
+        "raw": ("levels that no prior predicts, stored raw", noise(plain)),
+        "extras": (
+            "data of two unknown kinds, before and behind the levels: ignored, and kept where it is",
+            dataclasses.replace(filtered, extras=unknown),
+        ),
+    }
+    for name, (shows, code) in codes.items():
+        yield Case("must-decode", name, shows, codec.pack(code, verify=True))
+    with mock.patch.object(stream, "GROUP_BYTES", 0):
+        grouped = codec.pack(two_tiles(codec))
+    shows = "each layer of each tile in a chunk of its own, where our writer would have put all into one"
+    yield Case("must-decode", "groups", shows, grouped, packs_again=False)
+
+
+def all_features() -> bytes:
+    """A post-filter's payload, by hand."""
+    weights = np.random.default_rng(2).integers(-9, 10, (3, 56))
+    return PostFilter(np.array([64, -100, 3]), tuple(range(56)), weights, 8).payload()
+
+
+def noise(code: BinaryCode) -> BinaryCode:
+    """Levels that no prior predicts, so that they are stored raw."""
+    rng = np.random.default_rng(4)
+    levels = tuple(
+        rng.integers(0, top + 1, part.shape, dtype=np.uint8)
+        for part, top in zip(code.levels, code.maximum, strict=True)
+    )
+    return dataclasses.replace(code, levels=levels)
