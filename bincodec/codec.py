@@ -22,6 +22,7 @@ from bincodec.arguments import (
     DEFAULT_EFFORT,
     MAX_SEED,
     MAX_TEMPERATURE,
+    Region,
     checked_choice,
     checked_device,
     checked_integer,
@@ -37,7 +38,7 @@ from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.bitstream.tiles import grid_of
 from bincodec.code import BinaryCode, DecodedInfo
 from bincodec.coding import packing, passes
-from bincodec.decoder import MARGIN, Region, reconstruct
+from bincodec.decoder import MARGIN, reconstruct
 from bincodec.encoder import analysis
 from bincodec.errors import BincodecError, InvalidSetting, VerificationFailed
 from bincodec.io import files, images
