@@ -1,7 +1,10 @@
 """What the tests of several folders share."""
 
+import itertools
+import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,24 +16,73 @@ settings.load_profile("bincodec")
 
 
 def repair(data: bytes, *, header: bool = True) -> bytes:
-    """Recompute the checksums of all chunks, as far as the lengths lead, and of the header."""
+    """Recompute the checksums of the header, the index, and all that it names, as far as its lengths lead."""
     fixed = bytearray(data)
     if header:
         fixed[32:36] = zlib.crc32(fixed[:32]).to_bytes(4, "little")
-    start = 36
-    while start + 12 <= len(fixed):
-        stop = start + 4 + int.from_bytes(fixed[start + 1 : start + 4], "little") + 4
-        if stop + 4 > len(fixed):
-            break
-        fixed[stop : stop + 4] = zlib.crc32(fixed[start:stop]).to_bytes(4, "little")
-        start = stop + 4
+    begin = zlib.crc32(fixed[:32])
+    with suppress(IndexError, ZeroDivisionError):  # The index ends too soon, or tiles have no size.
+        for start, stop, place in _checked_parts(fixed):
+            if stop + 4 > len(fixed):
+                break
+            crc = zlib.crc32(fixed[start:stop], zlib.crc32(place, begin))
+            fixed[stop : stop + 4] = crc.to_bytes(4, "little")
     return bytes(fixed)
+
+
+def _checked_parts(data: bytearray) -> Iterator[tuple[int, int, bytes]]:
+    """From where to where each checksum behind the header reaches, and what stands before that in it."""
+    width, height, _, layers, side = struct.unpack_from("<IIBBB", data, 12)
+    rows, columns = (-(-pixels // 16) for pixels in (height, width))
+    tiles = -(-rows // side) * -(-columns // side)
+    position = 36 + -(-layers // 8)
+    groups = int.from_bytes(data[36:position], "little").bit_count()
+
+    def byte() -> int:
+        nonlocal position
+        position += 1
+        return data[position - 1]
+
+    def number() -> int:
+        value, shift = 0, 0
+        while (part := byte()) & 0x80:
+            value, shift = value | (part & 0x7F) << shift, shift + 7
+        return value | part << shift
+
+    extras = [(byte(), number()) for _ in range(number())]
+    chunks = [(group, tile, number() >> 1) for group in range(groups) for tile in range(tiles)]
+    yield 36, position, b""
+    parts = [(length + 4, struct.pack("<II", group, tile)) for group, tile, length in chunks]
+    before, after = (
+        [(length, bytes([kind])) for kind, length in extras if bool(kind & 0x40) == leading]
+        for leading in (True, False)
+    )
+    position += 4
+    for length, place in (*before, *parts, *after):
+        yield position, position + length, place
+        position += length + 4
 
 
 @pytest.fixture(name="repair", scope="session")
 def repair_fixture() -> Callable[..., bytes]:
     """`repair`, for modules that cannot import this one."""
     return repair
+
+
+@pytest.fixture(scope="session")
+def chunk_place() -> Callable[..., slice]:
+    """Where the payload of a chunk stands in a file, by the chunk's group and tile."""
+    from bincodec.bitstream import container
+    from bincodec.bitstream.index import CHUNK_TAIL
+
+    def place(data: bytes, group: int, tile: int = 0) -> slice:
+        header, index, position = container.read_index(container.Memory(data))
+        before = index.leading + group * len(header.tiles) + tile
+        *others, size = itertools.islice(index.sizes(), before + 1)
+        start = position + sum(others)
+        return slice(start, start + size - CHUNK_TAIL)
+
+    return place
 
 
 @pytest.fixture(scope="session")
