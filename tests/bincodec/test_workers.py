@@ -116,10 +116,9 @@ def test_an_exception_ends_the_rest() -> None:
         return number
 
     results = in_order(part, range(100))
-    found = []
+    found: list[int] = []
     with pytest.raises(BrokenError):
-        for result in results:
-            found.append(result)  # noqa: PERF402
+        found.extend(results)
     assert found == [0, 1]
     assert max(begun) <= 6
     assert not ours()

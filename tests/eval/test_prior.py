@@ -139,7 +139,7 @@ def test_a_row_agrees_with_the_codec(codec: bincodec.Codec, crops: Crops) -> Non
     (row,) = prior.measure_all(codec, {"eye": crops["eye"]}, [50])
     code = codec.encode(crops["eye"], 50)
     assert row.file_bytes == len(codec.pack(code))
-    assert row.ancillary_bytes == row.file_bytes - len(codec.pack(dataclasses.replace(code, ancillary=())))
+    assert row.ancillary_bytes == row.file_bytes - len(codec.pack(dataclasses.replace(code, extras=())))
     assert row.integer_bits == codec.cost(code).sum()
     assert list(row.integer_by_passes) == [1, 2, 4, 7]
     # 2 channels of 0..6, 3 of 0..3 and 4 of 0..1 on a grid of 4 x 3 positions.
