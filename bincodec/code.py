@@ -110,6 +110,10 @@ class BinaryCode:
         """How many layers of a tile there are."""
         return self.layers if self.tile_layers is None else self.tile_layers[tile.number]
 
+    def levels_of(self, tile: Tile) -> tuple[Levels, ...]:
+        """The levels of a tile, by layer, as many as there are."""
+        return tuple(levels[:, *tile.place] for levels in self.levels[: self.layers_of(tile)])
+
     @property
     def grid(self) -> tuple[int, int]:
         """Height and width in positions."""
