@@ -3,10 +3,10 @@
     python benchmarks/determinism.py [--model NAME] [--qualities 0 50 100] IMAGE...
 
 The images are encoded once (the encoder is a float network: its levels may differ between machines). Their
-levels are then written and read by one process for each environment: 1 and 2 threads, three instruction sets
-of PyTorch's own kernels, three of oneDNN's, CUDA where there is one; and in each by every kernel of the
-integer prior. All must write the same bytes, read the levels from them, and write them again. A table says
-who did; the exit status is 1 if anybody did not.
+levels are then written and read, in tiles of the usual size and in the smallest, by one process for each
+environment: 1 and 2 threads, three instruction sets of PyTorch's own kernels, three of oneDNN's, CUDA where
+there is one; and in each by every kernel of the integer prior. All must write the same bytes, read the levels
+from them, and write them again. A table says who did; the exit status is 1 if anybody did not.
 """
 
 from __future__ import annotations
@@ -90,20 +90,26 @@ def cpu_environments(*, every_pair: bool) -> list[Environment]:
 
 
 def prepare(folder: Path, model: str, images: Sequence[Path], qualities: Sequence[int]) -> tuple[str, ...]:
-    """Encode each image at each quality into `folder`: levels, and a file to compare with. Their digests."""
+    """Encode each image at each quality into `folder`: levels, and a file to compare with. Their digests.
+
+    Where the smallest tiles are more than those of the usual size, there is a file of each.
+    """
     import numpy as np
 
     from bincodec import Codec
+    from bincodec.bitstream.tiles import SMALLEST_SIDE
 
     codec = Codec.load(model)
-    digests = []
-    for index, (image, quality) in enumerate(itertools.product(images, qualities)):
-        code = codec.encode(image, quality)
-        layers = {f"layer{i}": levels for i, levels in enumerate(code.levels)}
-        size = np.array([code.width, code.height, code.quality, code.grey])
-        np.savez(folder / f"{index}.npz", size=size, **layers)
-        (folder / f"{index}.bld").write_bytes(codec.pack(dataclasses.replace(code, extras=())))
-        digests.append(code.digest())
+    digests: list[str] = []
+    for image, quality in itertools.product(images, qualities):
+        usual = dataclasses.replace(codec.encode(image, quality), extras=())
+        smallest = dataclasses.replace(usual, tile_side=SMALLEST_SIDE)
+        layers = {f"layer{i}": levels for i, levels in enumerate(usual.levels)}
+        for code in (usual, smallest) if len(smallest.tiles) > len(usual.tiles) else (usual,):
+            size = np.array([code.width, code.height, code.quality, code.grey, code.tile_side])
+            np.savez(folder / f"{len(digests)}.npz", size=size, **layers)
+            (folder / f"{len(digests)}.bld").write_bytes(codec.pack(code))
+            digests.append(code.digest())
     return tuple(digests)
 
 
@@ -144,10 +150,11 @@ def load_code(path: Path, codec: Any) -> Any:
 
     card = codec.model.card
     with np.load(path) as arrays:
-        width, height, quality, grey = arrays["size"].tolist()
+        width, height, quality, grey, side = arrays["size"].tolist()
         levels = tuple(arrays[f"layer{i}"] for i in range(card.architecture.layers))
     maximum = card.architecture.maximum_level
-    return BinaryCode(levels, maximum, width, height, quality, card.name, card.fingerprint, bool(grey))
+    named = card.name, card.fingerprint
+    return BinaryCode(levels, maximum, width, height, quality, *named, bool(grey), tile_side=side)
 
 
 def start(folder: Path, model: str, environment: Environment) -> list[Report]:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from bincodec.arguments import DEFAULT_EFFORT
+from bincodec.arguments import DEFAULT_EFFORT, Region
 from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.codec import Codec, Missing
-from bincodec.decoder import Region
 from bincodec.io import files, images
 from bincodec.isolation import outlives_forks
 from bincodec.model import store

@@ -20,6 +20,9 @@ DEFAULT_EFFORT = 0
 MAX_SEED = 2**64 - 1
 MAX_TEMPERATURE = 10.0
 
+Region = tuple[int, int, int, int]
+"""Left, top, width and height of a part of a picture, in pixels."""
+
 SEARCH_ROUNDS = (0, 1, 2, 3, 5, 8, 12, 18, 26, 40)
 """Rounds of the encoder's search by effort, 0..9 (`bincodec.encoder.search`)."""
 
@@ -62,8 +65,8 @@ def checked_size(size: tuple[int, int], limits: Limits) -> tuple[int, int]:
     return width, height
 
 
-def checked_region(region: tuple[int, int, int, int], width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, width and height in pixels, if that part lies within a picture of `width` x `height`."""
+def checked_region(region: Region, width: int, height: int) -> Region:
+    """`region`, if it lies within a picture of `width` x `height` pixels."""
     try:
         left, top, across, down = region
     except ValueError as error:

@@ -90,10 +90,11 @@ class BinaryCode:
         grid = grid_of(self.width, self.height)
         for layer, (levels, top) in enumerate(zip(self.levels, self.maximum, strict=True)):
             _check_levels(layer, levels, top, grid)
-        checked_integer("tile_side", self.tile_side, SMALLEST_SIDE, LARGEST_SIDE)
-        if self.tile_layers is not None and len(self.tile_layers) != len(self.tiles):
-            msg = f"{len(self.tile_layers)} numbers of layers do not go with {len(self.tiles)} tiles"
-            raise InvalidSetting(msg)
+        side = checked_integer("tile_side", self.tile_side, SMALLEST_SIDE, LARGEST_SIDE)
+        object.__setattr__(self, "tile_side", side)
+        if self.tile_layers is not None:
+            object.__setattr__(self, "tile_layers", _checked_tile_layers(self, self.tile_layers))
+        object.__setattr__(self, "extras", _in_order(self.extras))
 
     @property
     def tiles(self) -> tuple[Tile, ...]:
@@ -108,6 +109,10 @@ class BinaryCode:
     def layers_of(self, tile: Tile) -> int:
         """How many layers of a tile there are."""
         return self.layers if self.tile_layers is None else self.tile_layers[tile.number]
+
+    def levels_of(self, tile: Tile) -> tuple[Levels, ...]:
+        """The levels of a tile, by layer, as many as there are."""
+        return tuple(levels[:, *tile.place] for levels in self.levels[: self.layers_of(tile)])
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -155,13 +160,40 @@ def _check_types(code: BinaryCode) -> None:
     if not isinstance(code.fingerprint, bytes) or len(code.fingerprint) != FINGERPRINT_BYTES:
         msg = f"fingerprint must be {FINGERPRINT_BYTES} bytes, not {code.fingerprint!r}"
         raise TypeError(msg)
-    for name in ("grey",):
-        if not isinstance(getattr(code, name), bool):
-            msg = f"{name} must be a bool, not {getattr(code, name)!r}"
-            raise TypeError(msg)
+    if not isinstance(code.grey, bool):
+        msg = f"grey must be a bool, not {code.grey!r}"
+        raise TypeError(msg)
     if not isinstance(code.extras, tuple) or not all(isinstance(extra, Extra) for extra in code.extras):
         msg = f"extras must be a tuple of Extra, not {code.extras!r}"
         raise TypeError(msg)
+    if not isinstance(code.damage, tuple) or not all(isinstance(line, str) for line in code.damage):
+        msg = f"damage must be a tuple of str, not {code.damage!r}"
+        raise TypeError(msg)
+    if code.tile_layers is not None and not isinstance(code.tile_layers, tuple):
+        msg = f"tile_layers must be a tuple of integers or None, not {code.tile_layers!r}"
+        raise TypeError(msg)
+
+
+def _checked_tile_layers(code: BinaryCode, tile_layers: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The number of layers of each tile; None where they have all."""
+    if len(tile_layers) != len(code.tiles):
+        msg = f"{len(tile_layers)} numbers of layers do not go with {len(code.tiles)} tiles"
+        raise InvalidSetting(msg)
+    found = tuple(
+        checked_integer(f"layers of {tile}", layers, 0, code.layers)
+        for tile, layers in zip(code.tiles, tile_layers, strict=True)
+    )
+    return None if set(found) == {code.layers} else found
+
+
+def _in_order(extras: tuple[Extra, ...]) -> tuple[Extra, ...]:
+    """Extras by kind, each of which a file holds once."""
+    kinds = [extra.kind for extra in extras]
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            msg = f"{kinds.count(kind)} extras are of kind {kind:#04x}; a file holds one of each"
+            raise InvalidSetting(msg)
+    return tuple(sorted(extras, key=lambda extra: extra.kind))
 
 
 def _check_levels(layer: int, levels: Levels, top: int, grid: tuple[int, int]) -> None:

@@ -22,6 +22,7 @@ from bincodec.arguments import (
     DEFAULT_EFFORT,
     MAX_SEED,
     MAX_TEMPERATURE,
+    Region,
     checked_choice,
     checked_device,
     checked_integer,
@@ -36,8 +37,9 @@ from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.bitstream.tiles import grid_of
 from bincodec.code import BinaryCode, DecodedInfo
-from bincodec.coding import packing, passes
-from bincodec.decoder import MARGIN, Region, reconstruct
+from bincodec.coding import packing
+from bincodec.coding.cost import cost
+from bincodec.decoder import MARGIN, reconstruct
 from bincodec.encoder import analysis
 from bincodec.errors import BincodecError, InvalidSetting, VerificationFailed
 from bincodec.io import files, images
@@ -325,6 +327,8 @@ class Codec(Sampling):
     def cost(self, code: BinaryCode) -> npt.NDArray[np.float64]:
         """-log2 of the coded probabilities in bits, by layer and position: (layers, h, w).
 
+        What a tile lacks costs nothing.
+
         Example:
             >>> import bincodec, numpy
             >>> codec = bincodec.Codec.load("photo")
@@ -334,7 +338,7 @@ class Codec(Sampling):
             True
         """
         code.check_model(self.model.card)
-        return passes.rate(self.model.prior, code.quality, code.levels)
+        return cost(self.model.prior, code)
 
 
 def _opened_again(kind: type[Codec], card: ModelCard, device: str, kernel: Kernel) -> Codec:

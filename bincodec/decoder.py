@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bincodec.arguments import Region
 from bincodec.bitstream.tiles import POSITION, Tile
 from bincodec.code import BinaryCode, Mask
 from bincodec.coding import passes
@@ -25,9 +26,6 @@ from bincodec.postfilter.features import View
 from bincodec.postfilter.filter import apply_filter, read_filter
 from bincodec.windows import Window, covering, of_pixels, overlap
 from bincodec.workers import in_order
-
-Region = tuple[int, int, int, int]
-"""Left, top, width and height of a part of a picture, in pixels."""
 
 MARGIN = 1
 """Positions around a window that the post-filter sees: 16 pixels, of which it reads 8."""
@@ -123,7 +121,8 @@ class Shown:
         """Centred levels (channels, h, w), float32, of a window."""
         code, architecture = self.code, self.model.card.architecture
         rows, columns = window.place
-        result = torch.empty(architecture.channels, rows.stop - rows.start, columns.stop - columns.start)
+        shape = architecture.channels, rows.stop - rows.start, columns.stop - columns.start
+        result = torch.empty(shape, dtype=torch.float32)
         for layer in range(min(self._layers, code.layers)):
             known = torch.from_numpy(code.levels[layer][:, rows, columns]).float()
             result[architecture.layer_slice(layer)] = known - code.maximum[layer] / 2

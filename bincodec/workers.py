@@ -14,10 +14,14 @@ from typing import TypeVar
 
 import torch
 
-from bincodec.isolation import isolated
+from bincodec.isolation import isolated, outlives_forks
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
+
+_NAME = "bincodec"
+_beginning = threading.Lock()
+outlives_forks(_beginning)
 
 
 def in_order(
@@ -26,17 +30,18 @@ def in_order(
     """`function` of each part, in the order of the parts, as many at once as torch has threads here.
 
     No more parts are begun than are soon asked for, so memory follows the number of threads. An exception
-    ends the others as soon as they are done with their part. A GPU takes one part after the other.
+    ends the others as soon as they are done with their part. A GPU takes one part after the other, and so
+    does a process that cannot start threads.
     """
     parts = list(parts)
-    threads = min(torch.get_num_threads(), len(parts))
-    if threads < 2 or torch.device(device).type != "cpu":
+    with _beginning:  # Torch would tell a thread that it does not know yet the number of those that begin.
+        threads = min(torch.get_num_threads(), len(parts))
+    pool = _begun(threads) if threads > 1 and torch.device(device).type == "cpu" else None
+    if pool is None:
         yield from map(function, parts)
         return
-    pool = ThreadPoolExecutor(threads, "bincodec")
     waiting: collections.deque[Future[Made]] = collections.deque()
     try:
-        _give_one_core_each(pool, threads)
         for part in parts:
             waiting.append(pool.submit(_apart, function, part))
             if len(waiting) == threads + 1:
@@ -47,22 +52,38 @@ def in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def _give_one_core_each(pool: ThreadPoolExecutor, threads: int) -> None:
-    """Start the threads of a pool, and let torch multiply on one core in each of them.
+def _begun(threads: int) -> ThreadPoolExecutor | None:
+    """Threads that have begun, in each of which torch multiplies on one core; None if they cannot begin.
 
     What torch is told in one thread also becomes the default of threads that are yet to come, which may be
-    the caller's own; so the caller's number is set again as soon as all of these have begun.
+    the caller's own. So a keeper, a thread that does nothing else, reads the default before and sets it again
+    when all have begun; the caller's own number is never touched. Two pools that begin at the same time would
+    take each other's number for the default.
     """
-    begun = threading.Barrier(threads + 1)
+    pool, begun = ThreadPoolExecutor(threads, _NAME), threading.Barrier(threads + 1)
+    try:
+        with _beginning, ThreadPoolExecutor(1, _NAME) as keeper:
+            default = keeper.submit(torch.get_num_threads).result()
+            try:
+                for _ in range(threads):
+                    pool.submit(_begin, begun)
+                begun.wait()
+            except BaseException:
+                begun.abort()  # Nobody is to wait for a thread that does not come.
+                pool.shutdown(cancel_futures=True)
+                raise
+            finally:
+                keeper.submit(torch.set_num_threads, default).result()
+    except RuntimeError:  # The system has no more threads, or the interpreter is about to end.
+        return None
+    return pool
 
-    def begin() -> None:
-        torch.set_num_threads(1)
-        begun.wait()
 
-    for _ in range(threads):
-        pool.submit(begin)
+def _begin(begun: threading.Barrier) -> None:
+    # In each thread torch takes the default when it first needs a number, whatever it was told before.
+    torch.get_num_threads()
+    torch.set_num_threads(1)
     begun.wait()
-    torch.set_num_threads(torch.get_num_threads())
 
 
 def _apart(function: Callable[[Given], Made], part: Given) -> Made:

@@ -10,7 +10,7 @@ import click
 
 from bincodec.cli import standard
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when a key of the JSON output is renamed, removed or given another meaning."""
 
 FAILURE = 1

@@ -78,9 +78,12 @@ class FloatPrior:
 
         None is the coding order itself.
         """
-        source = _FloatRateSource(code.levels)
-        passes.run(self, code.quality, code.grid, code.layers, source, groups=groups)
-        return source.bits
+        bits = 0.0
+        for tile in code.tiles:
+            source = _FloatRateSource(code.levels_of(tile))
+            passes.run(self, code.quality, tile.shape, code.layers, source, groups=groups)
+            bits += source.bits
+        return bits
 
 
 class _FloatRateSource:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bincodec.code import BinaryCode, Levels
-from bincodec.coding import passes
+from bincodec.coding.cost import cost
 from bincodec.model.architecture import Architecture
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bincodec.eval.float_prior import FloatPrior
     from bincodec.eval.formats import Pixels
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised when a key of prior.json is renamed, removed or given another meaning."""
 
 FEWER_PASSES = (1, 2, 4, 8)
@@ -48,7 +48,7 @@ class PriorRow:
         integer_by_passes: the sum of -log2 of the integer prior's probabilities, by number of passes; the
             largest number is the coding order, and its sum is what files are coded with.
         float_by_passes: the same under the float prior, empty where there is none at hand.
-        ancillary_bytes: of the file, chunks that carry no levels (the post-filter).
+        extra_bytes: of the file, what carries no levels (the post-filter).
     """
 
     image: str
@@ -59,7 +59,7 @@ class PriorRow:
     frequency_bits: float
     integer_by_passes: Mapping[int, float]
     float_by_passes: Mapping[int, float]
-    ancillary_bytes: int = 0
+    extra_bytes: int = 0
 
     @property
     def integer_bits(self) -> float:
@@ -74,7 +74,7 @@ class PriorRow:
     @property
     def overhead_bytes(self) -> float:
         """What the file takes for its levels beyond the sum; negative where raw parts are shorter."""
-        return self.file_bytes - self.ancillary_bytes - self.integer_bits / 8
+        return self.file_bytes - self.extra_bytes - self.integer_bits / 8
 
     @property
     def budget_bytes(self) -> float:
@@ -126,7 +126,7 @@ def _count(levels: Levels, maximum: int) -> NDArray[np.int64]:
 
 def integer_bits(codec: Codec, code: BinaryCode, groups: int) -> float:
     """The sum of -log2 of the integer prior's probabilities in an order of `groups` passes."""
-    return float(passes.rate(codec.model.prior, code.quality, code.levels, groups=groups).sum())
+    return float(cost(codec.model.prior, code, groups=groups).sum())
 
 
 def orders(architecture: Architecture) -> tuple[int, ...]:
@@ -144,16 +144,17 @@ def measure(
 ) -> PriorRow:
     """Measure the levels of one code of the model's every layer."""
     counts = orders(codec.model.card.architecture)
+    size = len(codec.pack(code))
     return PriorRow(
         image,
         code.quality,
         code.width * code.height,
-        len(codec.pack(code)),
+        size,
         sum(levels.size * top.bit_length() for levels, top in zip(code.levels, code.maximum, strict=True)),
         frequencies.bits(code),
         {count: integer_bits(codec, code, count) for count in counts},
         {} if float_prior is None else {count: float_prior.bits(code, count) for count in counts},
-        sum(extra.size for extra in code.extras),
+        size - len(codec.pack(replace(code, extras=()))),
     )
 
 
@@ -187,7 +188,7 @@ def as_json(rows: Sequence[PriorRow], codec: Codec) -> dict[str, Any]:
             "quality": row.quality,
             "pixels": row.pixels,
             "file_bytes": row.file_bytes,
-            "ancillary_bytes": row.ancillary_bytes,
+            "extra_bytes": row.extra_bytes,
             "raw_bits": row.raw_bits,
             "frequency_bits": row.frequency_bits,
             "integer_bits": row.integer_bits,

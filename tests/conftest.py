@@ -164,6 +164,22 @@ def forge_fixture() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
+def chunk_place() -> Callable[..., slice]:
+    """Where the payload of a chunk stands in a file, by the chunk's group and tile."""
+    from bincodec.bitstream import container
+    from bincodec.bitstream.index import CHUNK_TAIL
+
+    def place(data: bytes, group: int, tile: int = 0) -> slice:
+        header, index, position = container.read_index(container.Memory(data))
+        before = index.leading + group * len(header.tiles) + tile
+        *others, size = itertools.islice(index.sizes(), before + 1)
+        start = position + sum(others)
+        return slice(start, start + size - CHUNK_TAIL)
+
+    return place
+
+
+@pytest.fixture(scope="session")
 def bits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file of single bits with three classes and a size of its own, as random as `tiny-1`."""
     import torch

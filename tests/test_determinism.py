@@ -10,6 +10,8 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
+import bincodec
+
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "benchmarks" / "determinism.py"
 MODEL = ROOT / "tests" / "models" / "tiny-1.safetensors"
@@ -37,20 +39,36 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_files_are_the_same_in_every_environment(determinism: ModuleType, image: Path) -> None:
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another part, of two tiles if they are small: two threads then have one each."""
+    path = tmp_path_factory.mktemp("determinism") / "wide.png"
+    with Image.open(PHOTO) as photo:
+        photo.crop((20, 100, 311, 155)).save(path)
+    return path
+
+
+def test_files_are_the_same_in_every_environment(determinism: ModuleType, image: Path, wide: Path) -> None:
     environments = determinism.cpu_environments(every_pair=False)
     assert {one.threads for one in environments} == {1, 2}
     assert {one.aten for one in environments} == set(determinism.supported_aten())
     assert {one.onednn for one in environments} == {"SSE41", "AVX2", "AVX512_CORE"}
-    reports, found = determinism.run(str(MODEL), [image], [0, 100], environments)
+    reports, found = determinism.run(str(MODEL), [image, wide], [0, 100], environments)
     assert found == []
     assert len(reports) == len(environments) * 3
     assert {report.kernel for report in reports} == {"conv", "matmul", "float64"}
     assert len({(report.written, report.read) for report in reports}) == 1
+    assert {len(report.written) for report in reports} == {2 + 2 * 2}
     # The variables did something: PyTorch says that it uses these instruction sets.
     used = {report.capability.lower() for report in reports}
     assert used == set(determinism.supported_aten())
     assert all(report.environment in determinism.table(reports) for report in reports)
+
+
+def test_more_than_one_tile_is_tried(determinism: ModuleType, wide: Path, tmp_path: Path) -> None:
+    assert len(determinism.prepare(tmp_path, str(MODEL), [wide], [50])) == 2
+    headers = [bincodec.read_header(tmp_path / f"{index}.bld") for index in range(2)]
+    assert [len(header.tiles) for header in headers] == [1, 2]
 
 
 def test_a_difference_is_found(determinism: ModuleType, image: Path, tmp_path: Path) -> None:

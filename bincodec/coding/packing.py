@@ -108,8 +108,8 @@ def _pack_tile(
 ) -> list[Chunk]:
     """The chunks of a tile, by group."""
     writer = TileWriter(header, tile, groups)
-    levels = tuple(levels[:, *tile.place] for levels in code.levels)
-    passes.run(prior, code.quality, tile.shape, code.layers, _WritingSource(levels, writer))
+    source = _WritingSource(code.levels_of(tile), writer)
+    passes.run(prior, code.quality, tile.shape, code.layers, source)
     return writer.chunks
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from bincodec.arguments import checked_integer, checked_number
 from bincodec.bitstream.tiles import grid_of
 from bincodec.code import BinaryCode, Levels, Mask
-from bincodec.coding import passes
+from bincodec.coding.cost import cost
 from bincodec.coding.passes import Predictor
 from bincodec.errors import InvalidSetting
 from bincodec.generation import samplers
@@ -117,7 +117,7 @@ def complete(model: Model, code: BinaryCode, layers: int | None, settings: Sampl
     measured = code
     if code.layers < every or code.tile_layers is not None:
         measured = _continued(model, code, real, dataclasses.replace(plan, temperature=1.0))
-    bits = passes.rate(model.prior, measured.quality, measured.levels)
+    bits = cost(model.prior, measured)
     known = _known(code, real, every)
     share = float(bits[known].sum() / bits.sum())
     return Completed(_without_filter(whole), int(known.all((1, 2)).argmin()), share)

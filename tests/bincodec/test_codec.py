@@ -28,12 +28,14 @@ from bincodec import (
     decoder,
 )
 from bincodec.bitstream import container, stream
-from bincodec.bitstream.container import Ancillary
+from bincodec.bitstream.container import Chunk, Extra, Memory
 from bincodec.bitstream.limits import Limits
 from bincodec.coding import packing
 from bincodec.errors import BitsMismatch, TooLarge, Truncated
 from bincodec.model import kernels
 from bincodec.model.kernels import IntegerPrior
+from bincodec.postfilter.filter import KIND
+from bincodec.windows import Window
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 PHOTOS = ("astronaut", "coffee", "chelsea", "rocket")
@@ -82,8 +84,14 @@ def code(codec: Codec) -> BinaryCode:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files in which each layer ends its own chunk, which otherwise takes a large picture."""
-    monkeypatch.setattr(stream, "CHUNK_BYTES", 1)
+    """Files in which each layer is a group of its own, which otherwise takes a large picture."""
+    monkeypatch.setattr(stream, "GROUP_BYTES", 0)
+
+
+def chunks_of(data: bytes) -> list[Chunk]:
+    """The chunks of a whole file, in its order."""
+    rows = container.read(Memory(data)).chunks
+    return [chunk for row in rows for chunk in row if chunk is not None]
 
 
 # --- round trips ------------------------------------------------------------------------------------------
@@ -108,6 +116,7 @@ def test_photos_round_trip(codec: Codec, name: str, quality: int) -> None:
         "quality": quality,
         "layers": 3,
         "intact": True,
+        "damage": (),
         "real_layers": 3,
         "real_share": 1.0,
     }
@@ -170,10 +179,10 @@ def test_padding_continues_the_edge(codec: Codec) -> None:
 
 
 def test_other_data_travels_with_the_code(codec: Codec, code: BinaryCode) -> None:
-    extra = (Ancillary(0x80, b"profile"), Ancillary(0xBF, b""))
-    data = codec.pack(dataclasses.replace(code, ancillary=extra), verify=True)
+    extra = (Extra(0x80, b"profile"), Extra(0xBF, b""))
+    data = codec.pack(dataclasses.replace(code, extras=extra), verify=True)
     found = codec.unpack(data)
-    assert found.ancillary == extra
+    assert found.extras == extra
     assert codec.pack(found) == data
 
 
@@ -198,9 +207,7 @@ def test_every_number_of_layers_is_a_picture(codec: Codec, code: BinaryCode) -> 
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_a_code_of_fewer_layers_is_a_file_of_its_own(codec: Codec, code: BinaryCode, layers: int) -> None:
-    fewer = dataclasses.replace(
-        code, levels=code.levels[:layers], maximum=code.maximum[:layers], ancillary=()
-    )
+    fewer = dataclasses.replace(code, levels=code.levels[:layers], maximum=code.maximum[:layers], extras=())
     data = codec.pack(fewer, verify=True)
     found = codec.unpack(data)
     assert same_levels(found, fewer)
@@ -210,7 +217,7 @@ def test_a_code_of_fewer_layers_is_a_file_of_its_own(codec: Codec, code: BinaryC
 
 
 def test_missing_layers_enter_as_their_expectation_not_as_zero(codec: Codec, code: BinaryCode) -> None:
-    one = decoder.centred_levels(codec.model, code, 1)
+    one = decoder.Shown(codec.model, code, 1).centred(Window(0, 0, *code.grid))
     architecture = codec.model.card.architecture
     assert one.shape == (architecture.channels, 3, 4)
     part = architecture.layer_slice(2)
@@ -230,7 +237,7 @@ def test_a_file_is_hardly_larger_than_its_bits_cost(codec: Codec, name: str) -> 
         cost = codec.cost(code)
         assert cost.shape == (3, 15, 18)
         assert (cost > 0).all()
-        raw = any(chunk.raw for chunk in container.read(data).chunks)
+        raw = any(chunk.raw for chunk in chunks_of(data))
         assert raw or cost.sum() / 8 < len(data) <= cost.sum() / 8 * 1.001 + OVERHEAD
 
 
@@ -239,7 +246,7 @@ def test_noise_costs_no_more_than_raw_bits(codec: Codec) -> None:
     bits = sum(part.size * top.bit_length() for part, top in zip(code.levels, code.maximum, strict=True))
     data = codec.pack(code)
     assert len(data) <= bits / 8 + OVERHEAD
-    assert any(chunk.raw for chunk in container.read(data).chunks)
+    assert any(chunk.raw for chunk in chunks_of(data))
     assert same_levels(codec.unpack(data), code)
 
 
@@ -316,7 +323,8 @@ def test_a_file_of_more_layers_than_the_model_has(
     codec: Codec, code: BinaryCode, repair: Callable[..., bytes]
 ) -> None:
     data = bytearray(codec.pack(code))
-    data[21], data[36] = 4, data[36] + 1  # The header's count, and the only chunk's.
+    assert data[36] == 0b100  # The only group ends with the third layer.
+    data[21], data[36] = 4, 0b1000
     with pytest.raises(bincodec.Corrupt, match="4 layers"):
         codec.unpack(repair(bytes(data)))
 
@@ -407,9 +415,12 @@ def test_levels_must_lie_on_the_image_s_grid(code: BinaryCode) -> None:
 
 
 def test_a_code_that_is_no_longer_whole_is_not_packed(codec: Codec, code: BinaryCode) -> None:
-    rest = dataclasses.replace(code, intact=False)
-    with pytest.raises(InvalidSetting, match="left of a damaged file"):
-        codec.pack(rest)
+    for rest in (
+        dataclasses.replace(code, damage=("the end is missing",)),
+        dataclasses.replace(code, tile_layers=(2,)),
+    ):
+        with pytest.raises(InvalidSetting, match="lacks what was damaged or not read"):
+            codec.pack(rest)
 
 
 # --- verification and fallback ----------------------------------------------------------------------------
@@ -474,8 +485,9 @@ def test_a_kernel_that_is_wrong_at_this_size_is_replaced(
     """The self-test saw nothing; the checksum of the levels does, and the safest kernel reads the file."""
     data = codec.pack(code)
     monkeypatch.setattr(kernels, "stream", broken_stream(torch.float32))
-    with pytest.raises(BitsMismatch):
-        packing._unpack(codec.model, codec.model.prior, container.read(data))
+    (tile,) = code.tiles
+    first = packing._attempt(codec.model.prior, container.read(Memory(data)), code.layers, tile)
+    assert isinstance(first.error, BitsMismatch)
     assert codec.model.prior.kernel in ("conv", "matmul")
     assert same_levels(codec.unpack(data), code)
     monkeypatch.setattr(kernels, "stream", broken_stream(torch.float32, torch.float64))
@@ -497,7 +509,7 @@ def test_every_kernel_writes_and_reads_the_same_file(codec: Codec, code: BinaryC
 
 def small_file(codec: Codec) -> tuple[BinaryCode, bytes]:
     """Layers only: no data beside them."""
-    code = dataclasses.replace(codec.encode(photo("astronaut", 40, 28), 60), ancillary=())
+    code = dataclasses.replace(codec.encode(photo("astronaut", 40, 28), 60), extras=())
     return code, codec.pack(code)
 
 
@@ -513,7 +525,7 @@ def test_every_truncation(codec: Codec) -> None:
 @pytest.mark.usefixtures("small_chunks")
 def test_every_truncation_read_partially(codec: Codec) -> None:
     code, data = small_file(codec)
-    assert len(container.read(data).chunks) == 3
+    assert len(chunks_of(data)) == 3
     shown = set()
     for length in range(len(data)):
         try:
@@ -542,15 +554,17 @@ def test_what_is_left_of_a_file_is_a_marked_picture(codec: Codec, monkeypatch: p
 
 
 @pytest.mark.usefixtures("small_chunks")
-def test_a_damaged_chunk_costs_its_own_and_later_layers(codec: Codec) -> None:
+def test_a_damaged_chunk_costs_its_own_and_later_layers(
+    codec: Codec, chunk_place: Callable[..., slice]
+) -> None:
     code, data = small_file(codec)
-    first = container.read(data).chunks[0]
     damaged = bytearray(data)
-    damaged[36 + 12 + len(first.payload) + 5] ^= 4  # In the second chunk's payload.
+    damaged[chunk_place(data, 1).start + 5] ^= 4
     with pytest.raises(bincodec.Corrupt):
         codec.unpack(bytes(damaged))
     found = codec.unpack(bytes(damaged), partial=True)
-    assert (found.layers, found.intact) == (1, False)
+    assert (found.layers, found.tile_layers) == (1, None)
+    assert found.damage == ("checksum of the chunk of layer 2 of tile 0 (row 0, column 0) does not match",)
     assert np.array_equal(found.levels[0], code.levels[0])
 
 
@@ -578,7 +592,7 @@ def damages(data: bytes, count: int, start: int) -> Iterator[bytes]:
 def outcomes(codec: Codec, files: Iterator[bytes], code: BinaryCode) -> tuple[int, int]:
     """How many files were refused, and how many gave the same levels; anything else is a failure.
 
-    The header's and the ancillary chunks' own checksums guard everything else: where those are left alone or
+    The header's and the extras' own checksums guard everything else: where those are left alone or
     not repaired, the same levels are the same picture.
     """
     refused = accepted = 0
@@ -595,18 +609,18 @@ def outcomes(codec: Codec, files: Iterator[bytes], code: BinaryCode) -> tuple[in
 
 def test_random_damage_is_noticed(codec: Codec) -> None:
     code = codec.encode(photo("astronaut", 40, 28), 60)
-    data = codec.pack(dataclasses.replace(code, ancillary=(Ancillary(0x90, b"something"),)))
+    data = codec.pack(dataclasses.replace(code, extras=(Extra(0x90, b"something"),)))
     harmless = [damaged for damaged in damages(data, 600, 0) if damaged == data]
     refused, accepted = outcomes(codec, damages(data, 600, 0), code)
     # Two equal bytes that change places, a byte changed to itself: nothing else is accepted.
     assert (refused, accepted) == (600 - len(harmless), len(harmless))
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, stream.CHUNK_BYTES])
+@pytest.mark.parametrize("group_bytes", [0, stream.GROUP_BYTES])
 def test_random_damage_with_repaired_checksums_is_noticed(
-    codec: Codec, repair: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
+    codec: Codec, repair: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, group_bytes: int
 ) -> None:
-    monkeypatch.setattr(stream, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(stream, "GROUP_BYTES", group_bytes)
     code, data = small_file(codec)
     files = [repair(damaged) for damaged in damages(data, 200, 36)]
     harmless = files.count(data)
@@ -633,24 +647,16 @@ def test_a_forged_header_is_noticed(codec: Codec, repair: Callable[..., bytes]) 
 def test_a_flat_picture_has_no_colour_cast(codec: Codec, quality: int) -> None:
     picture = np.full((21, 35, 3), (120, 100, 150), np.uint8)
     found = codec.unpack(codec.pack(codec.encode(picture, quality), verify=True))
-    assert len(found.ancillary) == 1
+    assert len(found.extras) == 1
     shown, bare = (
         np.abs((pixels_of(codec.decode(one)).astype(float) - picture).mean((0, 1))).max()
-        for one in (found, dataclasses.replace(found, ancillary=()))
+        for one in (found, dataclasses.replace(found, extras=()))
     )
     assert shown < 0.5 < 2 < bare
 
 
-@pytest.mark.parametrize(
-    "extra",
-    [
-        (Ancillary(0x82, b"too short"),),
-        (Ancillary(0x82, bytes(13)), Ancillary(0x82, bytes(13))),
-    ],
-    ids=["cut", "twice"],
-)
-def test_a_malformed_post_filter_is_corrupt(codec: Codec, extra: tuple[Ancillary, ...]) -> None:
+def test_a_malformed_post_filter_is_corrupt(codec: Codec) -> None:
     code, _ = small_file(codec)
-    data = codec.pack(dataclasses.replace(code, ancillary=extra))
+    data = codec.pack(dataclasses.replace(code, extras=(Extra(KIND, b"too short"),)))
     with pytest.raises(bincodec.Corrupt, match="post-filter"):
         codec.unpack(data)

@@ -160,7 +160,7 @@ def loaded(given: Given) -> Any:
 
 def searched(given: Given) -> Any:
     code = given.codec.encode(PIXELS, 60, effort=2)
-    return code.digest(), code.ancillary
+    return code.digest(), code.extras
 
 
 def inpainted(given: Given) -> Any:
@@ -390,7 +390,7 @@ torch.set_num_threads(1)
 codec = Codec.load(TINY)
 picture = np.zeros((3000, 3000, 3), np.uint8)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 2**27, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**25, resource.RLIM_INFINITY))
 try:
     codec.encode(picture)
 except MemoryError as error:

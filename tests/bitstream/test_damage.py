@@ -8,7 +8,7 @@ import pytest
 
 from bincodec.bitstream.container import Chunk, Chunks, Container, Extra, Memory, read, read_index, write
 from bincodec.bitstream.errors import BincodecError, Corrupt, NotBld, Truncated
-from bincodec.bitstream.header import HEADER_BYTES, Header
+from bincodec.bitstream.header import HEADER_BYTES, MAGIC, Header
 
 HEADER = Header(512, 16, 50, 3, bytes(range(8)), tile_side=16)
 """Three layers of two tiles."""
@@ -94,12 +94,44 @@ def test_every_flipped_bit_shows_and_costs_only_what_it_hit(byte: int) -> None:
         damaged[byte] ^= 1 << bit
         with pytest.raises(BincodecError):
             read(Memory(bytes(damaged)))
-        if hit is None:
-            with pytest.raises(BincodecError):
+        if byte < len(MAGIC):
+            with pytest.raises(NotBld):
                 read(Memory(bytes(damaged)), partial=True)
+        elif hit is None:
+            part = "header" if byte < HEADER_BYTES else "index"
+            damage = (f"one bit of the {part} was wrong, and is set right",)
+            assert read(Memory(bytes(damaged)), partial=True) == without(set(), damage)
         else:
             damage = (f"checksum of {hit.name} does not match",)
             assert read(Memory(bytes(damaged)), partial=True) == without({hit.name}, damage)
+
+
+@pytest.mark.parametrize("places", [(12, 13), (INDEX_END - 1, INDEX_END - 2)], ids=["header", "index"])
+def test_two_wrong_bits_of_header_or_index_are_too_many(places: tuple[int, int]) -> None:
+    damaged = bytearray(FILE)
+    for place in places:
+        damaged[place] ^= 1
+    with pytest.raises(Corrupt):
+        read(Memory(bytes(damaged)), partial=True)
+
+
+def test_a_wrong_bit_in_header_and_index_each_is_set_right() -> None:
+    damaged = bytearray(FILE)
+    for place in (17, INDEX_END - 5):
+        damaged[place] ^= 4
+    found = read(Memory(bytes(damaged)), partial=True)
+    assert found == without(set(), found.damage)
+    assert len(found.damage) == 2
+
+
+def test_a_long_index_is_not_repaired() -> None:
+    """Turning over each of its bits would take as long as the square of its length."""
+    header = Header(65535, 8192, 50, 2, bytes(range(8)), tile_side=16)
+    chunks = tuple((Chunk(b"", False, 0),) * len(header.tiles) for _ in range(2))
+    damaged = bytearray(write(header, (1, 1), chunks))
+    damaged[HEADER_BYTES + 1] ^= 1
+    with pytest.raises(Corrupt):
+        read(Memory(bytes(damaged)), partial=True)
 
 
 @pytest.mark.parametrize("lost", [[0], [7], [2, 5], [0, 3, 6], list(range(8))])

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import bincodec
+from bincodec.bitstream import stream
 from bincodec.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,14 @@ def crop() -> Image.Image:
 @pytest.fixture(scope="session")
 def compressed(crop: Image.Image) -> bytes:
     return bincodec.compress(np.array(crop), quality=30)
+
+
+@pytest.fixture(scope="session")
+def layered(crop: Image.Image) -> bytes:
+    """The same picture in a file in which each layer is a group of its own, as in those of large pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "GROUP_BYTES", 0)
+        return bincodec.compress(np.array(crop), quality=80)
 
 
 @pytest.fixture

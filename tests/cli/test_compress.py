@@ -68,7 +68,7 @@ def test_json_is_one_object_with_stable_keys(run, photo: Path) -> None:
     facts = json.loads(result.stdout)
     assert {key: type(value) for key, value in facts.items()} == KEYS
     path = photo.with_suffix(".bld")
-    assert (facts["schema"], facts["command"]) == (1, "compress")
+    assert (facts["schema"], facts["command"]) == (2, "compress")
     assert (facts["input"], facts["output"]) == (str(photo), str(path))
     assert (facts["width"], facts["height"], facts["quality"], facts["grey"]) == (73, 50, 20, False)
     assert facts["bytes"] == path.stat().st_size

@@ -1,7 +1,9 @@
 """`bincodec decompress`: formats, layers, partial files, streams, bad files."""
 
+import dataclasses
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 import bincodec
-from bincodec.bitstream import container
+from bincodec import Codec
+from bincodec.bitstream import container, stream
+from bincodec.bitstream.container import Memory
 from bincodec.io import images
 
-PHOTO = Path(__file__).resolve().parents[2] / "examples" / "chelsea.png"
+TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
 KEYS = {
     "schema": int,
     "command": str,
@@ -26,6 +30,7 @@ KEYS = {
     "model": str,
     "layers": int,
     "intact": bool,
+    "damage": list,
     "bytes": int,
     "seconds": float,
 }
@@ -51,14 +56,12 @@ def assert_fails(result, folder: Path, words: str, code: int = 1) -> None:
     assert not [path for path in folder.iterdir() if path.suffix in (".png", ".tmp")]
 
 
-def last_levels(data: bytes) -> int:
-    """Where the last chunk of levels of a whole file starts; ancillary chunks follow."""
-    position, found = 36, 36
-    while position < len(data):
-        if data[position] < 0x80:
-            found = position
-        position += 4 + int.from_bytes(data[position + 1 : position + 4], "little") + 8
-    return found
+@pytest.fixture
+def damaged(layered: bytes, chunk_place: Callable[..., slice]) -> bytes:
+    """A file whose last layer but one is damaged."""
+    data = bytearray(layered)
+    data[chunk_place(layered, bincodec.read_header(layered).layers - 2).start] ^= 1
+    return bytes(data)
 
 
 def test_the_output_stands_beside_the_input(run, bld: Path, compressed: bytes) -> None:
@@ -132,28 +135,33 @@ def test_fewer_layers_are_a_coarser_picture(run, bld: Path, crop: Image.Image) -
     assert_fails(result, bld.parent, f"layers {layers + 1} ", code=2)
 
 
-def test_a_truncated_file_is_shown_if_asked_for(run, bld: Path) -> None:
-    # The whole photo: the layers of a small crop share one chunk.
-    compressed = bincodec.compress(PHOTO, quality=80)
-    assert last_levels(compressed) > 36
-    bld.write_bytes(compressed[: last_levels(compressed) + 9])
+def test_a_truncated_file_is_shown_if_asked_for(
+    run, bld: Path, layered: bytes, chunk_place: Callable[..., slice]
+) -> None:
+    layers = bincodec.read_header(layered).layers
+    bld.write_bytes(layered[: chunk_place(layered, layers - 2).stop])
     assert_fails(run("decompress", bld), bld.parent, f"{bld}: file ends at byte")
     result = run("decompress", bld, "--missing", "expect")
     assert result.exit_code == 0
-    assert "bincodec: note: the file is damaged: only its first" in result.stderr
-    assert pixels_of(bld.with_suffix(".png")).shape == (300, 451, 3)
+    assert (
+        "bincodec: note: the file is damaged, and what is missing is shown as the model expects it: file "
+        in (result.stderr)
+    )
+    assert result.stderr.splitlines()[0].endswith(", and 1 more like it")
+    assert pixels_of(bld.with_suffix(".png")).shape == (50, 73, 3)
     facts = json.loads(run("decompress", bld, "--missing", "expect", "--force", "--json").stdout)
-    assert facts["intact"] is False
-    assert facts["layers"] < bincodec.read_header(compressed).layers
+    assert (facts["intact"], facts["layers"], len(facts["damage"])) == (False, layers - 2, 2)
+    assert all(line.startswith("file ends at byte ") for line in facts["damage"])
 
 
-def test_bad_files_are_one_line_and_write_nothing(run, bld: Path, compressed: bytes) -> None:
+def test_bad_files_are_one_line_and_write_nothing(
+    run, bld: Path, compressed: bytes, repair: Callable[..., bytes]
+) -> None:
     folder = bld.parent
     (folder / "folder.bld").mkdir()
     flipped = bytearray(compressed)
     flipped[-20] ^= 1
-    foreign = bincodec.read_header(compressed)
-    stranger = type(foreign)(73, 50, 30, foreign.layers, b"stranger").pack() + compressed[36:]
+    stranger = repair(compressed[:24] + b"stranger" + compressed[32:])
     for name, data, words in (
         ("empty.bld", b"", "not a .bld file"),
         ("text.bld", b"hello, hello, hello, hello, hello, hello", "not a .bld file"),
@@ -214,31 +222,29 @@ def test_completing_says_what_is_real(run, bld: Path, compressed: bytes) -> None
     assert texts_of(bld.with_suffix(".png")) == {}
 
 
-def test_what_a_damaged_file_lacks_is_sampled(run, bld: Path) -> None:
-    compressed = bytearray(bincodec.compress(PHOTO, quality=80))
-    compressed[last_levels(bytes(compressed)) + 9] ^= 1
-    bld.write_bytes(compressed)
+def test_what_a_damaged_file_lacks_is_sampled(run, bld: Path, damaged: bytes) -> None:
+    bld.write_bytes(damaged)
     assert_fails(run("decompress", bld), bld.parent, "does not match")
     assert_fails(run("decompress", bld, "--missing", "error"), bld.parent, "does not match")
     result = run("decompress", bld, "--missing", "sample")
     assert result.exit_code == 0, result.stderr
-    read = container.read(bytes(compressed), partial=True)
-    layers, intact = read.header.layers, sum(chunk.layers for chunk in read.chunks)
-    assert 0 < intact < layers
-    words = f"note: the file is damaged: layers 1 to {intact} of {layers} came from the file, "
+    read = container.read(Memory(damaged), partial=True)
+    layers, (intact,) = read.header.layers, read.tile_layers
+    assert intact == layers - 2
+    words = (
+        f"note: the file is damaged ({read.damage[0]}): layers 1 to {intact} of {layers} came from the file, "
+    )
     assert words in result.stderr
-    expected = bincodec.decompress(bytes(compressed), missing="sample")
+    expected = bincodec.decompress(damaged, missing="sample")
     assert np.array_equal(pixels_of(bld.with_suffix(".png")), np.array(expected))
-    smooth = bincodec.decompress(bytes(compressed), missing="expect")
+    smooth = bincodec.decompress(damaged, missing="expect")
     assert not np.array_equal(pixels_of(bld.with_suffix(".png")), np.array(smooth))
 
 
 @pytest.mark.parametrize("missing", ["expect", "sample"])
-def test_layers_that_are_not_intact_are_not_asked_for(run, bld: Path, missing: str) -> None:
-    compressed = bytearray(bincodec.compress(PHOTO, quality=80))
-    compressed[last_levels(bytes(compressed)) + 9] ^= 1
-    bld.write_bytes(compressed)
-    layers = bincodec.read_header(bytes(compressed)).layers
+def test_layers_that_are_not_intact_are_not_asked_for(run, bld: Path, damaged: bytes, missing: str) -> None:
+    bld.write_bytes(damaged)
+    layers = bincodec.read_header(damaged).layers
     result = run("decompress", bld, "--missing", missing)
     assert result.exit_code == 0, result.stderr
     expected = pixels_of(bld.with_suffix(".png"))
@@ -256,3 +262,80 @@ def test_layers_that_are_not_intact_are_not_asked_for(run, bld: Path, missing: s
 def test_what_steers_a_draw_needs_one(run, bld: Path, option: tuple[str, float]) -> None:
     result = run("decompress", bld, *option)
     assert_fails(result, bld.parent, "need --missing sample", code=2)
+
+
+# --- regions ----------------------------------------------------------------------------------------------
+
+
+def test_a_region_is_a_part_of_the_picture(run, bld: Path, compressed: bytes) -> None:
+    whole, out = np.array(bincodec.decompress(compressed)), bld.with_suffix(".png")
+    for text in ("10,3,40,30", "72,49,1,1", "0,0,73,50", " 10 , 3 ,40,30"):
+        left, top, width, height = map(int, text.split(","))
+        result = run("decompress", bld, "--region", text, "--force", "--json")
+        assert (result.exit_code, result.stderr) == (0, "")
+        facts = json.loads(result.stdout)
+        assert (facts["width"], facts["height"], facts["intact"]) == (width, height, True)
+        assert {key: type(value) for key, value in facts.items()} == KEYS
+        expected = whole[top : top + height, left : left + width].astype(int)
+        assert np.abs(pixels_of(out).astype(int) - expected).max() <= 1
+    assert run("decompress", bld, "--region", "1,2,5,6", "--force").stderr.startswith(
+        f"{out}: 5 x 6 pixels, "
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1,2,3", "'1,2,3' is not four numbers X,Y,W,H"),
+        ("1,2,3,4,5", "is not four numbers"),
+        ("", "'' is not four numbers"),
+        ("-1,2,3,4", "is not four numbers"),
+        ("1.5,2,3,4", "is not four numbers"),
+        ("1,2,3,9999999999", "is not four numbers"),
+        ("1,2,3,x", "is not four numbers"),
+        ("0,0,0,4", "width of the region 0 is not an integer in 1..73"),
+        ("0,0,74,4", "width of the region 74 is not an integer in 1..73"),
+        ("70,0,4,4", "width of the region 4 is not an integer in 1..3"),
+        ("73,0,1,1", "left of the region 73 is not an integer in 0..72"),
+        ("0,50,1,1", "top of the region 50 is not an integer in 0..49"),
+        ("0,10,1,41", "height of the region 41 is not an integer in 1..40"),
+    ],
+)
+def test_regions_that_do_not_exist(run, bld: Path, text: str, words: str) -> None:
+    assert_fails(run("decompress", bld, "--region", text), bld.parent, words, code=2)
+
+
+def test_a_region_is_not_sampled(run, bld: Path) -> None:
+    result = run("decompress", bld, "--region", "0,0,5,5", "--missing", "sample")
+    assert_fails(result, bld.parent, "--region does not go with --missing sample", code=2)
+
+
+def test_a_region_may_be_what_another_format_can_hold(
+    run, bld: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written counts, not what the file holds."""
+    monkeypatch.setitem(images.MAX_SIDE, "WEBP", 72)
+    out = bld.with_suffix(".webp")
+    assert_fails(run("decompress", bld, out), bld.parent, "it ends at 72 a side")
+    assert run("decompress", bld, out, "--region", "1,0,72,50").exit_code == 0
+    assert pixels_of(out).shape == (50, 72, 3)
+
+
+def test_a_region_of_a_damaged_file_may_be_whole(
+    run, bld: Path, monkeypatch: pytest.MonkeyPatch, chunk_place: Callable[..., slice]
+) -> None:
+    """Only the tiles that it needs are looked at."""
+    monkeypatch.setattr(stream, "GROUP_BYTES", 0)
+    monkeypatch.setenv("BINCODEC_MODELS", str(TINY.parent))
+    codec = Codec.load(str(TINY))
+    code = codec.encode(np.random.default_rng(0).integers(0, 256, (16, 400, 3), np.uint8))
+    data = bytearray(codec.pack(dataclasses.replace(code, tile_side=16)))
+    data[chunk_place(bytes(data), 1, 1).start] ^= 1
+    bld.write_bytes(data)
+    assert_fails(run("decompress", bld), bld.parent, "layer 2 of tile 1 (row 0, column 1) does not match")
+    result = run("decompress", bld, "--region", "0,0,64,16", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["intact"]) == (0, True), result.stderr
+    bld.with_suffix(".png").unlink()
+    assert_fails(run("decompress", bld, "--region", "300,0,64,16"), bld.parent, "tile 1")
+    result = run("decompress", bld, "--region", "300,0,64,16", "--missing", "expect")
+    assert (result.exit_code, "the file is damaged" in result.stderr) == (0, True), result.stderr

@@ -1,12 +1,21 @@
 """The commands that write nothing: info, verify, models."""
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bincodec
+from bincodec.bitstream import container
+from bincodec.bitstream.container import Memory
+from bincodec.bitstream.header import FORMAT_VERSION
 from bincodec.model import store
+
+TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
+FORMAT = ".".join(map(str, FORMAT_VERSION))
 
 
 def test_info_is_one_line(run, bld: Path, compressed: bytes) -> None:
@@ -23,15 +32,18 @@ def test_info_as_json(run, bld: Path, compressed: bytes) -> None:
     for arguments, stdin in (([bld], None), (["-"], compressed)):
         facts = json.loads(run("info", *arguments, "--json", stdin=stdin).stdout)
         assert facts["input"] == str(arguments[0])
-        chunks = facts.pop("chunks")
-        carried = sum(chunk["layers"] for chunk in chunks if "ancillary" not in chunk)
-        assert carried == facts["layers"] == header.layers
-        assert 36 + sum(12 + chunk["bytes"] for chunk in chunks) == facts["bytes"] == len(compressed)
+        groups, extras = facts["groups"], facts["extras"]
+        assert sum(group["layers"] for group in groups) == facts["layers"] == header.layers
+        assert facts["tiles"] == 1
+        _, index, position = container.read_index(Memory(compressed))
+        assert [(extra["kind"], extra["bytes"]) for extra in extras] == list(index.extras)
+        payloads = sum(8 + group["bytes"] for group in groups) + sum(4 + extra["bytes"] for extra in extras)
+        assert position + payloads == facts["bytes"] == len(compressed)
         assert facts["bits_per_pixel"] == pytest.approx(8 * len(compressed) / (73 * 50))
         assert facts["fingerprint"] == header.fingerprint.hex()
-        assert (facts["schema"], facts["command"], facts["damage"]) == (1, "info", None)
+        assert (facts["schema"], facts["command"], facts["damage"]) == (2, "info", [])
         assert (facts["width"], facts["height"], facts["quality"], facts["grey"]) == (73, 50, 30, False)
-        assert (facts["model"], facts["format"]) == (store.find("photo").name, "0.1")
+        assert (facts["model"], facts["format"]) == (store.find("photo").name, FORMAT)
 
 
 def test_info_on_a_damaged_file_shows_the_header(run, bld: Path, compressed: bytes) -> None:
@@ -39,13 +51,53 @@ def test_info_on_a_damaged_file_shows_the_header(run, bld: Path, compressed: byt
     result = run("info", bld)
     assert result.exit_code == 1
     assert "73 x 50 pixels" in result.stdout
-    assert result.stderr.startswith("bincodec: error: ")
-    assert "ends at byte" in json.loads(run("info", bld, "--json").stdout)["damage"]
+    assert result.stderr.startswith(f"bincodec: error: {bld}: file ends at byte {len(compressed) - 1} ")
+    (damage,) = json.loads(run("info", bld, "--json").stdout)["damage"]
+    assert damage in result.stderr
 
 
-def test_info_needs_no_model(run, bld: Path, compressed: bytes) -> None:
-    header = bincodec.read_header(compressed)
-    bld.write_bytes(type(header)(73, 50, 30, header.layers, b"stranger").pack() + compressed[36:])
+@pytest.mark.parametrize("length", [36, 40])
+def test_info_on_a_file_without_an_index_shows_the_header(
+    run, bld: Path, compressed: bytes, length: int
+) -> None:
+    bld.write_bytes(compressed[:length])
+    result = run("info", bld, "--json")
+    facts = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert (facts["width"], facts["tiles"], facts["groups"], facts["extras"]) == (73, 1, [], [])
+    assert facts["damage"] == [f"file ends at byte {length} within the index"]
+
+
+def test_info_names_each_damage_and_says_how_much_more(
+    run, bld: Path, layered: bytes, chunk_place: Callable[..., slice]
+) -> None:
+    data = bytearray(layered)
+    for group in (1, 3):
+        data[chunk_place(layered, group).start] ^= 1
+    bld.write_bytes(data)
+    result = run("info", bld, "--json")
+    damage = json.loads(result.stdout)["damage"]
+    assert [line.partition(" of tile 0")[0] for line in damage] == [
+        f"checksum of the chunk of layer {layer}" for layer in (2, 4)
+    ]
+    assert result.stderr == f"bincodec: error: {bld}: {damage[0]} (and 1 more)\n"
+
+
+def test_info_counts_tiles(run, bld: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(TINY.parent))
+    codec = bincodec.Codec.load(str(TINY))
+    code = codec.encode(np.zeros((16, 272, 3), np.uint8))
+    data = codec.pack(dataclasses.replace(code, tile_side=16))
+    bld.write_bytes(data)
+    assert ", 3 layers in 2 tiles, " in run("info", bld).stdout
+    facts = json.loads(run("info", bld, "--json").stdout)
+    assert (facts["tiles"], facts["groups"][0]["layers"]) == (2, 3)
+    chunks = container.read(Memory(data)).chunks[0]
+    assert facts["groups"][0]["bytes"] == sum(len(chunk.payload) for chunk in chunks if chunk)
+
+
+def test_info_needs_no_model(run, bld: Path, compressed: bytes, repair: Callable[..., bytes]) -> None:
+    bld.write_bytes(repair(compressed[:24] + b"stranger" + compressed[32:]))
     result = run("info", bld)
     assert result.exit_code == 0
     assert f"model not at hand, {b'stranger'.hex()}" in result.stdout
@@ -73,13 +125,14 @@ def test_verify_as_json_tells_the_bits(run, bld: Path, compressed: bytes) -> Non
     facts = json.loads(run("verify", "-", "--json", stdin=compressed).stdout)
     code = bincodec.Codec.load("photo").unpack(compressed)
     assert facts["levels_sha256"] == code.digest()
-    assert (facts["schema"], facts["command"], facts["input"], facts["ok"]) == (1, "verify", "-", True)
+    assert (facts["schema"], facts["command"], facts["input"], facts["ok"]) == (2, "verify", "-", True)
     assert (facts["model"], facts["layers"], facts["bytes"]) == (code.model, code.layers, len(compressed))
 
 
-def test_verify_finds_every_kind_of_damage(run, bld: Path, compressed: bytes) -> None:
-    header = bincodec.read_header(compressed)
-    stranger = type(header)(73, 50, 30, header.layers, b"stranger").pack() + compressed[36:]
+def test_verify_finds_every_kind_of_damage(
+    run, bld: Path, compressed: bytes, repair: Callable[..., bytes]
+) -> None:
+    stranger = repair(compressed[:24] + b"stranger" + compressed[32:])
     flipped = bytearray(compressed)
     flipped[60] ^= 4
     for data in (b"", compressed[:-1], compressed + b"\0", bytes(flipped), stranger):
@@ -95,7 +148,7 @@ def test_models_are_listed(run) -> None:
     lines = [line for line in run("models").stdout.splitlines() if not line.startswith(" ")]
     assert [line.split()[:2] for line in lines] == [[card.name, card.fingerprint.hex()] for card in cards]
     facts = json.loads(run("models", "--json").stdout)
-    assert (facts["schema"], facts["command"]) == (1, "models")
+    assert (facts["schema"], facts["command"]) == (2, "models")
     assert [model["name"] for model in facts["models"]] == [card.name for card in cards]
     assert all(Path(model["path"]).is_file() for model in facts["models"])
     assert "photo" in {model["name"].rpartition("-")[0] for model in facts["models"]}

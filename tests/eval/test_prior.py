@@ -78,6 +78,31 @@ def test_all_passes_are_what_the_file_is_coded_with(codec: bincodec.Codec, code:
         prior.integer_bits(codec, code, every + 1)
 
 
+def test_tiles_are_measured_as_they_are_coded(codec: bincodec.Codec, tmp_path: Path) -> None:
+    """By themselves: what another tile tells is no context, to either prior."""
+    architecture, every = codec.model.card.architecture, sum(codec.model.card.architecture.layer_phases)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 300, 3), np.uint8)
+    code = dataclasses.replace(codec.encode(pixels, 100), tile_side=16)
+    write_float_prior(tmp_path / "random.safetensors", architecture, flat=False)
+    found = FloatPrior.load(tmp_path / "random.safetensors", architecture)
+    alone = [
+        dataclasses.replace(
+            code, levels=code.levels_of(tile), width=16 * tile.shape[1], height=16 * tile.shape[0]
+        )
+        for tile in code.tiles
+    ]
+    assert [part.grid for part in alone] == [(3, 9), (3, 10)]
+    for groups in (1, every):
+        expected = sum(prior.integer_bits(codec, part, groups) for part in alone)
+        assert prior.integer_bits(codec, code, groups) == pytest.approx(expected, rel=1e-12)
+        assert found.bits(code, groups) == pytest.approx(sum(found.bits(part, groups) for part in alone))
+    whole = dataclasses.replace(code, tile_side=64)
+    assert prior.integer_bits(codec, whole, every) != pytest.approx(expected, rel=1e-6)
+    bits, data = codec.cost(code).sum(), codec.pack(code)
+    # Levels that are coded in another order, or from other context, would not come this near.
+    assert bits / 8 < len(data) < 1.001 * bits / 8 + 130
+
+
 @pytest.mark.parametrize("groups", [1, 2, 5])
 def test_a_group_is_predicted_from_the_groups_before_it(
     codec: bincodec.Codec, code: BinaryCode, groups: int
@@ -139,7 +164,7 @@ def test_a_row_agrees_with_the_codec(codec: bincodec.Codec, crops: Crops) -> Non
     (row,) = prior.measure_all(codec, {"eye": crops["eye"]}, [50])
     code = codec.encode(crops["eye"], 50)
     assert row.file_bytes == len(codec.pack(code))
-    assert row.ancillary_bytes == row.file_bytes - len(codec.pack(dataclasses.replace(code, ancillary=())))
+    assert row.extra_bytes == row.file_bytes - len(codec.pack(dataclasses.replace(code, extras=())))
     assert row.integer_bits == codec.cost(code).sum()
     assert list(row.integer_by_passes) == [1, 2, 4, 7]
     # 2 channels of 0..6, 3 of 0..3 and 4 of 0..1 on a grid of 4 x 3 positions.
@@ -168,7 +193,7 @@ ROW = prior.PriorRow(
 def test_the_budget_and_the_loss() -> None:
     row = dataclasses.replace(ROW, file_bytes=1100)
     assert row.overhead_bytes == 100
-    assert dataclasses.replace(row, ancillary_bytes=30).overhead_bytes == 70
+    assert dataclasses.replace(row, extra_bytes=30).overhead_bytes == 70
     assert row.budget_bytes == 97
     assert row.lost_percent == pytest.approx(100 * (8000 / 7920 - 1))
 

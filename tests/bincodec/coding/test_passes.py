@@ -40,13 +40,13 @@ class Fixed:
 @given(st.integers(-250, 250), st.integers(0, 63))
 def test_the_expectation_is_the_mean_of_what_the_tables_say(mu: int, scale: int) -> None:
     """Files are coded with integer tables; a missing layer is shown by a formula. They must mean the same."""
-    known = (np.zeros((1, 2, 3), np.uint8),)
-    (expected,) = passes.expected(Fixed(mu, scale), 50, known)
+    context = passes.Context(SHAPE, 2, 3)
+    (expected,) = passes.expected(Fixed(mu, scale), 50, context, np.arange(6), [1])
     top = SHAPE.maximum_level[1]
     levels = np.arange(top + 1, dtype=np.uint8)[None]
     shares = probability_of(levels, *(np.full(levels.shape, n, np.int32) for n in (mu, scale)), top)
     mean = float((shares * (levels - top / 2)).sum() / shares.sum())
-    assert expected.shape == (2, 2, 3)
+    assert expected.shape == (2, 6)
     assert torch.allclose(expected, torch.tensor(mean, dtype=torch.float32), atol=2e-3)
 
 
@@ -150,9 +150,18 @@ def test_what_is_known_beforehand_is_shown_from_the_start() -> None:
 
 
 def test_missing_layers_are_expected_from_the_known_ones() -> None:
-    levels, prior = some_levels(), Recording()
-    (found,) = passes.expected(prior, 70, levels[:1])
+    levels, prior, context = some_levels(), Recording(), passes.Context(PHASED, *GRID)
+    everywhere = np.arange(15)
+    context.add(0, everywhere, passes.at_positions(levels[0], everywhere))
+    (found,) = passes.expected(prior, 70, context, everywhere, [1])
     (shown,) = prior.shown
     assert torch.equal(shown, context_of(levels, Pass(1, 0)))
     assert prior.asked == [(70, 1, list(range(15)))]
-    assert found.shape == (2, *GRID)
+    assert found.shape == (2, 15)
+
+
+def test_what_is_expected_is_asked_for_where_it_is_missing_only() -> None:
+    prior, context = Recording(), passes.Context(PHASED, *GRID)
+    found = passes.expected(prior, 70, context, np.array([3, 7, 8]), [0, 1])
+    assert prior.asked == [(70, 0, [3, 7, 8]), (70, 1, [3, 7, 8])]
+    assert [part.shape for part in found] == [(1, 3), (2, 3)]

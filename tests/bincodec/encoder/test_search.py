@@ -11,10 +11,11 @@ from skimage import data as photos
 
 import bincodec
 from bincodec import Codec, InvalidSetting, arguments, decoder
-from bincodec.bitstream.container import Ancillary
+from bincodec.bitstream.container import Extra
 from bincodec.encoder import analysis, search
 from bincodec.postfilter.filter import KIND, apply_filter, read_filter
 from bincodec.postfilter.fit import fit_filter
+from bincodec.windows import Window
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 LAMBDA_RANGE = (0.001, 0.05)
@@ -44,11 +45,12 @@ def error_weight(codec: Codec, quality: int) -> float:
 def cost(codec: Codec, picture: np.ndarray, quality: int, level: int) -> float:
     """lambda 255^2 MSE + bits, of the filtered picture before rounding to 8 bits."""
     code = codec.encode(picture, quality, effort=level)
-    decoded = decoder.synthesise(codec.model, code, code.layers)
-    shown = apply_filter(decoded, read_filter(code.ancillary))
+    whole = Window(0, 0, *code.grid)
+    decoded, _ = decoder.synthesise(decoder.Shown(codec.model, code, code.layers), whole)
+    shown = apply_filter(decoded, read_filter(code.extras))
     original = picture if picture.ndim == 3 else picture[..., None]
     error = float(((shown - original / 255) ** 2).sum())
-    extra = 8 * (len(codec.pack(code)) - len(codec.pack(dataclasses.replace(code, ancillary=()))))
+    extra = 8 * (len(codec.pack(code)) - len(codec.pack(dataclasses.replace(code, extras=()))))
     return float(codec.cost(code).sum()) + extra + error_weight(codec, quality) * error
 
 
@@ -235,7 +237,7 @@ def test_the_post_filter_is_fitted_anew_as_levels_move(photo: Codec, picture: np
 
     def fit(shown: torch.Tensor) -> search.Fitted:
         calls.append(shown)
-        return torch.full_like(shown, 0.01 * len(calls)), (Ancillary(KIND, bytes(len(calls))),)
+        return torch.full_like(shown, 0.01 * len(calls)), (Extra(KIND, bytes(len(calls))),)
 
     model = photo.model
     target = search.Target(analysis.padded(picture, "cpu"), 70, 105, 50, 50.0, fit)
@@ -244,7 +246,10 @@ def test_the_post_filter_is_fitted_anew_as_levels_move(photo: Codec, picture: np
     search.search(model.autoencoder, model.prior, start, target, 2)
     assert len(calls) == 3
     first = search._Picture(model.autoencoder, start, target)
-    assert (first.filter_bits, float(first.added.mean())) == (8 * (12 + 4), pytest.approx(0.04))
+    assert (first.filter_bits, float(first.added.mean())) == (
+        8 * Extra(KIND, bytes(4)).size,
+        pytest.approx(0.04),
+    )
     expected = target.errors(model.autoencoder.synthesise(start, target.at) + 0.04)
     assert torch.allclose(first.errors, expected, atol=1e-6)
 
@@ -252,7 +257,7 @@ def test_the_post_filter_is_fitted_anew_as_levels_move(photo: Codec, picture: np
 def test_a_post_filter_too_dear_is_no_gain(photo: Codec, picture: np.ndarray) -> None:
     """A round whose picture would need a dearer post-filter than it saves is undone."""
     model = photo.model
-    dear = (Ancillary(KIND, bytes(10**8)),)
+    dear = (Extra(KIND, bytes(10**8)),)
     chunks = iter([(), dear, dear])
     target = search.Target(
         analysis.padded(picture, "cpu"), 70, 105, 50, 50.0, lambda p: (torch.zeros_like(p), next(chunks))

@@ -14,7 +14,7 @@ from skimage import data as photos
 import bincodec
 from bincodec import BinaryCode, Codec, ImageError, InvalidSetting, WrongModel
 from bincodec.bitstream import stream
-from bincodec.bitstream.container import Ancillary
+from bincodec.bitstream.container import Extra
 from bincodec.bitstream.limits import Limits
 from bincodec.generation import editing, masks
 from bincodec.generation.settings import SamplingSettings
@@ -76,7 +76,7 @@ def test_a_sample_is_a_file_like_any_other(codec: Codec, sampler: Any, size: tup
     (sample,) = codec.sample(size=size, quality=37, sampler=sampler)
     found = codec.unpack(codec.pack(sample, verify=True))
     assert same(found, sample)
-    assert (found.width, found.height, found.quality, found.ancillary) == (*size, 37, ())
+    assert (found.width, found.height, found.quality, found.extras) == (*size, 37, ())
     assert codec.decode(found).size == size
 
 
@@ -240,10 +240,10 @@ def test_grey_pictures_stay_grey(codec: Codec, photo: np.ndarray, mask: np.ndarr
 
 
 def test_a_code_is_inpainted_as_it_stands(codec: Codec, code: BinaryCode, mask: np.ndarray) -> None:
-    extra = (Ancillary(0x80, b"profile"), Ancillary(KIND, bytes(13)))
-    given = dataclasses.replace(code, ancillary=extra)
+    extra = (Extra(0x80, b"profile"), Extra(KIND, bytes(13)))
+    given = dataclasses.replace(code, extras=extra)
     (inpainted,) = codec.inpaint(given, mask, quality=3)
-    assert (inpainted.code.quality, inpainted.code.ancillary) == (60, extra)
+    assert (inpainted.code.quality, inpainted.code.extras) == (60, extra)
     assert np.array_equal(np.asarray(inpainted.image), np.asarray(codec.decode(inpainted.code)))
 
 
@@ -317,12 +317,12 @@ def test_the_strength_goes_from_nothing_to_everything(codec: Codec, photo: np.nd
 
 
 def test_variations_are_files_and_do_not_depend_on_their_number(codec: Codec, code: BinaryCode) -> None:
-    extra = (Ancillary(0x80, b"profile"), Ancillary(KIND, bytes(13)))
-    several = codec.vary(dataclasses.replace(code, ancillary=extra), 0.6, quality=3, count=3, seed=2)
+    extra = (Extra(0x80, b"profile"), Extra(KIND, bytes(13)))
+    several = codec.vary(dataclasses.replace(code, extras=extra), 0.6, quality=3, count=3, seed=2)
     assert len({varied.digest() for varied in several}) == 3
     assert same(several[0], codec.vary(code, 0.6, seed=2)[0])
     # The post-filter was fitted to other bits.
-    assert several[0].ancillary == extra[:1]
+    assert several[0].extras == extra[:1]
     assert several[0].quality == 60
     assert same(codec.unpack(codec.pack(several[0], verify=True)), several[0])
 
@@ -400,20 +400,19 @@ def test_layers_that_are_not_there(codec: Codec, code: BinaryCode, layers: int) 
 
 
 def test_a_completed_picture_goes_without_the_post_filter(codec: Codec, code: BinaryCode) -> None:
-    extra = (Ancillary(0x80, b"profile"), Ancillary(KIND, bytes(13)))
-    given = dataclasses.replace(code, ancillary=extra)
-    assert codec.complete(given, 1).code.ancillary == extra[:1]
-    assert codec.complete(given).code.ancillary == extra
+    extra = (Extra(0x80, b"profile"), Extra(KIND, bytes(13)))
+    given = dataclasses.replace(code, extras=extra)
+    assert codec.complete(given, 1).code.extras == extra[:1]
+    assert codec.complete(given).code.extras == extra
 
 
 def test_what_a_damaged_file_lacks_is_drawn_and_said(
-    codec: Codec, code: BinaryCode, monkeypatch: pytest.MonkeyPatch
+    codec: Codec, code: BinaryCode, monkeypatch: pytest.MonkeyPatch, chunk_place: Callable[..., slice]
 ) -> None:
     monkeypatch.setenv("BINCODEC_MODELS", str(MODELS))
-    monkeypatch.setattr(stream, "CHUNK_BYTES", 1)  # a chunk for each layer
+    monkeypatch.setattr(stream, "GROUP_BYTES", 0)  # a chunk for each layer
     data = bytearray(codec.pack(code))
-    second = 36 + 4 + int.from_bytes(data[37:40], "little") + 8
-    data[second + 4] ^= 1
+    data[chunk_place(bytes(data), 1).start] ^= 1
     left = codec.unpack(bytes(data), partial=True)
     assert left.layers == 1
     done = codec.complete(left, seed=7)
@@ -423,13 +422,14 @@ def test_what_a_damaged_file_lacks_is_drawn_and_said(
         "quality": 60,
         "layers": 3,
         "intact": False,
+        "damage": left.damage,
         "real_layers": 1,
         "real_share": done.real_share,
     }
     assert 0 < done.real_share < 1
     assert np.array_equal(np.asarray(image), np.asarray(codec.decode(done.code)))
     # A repaired code is not a whole one: it must not become a file unasked.
-    with pytest.raises(InvalidSetting, match="what was left of a damaged file"):
+    with pytest.raises(InvalidSetting, match="lacks what was damaged or not read"):
         codec.pack(done.code)
     with pytest.raises(bincodec.Corrupt):
         bincodec.decompress(bytes(data), missing="error")

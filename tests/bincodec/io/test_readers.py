@@ -18,6 +18,7 @@ import pytest
 import bincodec
 from bincodec import read_header
 from bincodec.bitstream import container
+from bincodec.bitstream.container import Memory
 from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.io import files, images, streams
 
@@ -75,8 +76,10 @@ def test_the_bitstream_takes_bytes_like_objects_as_well() -> None:
     data = SMALL.read_bytes()
     for source in (bytearray(data), memoryview(data)):
         assert Header.parse(source) == Header.parse(data)  # type: ignore[arg-type]
-        assert container.read(source) == container.read(data)  # type: ignore[arg-type]
-    assert container.read(bytearray(data)).chunks[0].payload.__class__ is bytes  # type: ignore[arg-type]
+        assert container.read(Memory(source)) == container.read(Memory(data))  # type: ignore[arg-type]
+    ((chunk,),) = container.read(Memory(bytearray(data))).chunks
+    assert chunk is not None
+    assert chunk.payload.__class__ is bytes
 
 
 def test_a_stream_may_read_short() -> None:
@@ -208,7 +211,7 @@ def test_limits_are_no_number() -> None:
     for call in (
         lambda: read_header(SMALL, 10),  # type: ignore[arg-type]
         lambda: images.load(PHOTO, limits=None),  # type: ignore[arg-type]
-        lambda: container.read(SMALL.read_bytes(), None),  # type: ignore[arg-type]
+        lambda: container.read(Memory(SMALL.read_bytes()), None),  # type: ignore[arg-type]
     ):
         with pytest.raises(TypeError, match="limits must be a Limits, not "):
             call()

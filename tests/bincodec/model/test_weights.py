@@ -98,7 +98,7 @@ def test_further_decoders_stand_beside_the_main_one(tiny: weights.Model, tmp_pat
 
     codec = Codec.load(str(card.path))
     code = codec.encode(np.full((64, 64, 3), (250, 128, 9), np.uint8), 100)
-    assert code.ancillary, "this picture is to have a post-filter"
+    assert code.extras, "this picture is to have a post-filter"
     plain, changed = (np.asarray(codec.decode(code, decoder=name)) for name in card.decoders)
     assert (plain != changed).any()
     unfiltered = np.asarray(codec.decode(without_filter(code), decoder="realism"))
@@ -108,4 +108,4 @@ def test_further_decoders_stand_beside_the_main_one(tiny: weights.Model, tmp_pat
 
 
 def without_filter(code: BinaryCode) -> BinaryCode:
-    return dataclasses.replace(code, ancillary=())
+    return dataclasses.replace(code, extras=())

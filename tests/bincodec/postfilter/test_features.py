@@ -9,16 +9,17 @@ from hypothesis import strategies as st
 from scipy import special
 
 from bincodec.postfilter import features
-from bincodec.postfilter.features import OWN, SHARED, SIZE
+from bincodec.postfilter.features import OWN, REACH, SHARED, SIZE, View
 
 Picture = npt.NDArray[np.float64]
 NEAR = [(0, 1), (1, -1), (1, 0), (1, 1)]
 
 
-def computed(decoded: npt.NDArray[np.float32]) -> Picture:
-    """(features, H, W, 3) of a whole picture."""
-    result = np.full((SIZE, *decoded.shape), np.nan)
-    for tile in features.tiles(decoded):
+def computed(decoded: npt.NDArray[np.float32], view: View | None = None) -> Picture:
+    """(features, H, W, 3) of a whole picture, not known where `view` means something else."""
+    height, width = decoded.shape[:2] if view is None else (view.height, view.width)
+    result = np.full((SIZE, height, width, 3), np.nan)
+    for tile in features.tiles(decoded, view):
         shared, own = features.compute(tile)
         assert (len(shared), own.shape[1]) == (SHARED, OWN)
         both = torch.cat([shared.expand(3, -1, -1), own], 1)
@@ -137,12 +138,26 @@ def test_tiles_are_small_whatever_the_shape(shape: tuple[int, int]) -> None:
     assert (seen == 1).all()
 
 
-@pytest.mark.parametrize(("width", "every"), [(64, 4), (64, 8), (32, 2), (128, 16), (20, 7)])
-def test_tiles_of_a_large_picture_see_every_row_of_a_patch(
-    monkeypatch: pytest.MonkeyPatch, width: int, every: int
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [
+        (range(50), range(30)),
+        (range(20), range(11, 30)),
+        (range(20, 21), range(7, 9)),
+        (range(31, 50), range(12)),
+    ],
+)
+def test_a_part_has_the_features_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, rows: range, columns: range
 ) -> None:
-    monkeypatch.setattr(features, "_TILE", 128)
-    picture = np.zeros((800, width, 3), np.float32)
-    some = features.tiles(picture, every)
-    rows = {row % 8 for tile in some for row in range(tile.top, tile.top + tile.here.shape[1])}
-    assert rows == set(range(8))
+    """Its border repeats nothing but where it is the picture's, and its place is that in the picture."""
+    decoded = np.random.default_rng(0).uniform(-0.2, 1.2, (50, 30, 3)).astype(np.float32)
+    whole = computed(decoded)
+    monkeypatch.setattr(features, "_TILE", 12 * 7)
+    monkeypatch.setattr(features, "_MAX_COLUMNS", 12)
+    top, left = max(0, rows.start - REACH), max(0, columns.start - REACH)
+    part = decoded[top : rows.stop + REACH, left : columns.stop + REACH]
+    found = computed(part, View(top, left, 50, 30, rows, columns))
+    meant = (slice(None), slice(rows.start, rows.stop), slice(columns.start, columns.stop))
+    np.testing.assert_allclose(found[meant], whole[meant], atol=1e-5)
+    assert np.isfinite(found).sum() == found[meant].size

@@ -12,10 +12,10 @@ from skimage import data as photos
 
 from bincodec import BinaryCode, Codec
 from bincodec.bitstream import rice
-from bincodec.bitstream.container import CHUNK_OVERHEAD, Ancillary
+from bincodec.bitstream.container import Extra
 from bincodec.errors import Corrupt
 from bincodec.postfilter import features, fit
-from bincodec.postfilter.features import SHARED, SIZE
+from bincodec.postfilter.features import REACH, SHARED, SIZE, View
 from bincodec.postfilter.filter import KIND, PostFilter, apply_filter, read_filter
 from bincodec.postfilter.fit import fit_filter
 
@@ -24,6 +24,8 @@ WEIGHT = 65025.0 / 3
 """A dear error: lambda = 1."""
 OFFSETS_ALONE = 13
 """Bytes of a payload without weights."""
+AROUND = Extra(KIND, b"").size
+"""Bytes that a file takes for an extra beside its payload."""
 
 
 def photo() -> npt.NDArray[np.uint8]:
@@ -33,6 +35,10 @@ def photo() -> npt.NDArray[np.uint8]:
 
 def as_floats(pixels: npt.NDArray[np.uint8]) -> Pixels:
     return pixels.astype(np.float32) / np.float32(255)
+
+
+def moments_of(original: npt.NDArray[np.uint8], decoded: Pixels) -> fit._Moments:
+    return fit._moments(original, [(decoded, View.whole(decoded))])
 
 
 def error(original: npt.NDArray[np.uint8], shown: Pixels) -> float:
@@ -67,7 +73,7 @@ def test_the_filter_is_the_formula(found: PostFilter, height: int, width: int, s
 
 @given(post_filters())
 def test_what_is_stored_is_what_is_read(found: PostFilter) -> None:
-    again = read_filter((Ancillary(0x80, b"profile"), Ancillary(KIND, found.payload())))
+    again = read_filter((Extra(0x80, b"profile"), Extra(KIND, found.payload())))
     assert again is not None
     assert np.array_equal(again.offsets, found.offsets)
     assert np.array_equal(again.weights, found.weights)
@@ -88,11 +94,11 @@ def test_a_payload_byte_by_byte() -> None:
 @given(st.binary(max_size=40))
 def test_any_payload_is_corrupt_or_what_an_encoder_writes_of_it(payload: bytes) -> None:
     try:
-        found = read_filter((Ancillary(KIND, payload),))
+        found = read_filter((Extra(KIND, payload),))
     except Corrupt:
         return
     assert found is not None
-    again = read_filter((Ancillary(KIND, found.payload()),))
+    again = read_filter((Extra(KIND, found.payload()),))
     assert again is not None
     assert np.array_equal(again.weights, found.weights)
     assert len(found.payload()) <= len(payload)
@@ -100,8 +106,8 @@ def test_any_payload_is_corrupt_or_what_an_encoder_writes_of_it(payload: bytes) 
 
 def test_without_a_chunk_nothing_changes() -> None:
     decoded = np.full((4, 5, 3), 1.25, np.float32)
-    assert read_filter((Ancillary(0x80, b"profile"),)) is None
-    assert apply_filter(decoded, None) is decoded
+    assert read_filter((Extra(0x80, b"profile"),)) is None
+    assert np.array_equal(apply_filter(decoded, None), decoded)
 
 
 def test_weights_of_zero_change_nothing_but_clamp() -> None:
@@ -122,16 +128,16 @@ def test_weights_of_zero_change_nothing_but_clamp() -> None:
 )
 def test_what_does_not_read_is_corrupt(payload: bytes, message: str) -> None:
     with pytest.raises(Corrupt, match=message):
-        read_filter((Ancillary(KIND, payload),))
+        read_filter((Extra(KIND, payload),))
 
 
 def test_two_are_corrupt() -> None:
     with pytest.raises(Corrupt, match="post-filter: 2 chunks"):
-        read_filter((Ancillary(KIND, bytes(13)), Ancillary(KIND, bytes(13))))
+        read_filter((Extra(KIND, bytes(13)), Extra(KIND, bytes(13))))
 
 
-def test_that_of_earlier_drafts_is_ignored() -> None:
-    assert read_filter((Ancillary(0x81, b"anything"),)) is None
+def test_other_extras_are_ignored() -> None:
+    assert all(read_filter((Extra(kind, b"anything"),)) is None for kind in range(256) if kind != KIND)
 
 
 def test_a_wrong_colour_matrix_is_found() -> None:
@@ -175,7 +181,7 @@ def test_bits_and_error_together_never_rise(
     allowed = before * (1 + 1e-5) + 1e-6
     assert after <= allowed
     if found and len(found[0].payload) > OFFSETS_ALONE:
-        bits = 8 * (CHUNK_OVERHEAD + len(found[0].payload))
+        bits = 8 * (AROUND + len(found[0].payload))
         assert bits + weight * after <= weight * allowed
 
 
@@ -203,12 +209,12 @@ def blurred(noise: float = 0.01) -> Pixels:
 
 @pytest.mark.parametrize("weight", [1.0, 30.0, 100.0, 200.0, 400.0, 1e3, 4e3, 1e4, 4e4, 2e5, 1e6])
 def test_what_is_sent_is_the_cheapest(weight: float) -> None:
-    moments = fit._moments(photo(), blurred())
+    moments = moments_of(photo(), blurred())
     chosen = moments.choose(weight)
     costs = {b"": weight * float(moments.squared.sum())}
     for features_, steps in [((), 0), *((chosen, steps) for steps in range(2, 13) if chosen)]:
         found, left = moments.fit(features_, steps)
-        costs[found.payload()] = 8 * (CHUNK_OVERHEAD + len(found.payload())) + weight * left
+        costs[found.payload()] = 8 * (AROUND + len(found.payload())) + weight * left
     sent = fit_filter(photo(), blurred(), weight)
     assert (sent[0].payload if sent else b"") == min(costs, key=lambda payload: costs[payload])
 
@@ -221,7 +227,7 @@ def test_a_dear_filter_does_not_take_the_place_of_a_cheaper_one() -> None:
         before, sent = error(original, cast), fit_filter(original, cast, weight)
         assert sent
         left = error(original, apply_filter(cast, read_filter(sent)))
-        cost = 8 * (CHUNK_OVERHEAD + len(sent[0].payload)) + weight * left
+        cost = 8 * (AROUND + len(sent[0].payload)) + weight * left
         assert cost <= weight * before * (1 + 1e-5) or len(sent[0].payload) == OFFSETS_ALONE
 
 
@@ -245,7 +251,7 @@ def test_pictures_of_few_tones_are_no_crash(shape: tuple[int, int]) -> None:
 
 
 def test_the_error_of_moments_is_the_error_of_pixels() -> None:
-    moments = fit._moments(photo(), blurred())
+    moments = moments_of(photo(), blurred())
     for chosen, steps in (((), 0), ((0, 30, 53), 7), (tuple(range(56)), 9)):
         found, left = moments.fit(chosen, steps)
         shown = apply_filter(blurred(), found).astype(np.float64)
@@ -254,7 +260,7 @@ def test_the_error_of_moments_is_the_error_of_pixels() -> None:
 
 def test_features_are_chosen_by_what_they_take_away() -> None:
     """Against trying all: the first by itself, the second with the first, and so on."""
-    moments = fit._moments(photo(), blurred() + np.float32(0.05))
+    moments = moments_of(photo(), blurred() + np.float32(0.05))
 
     def left(some: tuple[int, ...]) -> float:
         index = [*some, 56]
@@ -280,7 +286,7 @@ def test_later_weights_make_up_for_what_rounding_did_to_earlier_ones() -> None:
     original = photo()
     a = as_floats(original)
     decoded = (a + 0.06 * np.sin(5 * a) + 0.04 * a[..., ::-1] ** 4).astype(np.float32)
-    moments = fit._moments(original, decoded)
+    moments = moments_of(original, decoded)
     exact = np.linalg.solve(moments.ridged(), moments.errors[..., None])[..., 0]
     by_itself = exact.copy()
     by_itself[:, :56] = np.round(64 * exact[:, :56]) / 64
@@ -290,7 +296,7 @@ def test_later_weights_make_up_for_what_rounding_did_to_earlier_ones() -> None:
 
 @pytest.mark.parametrize("steps", [0, 3, 8, 12])
 def test_rounding_goes_one_by_one_with_the_rest_solved_anew(steps: int) -> None:
-    moments = fit._moments(photo(), blurred())
+    moments = moments_of(photo(), blurred())
     chosen = (29, 3, 44, 17, 53)
     index = [*chosen, 56]
     products, left = moments.ridged()[:, index][:, :, index], moments.errors[:, index].copy()
@@ -304,15 +310,50 @@ def test_rounding_goes_one_by_one_with_the_rest_solved_anew(steps: int) -> None:
     assert np.array_equal(found.weights, expected[:, [1, 3, 0, 2, 4]])
 
 
-def test_a_large_picture_is_measured_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def part_of(decoded: Pixels, rows: range, columns: range) -> tuple[Pixels, View]:
+    """A part of a picture and what the filter reads around it."""
+    height, width = decoded.shape[:2]
+    top, left = max(0, rows.start - REACH), max(0, columns.start - REACH)
+    part = decoded[top : rows.stop + REACH, left : columns.stop + REACH]
+    return np.ascontiguousarray(part), View(top, left, height, width, rows, columns)
+
+
+def test_a_large_picture_is_measured_in_part() -> None:
     original, decoded = photo(), blurred(0.05)
-    whole = fit._moments(original, decoded)
-    monkeypatch.setattr(features, "_TILE", 512)
-    monkeypatch.setattr(fit, "_MAX_PIXELS", 4096)
-    part = fit._moments(original, decoded)
+    whole = moments_of(original, decoded)
+    spread = [part_of(decoded, range(top, top + 32), range(70, 110)) for top in (0, 48, 96)]
+    part = fit._moments(original, spread)
     assert not np.array_equal(part.squared, whole.squared)
-    assert part.squared == pytest.approx(whole.squared, rel=0.1)
+    assert part.squared == pytest.approx(whole.squared, rel=0.2)
     assert part.products[:, -1, -1] == pytest.approx(original.shape[0] * original.shape[1])
+
+
+def test_parts_that_make_up_a_picture_say_what_the_whole_says() -> None:
+    original, decoded = photo(), blurred()
+    assert decoded.shape == (128, 160, 3)
+    cuts = [(range(50), range(90)), (range(50), range(90, 160)), (range(50, 128), range(160))]
+    parts = [part_of(decoded, *cut) for cut in cuts]
+    whole, found = moments_of(original, decoded), fit._moments(original, parts)
+    np.testing.assert_allclose(found.products, whole.products, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found.errors, whole.errors, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.squared, whole.squared, rtol=1e-9)
+    assert [chunk.payload for chunk in fit_filter(original, iter(parts), 3e4)] == [
+        chunk.payload for chunk in fit_filter(original, decoded, 3e4)
+    ]
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [(range(3, 60), range(41)), (range(100, 128), range(150, 160)), (range(64, 65), range(9, 150))],
+)
+def test_a_part_is_filtered_as_the_whole_picture_is(rows: range, columns: range, filtered: bool) -> None:
+    chunks = fit_filter(photo(), blurred(), 1e6) if filtered else ()
+    found = read_filter(chunks)
+    assert (found is not None and len(found.chosen) > 30) == filtered
+    whole = apply_filter(blurred(), found)[rows.start : rows.stop, columns.start : columns.stop]
+    part, view = part_of(blurred(), rows, columns)
+    np.testing.assert_allclose(apply_filter(part, found, view), whole, atol=1e-5)
 
 
 def test_what_is_no_number_is_not_filtered() -> None:
@@ -333,12 +374,12 @@ def test_a_photo_gets_one_that_is_worth_its_bytes(grey: bool) -> None:
     if grey:
         picture = picture.mean(2).round().astype(np.uint8)
     code = codec.encode(picture, 90)
-    (chunk,) = code.ancillary
+    (chunk,) = code.extras
     assert len(chunk.payload) > OFFSETS_ALONE
-    bare = dataclasses.replace(code, ancillary=())
-    bits = {len(one.ancillary): 8 * len(codec.pack(one)) for one in (code, bare)}
+    bare = dataclasses.replace(code, extras=())
+    bits = {len(one.extras): 8 * len(codec.pack(one)) for one in (code, bare)}
     errors = {
-        len(one.ancillary): ((np.asarray(codec.decode(one)) - picture.astype(float)) ** 2).mean()
+        len(one.extras): ((np.asarray(codec.decode(one)) - picture.astype(float)) ** 2).mean()
         for one in (code, bare)
     }
     # lambda of quality 90, as the model's card says it, for each of the picture's pixels
@@ -351,11 +392,9 @@ def test_it_is_applied_where_all_layers_are_shown(codec: Codec) -> None:
     code: BinaryCode = codec.encode(photo(), 60)
     filtered = dataclasses.replace(
         code,
-        ancillary=(
-            Ancillary(KIND, PostFilter(np.array([640, 0, 0]), (), np.zeros((3, 0), int), 0).payload()),
-        ),
+        extras=(Extra(KIND, PostFilter(np.array([640, 0, 0]), (), np.zeros((3, 0), int), 0).payload()),),
     )
-    bare = dataclasses.replace(code, ancillary=())
+    bare = dataclasses.replace(code, extras=())
     shown, plain = (np.asarray(codec.decode(one)).astype(int) for one in (filtered, bare))
     assert np.array_equal(shown[..., 1:], plain[..., 1:])
     assert np.array_equal(shown[..., 0], np.minimum(plain[..., 0] + 10, 255))
