@@ -126,7 +126,7 @@ def test_a_wrong_bit_in_header_and_index_each_is_set_right() -> None:
 
 def test_a_long_index_is_not_repaired() -> None:
     """Turning over each of its bits would take as long as the square of its length."""
-    header = Header(65535, 8192, 50, 2, bytes(range(8)), tile_side=16)
+    header = Header(8192, 8192, 50, 2, bytes(range(8)), tile_side=16)
     chunks = tuple((Chunk(b"", False, 0),) * len(header.tiles) for _ in range(2))
     damaged = bytearray(write(header, (1, 1), chunks))
     damaged[HEADER_BYTES + 1] ^= 1
