@@ -57,7 +57,7 @@ def reconstruct(
         pixels = apply_filter(decoded, post_filter, view)[..., : result.shape[2]]
         return view, np.round(255 * pixels.clip(0, 1)).astype(np.uint8)
 
-    for view, pixels in in_order(part, covering(area), model.device):
+    for view, pixels in in_order("decode", part, covering(area), model.device):
         rows = range(max(view.rows.start, top), min(view.rows.stop, top + height))
         columns = range(max(view.columns.start, left), min(view.columns.stop, left + width))
         result[_slice(rows, top), _slice(columns, left)] = pixels[
@@ -106,7 +106,7 @@ class Shown:
         self._expected: dict[int, list[Tensor]] = {}
         area = area or Window(0, 0, *code.grid)
         tiles = [tile for tile in code.tiles if overlap(tile, area) and self._known(tile) < self._all]
-        expected = in_order(self._expectation, tiles, model.device)
+        expected = in_order("expect what is missing", self._expectation, tiles, model.device)
         for tile, layers_beyond in zip(tiles, expected, strict=True):
             self._expected[tile.number] = layers_beyond
 

@@ -7,6 +7,8 @@ core, so that threads do not compete; a picture of one part keeps all cores for 
 from __future__ import annotations
 
 import collections
+import contextlib
+import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,16 +26,39 @@ _beginning = threading.Lock()
 outlives_forks(_beginning)
 
 
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a task, and how many of its parts are done, of how many."""
+
+_progress: contextvars.ContextVar[Progress | None] = contextvars.ContextVar("progress", default=None)
+
+
+@contextlib.contextmanager
+def watched(progress: Progress) -> Iterator[None]:
+    """While inside, `progress` is told of every part of a picture that is done, in this thread."""
+    token = _progress.set(progress)
+    try:
+        yield
+    finally:
+        _progress.reset(token)
+
+
 def in_order(
-    function: Callable[[Given], Made], parts: Iterable[Given], device: str = "cpu"
+    task: str, function: Callable[[Given], Made], parts: Iterable[Given], device: str = "cpu"
 ) -> Iterator[Made]:
     """`function` of each part, in the order of the parts, as many at once as torch has threads here.
 
-    No more parts are begun than are soon asked for, so memory follows the number of threads. An exception
+    `task` is its name, for whoever is `watched`. No more parts are begun than are soon asked for, so memory follows the number of threads. An exception
     ends the others as soon as they are done with their part. A GPU takes one part after the other, and so
     does a process that cannot start threads.
     """
-    parts = list(parts)
+    parts, progress = list(parts), _progress.get()
+    for done, made in enumerate(_made(function, parts, device), 1):
+        if progress is not None:
+            progress(task, done, len(parts))
+        yield made
+
+
+def _made(function: Callable[[Given], Made], parts: list[Given], device: str) -> Iterator[Made]:
     with _beginning:  # Torch would tell a thread that it does not know yet the number of those that begin.
         threads = min(torch.get_num_threads(), len(parts))
     pool = _begun(threads) if threads > 1 and torch.device(device).type == "cpu" else None

@@ -24,6 +24,6 @@ def cost(prior: IntegerPrior, code: BinaryCode, *, groups: int | None = None) ->
         return passes.rate(prior, code.quality, code.levels_of(tile), groups=groups)
 
     tiles = [tile for tile in code.tiles if code.layers_of(tile)]
-    for tile, bits in zip(tiles, in_order(measured, tiles, prior.device.type), strict=True):
+    for tile, bits in zip(tiles, in_order("measure", measured, tiles, prior.device.type), strict=True):
         result[: len(bits), *tile.place] = bits
     return result

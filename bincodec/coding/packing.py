@@ -99,7 +99,7 @@ def pack(model: Model, code: BinaryCode) -> bytes:
     )
     groups = group_layers([_likely_bits(levels) for levels in code.levels], len(code.tiles))
     pack_tile = functools.partial(_pack_tile, model.prior, code, header, groups)
-    by_tile = list(in_order(pack_tile, code.tiles, model.device))
+    by_tile = list(in_order("pack", pack_tile, code.tiles, model.device))
     return container.write(header, groups, tuple(zip(*by_tile, strict=True)), code.extras)
 
 
@@ -167,7 +167,7 @@ def unpack(model: Model, file: Container, *, partial: bool = False) -> BinaryCod
         raise Truncated(msg)
     tiles = [tile for tile in header.tiles if available[tile.number]]
     unpack_tile = functools.partial(_unpack_tile, _Priors(model.prior), file, available, partial)
-    unpacked = in_order(unpack_tile, tiles, model.device)
+    unpacked = in_order("unpack", unpack_tile, tiles, model.device)
     return _assembled(model, file, unpacked)
 
 

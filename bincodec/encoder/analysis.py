@@ -86,7 +86,7 @@ def _analysed(model: Model, pixels: Pixels, quality: int) -> tuple[Levels, ...]:
 
     windows = covering(Window(0, 0, *grid))
     levels = tuple(np.empty((channels, *grid), np.uint8) for channels in architecture.layer_channels)
-    for window, found in in_order(part, windows, model.device):
+    for window, found in in_order("analyse", part, windows, model.device):
         for whole, layer in zip(levels, found, strict=True):
             whole[:, *window.place] = layer
     return levels
@@ -100,7 +100,7 @@ def _fitted(model: Model, code: BinaryCode, original: Pixels, weight: float) -> 
         decoded, view = synthesise(shown, window)
         return decoded, dataclasses.replace(view, every=every)
 
-    parts = in_order(part, covering(Window(0, 0, *code.grid)), model.device)
+    parts = in_order("fit the post-filter", part, covering(Window(0, 0, *code.grid)), model.device)
     return dataclasses.replace(code, extras=fit_filter(original, parts, weight))
 
 

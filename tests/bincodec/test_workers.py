@@ -45,7 +45,7 @@ def slow_first(number: int) -> int:
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 20])
 def test_results_come_in_the_order_of_the_parts(threads: int, count: int) -> None:
     torch.set_num_threads(threads)
-    assert list(in_order(slow_first, iter(range(count)))) == [number**2 for number in range(count)]
+    assert list(in_order("try", slow_first, iter(range(count)))) == [number**2 for number in range(count)]
     assert not ours()
 
 
@@ -57,7 +57,7 @@ def test_as_many_parts_are_at_work_as_torch_has_threads() -> None:
         together.wait()
         return threading.get_ident(), torch.get_num_threads()
 
-    found = list(in_order(part, range(6)))
+    found = list(in_order("try", part, range(6)))
     assert len({thread for thread, _ in found}) == 3
     assert threading.get_ident() not in {thread for thread, _ in found}
     # Also after torch has multiplied there for the first time.
@@ -71,30 +71,30 @@ def test_products_of_a_part_stay_on_one_core() -> None:
         torch.ones(size, size).exp().sum()
         return torch.get_num_threads()
 
-    assert set(in_order(part, [300] * 6)) == {1}
+    assert set(in_order("try", part, [300] * 6)) == {1}
 
 
 def test_a_single_part_keeps_all_cores_and_the_caller_s_thread() -> None:
-    assert list(in_order(lambda _: (threading.get_ident(), torch.get_num_threads()), [0])) == [
+    assert list(in_order("try", lambda _: (threading.get_ident(), torch.get_num_threads()), [0])) == [
         (threading.get_ident(), 3)
     ]
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "meta"])
 def test_other_devices_take_one_part_after_the_other(device: str) -> None:
-    assert set(in_order(lambda _: threading.get_ident(), range(4), device)) == {threading.get_ident()}
+    assert set(in_order("try", lambda _: threading.get_ident(), range(4), device)) == {threading.get_ident()}
 
 
 def test_a_part_that_has_parts_itself_does_them_alone() -> None:
     def part(number: int) -> tuple[set[int], int]:
-        return set(in_order(lambda _: threading.get_ident(), range(3))), threading.get_ident()
+        return set(in_order("try", lambda _: threading.get_ident(), range(3))), threading.get_ident()
 
-    assert all(inner == {outer} for inner, outer in in_order(part, range(4)))
+    assert all(inner == {outer} for inner, outer in in_order("try", part, range(4)))
 
 
 def test_no_more_parts_are_begun_than_are_soon_asked_for() -> None:
     begun: list[int] = []
-    results = in_order(lambda number: begun.append(number) or number, range(100))
+    results = in_order("try", lambda number: begun.append(number) or number, range(100))
     assert next(results) == 0
     assert len(begun) <= 4
     results.close()
@@ -115,7 +115,7 @@ def test_an_exception_ends_the_rest() -> None:
             raise BrokenError
         return number
 
-    results = in_order(part, range(100))
+    results = in_order("try", part, range(100))
     found: list[int] = []
     with pytest.raises(BrokenError):
         found.extend(results)
@@ -129,7 +129,7 @@ def test_an_exception_of_the_caller_ends_the_rest() -> None:
     begun: list[int] = []
 
     def use() -> None:
-        for _ in in_order(begun.append, range(100)):
+        for _ in in_order("try", begun.append, range(100)):
             raise BrokenError
 
     with pytest.raises(BrokenError):
@@ -140,7 +140,7 @@ def test_an_exception_of_the_caller_ends_the_rest() -> None:
 
 def test_the_numbers_of_threads_stay_as_they_were() -> None:
     assert default() == 3
-    for _ in in_order(slow_first, range(7)):
+    for _ in in_order("try", slow_first, range(7)):
         # Already while parts are at work: whoever starts a thread meanwhile is not to be slowed down.
         assert (torch.get_num_threads(), default()) == (3, 3)
     assert (torch.get_num_threads(), default()) == (3, 3)
@@ -154,7 +154,7 @@ def test_a_caller_whose_number_is_not_the_default_keeps_both() -> None:
             other.submit(torch.get_num_threads).result()
             other.submit(torch.set_num_threads, 5).result()
         assert (torch.get_num_threads(), default()) == (2, 5)
-        list(in_order(slow_first, range(5)))
+        list(in_order("try", slow_first, range(5)))
         return torch.get_num_threads(), default()
 
     with ThreadPoolExecutor(1) as pool:
@@ -173,7 +173,7 @@ def test_several_callers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_begin", take_time)
 
     def caller(number: int) -> tuple[list[int], int]:
-        found = list(in_order(lambda part: number * part, range(5)))
+        found = list(in_order("try", lambda part: number * part, range(5)))
         return found, torch.get_num_threads()
 
     for _ in range(3):
@@ -190,7 +190,7 @@ def test_parts_are_apart_from_what_their_caller_has_set() -> None:
         return product.dtype, torch.is_inference_mode_enabled(), np.geterr()["divide"]
 
     with torch.autocast("cpu", torch.bfloat16), torch.inference_mode(), np.errstate(all="raise"):
-        assert set(in_order(part, range(4))) == {(torch.float32, False, "ignore")}
+        assert set(in_order("try", part, range(4))) == {(torch.float32, False, "ignore")}
 
 
 def no_more_threads(monkeypatch: pytest.MonkeyPatch, left: int) -> None:
@@ -211,7 +211,7 @@ def test_where_no_thread_starts_parts_follow_each_other(monkeypatch: pytest.Monk
     """The keeper takes the first; those of the pool that have begun wait for no one."""
     with monkeypatch.context() as patch:
         no_more_threads(patch, left)
-        found = list(in_order(lambda part: (part, threading.get_ident()), range(5)))
+        found = list(in_order("try", lambda part: (part, threading.get_ident()), range(5)))
     assert found == [(part, threading.get_ident()) for part in range(5)]
     assert (torch.get_num_threads(), default()) == (3, 3)
     assert not ours()
@@ -225,11 +225,11 @@ def test_an_interruption_while_threads_begin_leaves_nothing(monkeypatch: pytest.
     monkeypatch.setattr(workers.threading, "Barrier", lambda _: begun)
     monkeypatch.setattr(begun, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        list(in_order(slow_first, range(5)))
+        list(in_order("try", slow_first, range(5)))
     monkeypatch.undo()
     assert not ours()
     assert (torch.get_num_threads(), default()) == (3, 3)
-    assert list(in_order(slow_first, range(5))) == [0, 1, 4, 9, 16]
+    assert list(in_order("try", slow_first, range(5))) == [0, 1, 4, 9, 16]
 
 
 FORKING = """
@@ -246,7 +246,7 @@ stop = threading.Event()
 
 def busy():
     while not stop.is_set():
-        list(in_order(work, range(4)))
+        list(in_order("try", work, range(4)))
 
 # Forks meet pools that begin, work and end.
 thread = threading.Thread(target=busy)
@@ -259,17 +259,17 @@ for _ in range(12):
         # A library of OpenMP does not survive a fork; `isolated` sees to that before any call.
         from bincodec.isolation import isolated
         with isolated():
-            same = list(in_order(work, range(4))) == expected
+            same = list(in_order("try", work, range(4))) == expected
         # Several threads that torch has no part in, as after torch's own books are in order again.
         torch.set_num_threads(2)
-        same = same and list(in_order(lambda part: part, range(4))) == [0, 1, 2, 3]
+        same = same and list(in_order("try", lambda part: part, range(4))) == [0, 1, 2, 3]
         os._exit(0 if same else 1)
     children.append(child)
 codes = [os.waitpid(child, 0)[1] for child in children]
 stop.set()
 thread.join()
 assert codes == [0] * 12, codes
-assert list(in_order(work, range(4))) == expected
+assert list(in_order("try", work, range(4))) == expected
 print("all the same")
 """
 
@@ -285,3 +285,14 @@ def test_a_fork_finds_no_lock_held() -> None:
         timeout=120,
     )
     assert (done.returncode, done.stdout.strip()) == (0, "all the same"), done.stderr
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_whoever_watches_is_told_of_each_part(threads: int) -> None:
+    told: list[tuple[str, int, int]] = []
+    torch.set_num_threads(threads)
+    with workers.watched(lambda *news: told.append(news)):
+        list(in_order("try", lambda part: part, range(4)))
+    assert told == [("try", done, 4) for done in (1, 2, 3, 4)]
+    list(in_order("try", lambda part: part, range(4)))
+    assert len(told) == 4
