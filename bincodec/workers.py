@@ -47,9 +47,9 @@ def in_order(
 ) -> Iterator[Made]:
     """`function` of each part, in the order of the parts, as many at once as torch has threads here.
 
-    `task` is its name, for whoever is `watched`. No more parts are begun than are soon asked for, so memory follows the number of threads. An exception
-    ends the others as soon as they are done with their part. A GPU takes one part after the other, and so
-    does a process that cannot start threads.
+    `task` is its name, for whoever is `watched`. No more parts are begun than are soon asked for, so memory
+    follows the number of threads. An exception ends the others as soon as they are done with their part. A
+    GPU takes one part after the other, and so does a process that cannot start threads.
     """
     parts, progress = list(parts), _progress.get()
     for done, made in enumerate(_made(function, parts, device), 1):

@@ -11,7 +11,7 @@ import json
 import math
 from typing import Any, Self
 
-from bincodec.bitstream.header import BEST_QUALITY
+from bincodec.bitstream.header import BEST_QUALITY, MAX_LAYERS
 from bincodec.bitstream.tiles import POSITION
 
 STRIDE = POSITION
@@ -19,9 +19,6 @@ STRIDE = POSITION
 
 MAX_LEVELS = 126
 """The largest J: beyond it the distance of a location from a threshold leaves the probability tables."""
-
-MAX_LAYERS = 15
-"""As many as one chunk of a file can carry."""
 
 MAX_CLASSES = 1000
 
