@@ -22,4 +22,5 @@ fast, it is plain. The modules, from the model to the file:
     container        the file taken apart, and its checksums
     payloads         the levels of a tile
     decode           all of it together, as a command
+    writing          the way back, from levels or parts to files, for the tests alone
 """
