@@ -68,7 +68,8 @@ def read_index(cursor: Cursor, head: bytes, layers: int, tiles: int) -> Index:
         refuse("corrupt", "the checksum of the index does not match")
     if not ends[layers - 1] or any(ends[layers:]):
         refuse("corrupt", "the last group does not end with the last layer")
-    if any(entry.length > _LARGEST_LENGTH for entry in (*extras, *chunks)):
+    lengths = [extra.length for extra in extras] + [chunk.length for chunk in chunks]
+    if max(lengths) > _LARGEST_LENGTH:
         refuse("corrupt", f"a payload of more than {_LARGEST_LENGTH} bytes")
     _check_extras(extras)
     return Index(_groups(ends[:layers]), tuple(extras), tuple(chunks))
