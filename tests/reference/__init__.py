@@ -12,9 +12,15 @@ fast, it is plain. The modules, from the model to the file:
     decoder_network  from levels to colours
     probability      the tables of probabilities
     range_decoder    from bytes to bits
+    range_encoder    how long a payload of these bits would be
     levels           from bits to levels
     raw              levels that are not coded
     post_filter      what the encoder sends along to mend the picture
-    container        header, chunks and checksums of a file
+    tiles            where the tiles of a picture lie
+    cursor           integers of a file
+    index            which groups, extras and chunks a file has, and how long they are
+    container        the file taken apart, and its checksums
+    payloads         the levels of a tile
     decode           all of it together, as a command
+    writing          the way back, from levels or parts to files, for the tests alone
 """

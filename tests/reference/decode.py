@@ -2,7 +2,8 @@
 
     python -m reference.decode MODEL.safetensors FILE.bld [PICTURE.ppm]
 
-It prints the SHA-256 of the levels, and writes a PPM or, where the picture is grey, a PGM.
+It prints the SHA-256 of the levels and a line for each extra. It writes a PPM or, where the picture is grey,
+a PGM.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .container import Payloads, read_file
+from .container import File, read_file
 from .decoder_network import synthesise
 from .errors import Refused, refuse
+from .index import EXTRAS
 from .integer_network import integer_network
 from .levels import Levels
 from .model_file import Model, read_model
 from .order import grid_of
-from .passes import centred_levels, decode_passes
+from .passes import centred_levels
+from .payloads import check_length, decode_tile
 from .post_filter import PostFilter, apply_post_filter, read_post_filter
 from .probability import Tables, read_tables
 
@@ -34,10 +37,14 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Decoded:
-    """What a file holds: levels (channels, rows, columns) by layer, and pixels (rows, columns, 3 or 1)."""
+    """What a file holds: levels (channels, rows, columns) by layer, and pixels (rows, columns, 3 or 1).
+
+    `extras` are payloads as the file has them, by their kinds; of these the post-filter is in the pixels.
+    """
 
     levels: tuple[Levels, ...]
     pixels: Pixels
+    extras: dict[int, bytes]
 
     def digest(self) -> str:
         """SHA-256 of shape and bytes of each layer's levels, in hexadecimal."""
@@ -57,12 +64,27 @@ def decode(model: Model, tables: Tables, data: bytes) -> Decoded:
     if header.layers > architecture.layers:
         refuse("corrupt", f"{header.layers} layers, more than the model has")
     post_filter = None if file.post_filter is None else read_post_filter(file.post_filter)
-    payloads, grid = Payloads(file, tables), grid_of(header.width, header.height)
-    levels = decode_passes(integer_network(model), payloads.readers, header.quality, grid)
-    payloads.check(levels, architecture.maximum_level)
+    levels = decode_levels(model, tables, file)
     size = header.width, header.height
     pixels = picture_of(model, levels, header.quality, size, grey=header.grey, post_filter=post_filter)
-    return Decoded(tuple(levels), pixels)
+    return Decoded(tuple(levels), pixels, file.extras)
+
+
+def decode_levels(model: Model, tables: Tables, file: File) -> list[Levels]:
+    """The levels of all tiles, put together layer by layer."""
+    header, architecture, network = file.header, model.architecture, integer_network(model)
+    places = header.tiles
+    for tile, chunks in zip(places, file.tiles, strict=True):
+        for chunk in chunks:
+            check_length(architecture, chunk, tile.grid)
+    grid = grid_of(header.width, header.height)
+    levels = [np.zeros((architecture.layer_channels[i], *grid), np.int64) for i in range(header.layers)]
+    for number, (tile, chunks) in enumerate(zip(places, file.tiles, strict=True)):
+        for whole, part in zip(
+            levels, decode_tile(network, tables, header, number, chunks, tile.grid), strict=True
+        ):
+            whole[:, tile.rows, tile.columns] = part
+    return levels
 
 
 def picture_of(
@@ -104,6 +126,8 @@ def main(arguments: list[str]) -> int:
         print(f"{file}: {reason}", file=sys.stderr)
         return 1
     print(decoded.digest())
+    for kind, payload in decoded.extras.items():
+        print(f"extra {kind:#04x}, {EXTRAS.get(kind, 'unknown')}: {len(payload)} bytes")
     for picture in pictures:
         picture.write_bytes(netpbm(decoded.pixels))
     return 0

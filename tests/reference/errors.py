@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Literal, NoReturn
 
 Kind = Literal[
-    "not a .bld file", "truncated", "corrupt", "bits mismatch", "unsupported", "wrong model", "damaged model"
+    "not a .bld file",
+    "truncated",
+    "corrupt",
+    "bits mismatch",
+    "unsupported",
+    "too large",
+    "wrong model",
+    "damaged model",
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +12,33 @@ from .probability import Integers, Tables
 from .range_decoder import RangeDecoder
 
 Levels = npt.NDArray[np.int64]
+Bits = npt.NDArray[np.bool_]
+Answers = Callable[[Integers, Integers, Integers], Bits]
+"""Of the levels with these numbers, and for a j of each, the bits z_j; the probabilities come last."""
+
+
+def by_rounds(tables: Tables, mu: Integers, scale: Integers, maximum: int, answers: Answers) -> Levels:
+    """Ask for the levels of a pass, round by round; arrays are (channels, positions)."""
+    shape, middle = mu.shape, (maximum + 1) // 2
+    mu, scale = mu.ravel(), scale.ravel()
+    undecided = np.arange(mu.size)
+    up = answers(undecided, np.full(mu.size, middle), probability.first(tables, mu, scale, middle, maximum))
+    # What the level is if no further decision is asked for, or the next one goes the other way.
+    levels = np.where(up, middle, middle - 1)
+    for turn in range(1, middle + 1):
+        above, below = middle + turn, middle - turn
+        asked = np.where(up, above <= maximum, below >= 1)
+        undecided, up = undecided[asked], up[asked]
+        m, s = mu[undecided], scale[undecided]
+        numerators = np.where(
+            up,
+            probability.rising(tables, m, s, above, maximum),
+            probability.falling(tables, m, s, below, maximum),
+        )
+        goes_on = answers(undecided, np.where(up, above, below), numerators) == up
+        undecided, up = undecided[goes_on], up[goes_on]
+        levels[undecided] = np.where(up, above, below - 1)
+    return levels.reshape(shape)
 
 
 class CodedLevels:
@@ -20,29 +49,10 @@ class CodedLevels:
         self._tables = tables
 
     def read(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """The levels of the next pass; locations, scales and levels are (channels, positions)."""
-        tables, shape, middle = self._tables, mu.shape, (maximum + 1) // 2
-        mu, scale = mu.ravel(), scale.ravel()
-        up = self._ask(probability.first(tables, mu, scale, middle, maximum))
-        # What the level is if no further decision is asked for, or the next one goes the other way.
-        levels = np.where(up, middle, middle - 1)
-        undecided = np.arange(mu.size)
-        for turn in range(1, middle + 1):
-            above, below = middle + turn, middle - turn
-            asked = np.where(up, above <= maximum, below >= 1)
-            undecided, up = undecided[asked], up[asked]
-            m, s = mu[undecided], scale[undecided]
-            numerators = np.where(
-                up,
-                probability.rising(tables, m, s, above, maximum),
-                probability.falling(tables, m, s, below, maximum),
-            )
-            goes_on = self._ask(numerators) == up
-            undecided, up = undecided[goes_on], up[goes_on]
-            levels[undecided] = np.where(up, above, below - 1)
-        return levels.reshape(shape)
+        """The levels of the next pass."""
+        return by_rounds(self._tables, mu, scale, maximum, self._answers)
 
-    def _ask(self, numerators: Integers) -> npt.NDArray[np.bool_]:
+    def _answers(self, _levels: Integers, _thresholds: Integers, numerators: Integers) -> Bits:
         return np.array(self._decoder.bits(numerators.tolist()), np.bool_)
 
     def check_end(self) -> None:

@@ -6,9 +6,15 @@ from collections.abc import Iterable
 
 from .errors import refuse
 
-_SHARES = 2**24
-_LEAST_WIDTH = 2**32
-_WORD = 2**32
+SHARES = 2**24
+FIRST_WIDTH = 2**64 - 1
+LEAST_WIDTH = 2**32
+WORD = 2**32
+
+
+def zero_share(numerator: int) -> int:
+    """The share of a zero, of `SHARES`, given the probability of a one in 1/65536."""
+    return (65536 - numerator) * (SHARES - 2) // 65536 + 1
 
 
 class RangeDecoder:
@@ -16,7 +22,7 @@ class RangeDecoder:
 
     def __init__(self, payload: bytes) -> None:
         self._payload = payload
-        self._width = 2**64 - 1
+        self._width = FIRST_WIDTH
         self._distance = int.from_bytes(payload[:8].ljust(8, b"\0"), "big")
         self._read = 8
         """Bytes of the payload, or zeros after its end, that `_distance` was made of."""
@@ -26,21 +32,20 @@ class RangeDecoder:
         found = []
         width, distance = self._width, self._distance
         for numerator in numerators:
-            share = (65536 - numerator) * (_SHARES - 2) // 65536 + 1
-            unit = width // _SHARES
-            if distance >= unit * _SHARES:
+            unit = width // SHARES
+            if distance >= unit * SHARES:
                 refuse("bits mismatch", "no encoder makes such a payload with these probabilities")
-            border = unit * share
+            border = unit * zero_share(numerator)
             if distance < border:
                 width = border
                 found.append(0)
             else:
                 distance -= border
-                width = unit * _SHARES - border
+                width = unit * SHARES - border
                 found.append(1)
-            if width < _LEAST_WIDTH:
-                width *= _WORD
-                distance = distance * _WORD + self._next_word()
+            if width < LEAST_WIDTH:
+                width *= WORD
+                distance = distance * WORD + self._next_word()
         self._width, self._distance = width, distance
         return found
 
@@ -56,12 +61,17 @@ class RangeDecoder:
         interval's lower end; so both ends are known, although a decoder has no need of them otherwise.
         """
         number = int.from_bytes(self._payload[: self._read].ljust(self._read, b"\0"), "big")
-        lower, dropped, shortest = number - self._distance, 0, number
-        while dropped <= self._read and (first := _rounded_up(lower, dropped)) < lower + self._width:
-            dropped, shortest = dropped + 1, first
-        expected = shortest.to_bytes(self._read, "big")[: self._read - (dropped - 1)]
+        expected = shortest_payload(number - self._distance, self._width, self._read)
         if self._payload != expected:
             refuse("corrupt", f"a writer ends this payload after {len(expected)} bytes, or with others")
+
+
+def shortest_payload(lower: int, width: int, size: int) -> bytes:
+    """The shortest bytes that name a number in an interval, whose ends are in units of the last of `size`."""
+    length = size
+    while length and _rounded_up(lower, size - length + 1) < lower + width:
+        length -= 1
+    return _rounded_up(lower, size - length).to_bytes(size, "big")[:length]
 
 
 def _rounded_up(number: int, zeros: int) -> int:

