@@ -160,18 +160,19 @@ def _check_types(code: BinaryCode) -> None:
     if not isinstance(code.fingerprint, bytes) or len(code.fingerprint) != FINGERPRINT_BYTES:
         msg = f"fingerprint must be {FINGERPRINT_BYTES} bytes, not {code.fingerprint!r}"
         raise TypeError(msg)
-    if not isinstance(code.grey, bool):
-        msg = f"grey must be a bool, not {code.grey!r}"
-        raise TypeError(msg)
-    if not isinstance(code.extras, tuple) or not all(isinstance(extra, Extra) for extra in code.extras):
-        msg = f"extras must be a tuple of Extra, not {code.extras!r}"
-        raise TypeError(msg)
-    if not isinstance(code.damage, tuple) or not all(isinstance(line, str) for line in code.damage):
-        msg = f"damage must be a tuple of str, not {code.damage!r}"
-        raise TypeError(msg)
-    if code.tile_layers is not None and not isinstance(code.tile_layers, tuple):
-        msg = f"tile_layers must be a tuple of integers or None, not {code.tile_layers!r}"
-        raise TypeError(msg)
+    # Each value is asked for by name: what its type promises, a caller may not have kept.
+    for name, items in (("extras", Extra), ("damage", str)):
+        value = getattr(code, name)
+        if not isinstance(value, tuple) or not all(isinstance(item, items) for item in value):
+            msg = f"{name} must be a tuple of {items.__name__}, not {value!r}"
+            raise TypeError(msg)
+    for name, kinds, words in (
+        ("grey", (bool,), "a bool"),
+        ("tile_layers", (tuple, type(None)), "a tuple of integers or None"),
+    ):
+        if not isinstance(value := getattr(code, name), kinds):
+            msg = f"{name} must be {words}, not {value!r}"
+            raise TypeError(msg)
 
 
 def _checked_tile_layers(code: BinaryCode, tile_layers: tuple[int, ...]) -> tuple[int, ...] | None:
