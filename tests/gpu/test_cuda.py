@@ -1,5 +1,6 @@
 """What a CUDA device has to pass: the same integers, files and samples as the CPU, and training that runs."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,23 @@ def test_a_file_packed_there_is_the_one_packed_here(
     data = here.pack(code)
     assert there.pack(code, verify=True) == data
     assert there.unpack(data).digest() == code.digest()
+
+
+def test_tiles_packed_there_are_those_packed_here(codecs: tuple[Codec, Codec]) -> None:
+    here, there = codecs
+    code = dataclasses.replace(here.encode(crop(100, 100, 61, 300), 50), tile_side=16)
+    assert len(code.tiles) == 2
+    data = here.pack(code)
+    assert there.pack(code, verify=True) == data
+    assert there.unpack(data).digest() == code.digest()
+
+
+def test_a_region_is_a_part_of_the_picture_there_too(codecs: tuple[Codec, Codec]) -> None:
+    _, there = codecs
+    data = there.compress(crop(100, 100, 61, 300))
+    whole = np.asarray(there.decompress(data), np.int16)
+    part = np.asarray(there.decompress(data, region=(120, 7, 90, 50)), np.int16)
+    assert np.abs(part - whole[7:57, 120:210]).max() <= 1
 
 
 def test_a_file_written_there_is_read_here(codecs: tuple[Codec, Codec]) -> None:
