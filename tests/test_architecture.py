@@ -42,7 +42,7 @@ PARTS = {
     "coding": ("errors", "workers", "postfilter", "model", "code"),
     "decoder": ("arguments", "workers", "windows", "io", "postfilter", "model", "code", "coding"),
     "encoder": (
-        *("errors", "arguments", "workers", "windows", "io", "postfilter"),
+        *("errors", "workers", "windows", "io", "postfilter"),
         *("model", "code", "coding", "decoder"),
     ),
     "generation": ("errors", "arguments", "io", "postfilter", "model", "code", "coding"),

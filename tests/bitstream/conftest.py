@@ -22,7 +22,6 @@ settings.register_profile("bitstream", derandomize=True, deadline=None)
 settings.load_profile("bitstream")
 
 # Reads docs/FORMAT.md, which tells of another version.
-collect_ignore = ["test_format.py"]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import bincodec
 from bincodec import Codec, InvalidSetting, arguments, decoder
 from bincodec.bitstream.container import Extra
 from bincodec.encoder import analysis, search
+from bincodec.io import images
 from bincodec.postfilter.filter import KIND, apply_filter, read_filter
 from bincodec.postfilter.fit import fit_filter
 from bincodec.windows import Window
@@ -199,13 +200,32 @@ def test_rounds_rise_with_effort() -> None:
     assert list(arguments.SEARCH_ROUNDS) == sorted(set(arguments.SEARCH_ROUNDS))
 
 
-def test_images_beyond_the_search_are_refused(
-    codec: Codec, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(arguments, "MAX_SEARCHED_PIXELS", 7349)
-    with pytest.raises(InvalidSetting, match="at most 7349 pixels, not 7350"):
-        codec.encode(picture, 50, effort=1)
-    codec.encode(picture, 50)
+@pytest.mark.parametrize("quality", [30, 70])
+def test_tiles_are_searched_one_by_one(photo: Codec, quality: int) -> None:
+    """Each of two tiles changes, and the picture as a whole, seam and all, costs less than before."""
+    part = np.ascontiguousarray(photos.chelsea()[40:168, :400])
+    picture = images.load(part)
+    codes = [analysis.encode(photo.model, picture, quality, rounds, tile_side=16) for rounds in (0, 2)]
+    assert len(codes[0].tiles) == 2
+    for tile in codes[0].tiles:
+        first, second = (code.levels_of(tile) for code in codes)
+        assert any((one != two).any() for one, two in zip(first, second, strict=True))
+    costs = []
+    for code in codes:
+        error = float(((np.asarray(photo.decode(code)) / 255 - part / 255) ** 2).sum())
+        costs.append(8 * len(photo.pack(code)) + error_weight(photo, quality) * error)
+    assert costs[1] < 0.995 * costs[0]
+
+
+def test_a_searched_tile_leaves_all_others_alone(photo: Codec) -> None:
+    part = np.ascontiguousarray(photos.chelsea()[40:168, :400])
+    code = analysis.encode(photo.model, images.load(part), 50, 0, tile_side=16)
+    left, right = code.tiles
+    before = [levels.copy() for levels in code.levels_of(right)]
+    weight = analysis.error_weight(photo.model.card, 50)
+    assert weight is not None
+    analysis._search_tile(photo.model, code, left, part, weight, 1)
+    assert all(np.array_equal(one, two) for one, two in zip(before, code.levels_of(right), strict=True))
 
 
 @pytest.mark.parametrize("multipliers", [(0.0, 1.0), (-1.0, 1.0), (0.2, 0.1), ("a", 1), (1.0,), None])
