@@ -29,8 +29,6 @@ from bincodec.workers import in_order
 
 MARGIN = 1
 """Positions around a window that the post-filter sees: 16 pixels, of which it reads 8."""
-_CONTEXT_MARGIN = 11
-"""Positions around a tile whose levels reach what the prior expects in it: about what five blocks see."""
 
 
 def reconstruct(
@@ -140,7 +138,7 @@ class Shown:
         """What the prior expects of a tile's missing layers, given those that are there and what is near."""
         code, architecture = self.code, self.model.card.architecture
         own = Window(*tile.bounds)
-        window = own.grown(_CONTEXT_MARGIN, code.grid)
+        window = own.grown(architecture.prior_reach, code.grid)
         shape = window.bottom - window.top, window.right - window.left
         context = passes.Context(architecture, *shape)
         for near in self._tiles(window):

@@ -53,6 +53,7 @@ MATCHING = {
     "bitstream/container.py": ["container", "stream"],
     "bitstream/errors.py": ["header", "container"],
     "bitstream/header.py": ["header", "format", "container"],
+    "bitstream/index.py": ["container", "stream"],
     "bitstream/levels.py": ["levels", "format"],
     "bitstream/limits.py": ["limits", "header", "format", "container"],
     "bitstream/make_tables.py": ["probability", "imports"],
@@ -60,12 +61,16 @@ MATCHING = {
     "bitstream/raw.py": ["raw", "stream"],
     "bitstream/rice.py": ["rice"],
     "bitstream/stream.py": ["format", "stream"],
+    "bitstream/tiles.py": ["container", "stream"],
+    "bincodec/coding/cost.py": ["test_tiles", "test_codec"],
     "bincodec/coding/order.py": ["coding/test_order", "coding/test_passes"],
-    "bincodec/coding/packing.py": ["test_codec"],
+    "bincodec/coding/packing.py": ["test_codec", "test_tiles"],
     "bincodec/coding/passes.py": ["coding/test_passes", "test_codec"],
     "bincodec/model/integer.py": ["model/test_integer"],
     "bincodec/model/kernels.py": ["model/test_kernels", "model/test_integer"],
     "bincodec/model/products.py": ["model/test_kernels", "model/test_integer"],
+    "bincodec/windows.py": ["test_windows", "test_regions"],
+    "bincodec/workers.py": ["test_workers"],
 }
 """The tests of each module, the likeliest to fail first."""
 
