@@ -160,18 +160,19 @@ def _check_types(code: BinaryCode) -> None:
     if not isinstance(code.fingerprint, bytes) or len(code.fingerprint) != FINGERPRINT_BYTES:
         msg = f"fingerprint must be {FINGERPRINT_BYTES} bytes, not {code.fingerprint!r}"
         raise TypeError(msg)
-    if not isinstance(code.grey, bool):
-        msg = f"grey must be a bool, not {code.grey!r}"
-        raise TypeError(msg)
-    if not isinstance(code.extras, tuple) or not all(isinstance(extra, Extra) for extra in code.extras):
-        msg = f"extras must be a tuple of Extra, not {code.extras!r}"
-        raise TypeError(msg)
-    if not isinstance(code.damage, tuple) or not all(isinstance(line, str) for line in code.damage):
-        msg = f"damage must be a tuple of str, not {code.damage!r}"
-        raise TypeError(msg)
-    if code.tile_layers is not None and not isinstance(code.tile_layers, tuple):
-        msg = f"tile_layers must be a tuple of integers or None, not {code.tile_layers!r}"
-        raise TypeError(msg)
+    for name, fits, kind in (
+        ("grey", isinstance(code.grey, bool), "a bool"),
+        ("extras", _is_tuple_of(Extra, code.extras), "a tuple of Extra"),
+        ("damage", _is_tuple_of(str, code.damage), "a tuple of str"),
+        ("tile_layers", code.tile_layers is None or isinstance(code.tile_layers, tuple), "a tuple or None"),
+    ):
+        if not fits:
+            msg = f"{name} must be {kind}, not {getattr(code, name)!r}"
+            raise TypeError(msg)
+
+
+def _is_tuple_of(kind: type, value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(item, kind) for item in value)
 
 
 def _checked_tile_layers(code: BinaryCode, tile_layers: tuple[int, ...]) -> tuple[int, ...] | None:

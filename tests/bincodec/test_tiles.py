@@ -1,4 +1,4 @@
-"""Several tiles: the same bytes on any number of threads; damage that stays in its tile, and what is shown."""
+"""Several tiles: the same bytes on any number of threads; damage that stays in its tile; what is shown."""
 
 import contextlib
 import dataclasses
