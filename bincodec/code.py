@@ -160,19 +160,19 @@ def _check_types(code: BinaryCode) -> None:
     if not isinstance(code.fingerprint, bytes) or len(code.fingerprint) != FINGERPRINT_BYTES:
         msg = f"fingerprint must be {FINGERPRINT_BYTES} bytes, not {code.fingerprint!r}"
         raise TypeError(msg)
-    # Each value is asked for by name: what its type promises, a caller may not have kept.
-    for name, items in (("extras", Extra), ("damage", str)):
-        value = getattr(code, name)
-        if not isinstance(value, tuple) or not all(isinstance(item, items) for item in value):
-            msg = f"{name} must be a tuple of {items.__name__}, not {value!r}"
-            raise TypeError(msg)
-    for name, kinds, words in (
-        ("grey", (bool,), "a bool"),
-        ("tile_layers", (tuple, type(None)), "a tuple of integers or None"),
+    for name, fits, kind in (
+        ("grey", isinstance(code.grey, bool), "a bool"),
+        ("extras", _is_tuple_of(Extra, code.extras), "a tuple of Extra"),
+        ("damage", _is_tuple_of(str, code.damage), "a tuple of str"),
+        ("tile_layers", code.tile_layers is None or isinstance(code.tile_layers, tuple), "a tuple or None"),
     ):
-        if not isinstance(value := getattr(code, name), kinds):
-            msg = f"{name} must be {words}, not {value!r}"
+        if not fits:
+            msg = f"{name} must be {kind}, not {getattr(code, name)!r}"
             raise TypeError(msg)
+
+
+def _is_tuple_of(kind: type, value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(item, kind) for item in value)
 
 
 def _checked_tile_layers(code: BinaryCode, tile_layers: tuple[int, ...]) -> tuple[int, ...] | None:

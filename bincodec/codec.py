@@ -256,7 +256,8 @@ class Codec(Sampling):
 
         With `partial`, what is intact of a truncated or damaged file is taken, and the code's `damage` says
         what is not. With a `region` (left, top, width, height) in pixels, only the tiles that it needs are
-        read, and of a file that can seek only their bytes.
+        read, and of a file that can seek only their bytes. What is expected of layers that are not shown then
+        knows nothing of other tiles, which may move pixels by a hair.
 
         Raises:
             BincodecError: of the kind that `bincodec.errors` describes.

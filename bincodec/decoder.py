@@ -31,8 +31,6 @@ MARGIN = 1
 """Positions around a window that the post-filter sees: 16 pixels, of which it reads 8."""
 _ROUNDS = 1000
 """Enough for a tile: what is left would take a few hundred more to halve."""
-_CONTEXT_MARGIN = 11
-"""Positions around a tile whose levels reach what the prior expects in it: about what five blocks see."""
 
 
 def reconstruct(
@@ -146,7 +144,7 @@ class Shown:
         """
         code, architecture = self.code, self.model.card.architecture
         own = Window(*tile.bounds)
-        window = own.grown(_CONTEXT_MARGIN, code.grid)
+        window = own.grown(architecture.prior_reach, code.grid)
         shape = window.bottom - window.top, window.right - window.left
         context, known = passes.Context(architecture, *shape), np.zeros(shape, np.bool_)
         for near in self._tiles(window):

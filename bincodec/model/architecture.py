@@ -120,6 +120,11 @@ class Architecture:
         return self.blocks_16 + -(-self.blocks_8 // 2)
 
     @property
+    def prior_reach(self) -> int:
+        """Positions around another that the prior sees: one by its stem, two by each block."""
+        return 1 + 2 * self.prior_blocks
+
+    @property
     def layers(self) -> int:
         """Number of layers."""
         return len(self.layer_channels)

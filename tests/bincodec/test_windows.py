@@ -18,6 +18,7 @@ from bincodec.bitstream.tiles import tiles_of
 from bincodec.encoder import analysis
 from bincodec.model.architecture import Architecture
 from bincodec.model.autoencoder import Autoencoder
+from bincodec.model.prior import Prior
 from bincodec.windows import Window
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -164,6 +165,19 @@ def test_what_reaches_a_position(blocks_8: int, extra: int, blocks_16: int) -> N
     assert seen_from(value, image, 16) == architecture.encoder_reach
     pixels = autoencoder.synthesise(levels, half)[..., 96:112, 96:112]
     assert seen_from(pixels, levels, 1) == architecture.decoder_reach
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 4])
+def test_what_the_prior_sees_of_a_position_s_neighbours(blocks: int) -> None:
+    architecture = Architecture((6, 8), (3, 1), (2, 1), "uniform", "value", 6, 12, 1, 1, 16, blocks)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        prior = Prior(architecture)
+        for parameter in prior.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        centred = torch.rand(1, 14, 21, 21, requires_grad=True)
+    mu, scale = prior(centred, torch.ones(1, 2, 21, 21), torch.tensor([0.5]))
+    assert seen_from(torch.cat([mu, scale])[..., 10, 10], centred, 1) == architecture.prior_reach
 
 
 # --- levels -----------------------------------------------------------------------------------------------

@@ -61,13 +61,17 @@ MATCHING = {
     "bitstream/raw.py": ["raw", "stream"],
     "bitstream/rice.py": ["rice"],
     "bitstream/stream.py": ["format", "stream", "groups"],
+    "bitstream/repair.py": ["damage"],
     "bitstream/tiles.py": ["tiles"],
+    "bincodec/coding/cost.py": ["test_tiles", "test_codec"],
     "bincodec/coding/order.py": ["coding/test_order", "coding/test_passes"],
-    "bincodec/coding/packing.py": ["test_codec"],
+    "bincodec/coding/packing.py": ["test_codec", "test_tiles"],
     "bincodec/coding/passes.py": ["coding/test_passes", "test_codec"],
     "bincodec/model/integer.py": ["model/test_integer"],
     "bincodec/model/kernels.py": ["model/test_kernels", "model/test_integer"],
     "bincodec/model/products.py": ["model/test_kernels", "model/test_integer"],
+    "bincodec/windows.py": ["test_windows", "test_regions"],
+    "bincodec/workers.py": ["test_workers"],
 }
 """The tests of each module, the likeliest to fail first."""
 
