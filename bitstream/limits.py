@@ -14,6 +14,9 @@ CHUNKS = 512
 ANCILLARY_BYTES = 2**20
 """1 MiB of colour profile, Exif and the like, all ancillary payloads together."""
 
+METADATA_BYTES = 2**22
+"""4 MiB each of unpacked colour profile, Exif and XMP: no camera's reach it, and a reader notices nothing."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -24,6 +27,7 @@ class Limits:
         side: width and height, each.
         chunks: chunks of any type.
         ancillary_bytes: bytes of all ancillary payloads together.
+        metadata_bytes: bytes of the colour profile, of Exif and of XMP, each, once they are unpacked.
 
     Example:
         >>> import bincodec, numpy
@@ -39,6 +43,7 @@ class Limits:
     side: int = SIDE
     chunks: int = CHUNKS
     ancillary_bytes: int = ANCILLARY_BYTES
+    metadata_bytes: int = METADATA_BYTES
 
 
 DEFAULT_LIMITS = Limits()
