@@ -11,10 +11,13 @@ import click
 from bincodec.cli import options, output, places, sampling
 
 if TYPE_CHECKING:
-    from bincodec import DecodedInfo
+    from bincodec import DecodedInfo, Limits
     from bincodec.codec import Missing
 
 EXTENSION = ".png"
+
+_METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
+"""Where Pillow has what `compress --strip` names."""
 
 
 @click.command()
@@ -48,7 +51,7 @@ def command(
     """Decompress a .bld file to an image.
 
     OUT is IN with the extension .png unless it is given, and its extension picks the format: png, jpg,
-    webp, tif, bmp or ppm. - is standard input or output (as PNG).
+    webp, tif, bmp or ppm. - is standard input or output (as PNG). Transparency needs png, webp or tif.
     """
     drawn = missing == "sample"
     if not drawn and (seed, temperature) != (None, None):
@@ -60,16 +63,17 @@ def command(
     extension = Path(ends.destination).suffix if plain else EXTENSION
 
     from bincodec.errors import ImageError
-    from bincodec.io import files, images
+    from bincodec.io import files, writing
 
     try:
-        images.check_writable(extension)
+        writing.check_writable(extension)
     except ImageError as error:
         raise click.UsageError(str(error)) from error
     data, limits = places.read(source), common.limits
     with places.named(source):
         header = files.read_header(data, limits)
-        images.check_size(extension, header.width, header.height)
+        writing.check_size(extension, header.width, header.height)
+        _check_alpha(data, extension, limits)
 
     import bincodec
 
@@ -87,8 +91,11 @@ def command(
         )
     seconds = time.perf_counter() - start
     decoded = image.info["bld"]
-    ends.write(images.encode(image, extension, _texts(decoded, seed, temperature)))
+    notes: list[str] = []
+    ends.write(writing.encode(image, extension, _texts(decoded, seed, temperature), notes))
 
+    for sentence in notes:
+        output.note(sentence, quiet=common.quiet)
     if not decoded["intact"] and not drawn:
         output.note(
             f"the file is damaged: only its first {_layers(decoded['layers'])} can be shown",
@@ -102,11 +109,14 @@ def command(
         "output": ends.destination,
         "width": image.width,
         "height": image.height,
-        "grey": image.mode == "L",
+        "grey": image.mode in ("L", "LA"),
+        "alpha": image.mode in ("LA", "RGBA"),
+        "metadata": [name for name, key in _METADATA.items() if key in image.info],
         "quality": decoded["quality"],
         "model": decoded["model"],
         "layers": decoded["layers"],
         "intact": decoded["intact"],
+        "notes": notes,
         "bytes": len(data),
         "seconds": seconds,
     }
@@ -117,6 +127,16 @@ def command(
         f"{_layers(decoded['layers'])}, model {decoded['model']}, {seconds:.2f} s"
     )
     output.summary(line, facts, as_json=common.as_json, quiet=common.quiet)
+
+
+def _check_alpha(data: bytes, extension: str, limits: Limits) -> None:
+    """Raise ImageError, before anything is decoded, if the format would lose the transparency of a file."""
+    from bincodec.bitstream import container
+    from bincodec.io import writing
+    from bincodec.io.extras import has_alpha
+
+    if has_alpha(container.read(data, limits, partial=True).ancillary):
+        writing.check_alpha(extension)
 
 
 def _layers(count: int) -> str:

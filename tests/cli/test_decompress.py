@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 import bincodec
 from bincodec.bitstream import container
-from bincodec.io import images
+from bincodec.io import writing
 
 PHOTO = Path(__file__).resolve().parents[2] / "examples" / "chelsea.png"
 KEYS = {
@@ -22,10 +22,13 @@ KEYS = {
     "width": int,
     "height": int,
     "grey": bool,
+    "alpha": bool,
+    "metadata": list,
     "quality": int,
     "model": str,
     "layers": int,
     "intact": bool,
+    "notes": list,
     "bytes": int,
     "seconds": float,
 }
@@ -177,7 +180,7 @@ def test_what_the_format_cannot_hold_is_not_decoded(run, bld: Path, monkeypatch:
         raise AssertionError(msg)
 
     monkeypatch.setattr(bincodec, "decompress", refuse)
-    monkeypatch.setitem(images.MAX_SIDE, "WEBP", 72)
+    monkeypatch.setitem(writing.MAX_SIDE, "WEBP", 72)
     result = run("decompress", bld, bld.with_suffix(".webp"))
     assert_fails(result, bld.parent, f"{bld}: cannot write 73 x 50 pixels as WEBP: it ends at 72 a side")
 
