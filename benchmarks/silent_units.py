@@ -43,7 +43,7 @@ def main() -> None:
                 layer: nn.Module = getattr(block, part)
                 layer.register_forward_hook(lambda _, __, result, n=f"{name}.{part}": watch(n, result))
     for photo in chosen.photos:
-        image = padded(images.load(photo).pixels, "cpu")
+        image = padded(images.load_opaque(photo), "cpu")
         for quality in QUALITIES:
             at = image.new_full((1,), quality / 100)
             autoencoder.synthesise(autoencoder.quantise(autoencoder.analyse(image, at)), at)

@@ -160,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     part = slice(TOP_LEFT, TOP_LEFT + options.side)
     originals = [np.ascontiguousarray(getattr(skimage.data, name)()[part, part]) for name in PHOTOS]
     if options.images:
-        originals = [of_even_sides(images.load(path).pixels, options.side) for path in options.images]
+        originals = [of_even_sides(images.load_opaque(path), options.side) for path in options.images]
     codec = Codec.load(options.model)
     print("\n".join(HEAD))
     for name, way in ways(codec, options.quality):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -28,6 +29,8 @@ def compress(
     model: str | os.PathLike[str] = "photo",
     device: str = "cpu",
     effort: int = DEFAULT_EFFORT,
+    strip: str | Iterable[str] = (),
+    srgb: bool = False,
     verify: bool = True,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
@@ -35,14 +38,17 @@ def compress(
 
     Args:
         image: a path, the bytes of an image file, a binary file object, a `PIL.Image`, or a uint8 array
-            (H, W, 3) or (H, W).
+            (H, W, 3) or (H, W); with alpha (H, W, 4) or (H, W, 2).
         quality: 0 (smallest) to 100 (best).
         model: a name that `models` lists, a family ("photo": its newest), or the path of a .safetensors file.
         device: "cpu", "cuda" or "cuda:1".
         effort: 0..9, how long to search for a better trade of bits against error; decoding takes the same
             time whatever it was.
+        strip: metadata to leave out, one name or several: "icc", "exif", "xmp" or "all". What is not named
+            is kept: the colour profile and XMP as they are, Exif but for its orientation, which is applied.
+        srgb: whether to convert the pixels to sRGB, through their colour profile, instead of keeping it.
         verify: whether the finished bytes are decoded again before they are returned.
-        limits: how large an image may be.
+        limits: how large an image may be, and its metadata.
 
     Raises:
         BincodecError: if the image, the quality, the model or the device will not do.
@@ -54,7 +60,7 @@ def compress(
         b'BLD'
     """
     codec = _shared_codec(store.find(model).path, device)
-    return codec.compress(image, quality, effort=effort, verify=verify, limits=limits)
+    return codec.compress(image, quality, effort=effort, strip=strip, srgb=srgb, verify=verify, limits=limits)
 
 
 def decompress(
@@ -88,7 +94,9 @@ def decompress(
         limits: how large a file and its image may be.
 
     Returns:
-        A `PIL.Image` of mode "RGB", or "L" for a grey picture, whose `info["bld"]` is a `DecodedInfo`.
+        A `PIL.Image` of mode "RGB", or "L" for a grey picture, or "RGBA" or "LA" with alpha. Its
+        `info["bld"]` is a `DecodedInfo`; `info["icc_profile"]`, `info["exif"]` and `info["xmp"]` are there
+        where the file has them.
 
     Raises:
         BincodecError: of the kind that `bincodec.errors` describes.

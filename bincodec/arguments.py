@@ -23,6 +23,9 @@ MAX_TEMPERATURE = 10.0
 Region = tuple[int, int, int, int]
 """Left, top, width and height of a part of a picture, in pixels."""
 
+STRIPPED = ("icc", "exif", "xmp")
+"""Metadata that can be left out, each by itself; "all" is all of it."""
+
 SEARCH_ROUNDS = (0, 1, 2, 3, 5, 8, 12, 18, 26, 40)
 """Rounds of the encoder's search by effort, 0..9 (`bincodec.encoder.search`)."""
 
@@ -90,6 +93,22 @@ def checked_choice(name: str, value: str, choices: Iterable[str]) -> str:
         msg = f"{name} {value!r} is not one of {', '.join(known)}"
         raise InvalidSetting(msg)
     return value
+
+
+def checked_strip(strip: str | Iterable[str]) -> frozenset[str]:
+    """The metadata to leave out, of STRIPPED: its names, one name, or "all"."""
+    if not isinstance(strip, str | Iterable):
+        raise TypeError(_wrong_type("strip", "a str or several", strip))
+    given = [strip] if isinstance(strip, str) else strip
+    names = {checked_choice("strip", name, ("all", *STRIPPED)) for name in given}
+    return frozenset(STRIPPED if "all" in names else names)
+
+
+def checked_flag(name: str, value: bool) -> bool:
+    """`value`, if it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(_wrong_type(name, "True or False", value))
+    return bool(value)
 
 
 def checked_quality(quality: int) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import numpy as np
@@ -25,13 +25,15 @@ from bincodec.arguments import (
     Region,
     checked_choice,
     checked_device,
+    checked_flag,
     checked_integer,
     checked_number,
     checked_quality,
     checked_region,
+    checked_strip,
     search_rounds,
 )
-from bincodec.bitstream import container
+from bincodec.bitstream import container, extras
 from bincodec.bitstream.container import Memory
 from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
@@ -43,6 +45,8 @@ from bincodec.decoder import MARGIN, reconstruct
 from bincodec.encoder import analysis
 from bincodec.errors import BincodecError, InvalidSetting, VerificationFailed
 from bincodec.io import files, images
+from bincodec.io.extras import restored, to_extras
+from bincodec.io.filling import without_hidden
 from bincodec.isolation import isolated
 from bincodec.model import store, weights
 from bincodec.model.card import MAIN_DECODER, ModelCard
@@ -54,6 +58,9 @@ if TYPE_CHECKING:
 
 Missing = Literal["error", "expect", "sample"]
 """What becomes of layers that are not there; see `decompress`."""
+
+_OWN_METADATA = Limits(metadata_bytes=2**40)
+"""Verification reads what was written a moment ago, under whatever limits that was."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,6 +130,8 @@ class Codec(Sampling):
         quality: int = 50,
         *,
         effort: int = DEFAULT_EFFORT,
+        strip: str | Iterable[str] = (),
+        srgb: bool = False,
         verify: bool = True,
         limits: Limits = DEFAULT_LIMITS,
     ) -> bytes:
@@ -135,7 +144,8 @@ class Codec(Sampling):
             >>> codec.compress(photo, quality=30)[1:4]
             b'BLD'
         """
-        return self.pack(self.encode(image, quality, limits, effort=effort), verify=verify)
+        code = self.encode(image, quality, limits, effort=effort, strip=strip, srgb=srgb)
+        return self.pack(code, verify=verify)
 
     def decompress(
         self,
@@ -170,9 +180,9 @@ class Codec(Sampling):
                 checked_integer("layers", layers, 1, self.model.card.architecture.layers), code.layers
             )
         if missing != "sample":
-            return self.decode(code, layers, region=region)
+            return self.decode(code, layers, region=region, limits=limits)
         completed = self.complete(code, layers, seed=seed, temperature=temperature)
-        image = self.decode(completed.code)
+        image = self.decode(completed.code, limits=limits)
         image.info["bld"] |= {"real_layers": completed.real_layers, "real_share": completed.real_share}
         return image
 
@@ -184,8 +194,14 @@ class Codec(Sampling):
         limits: Limits = DEFAULT_LIMITS,
         *,
         effort: int = DEFAULT_EFFORT,
+        strip: str | Iterable[str] = (),
+        srgb: bool = False,
     ) -> BinaryCode:
-        """The bits of an image: a path, bytes, a file, a `PIL.Image` or a uint8 array (H, W, 3) or (H, W).
+        """The bits of an image: a path, bytes, a file, a `PIL.Image` or a uint8 array (`images.load`).
+
+        Alpha is kept without loss, and colours under alpha 0 are not kept: they become what codes well. The
+        colour profile, Exif and XMP are kept but for what `strip` names: "icc", "exif", "xmp" or "all". The
+        pixels are coded as they are, to be read with that profile; with `srgb` they are converted to sRGB.
 
         More `effort` searches longer for a better trade of bits against error at this quality; bytes and PSNR
         each may move either way (`bincodec.encoder.search`). It takes about three quarters of a gigabyte a
@@ -193,6 +209,7 @@ class Codec(Sampling):
 
         Raises:
             ImageError: if it is not an image that can be coded.
+            TooLarge: beyond the limits; `limits.metadata_bytes` is one.
             InvalidSetting: if quality is not an integer in 0..100, or effort not one in 0..9; or if effort is
                 not 0 and the model does not say its multipliers.
 
@@ -205,7 +222,11 @@ class Codec(Sampling):
             (30, (2, 3))
         """
         quality, rounds = checked_quality(quality), search_rounds(effort)
-        return analysis.encode(self.model, images.load(image, limits=limits), quality, rounds)
+        names, srgb = checked_strip(strip), checked_flag("srgb", srgb)
+        picture = images.load(image, limits=limits, srgb=srgb, strip=names)
+        beside = to_extras(picture, limits)
+        code = analysis.encode(self.model, without_hidden(picture), quality, rounds)
+        return dataclasses.replace(code, extras=(*code.extras, *beside))
 
     @isolated()
     def pack(self, code: BinaryCode, *, verify: bool = False) -> bytes:
@@ -234,7 +255,9 @@ class Codec(Sampling):
         try:
             # Only the weights are those that wrote: everything that is remembered begins anew.
             fresh = dataclasses.replace(self.model, prior=self.model.prior.fresh())
-            found = packing.unpack(fresh, container.read(Memory(data), packing.limits_of(code)))
+            whole = container.read(Memory(data), packing.limits_of(code))
+            extras.read(whole.extras, code.width, code.height, _OWN_METADATA)
+            found = packing.unpack(fresh, whole)
             if found.same_as(code):
                 return
             reason = "another code came out"
@@ -278,6 +301,8 @@ class Codec(Sampling):
                 reach = self.model.card.architecture.decoder_reach + MARGIN
                 tiles = tiles_under(area.grown(reach, grid_of(header.width, header.height)), header.tiles)
             found = container.read(opened, limits, partial=partial, tiles=tiles)
+        # Malformed alpha or metadata makes the file corrupt, wanted or not.
+        extras.read(found.extras, found.header.width, found.header.height, limits)
         return packing.unpack(self.model, found, partial=partial)
 
     @isolated()
@@ -288,16 +313,20 @@ class Codec(Sampling):
         *,
         region: Region | None = None,
         decoder: str = MAIN_DECODER,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> Image.Image:
         """The picture of a code, or of its first `layers` layers; the rest enters as the prior's expectation.
 
-        With a `region` (left, top, width, height) in pixels, that part of it. `decoder` is one of
-        `model.card.decoders`. `image.info["bld"]` is a `DecodedInfo`.
+        With a `region` (left, top, width, height) in pixels, that part of it. Its mode is RGB, or L where it
+        is grey, and RGBA or LA where the code has alpha. `decoder` is one of `model.card.decoders`.
+        `image.info["bld"]` is a `DecodedInfo`; "icc_profile", "exif" and "xmp" are there as in images that
+        Pillow opens.
 
         Raises:
             WrongModel: if the code is another model's.
             InvalidSetting: if `layers` is not between 1 and the code's, or there is no such decoder.
-            Corrupt: if the code's post-filter cannot be read; a file's always can.
+            Corrupt: if the code's post-filter, alpha or metadata cannot be read; a file's always can.
+            TooLarge: for metadata beyond `limits.metadata_bytes`.
 
         Example:
             >>> import bincodec, numpy
@@ -313,6 +342,7 @@ class Codec(Sampling):
         if region is not None:
             region = checked_region(region, code.width, code.height)
         image = images.to_image(reconstruct(self.model, code, shown, decoder, region), grey=code.grey)
+        image = restored(image, code.extras, (code.width, code.height), region, limits)
         image.info["bld"] = DecodedInfo(
             model=code.model,
             quality=code.quality,

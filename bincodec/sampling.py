@@ -19,6 +19,8 @@ from bincodec.generation import editing, masks
 from bincodec.generation.editing import Completed, Watch
 from bincodec.generation.settings import SamplingOptions, SamplingSettings
 from bincodec.io import images
+from bincodec.io.extras import restored
+from bincodec.io.filling import fill
 from bincodec.isolation import isolated
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Sampling(abc.ABC):
         """As `Codec.encode`."""
 
     @abc.abstractmethod
-    def decode(self, code: BinaryCode) -> Image.Image:
+    def decode(self, code: BinaryCode, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
         """As `Codec.decode`."""
 
     @isolated()
@@ -98,7 +100,8 @@ class Sampling(abc.ABC):
         """`count` ways to fill what `mask` marks; options as `SamplingSettings`, `watch` as `sample`.
 
         `mask` is bool (H, W), or an image in which white marks. Positions well outside keep their bits. Of an
-        image all pixels outside stay, but for a narrow rim; a code keeps its own quality.
+        image all pixels outside stay, but for a narrow rim; a code keeps its own quality. Alpha and metadata
+        stay as well, in the hole too.
 
         Raises:
             ImageError: for a mask of another size, an empty one, or one that leaves nothing.
@@ -121,21 +124,21 @@ class Sampling(abc.ABC):
             hole = masks.load(mask, source.width, source.height, limits)
             known = masks.known_positions(hole)
             codes = editing.inpaint(self.model, source, known, count, settings, watch)
-            return [Inpainted(self.decode(code), code, known) for code in codes]
+            return [Inpainted(self.decode(code, limits=limits), code, known) for code in codes]
         original = images.load(source, limits=limits)
         height, width = original.pixels.shape[:2]
         hole = masks.load(mask, width, height, limits)
         known = masks.known_positions(hole)
-        filled = images.to_image(masks.fill(original.pixels, hole), grey=original.grey)
-        start = self.encode(filled, quality, limits)
+        without_hole = dataclasses.replace(original, pixels=fill(original.pixels, hole))
+        start = self.encode(without_hole, quality, limits)
         codes = editing.inpaint(self.model, start, known, count, settings, watch)
-        return [Inpainted(self._blended(original, code, hole), code, known) for code in codes]
+        return [Inpainted(self._blended(original, code, hole, limits), code, known) for code in codes]
 
-    def _blended(self, original: images.Picture, code: BinaryCode, hole: Mask) -> Image.Image:
+    def _blended(self, original: images.Picture, code: BinaryCode, hole: Mask, limits: Limits) -> Image.Image:
         """The picture of a code inside the hole, the original outside, faded into each other at the rim."""
-        image = self.decode(code)
-        pixels = masks.blend(original.pixels, np.array(image.convert("RGB")), hole)
-        return images.to_image(pixels, grey=original.grey)
+        drawn = np.array(self.decode(code, limits=limits).convert("RGB"))
+        image = images.to_image(masks.blend(original.pixels, drawn, hole), grey=original.grey)
+        return restored(image, code.extras, (code.width, code.height), limits=limits)
 
     @isolated()
     def vary(
@@ -152,7 +155,7 @@ class Sampling(abc.ABC):
         """`count` pictures like a given one: noise of time `strength` is added to its bits and taken away.
 
         0 changes nothing, 1 leaves nothing. Options as `SamplingSettings`, `watch` as `sample`; a code keeps
-        its own quality.
+        its own quality. Alpha and metadata stay.
 
         Raises:
             InvalidSetting: as `sample`; for a strength outside 0..1, a code that lacks layers.

@@ -11,6 +11,9 @@ SIDE = 65535
 ANCILLARY_BYTES = 2**24
 """16 MiB of colour profile, Exif, XMP and the like, as they stand in the file, all together."""
 
+METADATA_BYTES = 2**22
+"""4 MiB each of unpacked colour profile, Exif and XMP: no camera's reach it, and a reader notices nothing."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -20,6 +23,7 @@ class Limits:
         pixels: width times height.
         side: width and height, each.
         ancillary_bytes: bytes in the file of all data that a reader may ignore, together.
+        metadata_bytes: bytes of the colour profile, of Exif and of XMP, each, once they are unpacked.
 
     Example:
         >>> import bincodec, numpy
@@ -34,6 +38,7 @@ class Limits:
     pixels: int = PIXELS
     side: int = SIDE
     ancillary_bytes: int = ANCILLARY_BYTES
+    metadata_bytes: int = METADATA_BYTES
 
 
 DEFAULT_LIMITS = Limits()

@@ -22,6 +22,15 @@ EXTENSION = ".bld"
     show_default=True,
     help="How long to search for a better trade of bits against error; decoding is as fast either way.",
 )
+@click.option(
+    "--strip",
+    type=click.Choice(["all", "icc", "exif", "xmp"]),
+    multiple=True,
+    help="Leave metadata out: the colour profile (icc), Exif, XMP, or all of it. May be repeated.",
+)
+@click.option(
+    "--srgb", is_flag=True, help="Convert the colours to sRGB, through their profile, instead of keeping it."
+)
 @click.option("--no-verify", is_flag=True, help="Skip decoding the finished file before it is written.")
 @options.writing
 def command(
@@ -30,20 +39,29 @@ def command(
     quality: int,
     model: str,
     effort: int,
+    strip: tuple[str, ...],
+    srgb: bool,
     no_verify: bool,
     common: options.Common,
 ) -> None:
     """Compress an image to a .bld file.
 
-    OUT is IN with the extension .bld unless it is given; - is standard input or output.
+    OUT is IN with the extension .bld unless it is given; - is standard input or output. Transparency is kept
+    without loss, and so are the colour profile, Exif and XMP.
     """
     _check_extension(destination)
     ends = places.choose(source, destination, extension=EXTENSION, force=common.force, as_json=common.as_json)
 
+    from bincodec.arguments import checked_strip
     from bincodec.io import images
 
     limits = common.limits
-    picture = images.load(places.read(source) if source == places.STANDARD else source, limits=limits)
+    picture = images.load(
+        places.read(source) if source == places.STANDARD else source,
+        limits=limits,
+        srgb=srgb,
+        strip=checked_strip(strip),
+    )
     for sentence in picture.notes:
         output.note(sentence, quiet=common.quiet)
 
@@ -52,7 +70,7 @@ def command(
     start = time.perf_counter()
     codec = Codec.load(model, common.device)
     loaded = time.perf_counter()
-    code = codec.encode(images.to_image(picture.pixels, grey=picture.grey), quality, limits, effort=effort)
+    code = codec.encode(picture, quality, limits, effort=effort)
     data = codec.pack(code, verify=not no_verify)
     finished = time.perf_counter()
     ends.write(data)
@@ -65,6 +83,8 @@ def command(
         "width": width,
         "height": height,
         "grey": picture.grey,
+        "alpha": picture.alpha is not None,
+        "metadata": picture.metadata,
         "quality": quality,
         "effort": effort,
         "model": code.model,

@@ -12,7 +12,7 @@ import click
 from bincodec.cli import options, output, places, sampling
 
 if TYPE_CHECKING:
-    from bincodec import DecodedInfo
+    from bincodec import DecodedInfo, Limits
     from bincodec.codec import Missing
 
 EXTENSION = ".png"
@@ -33,6 +33,10 @@ def _region(
         raise click.BadParameter(msg)
     left, top, width, height = map(int, numbers)
     return left, top, width, height
+
+
+_METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
+"""Where Pillow has what `compress --strip` names."""
 
 
 @click.command()
@@ -73,7 +77,7 @@ def command(
     """Decompress a .bld file to an image.
 
     OUT is IN with the extension .png unless it is given, and its extension picks the format: png, jpg,
-    webp, tif, bmp or ppm. - is standard input or output (as PNG).
+    webp, tif, bmp or ppm. - is standard input or output (as PNG). Transparency needs png, webp or tif.
     """
     drawn = missing == "sample"
     if not drawn and (seed, temperature) != (None, None):
@@ -88,17 +92,18 @@ def command(
     extension = Path(ends.destination).suffix if plain else EXTENSION
 
     from bincodec.errors import ImageError
-    from bincodec.io import files, images
+    from bincodec.io import files, writing
 
     try:
-        images.check_writable(extension)
+        writing.check_writable(extension)
     except ImageError as error:
         raise click.UsageError(str(error)) from error
     data, limits = places.read(source), common.limits
     with places.named(source):
         header = files.read_header(data, limits)
         _, _, width, height = region or (0, 0, header.width, header.height)
-        images.check_size(extension, width, height)
+        writing.check_size(extension, width, height)
+        _check_alpha(data, extension, limits)
 
     import bincodec
 
@@ -117,8 +122,11 @@ def command(
         )
     seconds = time.perf_counter() - start
     decoded = image.info["bld"]
-    ends.write(images.encode(image, extension, _texts(decoded, seed, temperature)))
+    notes: list[str] = []
+    ends.write(writing.encode(image, extension, _texts(decoded, seed, temperature), notes))
 
+    for sentence in notes:
+        output.note(sentence, quiet=common.quiet)
     if not decoded["intact"] and not drawn:
         output.note(_what_is_damaged(decoded), quiet=common.quiet)
     elif drawn:
@@ -129,12 +137,15 @@ def command(
         "output": ends.destination,
         "width": image.width,
         "height": image.height,
-        "grey": image.mode == "L",
+        "grey": image.mode in ("L", "LA"),
+        "alpha": image.mode in ("LA", "RGBA"),
+        "metadata": [name for name, key in _METADATA.items() if key in image.info],
         "quality": decoded["quality"],
         "model": decoded["model"],
         "layers": decoded["layers"],
         "intact": decoded["intact"],
         "damage": list(decoded["damage"]),
+        "notes": notes,
         "bytes": len(data),
         "seconds": seconds,
     }
@@ -145,6 +156,17 @@ def command(
         f"{_layers(decoded['layers'])}, model {decoded['model']}, {seconds:.2f} s"
     )
     output.summary(line, facts, as_json=common.as_json, quiet=common.quiet)
+
+
+def _check_alpha(data: bytes, extension: str, limits: Limits) -> None:
+    """Raise ImageError, before anything is decoded, if the format would lose the transparency of a file."""
+    from bincodec.bitstream import container
+    from bincodec.io import writing
+    from bincodec.io.extras import has_alpha
+
+    _, index, _ = container.read_index(container.Memory(data), limits)
+    if has_alpha(kind for kind, _ in index.extras):
+        writing.check_alpha(extension)
 
 
 def _layers(count: int) -> str:

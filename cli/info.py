@@ -12,13 +12,16 @@ from bincodec.cli import options, output, places
 @options.max_pixels
 @options.as_json
 def command(source: str, max_pixels: int | None, as_json: bool) -> None:
-    """Show size, quality, model and layers of a .bld file.
+    """Show size, quality, model, layers, alpha and metadata of a .bld file.
 
-    Checks the checksums of header, index and chunks, not the bits: that is what verify does. Exit code 1
-    means that the file is damaged; what it says of itself is shown as far as its header is whole.
+    Checks the checksums of header, index and chunks, alpha and metadata, not the bits: that is what verify
+    does. Exit code 1 means that the file is damaged; what it says of itself is shown as far as its header is
+    whole.
     """
     from bincodec import BincodecError
     from bincodec.bitstream import container
+    from bincodec.bitstream.extras import METADATA, TITLES, Extras
+    from bincodec.bitstream.extras import read as read_extras
     from bincodec.bitstream.header import Header
 
     data, limits = places.read(source), options.limits(max_pixels)
@@ -27,13 +30,16 @@ def command(source: str, max_pixels: int | None, as_json: bool) -> None:
         header = Header.parse(data, limits)
     damage: tuple[str, ...] = ()
     groups: list[dict[str, int]] = []
-    extras: list[dict[str, int]] = []
+    kinds: list[dict[str, int]] = []
+    extras = Extras()
     try:
         _, index, _ = container.read_index(memory, limits)
         for layers, entries in zip(index.groups, index.entries, strict=True):
             groups.append({"layers": layers, "bytes": sum(length for length, _ in entries)})
-        extras += [{"kind": kind, "bytes": length} for kind, length in index.extras]
-        damage = container.read(memory, limits, partial=True).damage
+        kinds += [{"kind": kind, "bytes": length} for kind, length in index.extras]
+        whole = container.read(memory, limits, partial=True)
+        damage = whole.damage
+        extras = read_extras(whole.extras, header.width, header.height, limits)
     except BincodecError as error:
         damage = (str(error),)
     facts: dict[str, Any] = {
@@ -43,20 +49,23 @@ def command(source: str, max_pixels: int | None, as_json: bool) -> None:
         "width": header.width,
         "height": header.height,
         "grey": header.grey,
+        "alpha": extras.alpha is not None,
+        "metadata": {name: len(getattr(extras, name)) for name in METADATA if name in extras.names},
         "quality": header.quality,
         "model": _model_name(header.fingerprint),
         "fingerprint": header.fingerprint.hex(),
         "layers": header.layers,
         "tiles": len(header.tiles),
         "groups": groups,
-        "extras": extras,
+        "extras": kinds,
         "bytes": len(data),
         "bits_per_pixel": 8 * len(data) / (header.width * header.height),
         "damage": list(damage),
     }
+    colours = "grey" if header.grey else "colour"
     text = (
         f"{places.shown(source, 'standard input')}: {header.width} x {header.height} pixels, "
-        f"{'grey' if header.grey else 'colour'}, quality {header.quality}, "
+        f"{', '.join([colours, *(TITLES[name] for name in extras.names)])}, quality {header.quality}, "
         f"model {facts['model'] or 'not at hand, ' + facts['fingerprint']}, {header.layers} layers in "
         f"{output.counted(len(header.tiles), 'tile')}, {len(data)} bytes, "
         f"{facts['bits_per_pixel']:.3f} bits per pixel"

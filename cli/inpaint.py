@@ -56,7 +56,7 @@ def command(
     start = time.perf_counter()
     codec, given = shared.read(source, model, common.device, limits, quiet=common.quiet)
     loaded = time.perf_counter()
-    files.check_size(shared.size_of(given), limits)
+    shared.check_held(files, given, limits)
     marked = places.read(mask) if mask == places.STANDARD else mask
     steps = editing.steps_of(codec.model, settings)
     with shared.progress(count * steps, hidden=common.hides_progress) as advance:

@@ -75,19 +75,34 @@ class Pictures:
             InvalidSetting: for more pixels than the limit.
         """
         from bincodec.errors import ImageError
-        from bincodec.io import images
+        from bincodec.io import writing
         from bincodec.io.contact_sheet import sheet_size
 
         shown = sheet_size(size, self.count, self.columns) if self.together else size
         if self.extension != CODE:
             try:
-                images.check_size(self.extension, *shown)
+                writing.check_size(self.extension, *shown)
             except ImageError as error:
                 raise click.UsageError(str(error)) from error
             _check_pixels("the grid" if self.together else "size", shown, limits)
         if states:
             every = states * (self.count if self.together else 1)
             _check_pixels("the trace", sheet_size(size, every, states), limits)
+
+    def check_alpha(self) -> None:
+        """Refuse image files that hold no transparency, before any picture is drawn.
+
+        Raises:
+            click.UsageError: as it says.
+        """
+        from bincodec.errors import ImageError
+        from bincodec.io import writing
+
+        if self.extension != CODE:
+            try:
+                writing.check_alpha(self.extension)
+            except ImageError as error:
+                raise click.UsageError(str(error)) from error
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Write finished files by path, all or none. A new folder appears with all of them in it.
@@ -173,7 +188,7 @@ def contents(
     save_codes: bool,
 ) -> dict[str, bytes]:
     """The pictures `shown`, or their codes, or both, by path; each image file gets one of `texts`."""
-    from bincodec.io import images
+    from bincodec.io import writing
     from bincodec.io.contact_sheet import contact_sheet
 
     if pictures.extension == CODE:
@@ -182,7 +197,7 @@ def contents(
     if pictures.together:
         shown = [contact_sheet(shown, pictures.columns)]
     result = {
-        pictures.picture(index): images.encode(image, pictures.extension, about)
+        pictures.picture(index): writing.encode(image, pictures.extension, about)
         for index, (image, about) in enumerate(zip(shown, texts, strict=True))
     }
     if save_codes:
@@ -191,12 +206,12 @@ def contents(
 
 
 def _check_folder(pictures: Pictures, endings: Sequence[str]) -> None:
-    from bincodec.io import files, images
+    from bincodec.io import files, writing
 
     destination = pictures.destination
     places.require_name(destination)
     suffix = Path(destination).suffix
-    if destination == places.STANDARD or suffix.lower() == CODE or images.is_of_pictures(suffix):
+    if destination == places.STANDARD or suffix.lower() == CODE or writing.is_of_pictures(suffix):
         name = places.shown(destination, "standard output")
         msg = f"{name}: one file does not hold {pictures.count} pictures: name a folder"
         raise click.UsageError(msg)
@@ -232,11 +247,11 @@ def _check_pixels(what: str, size: tuple[int, int], limits: Limits) -> None:
 
 def _check_extension(pictures: Pictures) -> None:
     from bincodec.errors import ImageError
-    from bincodec.io import images
+    from bincodec.io import writing
 
     if pictures.extension == CODE and not pictures.together:
         return
     try:
-        images.check_writable(pictures.extension)
+        writing.check_writable(pictures.extension)
     except ImageError as error:
         raise click.UsageError(str(error)) from error

@@ -157,14 +157,14 @@ class _Traces:
 
 def _strips(codec: Codec, files: pictures.Pictures, rows: list[list[BinaryCode]]) -> dict[str, bytes]:
     """A strip for each picture, or all of them below each other."""
-    from bincodec.io import images
+    from bincodec.io import writing
     from bincodec.io.contact_sheet import contact_sheet
 
     decoded = [[codec.decode(state) for state in row] for row in rows]
     if files.together:
         decoded = [[image for row in decoded for image in row]]
     return {
-        files.beside(index, pictures.TRACE): images.encode(
+        files.beside(index, pictures.TRACE): writing.encode(
             contact_sheet(strip, len(rows[0])), pictures.PICTURE
         )
         for index, strip in enumerate(decoded)

@@ -14,12 +14,11 @@ from bincodec.cli.options import together
 from bincodec.generation.schedule import SCHEDULES
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from bincodec import BinaryCode, Codec
     from bincodec.bitstream.limits import Limits
     from bincodec.cli.pictures import Pictures
     from bincodec.generation.settings import SamplingSettings
+    from bincodec.io.images import Picture
 
 NAMED_LEFT = 4
 """So many files of an earlier run are named; of more, their number is said."""
@@ -66,7 +65,7 @@ def as_settings(chosen: dict[str, Any]) -> SamplingSettings:
 
 def read(
     source: str, model: str | None, device: str, limits: Limits, *, quiet: bool
-) -> tuple[Codec, BinaryCode | Image.Image]:
+) -> tuple[Codec, BinaryCode | Picture]:
     """What a picture is made from, a .bld or an image, and the codec for it."""
     from bincodec import Codec
     from bincodec.bitstream.header import MAGIC
@@ -79,12 +78,28 @@ def read(
     picture = images.load(data if source == places.STANDARD else source, limits=limits)
     for sentence in picture.notes:
         output.note(sentence, quiet=quiet)
-    return Codec.load(model or "photo", device), images.to_image(picture.pixels, grey=picture.grey)
+    return Codec.load(model or "photo", device), picture
 
 
-def size_of(given: BinaryCode | Image.Image) -> tuple[int, int]:
-    """Width and height of what `read` gave, in pixels."""
-    return given.width, given.height
+def check_held(files: Pictures, given: BinaryCode | Picture, limits: Limits) -> None:
+    """Refuse pictures like what `read` gave that the image files would not hold, before any is drawn.
+
+    Raises:
+        click.UsageError: for more pixels a side than the format holds, or for transparency.
+        InvalidSetting: for more pixels than the limit.
+    """
+    from bincodec import BinaryCode
+    from bincodec.io.extras import has_alpha
+
+    if isinstance(given, BinaryCode):
+        files.check_size((given.width, given.height), limits)
+        transparent = has_alpha(extra.kind for extra in given.extras)
+    else:
+        height, width, _ = given.pixels.shape
+        files.check_size((width, height), limits)
+        transparent = given.alpha is not None
+    if transparent:
+        files.check_alpha()
 
 
 def how(codec: Codec, code: BinaryCode, settings: SamplingSettings) -> dict[str, Any]:

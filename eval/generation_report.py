@@ -17,7 +17,7 @@ from bincodec.eval.generation_spec import Setting
 from bincodec.eval.memorisation import THUMBNAIL, Memory
 from bincodec.eval.plain import plain, printable, to_json
 from bincodec.eval.set_distances import NEIGHBOUR, SUBSETS
-from bincodec.io import files, images
+from bincodec.io import files, images, writing
 from bincodec.io.contact_sheet import contact_sheet
 
 SCHEMA = 1
@@ -258,4 +258,4 @@ def sheet(rows: Mapping[str, NDArray[np.uint8]]) -> bytes:
     columns = max(len(row) for row in rows.values())
     blank = np.full_like(next(iter(rows.values()))[:1], 255)
     tiles = [tile for row in rows.values() for tile in (*row, *[blank[0]] * (columns - len(row)))]
-    return images.encode(contact_sheet([images.to_image(tile) for tile in tiles], columns), ".png")
+    return writing.encode(contact_sheet([images.to_image(tile) for tile in tiles], columns), ".png")

@@ -44,7 +44,7 @@ class Picture:
 
         Raises:
             Changed: if it is another picture by now.
-            ImageError, Unreadable: as `images.load`.
+            ImageError, Unreadable: as `images.load_opaque`.
         """
         return _read(self)
 
@@ -141,7 +141,7 @@ _metric = functools.cache(lambda name, weights: metrics.find(name, lpips_weights
 
 @functools.lru_cache(maxsize=2)
 def _read(picture: Picture) -> Pixels:
-    pixels = images.load(picture.path).pixels
+    pixels = images.load_opaque(picture.path)
     if cache.pixels_digest(pixels) != picture.digest:
         msg = f"{picture.path}: the image has changed since the run began"
         raise Changed(msg)

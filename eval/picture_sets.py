@@ -77,7 +77,7 @@ def read(
 
 def _load(name: str, source: str | bytes) -> NDArray[np.uint8]:
     try:
-        return images.load(source).pixels
+        return images.load_opaque(source)
     except BincodecError as error:
         if isinstance(source, str):
             raise  # It names the path.

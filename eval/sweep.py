@@ -89,7 +89,7 @@ def read(paths: Sequence[str]) -> tuple[dict[str, Pixels], list[Failure]]:
     failures = []
     for path in _distinct(paths):
         try:
-            pictures[path] = images.load(path).pixels
+            pictures[path] = images.load_opaque(path)
         except BincodecError as error:
             failures.append(Failure(path, str(error)))
     return pictures, failures

@@ -168,7 +168,7 @@ def as_codec(loaded: object) -> Codec | None:
 def main(text: str) -> str:
     """Do a job that is given as JSON, and answer in JSON."""
     job = Job(**json.loads(text))
-    pixels = images.load(job.image).pixels
+    pixels = images.load_opaque(job.image)
     if job.what == "networks":
         return json.dumps(count(job, pixels))
     make = functools.partial(find, job.spec, model=job.model, device=job.device)

@@ -1,4 +1,4 @@
-"""Masks of inpainting: which pixels and positions are to be inpainted, what stands in for them, and the seam.
+"""Masks of inpainting: which pixels and positions are to be inpainted, and the seam.
 
 A mask is bool (H, W), True where the picture is to be inpainted. Everything here is about pixels and knows no
 model.
@@ -33,13 +33,17 @@ RIM = 8
 def load(source: images.Source, width: int, height: int, limits: Limits = DEFAULT_LIMITS) -> Mask:
     """The mask of a picture: a bool (H, W) array, or anything `images.load` reads (white: to be inpainted).
 
+    What is transparent in an image counts as on black.
+
     Raises:
         ImageError: if it is no image, of another size than the picture, empty, or covers everything.
     """
     if isinstance(source, np.ndarray) and source.dtype == np.bool_ and source.ndim == 2:
         mask: Mask = source
     else:
-        mask = images.load(source, limits=limits).pixels.mean(2) >= WHITE
+        found = images.load(source, limits=limits)
+        shown: npt.NDArray[Any] = found.pixels.mean(2)
+        mask = (shown if found.alpha is None else shown * (found.alpha / 255)) >= WHITE
     if mask.shape != (height, width):
         msg = f"the mask is {mask.shape[1]} x {mask.shape[0]} pixels, the picture {width} x {height}"
         raise ImageError(msg)
@@ -59,17 +63,6 @@ def known_positions(mask: Mask) -> Mask:
     padded = functional.pad(grown, (0, -width % STRIDE, 0, -height % STRIDE))
     known: Mask = functional.max_pool2d(padded, STRIDE)[0, 0].numpy() == 0
     return known
-
-
-def fill(pixels: Pixels, mask: Mask) -> Pixels:
-    """The picture (H, W, 3) with its masked pixels replaced by a smooth continuation of the others.
-
-    Pixel means of what is known are taken at half the size, at a quarter and so on, until nothing is unknown;
-    on the way back each size fills its gaps from the next smaller one.
-    """
-    values = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
-    filled = _pull_push(values, 1 - _plane(mask))[0].permute(1, 2, 0).round().clamp(0, 255)
-    return np.where(mask[:, :, None], filled.to(torch.uint8).numpy(), pixels)
 
 
 def blend(original: Pixels, inpainted: Pixels, mask: Mask) -> Pixels:
@@ -93,16 +86,3 @@ def _dilated(plane: Tensor, pixels: int) -> Tensor:
     """Everything within `pixels` rows and columns of what is set, one axis after the other."""
     across = functional.max_pool2d(plane, (1, 2 * pixels + 1), 1, (0, pixels))
     return functional.max_pool2d(across, (2 * pixels + 1, 1), 1, (pixels, 0))
-
-
-def _pull_push(values: Tensor, known: Tensor) -> Tensor:
-    """Values (1, c, H, W) where known (1, 1, H, W), 0 or 1, and a continuation elsewhere; some are known."""
-    if known.all():
-        return values
-    height, width = known.shape[2:]
-    even = (0, width % 2, 0, height % 2)
-    sums, share = (functional.avg_pool2d(functional.pad(part, even), 2) for part in (values * known, known))
-    # Of four pixels at least one is known, or none is.
-    coarse = _pull_push(sums / share.clamp_min(0.25), (share > 0).float())
-    enlarged = functional.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :height, :width]
-    return torch.where(known > 0, values, enlarged)

@@ -1,8 +1,11 @@
-"""Colour: any Pillow mode to 8-bit sRGB, through its colour profile where it has one.
+"""Colour: any Pillow mode to 8-bit grey or RGB, and through a colour profile to sRGB where that is asked for.
 
-Grey stays grey. Nothing is dropped silently: a change of samples or colours leaves a note, and transparency
-that shows is an error.
+Grey stays grey. Pixels stay as they are, and mean what the colour profile beside them says; only CMYK is
+converted in any case (docs/decisions/0019). Nothing is dropped silently: a change of samples or colours
+leaves a note.
 """
+
+from __future__ import annotations
 
 from io import BytesIO
 
@@ -10,62 +13,73 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from bincodec.io.transparency import SIXTEEN_BIT_MODES
+
 Pixels = NDArray[np.uint8]
 
 # A profile that moves no colour of the test lattice further than this is sRGB under another name.
 SAME_COLOUR_LEVELS = 2
-_SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _CONVERTED_MODES = ("CMYK", "YCbCr", "HSV")
+_PROFILE_ERRORS = (ImageCms.PyCMSError, ImportError, OSError, ValueError, TypeError, AttributeError)
 
 
 class Unrepresentable(Exception):
-    """An image that 8-bit sRGB without transparency cannot hold."""
+    """An image that 8-bit grey or RGB cannot hold."""
 
 
-def to_srgb(image: Image.Image, notes: list[str]) -> tuple[Pixels, bool]:
-    """Convert a decoded image to (H, W, 3) uint8 sRGB; the second result tells whether it is grey.
+def to_plain(image: Image.Image, profile: bytes | None, notes: list[str]) -> tuple[Image.Image, bytes | None]:
+    """An image without transparency in mode L or RGB, and the profile that its pixels are for.
 
     Appends to `notes` what the user should know. Raises: Unrepresentable.
     """
-    profile = image.info.get("icc_profile")
-    opaque = _without_transparency(image)
-    plain = _to_8_bits(opaque, notes)
+    plain = _to_8_bits(image, notes)
     if plain.mode == "P":
         plain = plain.convert("RGB")
         pixels = np.asarray(plain)
         if (pixels == pixels[..., :1]).all():
-            plain = plain.convert("L")
+            plain = plain.getchannel("G")
     if plain.mode in _CONVERTED_MODES:
         notes.append(f"{plain.mode} converted to RGB")
-    grey = plain.mode == "L"
-    if isinstance(profile, bytes) and profile:
-        plain = _through_profile(plain, profile, notes)
-    if plain.mode != "RGB":
-        plain = plain.convert("RGB")
-    pixels = np.array(plain)
-    return (np.repeat(pixels[..., 1:2], 3, axis=2) if grey else pixels), grey
+    if plain.mode == "CMYK":
+        converted = plain if profile is None else to_srgb(plain, profile, notes)
+        return converted.convert("RGB"), None
+    return (plain if plain.mode == "L" else plain.convert("RGB")), profile
 
 
-def _without_transparency(image: Image.Image) -> Image.Image:
-    """The image less an alpha channel that is opaque everywhere."""
-    if not image.has_transparency_data:
+def to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
+    """An image of mode L, RGB or CMYK in sRGB, through its profile.
+
+    L stays L. The image is given back as it is where the profile is sRGB, broken or of another colour space;
+    what is the case stands in `notes`, but for sRGB.
+    """
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        space = source.profile.xcolor_space.strip()
+        # Grey saved with the profile of a screen is common; the profile's grey axis is what was meant.
+        through = image.convert("RGB") if space == "RGB" and image.mode == "L" else image
+        if {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(space) != through.mode:
+            notes.append(f"colour profile ignored: it is for {space}, the image is {image.mode}")
+            return image
+        transform = _to_srgb(source, through.mode)
+        if through.mode != "CMYK" and _is_identity(transform, through.mode):
+            return image
+        converted = transform.apply(through)
+    except _PROFILE_ERRORS as error:
+        notes.append(
+            f"broken colour profile ignored ({' '.join(str(error).split()) or type(error).__name__})"
+        )
         return image
-    key = image.info.get("transparency")
-    if image.mode in _SIXTEEN_BIT_MODES:
-        visible = bool((np.asarray(image) == key).any())
-    elif image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
-        # The key of a file with 16-bit samples, of which Pillow keeps the high byte.
-        visible = bool((np.asarray(image) == np.array(key) >> 8).all(axis=2).any())
-    else:
-        visible = image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
-    if visible:
-        msg = "has transparent pixels, which are not supported: flatten it onto a background first"
-        raise Unrepresentable(msg)
-    if image.mode in ("LA", "La"):
-        return image.getchannel(0)
-    if image.mode in ("RGBA", "RGBa", "PA", "P"):
-        return image.convert("RGBA").convert("RGB")
-    return image
+    notes.append(f"colours converted to sRGB from the profile {_name(source)!r}")
+    return converted.getchannel("G") if image.mode == "L" else converted
+
+
+def foreign_name(profile: bytes, mode: str) -> str | None:
+    """The name of a profile that shows an image of mode L or RGB otherwise than sRGB would, else None."""
+    before = Image.new(mode, (1, 1))
+    notes: list[str] = []
+    if to_srgb(before, profile, notes) is before:
+        return None
+    return _name(ImageCms.ImageCmsProfile(BytesIO(profile)))
 
 
 def _to_8_bits(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -77,7 +91,7 @@ def _to_8_bits(image: Image.Image, notes: list[str]) -> Image.Image:
         return image.convert("L")
     if mode == "RGBX":
         return image.convert("RGB")
-    if mode in _SIXTEEN_BIT_MODES or mode == "I":
+    if mode in SIXTEEN_BIT_MODES:
         samples = np.asarray(image).astype(np.int64)
         low, high = int(samples.min()), int(samples.max())
         if low < 0 or high > 65535:
@@ -91,36 +105,19 @@ def _to_8_bits(image: Image.Image, notes: list[str]) -> Image.Image:
     raise Unrepresentable(msg)
 
 
-def _through_profile(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
-    """Mode RGB in sRGB; the image as it is where the profile is sRGB, broken or of another colour space."""
-    try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        space = source.profile.xcolor_space.strip()
-        if space == "RGB" and image.mode == "L":
-            # Grey saved with the profile of a screen is common; the profile's grey axis is what was meant.
-            image = image.convert("RGB")
-        if {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(space) != image.mode:
-            notes.append(f"colour profile ignored: it is for {space}, the image is {image.mode}")
-            return image
-        transform = ImageCms.ImageCmsTransform(
-            source,
-            ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
-            image.mode,
-            "RGB",
-            ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-        if image.mode != "CMYK" and _is_identity(transform, image.mode):
-            return image
-        converted = transform.apply(image)
-    except (ImageCms.PyCMSError, ImportError, OSError, ValueError, TypeError, AttributeError) as error:
-        notes.append(
-            f"broken colour profile ignored ({' '.join(str(error).split()) or type(error).__name__})"
-        )
-        return image
-    name = " ".join((source.profile.profile_description or "unnamed").split())
-    notes.append(f"colours converted to sRGB from the profile {name!r}")
-    return converted
+def _to_srgb(source: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform:
+    return ImageCms.ImageCmsTransform(
+        source,
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
+        mode,
+        "RGB",
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+
+
+def _name(profile: ImageCms.ImageCmsProfile) -> str:
+    return " ".join((profile.profile.profile_description or "unnamed").split())
 
 
 def _is_identity(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:

@@ -1,93 +1,111 @@
-"""Images: Pillow files and objects to 8-bit sRGB arrays, and back.
+"""Images: Pillow files and objects to 8-bit arrays, alpha and metadata.
 
-What the codec cannot represent is either converted with a note (16 bits, CMYK, colour profiles) or refused
-with an `ImageError` (transparent pixels, animations, floating point). The conversions themselves live in
-`colour`. Needs no torch.
+What the codec cannot represent is either converted with a note (16 bits, CMYK) or refused with an
+`ImageError` (animations, floating point). What becomes of colours, transparency and metadata stands in
+`colour`, `transparency` and `metadata`; files are written in `writing`. Needs no torch.
 """
+
+from __future__ import annotations
 
 import os
 import threading
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from bincodec.bitstream.extras import METADATA, TITLES
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits, checked_limits
 from bincodec.errors import ImageError, TooLarge
-from bincodec.io import colour, files
+from bincodec.io import colour, files, metadata, transparency
 
 Pixels = NDArray[np.uint8]
-Source = files.Source | Image.Image | NDArray[Any]
 
 # Only formats that hold photographs: Pillow also opens PostScript by starting Ghostscript, and containers
 # whose header does not tell the size of what is inside.
 READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "AVIF", "JPEG2000", "QOI", "TGA")
-# Extension -> Pillow's format and save options; JPEG is set to add little to the codec's own loss.
-WRITABLE: dict[str, tuple[str, dict[str, Any]]] = {
-    ".png": ("PNG", {}),
-    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
-    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
-    ".webp": ("WEBP", {"lossless": True}),
-    ".tif": ("TIFF", {"compression": "tiff_adobe_deflate"}),
-    ".tiff": ("TIFF", {"compression": "tiff_adobe_deflate"}),
-    ".bmp": ("BMP", {}),
-    ".pgm": ("PPM", {}),
-    ".ppm": ("PPM", {}),
-}
-# Pixels a side, where a format ends below what a file of ours may have.
-MAX_SIDE = {"JPEG": 65500, "WEBP": 16383}
-# Extensions of pictures that Pillow does not always know, if ever.
-_OTHERS = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg")
-
+# Dimensions and samples a pixel of an array.
+_ARRAYS = ((2, 1), (3, 2), (3, 3), (3, 4))
 # Pillow warns about large images through the process-wide warning filters, which are not safe to change from
 # two threads at once.
 _warning_filters = threading.Lock()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
-    """An image ready for the codec.
+    """An image ready for the codec, upright.
 
     Args:
-        pixels: (height, width, 3) uint8, sRGB, contiguous and writable; the channels are equal where grey.
+        pixels: (height, width, 3) uint8, contiguous and writable; the channels are equal where grey.
         grey: whether the source was a greyscale image.
         notes: one sentence for each change that the user should know of.
+        alpha: (height, width) uint8, from 0 (clear) to 255 (opaque); None where all of it is opaque.
+        icc: the colour profile that says what the pixels mean; without one they are sRGB.
+        exif: Exif, from its TIFF header on.
+        xmp: an XMP packet.
     """
 
     pixels: Pixels
     grey: bool
     notes: tuple[str, ...] = ()
+    alpha: Pixels | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+
+    @property
+    def metadata(self) -> list[str]:
+        """The names of the metadata that is there."""
+        return [name for name in METADATA if getattr(self, name) is not None]
 
 
-def load(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
+Source = files.Source | Image.Image | NDArray[Any] | Picture
+
+
+def load(
+    source: Source,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    srgb: bool = False,
+    strip: Collection[str] = (),
+) -> Picture:
     """Read an image from a path, the bytes of a file, a binary stream, a Pillow image or an array.
 
-    Arrays are (H, W, 3) for colour or (H, W) for grey, uint8. The Exif orientation is applied.
+    Arrays are uint8: (H, W, 3) for colour, (H, W) for grey, and with alpha (H, W, 4) or (H, W, 2). The Exif
+    orientation is applied. With `srgb` the pixels are converted to sRGB through their colour profile. `strip`
+    names the metadata that is left out: "icc", "exif", "xmp". A `Picture` is taken as it is, but for that.
 
     Raises:
         Unreadable: for a path that the system does not let us read.
         ImageError: for what is no image, a damaged one, or one that cannot be represented.
         TooLarge: beyond `limits.pixels` or `limits.side`; a file's declared size is checked before decoding.
+            For metadata beyond `limits.metadata_bytes`, if it is not stripped.
         TypeError: for a source of another type, or a stream of text.
     """
-    checked_limits(limits)
-    if isinstance(source, np.ndarray):
-        return _from_array(source, limits)
-    if isinstance(source, Image.Image):
-        return _from_image(source, "the image", limits)
-    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the image"
-    data = files.read(source)
-    if not data:
-        msg = f"{name}: empty, no image in it"
+    picture = _load(source, checked_limits(limits))
+    if srgb:
+        picture = _in_srgb(picture)
+    picture = _stripped(picture, strip) if strip else picture
+    _check_metadata(_name(source), picture, limits)
+    return picture
+
+
+def load_opaque(source: Source) -> Pixels:
+    """The sRGB pixels (H, W, 3) of an image without transparency: what is measured.
+
+    Raises:
+        ImageError: for one with transparency, else as `load`.
+    """
+    picture = load(source, srgb=True)
+    if picture.alpha is not None:
+        msg = f"{_name(source)}: has transparent pixels: flatten it onto a background first"
         raise ImageError(msg)
-    with _open(name, data, limits) as image:
-        return _from_image(image, name, limits)
+    return picture.pixels
 
 
 def to_image(pixels: Pixels, *, grey: bool = False) -> Image.Image:
@@ -95,74 +113,68 @@ def to_image(pixels: Pixels, *, grey: bool = False) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if grey else pixels))
 
 
-def check_writable(extension: str) -> None:
-    """Raise ImageError for an extension that is not in WRITABLE, before any work goes into the image."""
-    if extension.lower() not in WRITABLE:
-        msg = f"cannot write images as {extension!r}: choose one of {', '.join(WRITABLE)}"
+def _name(source: Source) -> str:
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else "the image"
+
+
+def _load(source: Source, limits: Limits) -> Picture:
+    if isinstance(source, Picture):
+        _check_size("the image", source.pixels.shape[1], source.pixels.shape[0], limits)
+        return source
+    if isinstance(source, np.ndarray):
+        return _from_array(source, limits)
+    if isinstance(source, Image.Image):
+        return _from_image(source, "the image", limits)
+    name, data = _name(source), files.read(source)
+    if not data:
+        msg = f"{name}: empty, no image in it"
         raise ImageError(msg)
+    with _open(name, data, limits) as image:
+        return _from_image(image, name, limits)
 
 
-def check_size(extension: str, width: int, height: int) -> None:
-    """Raise ImageError for more pixels a side than the format holds, before any work goes into the image."""
-    check_writable(extension)
-    file_format, _ = WRITABLE[extension.lower()]
-    most = MAX_SIDE.get(file_format)
-    if most is not None and max(width, height) > most:
-        msg = f"cannot write {width} x {height} pixels as {file_format}: it ends at {most} a side"
-        raise ImageError(msg)
+def _in_srgb(picture: Picture) -> Picture:
+    if picture.icc is None:
+        return picture
+    notes = [*picture.notes]
+    image = colour.to_srgb(to_image(picture.pixels, grey=picture.grey), picture.icc, notes)
+    return replace(picture, pixels=np.array(image.convert("RGB")), icc=None, notes=tuple(notes))
 
 
-def is_of_pictures(extension: str) -> bool:
-    """Whether an extension says that a file is a picture, in a format that can be written or in another."""
-    return extension.lower() in (*WRITABLE, *_OTHERS, *Image.registered_extensions())
-
-
-def encode(image: Image.Image, extension: str, texts: Mapping[str, str] | None = None) -> bytes:
-    """The bytes of an image file; `extension` (".png", ...) picks the format.
-
-    `texts` by keyword (1..79 characters of Latin-1) go into a PNG; the other formats have no place for them.
-
-    Raises:
-        ImageError: for an extension that is not in WRITABLE, or an image that the format cannot hold.
-    """
-    check_size(extension, image.width, image.height)
-    file_format, options = WRITABLE[extension.lower()]
-    if texts and file_format == "PNG":
-        options = options | {"pnginfo": _png_texts(texts)}
-    buffer = BytesIO()
-    try:
-        image.save(buffer, format=file_format, **options)
-    except (OSError, ValueError) as error:
-        msg = f"cannot write {image.width} x {image.height} pixels as {file_format}: {_one_line(error)}"
-        raise ImageError(msg) from error
-    return buffer.getvalue()
-
-
-def _png_texts(texts: Mapping[str, str]) -> PngImagePlugin.PngInfo:
-    chunks = PngImagePlugin.PngInfo()
-    for keyword, text in texts.items():
-        chunks.add_text(keyword, text)
-    return chunks
-
-
-def save(image: Image.Image, destination: str | os.PathLike[str]) -> None:
-    """Write an image file, atomically; the extension picks the format.
-
-    Raises:
-        ImageError: as `encode`.
-        OSError: where the system refuses.
-    """
-    files.write(destination, encode(image, Path(destination).suffix))
+def _stripped(picture: Picture, names: Collection[str]) -> Picture:
+    notes = picture.notes
+    if "icc" in names and picture.icc is not None:
+        name = colour.foreign_name(picture.icc, "L" if picture.grey else "RGB")
+        if name is not None:
+            notes = (*notes, f"the colour profile {name!r} is left out: its colours will be taken for sRGB")
+    return replace(
+        picture,
+        notes=notes,
+        icc=None if "icc" in names else picture.icc,
+        exif=None if "exif" in names else picture.exif,
+        xmp=None if "xmp" in names else picture.xmp,
+    )
 
 
 def _from_array(array: NDArray[Any], limits: Limits) -> Picture:
-    colourful = array.ndim == 3 and array.shape[2] == 3
-    if array.dtype != np.uint8 or not (colourful or array.ndim == 2) or array.size == 0:
-        msg = f"an array must be uint8 of shape (H, W, 3) or (H, W), not {array.dtype} of shape {array.shape}"
+    samples = array.shape[2] if array.ndim == 3 else 1 if array.ndim == 2 else 0
+    if array.dtype != np.uint8 or not array.size or (array.ndim, samples) not in _ARRAYS:
+        msg = (
+            "an array must be uint8 of shape (H, W), (H, W, 2), (H, W, 3) or (H, W, 4), "
+            f"not {array.dtype} of shape {array.shape}"
+        )
         raise ImageError(msg)
     _check_size("the array", array.shape[1], array.shape[0], limits)
-    pixels = array if colourful else np.repeat(array[:, :, None], 3, axis=2)
-    return Picture(np.require(pixels, requirements=["C", "W"]), grey=not colourful)
+    colours = array.reshape(*array.shape[:2], samples)
+    alpha = None
+    if samples in (2, 4):
+        colours, alpha = colours[..., :-1], colours[..., -1].copy()
+    pixels = colours if samples > 2 else np.repeat(colours, 3, axis=2)
+    return Picture(
+        np.require(pixels, requirements=["C", "W"]),
+        grey=samples <= 2,
+        alpha=None if alpha is None or alpha.min() == 255 else alpha,
+    )
 
 
 def _open(name: str, data: bytes, limits: Limits) -> Image.Image:
@@ -200,6 +212,18 @@ def _check_size(name: str, width: int, height: int, limits: Limits) -> None:
             raise TooLarge(msg, option=field, value=value, limit=limit)
 
 
+def _check_metadata(name: str, picture: Picture, limits: Limits) -> None:
+    most = limits.metadata_bytes
+    for field in picture.metadata:
+        size = len(getattr(picture, field))
+        if size > most:
+            msg = (
+                f"{name}: {TITLES[field]} of {size} bytes is over the limit metadata_bytes={most} "
+                f"(strip {field!r} leaves it out)"
+            )
+            raise TooLarge(msg, option="metadata_bytes", value=size, limit=most)
+
+
 def _unreadable(name: str, error: Exception) -> ImageError:
     return ImageError(f"{name}: damaged or cut short: {_one_line(error)}")
 
@@ -217,8 +241,10 @@ def _from_image(image: Image.Image, name: str, limits: Limits) -> Picture:
         if _reduced_from_16_bits(image):
             notes.append("16-bit samples reduced to 8 bits")
         image.load()
-        turn = _orientation(image, notes)
-        pixels, grey = colour.to_srgb(image, notes)
+        about = metadata.read(image)
+        opaque, alpha = transparency.split(image)
+        plain, profile = colour.to_plain(opaque, about.icc, notes)
+        pixels = np.array(plain.convert("RGB"))
     except colour.Unrepresentable as error:
         msg = f"{name}: {error}"
         raise ImageError(msg) from error
@@ -226,7 +252,16 @@ def _from_image(image: Image.Image, name: str, limits: Limits) -> Picture:
         raise
     except Exception as error:  # As in _open.
         raise _unreadable(name, error) from error
-    return Picture(np.ascontiguousarray(_turned(pixels, turn)), grey, tuple(notes))
+    kept = metadata.upright(about)
+    return Picture(
+        _turned(pixels, about.orientation),
+        plain.mode == "L",
+        tuple(notes),
+        None if alpha is None else _turned(alpha, about.orientation),
+        profile,
+        kept.exif,
+        kept.xmp,
+    )
 
 
 def _refuse_several_pictures(image: Image.Image, notes: list[str]) -> None:
@@ -254,20 +289,10 @@ def _reduced_from_16_bits(image: Image.Image) -> bool:
     return False
 
 
-def _orientation(image: Image.Image, notes: list[str]) -> int:
-    """The Exif orientation, 1..8; 1 where there is none. TIFFs are turned by Pillow while it decodes them."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception as error:  # Exif is a TIFF inside the file, with the same wealth of ways to be broken.
-        notes.append(f"broken Exif data ignored ({_one_line(error)})")
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
 def _turned(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo an Exif orientation: 5 to 8 swap rows and columns, then either may run backwards."""
+    """Undo an Exif orientation: 5 to 8 swap rows and columns, then either may run backwards; contiguous."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     flip_rows = orientation in (3, 4, 7, 8)
     flip_columns = orientation in (2, 3, 6, 7)
-    return pixels[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+    return np.ascontiguousarray(pixels[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])

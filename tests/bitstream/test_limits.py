@@ -6,7 +6,7 @@ from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits, checked_limits
 def test_limits_are_taken_as_they_are() -> None:
     limits = Limits(pixels=1)
     assert checked_limits(limits) is limits
-    assert checked_limits(DEFAULT_LIMITS) == Limits(64 * 2**20, 65535, 2**24)
+    assert checked_limits(DEFAULT_LIMITS) == Limits(64 * 2**20, 65535, 2**24, 2**22)
 
 
 @pytest.mark.parametrize("limits", [None, 1000, {"pixels": 1000}, Limits])

@@ -15,7 +15,7 @@ import bincodec
 from bincodec import Codec
 from bincodec.bitstream import container, stream
 from bincodec.bitstream.container import Memory
-from bincodec.io import images
+from bincodec.io import writing
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
 KEYS = {
@@ -26,11 +26,14 @@ KEYS = {
     "width": int,
     "height": int,
     "grey": bool,
+    "alpha": bool,
+    "metadata": list,
     "quality": int,
     "model": str,
     "layers": int,
     "intact": bool,
     "damage": list,
+    "notes": list,
     "bytes": int,
     "seconds": float,
 }
@@ -185,7 +188,7 @@ def test_what_the_format_cannot_hold_is_not_decoded(run, bld: Path, monkeypatch:
         raise AssertionError(msg)
 
     monkeypatch.setattr(bincodec, "decompress", refuse)
-    monkeypatch.setitem(images.MAX_SIDE, "WEBP", 72)
+    monkeypatch.setitem(writing.MAX_SIDE, "WEBP", 72)
     result = run("decompress", bld, bld.with_suffix(".webp"))
     assert_fails(result, bld.parent, f"{bld}: cannot write 73 x 50 pixels as WEBP: it ends at 72 a side")
 
@@ -314,7 +317,7 @@ def test_a_region_may_be_what_another_format_can_hold(
     run, bld: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written counts, not what the file holds."""
-    monkeypatch.setitem(images.MAX_SIDE, "WEBP", 72)
+    monkeypatch.setitem(writing.MAX_SIDE, "WEBP", 72)
     out = bld.with_suffix(".webp")
     assert_fails(run("decompress", bld, out), bld.parent, "it ends at 72 a side")
     assert run("decompress", bld, out, "--region", "1,0,72,50").exit_code == 0

@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from bincodec import Codec
 from bincodec.generation import masks
-from bincodec.io import images
+from bincodec.io import writing
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
 VARY = ("--model", TINY, "--steps", 3)
@@ -219,7 +219,7 @@ def test_what_the_format_cannot_hold_is_not_drawn(
         raise AssertionError(msg)
 
     monkeypatch.setattr("bincodec.generation.editing._draw", refuse)
-    monkeypatch.setitem(images.MAX_SIDE, "WEBP", 72)
+    monkeypatch.setitem(writing.MAX_SIDE, "WEBP", 72)
     name, *rest = command
     result = run(name, source, *rest, "-o", "out.webp", *VARY)
     assert (result.exit_code, made(folder)) == (2, [])

@@ -1,4 +1,4 @@
-"""Masks: their sizes and forms, what they touch, the filling before encoding, the seam afterwards."""
+"""Masks: their sizes and forms, what they touch, and the seam afterwards."""
 
 import io
 
@@ -27,10 +27,6 @@ def drawn_masks(draw: st.DrawFn) -> np.ndarray:
     return mask
 
 
-def picture(mask: np.ndarray, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(20, 230, (*mask.shape, 3), dtype=np.uint8)
-
-
 def distance(mask: np.ndarray) -> np.ndarray:
     """The larger of rows and columns between each pixel and the nearest masked one, by trying them all."""
     rows, columns = np.indices(mask.shape)
@@ -47,37 +43,6 @@ def test_a_position_is_known_if_the_mask_stays_clear_of_all_its_pixels(mask: np.
     assert known.shape == (-(-height // 16), -(-width // 16))
     for (row, column), found in np.ndenumerate(known):
         assert found == (not near[16 * row : 16 * row + 16, 16 * column : 16 * column + 16].any())
-
-
-@SETTINGS
-@given(drawn_masks())
-def test_filling_changes_the_hole_only_and_stays_between_what_is_known(mask: np.ndarray) -> None:
-    pixels = picture(mask)
-    filled = masks.fill(pixels, mask)
-    assert filled.dtype == np.uint8
-    assert np.array_equal(filled[~mask], pixels[~mask])
-    known = pixels[~mask]
-    assert (filled[mask] >= known.min(0)).all()
-    assert (filled[mask] <= known.max(0)).all()
-
-
-@SETTINGS
-@given(drawn_masks())
-def test_what_the_mask_hides_does_not_matter(mask: np.ndarray) -> None:
-    pixels = picture(mask)
-    other = np.where(mask[:, :, None], picture(mask, 1), pixels)
-    assert np.array_equal(masks.fill(pixels, mask), masks.fill(other, mask))
-
-
-def test_filling_goes_on_smoothly() -> None:
-    """A ramp with a hole in it stays nearly a ramp: far better than one colour for the whole hole."""
-    ramp = np.repeat(np.linspace(40, 200, 96).round().astype(np.uint8)[None, :, None], 64, 0).repeat(3, 2)
-    mask = np.zeros((64, 96), bool)
-    mask[16:40, 30:62] = True
-    filled = masks.fill(ramp, mask).astype(float)
-    error = np.abs(filled - ramp)[mask].mean()
-    assert error < 0.4 * np.abs(ramp[mask] - ramp[~mask].mean()).mean()
-    assert np.abs(np.diff(filled[20:36, 30:62, 0], axis=1)).max() < 12
 
 
 @SETTINGS

@@ -1,7 +1,6 @@
-"""Reading and writing images: every mode, every refusal, every note."""
+"""Reading images: every mode, every refusal, every note."""
 
 import io
-import os
 import struct
 import warnings
 import zlib
@@ -12,8 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageOps
-from PIL.PngImagePlugin import PngImageFile
+from PIL import Image, ImageOps
 
 import bincodec
 from bincodec.bitstream.limits import Limits
@@ -85,9 +83,9 @@ def test_views_and_read_only_arrays_are_accepted() -> None:
     [
         np.zeros((4, 4, 3), np.float32),
         np.zeros((4, 4, 3), np.uint16),
-        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 5), np.uint8),
         np.zeros((4, 4, 1), np.uint8),
-        np.zeros((3, 4, 4), np.uint8),
+        np.zeros((3, 4, 6), np.uint8),
         np.zeros((1, 4, 4, 3), np.uint8),
         np.zeros(4, np.uint8),
         np.zeros((0, 4, 3), np.uint8),
@@ -189,66 +187,6 @@ def test_samples_beyond_16_bits_are_refused() -> None:
         images.load(file_of(photo().convert("F"), "TIFF"))
 
 
-# --- transparency -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
-def test_opaque_alpha_is_accepted_and_other_alpha_is_not(mode: str) -> None:
-    base = photo().convert({"RGBA": "RGB", "LA": "L", "PA": "P"}[mode])
-    image = base.convert(mode)
-    picture = images.load(image)
-    assert np.array_equal(picture.pixels, np.array(base.convert("RGB")))
-    assert picture.notes == ()
-    alpha = Image.new("L", image.size, 255)
-    alpha.putpixel((3, 3), 254)
-    image.putalpha(alpha)
-    with pytest.raises(ImageError, match="transparent pixels"):
-        images.load(image)
-
-
-def test_premultiplied_alpha() -> None:
-    image = photo().convert("RGBA").convert("RGBa")
-    assert np.array_equal(images.load(image).pixels, np.array(photo()))
-
-
-def test_transparent_palette_entries_count_where_they_are_used() -> None:
-    image = Image.new("P", (4, 4), 1)
-    image.putpalette([0, 0, 0, 200, 100, 50])
-    unused = images.load(file_of(image, transparency=0))
-    assert unused.pixels[0, 0].tolist() == [200, 100, 50]
-    with pytest.raises(ImageError, match="transparent pixels"):
-        images.load(file_of(image, transparency=1))
-    with pytest.raises(ImageError, match="transparent pixels"):
-        images.load(file_of(image, transparency=bytes([255, 100])))
-
-
-@pytest.mark.parametrize(
-    ("image", "unused", "used"),
-    [
-        (Image.new("L", (3, 3), 77), 78, 77),
-        (Image.new("RGB", (3, 3), (1, 2, 3)), (1, 2, 4), (1, 2, 3)),
-        (Image.new("1", (3, 3), 255), 0, 255),
-    ],
-    ids=["L", "RGB", "1"],
-)
-def test_a_transparent_colour_counts_where_it_is_used(image: Image.Image, unused: Any, used: Any) -> None:
-    assert images.load(file_of(image, transparency=unused)).pixels.shape == (3, 3, 3)
-    with pytest.raises(ImageError, match="transparent pixels"):
-        images.load(file_of(image, transparency=used))
-
-
-def test_a_transparent_colour_of_16_bits() -> None:
-    grey_row = b"\0" + struct.pack(">H", 1000)
-    assert images.load(png(1, 1, 16, 0, grey_row, (b"tRNS", struct.pack(">H", 1001)))).grey
-    with pytest.raises(ImageError, match="transparent pixels"):
-        images.load(png(1, 1, 16, 0, grey_row, (b"tRNS", struct.pack(">H", 1000))))
-    colour_row = b"\0" + struct.pack(">3H", 1000, 2000, 3000)
-    other = (b"tRNS", struct.pack(">3H", 1000, 2000, 60000))
-    assert not images.load(png(1, 1, 16, 2, colour_row, other)).grey
-    with pytest.raises(ImageError, match="transparent pixels"):
-        images.load(png(1, 1, 16, 2, colour_row, (b"tRNS", struct.pack(">3H", 1000, 2000, 3000))))
-
-
 # --- several pictures -------------------------------------------------------------------------------------
 
 
@@ -270,82 +208,6 @@ def test_the_photograph_of_a_jpeg_with_previews_is_kept_with_a_note() -> None:
     assert picture.pixels.shape == (30, 40, 3)
     assert len(picture.notes) == 1
     assert "other pictures" in picture.notes[0]
-
-
-# --- colour profiles --------------------------------------------------------------------------------------
-
-
-def srgb_profile() -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def patched(profile: bytes, tag: bytes, payload: bytes) -> bytes:
-    """A profile with the start of one tag's data replaced."""
-    count = int.from_bytes(profile[128:132], "big")
-    for index in range(count):
-        entry = 132 + 12 * index
-        if profile[entry : entry + 4] == tag:
-            offset = int.from_bytes(profile[entry + 4 : entry + 8], "big")
-            return profile[:offset] + payload + profile[offset + len(payload) :]
-    raise AssertionError(tag)
-
-
-def swapped_profile() -> bytes:
-    """sRGB with the red and blue primaries exchanged."""
-    profile = srgb_profile()
-    table = {}
-    for index in range(int.from_bytes(profile[128:132], "big")):
-        entry = 132 + 12 * index
-        offset, size = struct.unpack(">II", profile[entry + 4 : entry + 12])
-        table[profile[entry : entry + 4]] = profile[offset : offset + size]
-    return patched(patched(profile, b"rXYZ", table[b"bXYZ"]), b"bXYZ", table[b"rXYZ"])
-
-
-def test_an_srgb_profile_needs_no_note() -> None:
-    picture = images.load(file_of(photo(), icc_profile=srgb_profile()))
-    assert picture.notes == ()
-    assert np.array_equal(picture.pixels, np.array(photo()))
-
-
-def test_another_profile_is_converted_with_a_note() -> None:
-    picture = images.load(file_of(photo(), icc_profile=swapped_profile()))
-    assert len(picture.notes) == 1
-    assert picture.notes[0].startswith("colours converted to sRGB from the profile")
-    assert np.abs(picture.pixels[..., ::-1].astype(int) - np.array(photo())).max() <= 2
-
-
-def test_a_profile_on_grey_keeps_it_grey() -> None:
-    grey = photo().convert("L")
-    picture = images.load(file_of(grey, icc_profile=srgb_profile()))
-    assert picture.grey
-    assert picture.notes == ()
-    assert np.array_equal(picture.pixels[..., 0], np.array(grey))
-
-
-@pytest.mark.parametrize("profile", [b"nonsense", b"\0" * 200, srgb_profile()[:300]])
-def test_a_broken_profile_is_ignored_with_a_note(profile: bytes) -> None:
-    picture = images.load(file_of(photo(), icc_profile=profile))
-    assert len(picture.notes) == 1
-    assert picture.notes[0].startswith("broken colour profile ignored")
-    assert np.array_equal(picture.pixels, np.array(photo()))
-
-
-def test_a_profile_for_another_colour_space_is_ignored_with_a_note() -> None:
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    picture = images.load(file_of(photo(), icc_profile=lab))
-    assert picture.notes == ("colour profile ignored: it is for Lab, the image is RGB",)
-    assert np.array_equal(picture.pixels, np.array(photo()))
-
-
-def test_the_profiles_of_real_photos() -> None:
-    data = pytest.importorskip("skimage.data", reason="scikit-image carries the photos").__path__
-    folder = Path(next(iter(data)))
-    rocket = images.load(folder / "rocket.jpg")
-    assert rocket.notes == ("colours converted to sRGB from the profile 'Adobe RGB (1998)'",)
-    assert images.load(folder / "chelsea.png").notes == ()
-    page = images.load(folder / "page.png")
-    assert page.grey
-    assert page.notes == ("colours converted to sRGB from the profile 'Dot Gain 20%'",)
 
 
 # --- orientation ------------------------------------------------------------------------------------------
@@ -466,62 +328,3 @@ def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     # Between Pillow's two thresholds our own limit decides, without a warning.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert images.load(data).pixels.shape == (30, 40, 3)
-
-
-# --- writing ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("extension", [".png", ".PNG", ".webp", ".tif", ".tiff", ".bmp", ".ppm"])
-@pytest.mark.parametrize("grey", [False, True])
-def test_what_is_saved_is_read_back(extension: str, grey: bool, tmp_path: Path) -> None:
-    pixels = np.array(photo())
-    if grey:
-        pixels = np.repeat(pixels[..., :1], 3, axis=2)
-    path = tmp_path / f"out{extension}"
-    images.save(images.to_image(pixels, grey=grey), path)
-    picture = images.load(path)
-    assert np.array_equal(picture.pixels, pixels)
-    # WebP has no grey mode of its own.
-    assert picture.grey == (grey and extension != ".webp")
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("extension", [".jpg", ".jpeg"])
-def test_jpeg_is_written_at_high_quality(extension: str, tmp_path: Path) -> None:
-    path = tmp_path / f"out{extension}"
-    images.save(photo(), path)
-    assert np.abs(images.load(path).pixels.astype(int) - np.array(photo())).mean() < 3
-    with Image.open(path) as image:
-        assert image.format == "JPEG"
-
-
-def test_grey_is_saved_with_one_channel(tmp_path: Path) -> None:
-    images.save(images.to_image(np.array(photo()), grey=True), tmp_path / "grey.png")
-    with Image.open(tmp_path / "grey.png") as image:
-        assert image.mode == "L"
-
-
-@pytest.mark.parametrize("name", ["out.xyz", "out", "out.bld"])
-def test_unknown_extensions_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"choose one of \.png"):
-        images.save(photo(), tmp_path / name)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_size_that_the_format_cannot_hold_is_an_error_of_ours(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="70000 x 1 pixels as JPEG"):
-        images.save(Image.new("RGB", (70000, 1)), tmp_path / "wide.jpg")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_texts_go_into_a_png_in_any_script() -> None:
-    texts = {"seed": "7", "class": "Hemd, 衬衫"}
-    with Image.open(io.BytesIO(images.encode(photo(), ".png", texts))) as image:
-        assert isinstance(image, PngImageFile)
-        assert image.text == texts
-    assert images.encode(photo(), ".jpg", texts) == images.encode(photo(), ".jpg")
-
-
-def test_saving_into_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file"):
-        images.save(photo(), os.path.join(tmp_path, "no", "out.png"))

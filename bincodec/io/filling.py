@@ -1,0 +1,56 @@
+"""Pixels that nobody sees, or that are not known: a smooth continuation of those around them.
+
+It is what codes in the fewest bytes (docs/decisions/0018).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bincodec.io.images import Picture
+
+Pixels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+MIDDLE = 128
+"""What a picture becomes of which nothing is known."""
+
+
+def without_hidden(picture: Picture) -> Picture:
+    """A picture whose clear pixels, which nobody sees, go on from the others, so that they code well."""
+    if picture.alpha is None or picture.alpha.min() > 0:
+        return picture
+    return replace(picture, pixels=fill(picture.pixels, picture.alpha == 0))
+
+
+def fill(pixels: Pixels, mask: Mask) -> Pixels:
+    """The picture (H, W, 3) with the pixels of a mask (H, W) replaced by a smooth continuation of the others.
+
+    Pixel means of what is known are taken at half the size, at a quarter and so on, until nothing is unknown;
+    on the way back each size fills its gaps from the next smaller one.
+    """
+    if mask.all():
+        return np.full_like(pixels, MIDDLE)
+    known = torch.from_numpy(~mask)[None, None].float()
+    values = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+    filled = _pull_push(values, known)[0].permute(1, 2, 0).round().clamp(0, 255)
+    return np.where(mask[:, :, None], filled.to(torch.uint8).numpy(), pixels)
+
+
+def _pull_push(values: Tensor, known: Tensor) -> Tensor:
+    """Values (1, c, H, W) where known (1, 1, H, W), 0 or 1, and a continuation elsewhere; some are known."""
+    if known.all():
+        return values
+    height, width = known.shape[2:]
+    even = (0, width % 2, 0, height % 2)
+    sums, share = (functional.avg_pool2d(functional.pad(part, even), 2) for part in (values * known, known))
+    # Of four pixels at least one is known, or none is.
+    coarse = _pull_push(sums / share.clamp_min(0.25), (share > 0).float())
+    enlarged = functional.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :height, :width]
+    return torch.where(known > 0, values, enlarged)

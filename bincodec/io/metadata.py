@@ -1,0 +1,215 @@
+"""Metadata: Exif, XMP and colour profiles, as Pillow finds them in files and as it is to write them.
+
+The pixels of a picture are turned upright when it is read, so what is kept of its Exif and XMP no longer asks
+for that: the orientation in them becomes 1, in place, and every other byte stays.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import ExifTags, Image, PngImagePlugin
+
+EXIF_PREFIX = b"Exif\0\0"
+"""What JPEG puts before Exif, and Pillow everywhere."""
+
+UPRIGHT = 1
+_ORIENTATION = ExifTags.Base.Orientation.value
+_FIELD_FORMATS = {3: "H", 4: "I"}
+"""How a number is stored, by the type of a field: a short, which is the rule, or a long."""
+_IN_XMP = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>)\s*)([1-8])(?![0-9])")
+
+_XMP_TAG = 700
+_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+_DESCRIPTIONS = (
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.HostComputer,
+    ExifTags.Base.Rating,
+    ExifTags.Base.Copyright,
+    ExifTags.Base.XPTitle,
+    ExifTags.Base.XPComment,
+    ExifTags.Base.XPAuthor,
+    ExifTags.Base.XPKeywords,
+    ExifTags.Base.XPSubject,
+)
+"""Of the first directory, which a TIFF shares with its pixels, all that is not about how those are stored."""
+
+HOLDERS = ("PNG", "JPEG", "WEBP", "TIFF")
+"""Formats of files that hold metadata."""
+_TITLES = {"icc_profile": "colour profile", "exif": "Exif", "xmp": "XMP"}
+_XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
+_MOST_IN_JPEG = {"exif": 65533, "xmp": 65533 - len(_XMP_IN_JPEG)}
+"""Bytes that fit into a marker. A profile may take several."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says about its picture; None is what it lacks.
+
+    Args:
+        icc: its colour profile.
+        exif: Exif, from its TIFF header on.
+        xmp: an XMP packet.
+        orientation: how its pixels are to be turned, 1..8 as Exif counts; 1 is upright.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    orientation: int = UPRIGHT
+
+
+def read(image: Image.Image) -> Metadata:
+    """The metadata of a Pillow image that is loaded."""
+    profile, exif, xmp = (_bytes(image.info.get(key)) for key in ("icc_profile", "exif", "xmp"))
+    exif = exif.removeprefix(EXIF_PREFIX) if exif else _from_tags(image)
+    xmp = xmp or _bytes(image.info.get("XML:com.adobe.xmp"))
+    orientation, said = UPRIGHT, False
+    for place in _orientations(exif or b""):
+        orientation, said = place.value, True
+    if not said and xmp and (found := _IN_XMP.search(xmp)):
+        orientation = int(found[2])
+    return Metadata(profile, exif, xmp, orientation if 1 <= orientation <= 8 else UPRIGHT)
+
+
+def upright(metadata: Metadata) -> Metadata:
+    """The metadata of the picture once its pixels are turned."""
+    if metadata.orientation == UPRIGHT:
+        return metadata
+    exif = bytearray(metadata.exif or b"")
+    for place in _orientations(bytes(exif)):
+        struct.pack_into(place.form, exif, place.offset, UPRIGHT)
+    xmp = metadata.xmp and _IN_XMP.sub(rb"\g<1>1", metadata.xmp)
+    return replace(metadata, exif=bytes(exif) or None, xmp=xmp, orientation=UPRIGHT)
+
+
+def _bytes(value: object) -> bytes | None:
+    """What Pillow has under a name, if it is something; some versions give XMP as text."""
+    if isinstance(value, str):
+        value = value.encode()
+    return value if isinstance(value, bytes) and value else None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an orientation stands in Exif, in which form of `struct`, and what it is."""
+
+    offset: int
+    form: str
+    value: int
+
+
+def _orientations(exif: bytes) -> list[_Place]:
+    """All orientations of the first directory; of several the last one counts, as for Pillow."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None:
+        return []
+    found = []
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, values = struct.unpack_from(order + "HHI", exif, entry)
+            if tag == _ORIENTATION and kind in _FIELD_FORMATS and values == 1:
+                form = order + _FIELD_FORMATS[kind]
+                found.append(_Place(entry + 8, form, *struct.unpack_from(form, exif, entry + 8)))
+    except struct.error:
+        pass  # It is cut short: what there is counts.
+    return found
+
+
+def _from_tags(image: Image.Image) -> bytes | None:
+    """Exif of what a TIFF, or a text of ImageMagick's in a PNG, says about the picture."""
+    if not (hasattr(image, "tag_v2") or "Raw profile type exif" in image.info):
+        return None
+    try:
+        exif = _descriptive(image.getexif())
+        return exif.tobytes().removeprefix(EXIF_PREFIX) if len(exif) else None
+    except Exception:  # A TIFF can be broken in as many ways as there are; the pixels were read.
+        return None
+
+
+def _loaded(data: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    exif.load(data)
+    return exif
+
+
+def _descriptive(exif: Image.Exif) -> Image.Exif:
+    """Exif less all that says how pixels are stored."""
+    found = Image.Exif()
+    for tag in (_ORIENTATION, *_DESCRIPTIONS):
+        if tag in exif:
+            found[tag] = exif[tag]
+    for directory in _DIRECTORIES:
+        if entries := exif.get_ifd(directory):
+            found.get_ifd(directory).update(entries)
+    return found
+
+
+def options(image: Image.Image, file_format: str, notes: list[str]) -> dict[str, Any]:
+    """What Pillow's `save` is to be told, so that a file holds the metadata in `image.info`.
+
+    What the format does not hold, or not so much of, stands in `notes`.
+    """
+    there = {key: data for key in _TITLES if (data := _bytes(image.info.get(key)))}
+    if file_format not in HOLDERS:
+        if there:
+            notes.append(f"{_listed(there)} left out: {file_format} does not hold that")
+        return {}
+    if file_format == "JPEG":
+        for key, most in _MOST_IN_JPEG.items():
+            if len(there.get(key, b"")) > most:
+                size = len(there.pop(key))
+                notes.append(f"{_TITLES[key]} left out: JPEG holds {most} bytes of it, not {size}")
+    if file_format == "TIFF":
+        return _for_tiff(there, notes)
+    if "xmp" in there and file_format in _XMP_FORMS:
+        there |= _XMP_FORMS[file_format](there.pop("xmp"))
+    return there
+
+
+def _listed(keys: Iterable[str]) -> str:
+    *others, last = (_TITLES[key] for key in keys)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _in_png(xmp: bytes) -> dict[str, Any]:
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_itxt("XML:com.adobe.xmp", xmp)
+    return {"pnginfo": chunks}
+
+
+def _in_jpeg(xmp: bytes) -> dict[str, Any]:
+    body = _XMP_IN_JPEG + xmp
+    return {"extra": b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body}
+
+
+_XMP_FORMS = {"PNG": _in_png, "JPEG": _in_jpeg}
+"""Ways to write XMP that all versions of Pillow know."""
+
+
+def _for_tiff(there: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """In a TIFF, Exif and XMP are fields among those of the pixels."""
+    fields, deep = Image.Exif(), False
+    if "exif" in there:
+        try:
+            fields = _loaded(_descriptive(_loaded(there.pop("exif"))).tobytes())
+            deep = any(directory in fields for directory in _DIRECTORIES)
+        except Exception as error:  # As above.
+            notes.append(f"broken Exif left out ({' '.join(str(error).split()) or type(error).__name__})")
+    if "xmp" in there:
+        fields[_XMP_TAG] = there.pop("xmp")
+    if len(fields):
+        there["exif"] = fields
+    # Pillow cannot write directories of Exif into a TIFF that is compressed.
+    return there | ({"compression": "raw"} if deep else {})

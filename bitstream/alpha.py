@@ -1,0 +1,81 @@
+"""Alpha: how opaque each pixel is, from 0 (clear) to 255 (opaque), without loss (FORMAT, "Alpha").
+
+There are two ways to store it, and the writer takes the shorter one: *coded* from coarse to fine by the range
+coder (`plane`), or *deflated*, the plane or its differences, which is better where something repeats exactly,
+as in a drawn gradient (docs/decisions/0018).
+"""
+
+import numpy as np
+
+from bincodec.bitstream import plane
+from bincodec.bitstream.deflate import deflate, inflate
+from bincodec.bitstream.errors import Corrupt, TooLarge
+from bincodec.bitstream.plane import Plane
+
+ACROSS, DOWN = 1, 2
+"""Bits of the method of a deflated plane: differences to the left, differences to the row above."""
+CODED = 4
+"""The method of a coded plane."""
+
+
+def pack(alpha: Plane) -> bytes:
+    """The payload of a plane: a byte that names the method, and the plane by the method that is shortest.
+
+    Raises:
+        ValueError: for an array that is no uint8 (height, width), or is empty.
+
+    Example:
+        >>> import numpy
+        >>> from bincodec.bitstream import alpha
+        >>> half = numpy.zeros((512, 768), numpy.uint8)
+        >>> half[:, 384:] = 255
+        >>> payload = alpha.pack(half)
+        >>> len(payload) < 100, (alpha.unpack(payload, 768, 512) == half).all()
+        (True, np.True_)
+    """
+    if alpha.dtype != np.uint8 or alpha.ndim != 2 or not alpha.size:
+        msg = f"alpha is {alpha.dtype} {alpha.shape}, not uint8 (height, width)"
+        raise ValueError(msg)
+    ways = [bytes([CODED]) + plane.encode(alpha)]
+    ways += [bytes([method]) + deflate(_differences(alpha, method)) for method in range(CODED)]
+    return min(ways, key=len)
+
+
+def unpack(payload: bytes, width: int, height: int) -> Plane:
+    """The plane (height, width) in a payload; `width` and `height` are at least 1.
+
+    Time and memory grow with the number of pixels, whatever the payload says.
+
+    Raises:
+        Corrupt: for a payload that holds no plane of this size, or is coded as no writer does it.
+    """
+    try:
+        return _unpacked(payload, width, height)
+    except (Corrupt, TooLarge) as error:
+        msg = f"alpha of {width} x {height} pixels: {error}"
+        raise Corrupt(msg) from error
+
+
+def _unpacked(payload: bytes, width: int, height: int) -> Plane:
+    if not payload or payload[0] > CODED:
+        msg = f"method {payload[0]} is not one of 0..{CODED}" if payload else "nothing is in it"
+        raise Corrupt(msg)
+    if payload[0] == CODED:
+        return plane.decode(payload[1:], width, height)
+    data = inflate(payload[1:], width * height)
+    if len(data) < width * height:
+        msg = f"{len(data)} bytes unpacked, not {width * height}"
+        raise Corrupt(msg)
+    found = np.frombuffer(data, np.uint8).reshape(height, width)
+    for bit, axis in ((DOWN, 0), (ACROSS, 1)):
+        if payload[0] & bit:
+            found = np.cumsum(found, axis=axis, dtype=np.uint8)
+    return found
+
+
+def _differences(alpha: Plane, method: int) -> bytes:
+    """The bytes of a plane, each less its left and then its upper neighbour modulo 256, as `method` says."""
+    for bit, axis in ((ACROSS, 1), (DOWN, 0)):
+        if method & bit:
+            alpha = np.diff(alpha, axis=axis, prepend=np.uint8(0))
+    return alpha.tobytes()
