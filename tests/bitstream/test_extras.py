@@ -89,7 +89,7 @@ METADATA_BYTES = st.none() | st.binary(min_size=1, max_size=300)
 def test_extras_come_back(alpha: bool, icc: bytes, exif: bytes, xmp: bytes, random: Random) -> None:
     given_extras = Extras(PLANE if alpha else None, icc, exif, xmp)
     written = chunks(given_extras)
-    assert [chunk.kind for chunk in written] == sorted(chunk.kind for chunk in written)
+    assert len({chunk.kind for chunk in written}) == len(written)
     # Others may stand between them, in any order.
     shuffled = [Chunk(0x80, b"another"), *written, Chunk(0xBF, b"")]
     random.shuffle(shuffled)
@@ -133,13 +133,6 @@ def test_all_chunks_together_have_a_limit() -> None:
     with pytest.raises(TooLarge, match=f"take {size} bytes, over the limit ancillary_bytes=8999") as caught:
         payloads(everything, Limits(ancillary_bytes=8999))
     assert (caught.value.option, caught.value.value, caught.value.limit) == ("ancillary_bytes", size, 8999)
-
-
-@pytest.mark.parametrize("name", ["alpha", *METADATA])
-def test_two_of_a_kind_are_corrupt(name: str) -> None:
-    (chunk,) = chunks(Extras(alpha=PLANE) if name == "alpha" else Extras(**{name: b"data"}))
-    with pytest.raises(Corrupt, match=f"{TITLES[name]}: 2 chunks, more than one"):
-        read([chunk, chunk], 6, 4)
 
 
 @pytest.mark.parametrize("name", METADATA)
