@@ -5,7 +5,7 @@ BIN = $(abspath $(VENV))/bin
 STAMP = $(VENV)/.bincodec-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types benchmark format clean
+.PHONY: help setup demo test check lint types faults benchmark format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ types: $(STAMP) ## mypy --strict on the installed layout
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/typecheck .
 	cd build/typecheck && $(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p bincodec
+
+faults: $(STAMP) ## kill, interrupt and starve the command at many more moments than make test does
+	BINCODEC_FAULT_ROUNDS=10 $(BIN)/python -m pytest tests/faults
 
 benchmark: $(STAMP) ## seconds and memory of ours and other codecs for the bundled photo, on two threads
 	$(BIN)/bincodec eval speed examples/chelsea.png --threads 2 -o build/speed
