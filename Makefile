@@ -2,10 +2,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN = $(abspath $(VENV))/bin
+EXECUTIONS ?= 100000
 STAMP = $(VENV)/.bincodec-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types benchmark format clean
+.PHONY: help setup demo test check lint types faults fuzz benchmark format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,14 @@ types: $(STAMP) ## mypy --strict on the installed layout
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/typecheck .
 	cd build/typecheck && $(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p bincodec
+
+faults: $(STAMP) ## kill, interrupt and starve the command at many more moments than make test does
+	BINCODEC_FAULT_ROUNDS=10 $(BIN)/python -m pytest tests/faults
+
+# atheris is installed for this only: it comes without wheels for some platforms, and nothing else needs it.
+fuzz: $(STAMP) ## feed every reader with made-up bytes; EXECUTIONS=1000000 for more
+	PIP_CONSTRAINT=$(abspath constraints.txt) $(BIN)/python -m pip install --quiet atheris
+	$(BIN)/python tests/fuzz/run.py --executions $(EXECUTIONS)
 
 benchmark: $(STAMP) ## seconds and memory of ours and other codecs for the bundled photo, on two threads
 	$(BIN)/bincodec eval speed examples/chelsea.png --threads 2 -o build/speed

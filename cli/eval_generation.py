@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bincodec.cli import options, output, standard
+from bincodec.cli import interruption, options, output, standard
 from bincodec.cli.eval import made
 
 if TYPE_CHECKING:
@@ -142,10 +142,10 @@ def command(
         generation_report.write(outcome, folder)
     content = generation_report.content(outcome)
     text = to_json(content).rstrip() if as_json else generation_report.text(outcome)
-    standard.print_text(text, written=folder)
+    standard.print_text(text, kept=output.kept([str(folder)]))
     if outcome.interrupted:
         output.error(f"interrupted: {folder} holds the sets that were complete")
-        raise click.exceptions.Exit(output.INTERRUPTED)
+        raise click.exceptions.Exit(interruption.EXIT_CODE)
 
 
 def _settings(specs: Sequence[str], model: str, quality: int) -> tuple[Setting, ...]:

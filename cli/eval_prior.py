@@ -59,5 +59,5 @@ def command(
         rows = pricing.measure_all(codec, pictures, qualities, float_prior, progress=not quiet)
         if folder is not None:
             files.write(folder / "prior.json", to_json(pricing.as_json(rows, codec)).encode())
-    standard.print_text(pricing.text(rows), written=folder)
+    standard.print_text(pricing.text(rows), kept=output.kept([str(folder)]))
     output.failures(failures)

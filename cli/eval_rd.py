@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bincodec.cli import options, output, standard
+from bincodec.cli import interruption, options, output, standard
 from bincodec.cli.eval import NOTHING_LEFT, made
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def command(
         if not outcome.report.sweep.rows:
             output.failures(failures, NOTHING_LEFT)
         _write(outcome, folder, page=not no_page)
-    standard.print_text(report.text(outcome.report), written=folder)
+    standard.print_text(report.text(outcome.report), kept=output.kept([str(folder)]))
     output.failures(failures)
 
 
@@ -146,7 +146,7 @@ def _measure(plan: StudyPlan, images: Sequence[str], jobs: int | None, cache: Ca
             f"interrupted: {stop.done} of {stop.total} are done and kept in {cache.folder}; "
             "the same command goes on from there"
         )
-        raise click.exceptions.Exit(output.INTERRUPTED) from stop
+        raise click.exceptions.Exit(interruption.EXIT_CODE) from stop
 
 
 def _specs(

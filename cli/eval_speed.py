@@ -85,7 +85,7 @@ def command(
             output.failures(failures, NOTHING_LEFT)
         files.write(folder / "speed.json", to_json(speed_report.as_json(result, skipped)).encode())
     if result.rows:
-        standard.print_text(speed_report.text(result), written=folder)
+        standard.print_text(speed_report.text(result), kept=output.kept([str(folder)]))
     output.failures(failures)
 
 

@@ -3,6 +3,7 @@
 Subcommands are imported when they are named and import torch when they need it, so that help is instant.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from bincodec import BincodecError, __version__
-from bincodec.cli import output, standard
+from bincodec.cli import interruption, output, places, standard
 
 # Command -> module; a module of this package has the same name and calls its command `command`.
 COMMANDS = (
@@ -42,42 +43,51 @@ class Commands(click.Group):
         command: click.Command = import_module(f"bincodec.cli.{cmd_name}").command
         return command
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a subcommand; click would add an empty line to an interruption, and take EOFError for one."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as stop:
-            raise click.exceptions.Exit(_interrupted()) from stop
-        except EOFError as end:
-            raise click.ClickException(str(end) or "the input ends too early") from end
-
-    def main(self, args: Sequence[str] | None = None, *_: Any, **settings: Any) -> NoReturn:
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
         """Run a command and exit with its code."""
-        settings |= {"prog_name": "bincodec", "standalone_mode": False}
+        if "_BINCODEC_COMPLETE" in os.environ:  # A shell asks how the line may go on.
+            super().main(args, prog_name="bincodec")
         standard.open_closed()
         with output.warnings_as_notes():
+            written: list[str] = []
             try:
-                code = super().main(args, **settings)
-            except SystemExit:  # Help or version were not read to their end; all else fails by itself.
-                output.error("standard output: Broken pipe")
-                code = output.FAILURE
-            except (click.Abort, KeyboardInterrupt):
-                code = _interrupted()
-            except Exception as failure:
-                code = _explained(failure)
-            standard.settle()
-        sys.exit(code if isinstance(code, int) else 0)
+                code = self._run(sys.argv[1:] if args is None else list(args), written)
+                interruption.settle_on(code)
+            except BaseException as failure:
+                code = _ended_by(failure, written)
+            standard.settle(drop=code == interruption.EXIT_CODE)
+        sys.exit(code)
+
+    def _run(self, args: list[str], written: list[str]) -> int:
+        """Do what `args` say; click's own `main` would answer an interruption or an early end by itself."""
+        try:
+            with self.make_context("bincodec", args) as context:
+                context.meta[places.WRITTEN] = written
+                self.invoke(context)
+        except click.exceptions.Exit as end:
+            return end.exit_code
+        return 0
 
 
-def _interrupted() -> int:
+def _ended_by(failure: BaseException, written: Sequence[str]) -> int:
+    """Say in one line what ended a command, and return its exit code."""
+    # A library that loses an interruption fails in a way of its own; in Rust that is not even an Exception.
+    if isinstance(failure, KeyboardInterrupt) or interruption.was_interrupted():
+        return _interrupted(written)
+    return _explained(failure)
+
+
+def _interrupted(written: Sequence[str]) -> int:
+    interruption.settle_on(interruption.EXIT_CODE)
     if sys.stderr.isatty():
         standard.say("")  # The terminal shows ^C at the beginning of the line.
-    output.error("interrupted")
-    return output.INTERRUPTED
+    output.error("interrupted" + output.kept(written))
+    return interruption.EXIT_CODE
 
 
-def _explained(failure: Exception) -> int:
+def _explained(failure: BaseException) -> int:
     """Say what went wrong in one line; what only a mistake in this program can raise is raised again."""
+    interruption.settle_on(output.FAILURE)
     if isinstance(failure, click.UsageError):
         path = failure.ctx.command_path if failure.ctx else "bincodec"
         output.error(f"{failure.format_message()} (see '{path} --help')")
@@ -88,6 +98,10 @@ def _explained(failure: Exception) -> int:
         output.error(str(failure), limit=getattr(failure, "option", None))
         # Errors about a value that the caller chose are ValueErrors as well.
         return output.WRONG_USAGE if isinstance(failure, ValueError) else output.FAILURE
+    elif isinstance(failure, BrokenPipeError) and not failure.filename:
+        output.error("standard output: Broken pipe")  # Help or version were not read to their end.
+    elif isinstance(failure, EOFError):
+        output.error(str(failure) or "the input ends too early")
     elif isinstance(failure, OSError):
         where = f"{failure.filename}: " if failure.filename else ""
         output.error(f"{where}{failure.strerror or failure}")

@@ -15,8 +15,6 @@ SCHEMA = 2
 
 FAILURE = 1
 WRONG_USAGE = 2
-INTERRUPTED = 130
-"""128 and the number of SIGINT, as shells count."""
 
 _OPTIONS = {"pixels": "--max-pixels"}
 """The options that raise fields of `bincodec.Limits`."""
@@ -27,6 +25,14 @@ def error(message: str, *, limit: str | None = None) -> None:
     option = _OPTIONS.get(limit or "")
     hint = f" ({option} raises it)" if option else ""
     standard.say(f"bincodec: error: {_one_line(message)}{hint}")
+
+
+def kept(written: Sequence[str]) -> str:
+    """What a failure adds to its line about outputs that it leaves behind."""
+    if not written:
+        return ""
+    others = f" and {len(written) - 1} more are" if len(written) > 1 else " is"
+    return f" ({written[0]}{others} written, and whole)"
 
 
 def note(message: str, *, quiet: bool = False) -> None:
@@ -42,7 +48,7 @@ def summary(line: str, facts: dict[str, Any], *, as_json: bool, quiet: bool) -> 
         click.ClickException: if the JSON cannot be printed; the output, facts["output"], stays.
     """
     if as_json:
-        standard.print_text(_as_json(facts), written=facts["output"])
+        standard.print_text(_as_json(facts), kept=kept([facts["output"]]))
     elif not quiet:
         standard.say(_one_line(line))
 

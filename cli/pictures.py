@@ -130,7 +130,8 @@ class Pictures:
 
         _refuse_folder(self.destination, self.force)
         try:
-            files.write_folder(self.destination, {Path(path).name: data for path, data in contents.items()})
+            named = {Path(path).name: data for path, data in contents.items()}
+            places.deliver(contents, lambda: files.write_folder(self.destination, named))
         except FileExistsError as error:
             if not self.force:
                 msg = f"{self.destination}: {_EXISTS}"

@@ -2,16 +2,18 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from bincodec.cli import standard
+from bincodec.cli import interruption, standard
 
 STANDARD = "-"
+WRITTEN = "bincodec.written"
+"""Under this name a command's context keeps the outputs that are written, whole."""
 
 _EXISTS = "exists; --force overwrites it"
 
@@ -56,12 +58,37 @@ def write(contents: Mapping[str, bytes], *, force: bool) -> None:
     for path in named:
         _refuse_occupied(path, force)
     try:
-        files.write_all(named, replace=force)
+        deliver(named, lambda: files.write_all(named, replace=force))
     except FileExistsError as error:
         msg = f"{error.filename}: {_EXISTS}"
         raise Occupied(msg) from error
     if STANDARD in contents:
         standard.write_data(contents[STANDARD])
+
+
+def deliver(contents: Mapping[str, bytes], write: Callable[[], object]) -> None:
+    """Call `write`, which writes `contents`; whatever interrupts the command then can say what there is.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C, also if it came before and was lost.
+    """
+    interruption.raise_lost()
+    context = click.get_current_context(silent=True)
+    written: list[str] = [] if context is None else context.meta.setdefault(WRITTEN, [])
+    try:
+        write()
+        written.extend(contents)
+    except KeyboardInterrupt:
+        if not written:
+            written.extend(path for path, data in contents.items() if _holds(path, data))
+        raise
+
+
+def _holds(path: str, data: bytes) -> bool:
+    try:
+        return os.path.isfile(path) and Path(path).read_bytes() == data
+    except OSError:
+        return False
 
 
 def choose(source: str, destination: str | None, *, extension: str, force: bool, as_json: bool) -> Places:

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from contextlib import suppress
+from typing import TextIO
 
 import click
 
@@ -32,14 +33,23 @@ def open_closed() -> None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="replace", closefd=False))
 
 
-def settle() -> None:
-    """Let nothing be tried once more at exit that failed before: Python would end in a message of its own."""
+def settle(*, drop: bool = False) -> None:
+    """Let nothing be tried once more at exit that failed before: Python would end in a message of its own.
+
+    With `drop`, what is still on its way never arrives: whoever should take it may not be reading.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
+            if drop:
+                _to_nowhere(stream)
             stream.flush()
         except (OSError, ValueError):
             with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+                _to_nowhere(stream)
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def require_output() -> None:
@@ -58,8 +68,8 @@ def require_output() -> None:
         raise _failed(error) from error
 
 
-def print_text(text: str, *, written: object = None) -> None:
-    """A result, to standard output; `written` is what a failure leaves behind, whole.
+def print_text(text: str, *, kept: str = "") -> None:
+    """A result, to standard output; `kept` says what a failure leaves behind (`output.kept`).
 
     Raises:
         click.ClickException: if it cannot be printed.
@@ -67,7 +77,7 @@ def print_text(text: str, *, written: object = None) -> None:
     try:
         click.echo(text)
     except OSError as error:
-        raise _failed(error, written) from error
+        raise _failed(error, kept) from error
 
 
 def write_data(data: bytes) -> None:
@@ -108,7 +118,6 @@ def say(line: str) -> None:
         click.echo(line, err=True)
 
 
-def _failed(error: OSError, written: object = None) -> click.ClickException:
+def _failed(error: OSError, kept: str = "") -> click.ClickException:
     reason = _MISSING if error.errno == errno.EBADF else error.strerror or str(error)
-    kept = "" if written is None else f" ({written} is written, and whole)"
     return click.ClickException(f"standard output: {reason}{kept}")

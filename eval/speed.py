@@ -29,7 +29,7 @@ from bincodec.eval.process import ProcessFailed
 from bincodec.eval.sweep import Failure
 from bincodec.eval.timing import Job
 
-COMMAND = (sys.executable, "-c", "from bincodec.cli.main import main; main()")
+COMMAND = (sys.executable, "-c", "from bincodec.cli.start import main; main()")
 WORKER = (sys.executable, "-m", "bincodec.eval.timing")
 
 

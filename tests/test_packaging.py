@@ -94,7 +94,7 @@ def test_the_wheel_works_unpacked(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "unpacked")
         scripts = archive.read(f"bincodec-{bincodec.__version__}.dist-info/entry_points.txt").decode()
-    assert "bincodec = bincodec.cli.main:main" in scripts
+    assert "bincodec = bincodec.cli.start:main" in scripts
     code = f"""
 import sys
 sys.path.insert(0, {str(tmp_path / "unpacked")!r})

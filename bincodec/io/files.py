@@ -16,6 +16,7 @@ from bincodec.bitstream.container import ByteSource, Memory
 from bincodec.bitstream.header import HEADER_BYTES, Header
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.errors import TooLarge, Unreadable
+from bincodec.io.interruption import postponed
 from bincodec.io.streams import MAX_BYTES, SeekableFile, Stream, read_on, unreadable
 
 
@@ -156,7 +157,8 @@ def write_all(contents: Mapping[Name, bytes], *, replace: bool = True) -> None:
     """Write several files as `write`: none gets its name before all of them are on the disk.
 
     Without `replace` all get their names or none: those that were given are taken back if one fails. With it,
-    what was replaced until then stays so, for the old files are gone.
+    what was replaced until then stays so, for the old files are gone. Ctrl-C is a failure until all have
+    their names, and comes afterwards from there on.
 
     Raises:
         FileExistsError: without `replace`, if one of the names is taken.
@@ -165,32 +167,34 @@ def write_all(contents: Mapping[Name, bytes], *, replace: bool = True) -> None:
     direct = [destination for destination in contents if _is_direct(destination)]
     staged: dict[Name, tuple[Path, Path]] = {}
     published: list[tuple[Path, os.stat_result]] = []
-    try:
-        for destination in contents:
-            if destination not in direct:
-                path = _resolved(destination, replace)
-                staged[destination] = path.parent / f".bincodec-{secrets.token_hex(8)}.tmp", path
+    with postponed() as interruption:
+        try:
+            for destination in contents:
+                if destination not in direct:
+                    path = _resolved(destination, replace)
+                    staged[destination] = path.parent / f".bincodec-{secrets.token_hex(8)}.tmp", path
+                    with blamed_on(destination):
+                        _stage(*staged[destination], contents[destination])
+                interruption.check()
+            for destination in direct:
+                with blamed_on(destination), interruption.admitted():
+                    Path(destination).write_bytes(contents[destination])
+            for destination, place in staged.items():
                 with blamed_on(destination):
-                    _stage(*staged[destination], contents[destination])
-        for destination in direct:
-            with blamed_on(destination):
-                Path(destination).write_bytes(contents[destination])
-        for destination, (temporary, path) in staged.items():
-            with blamed_on(destination):
-                if replace:
-                    temporary.replace(path)
-                else:
-                    published.append((path, temporary.stat()))
-                    _publish(temporary, path)
-    except BaseException:
-        for path, identity in published:
-            _take_back(path, identity)
-        raise
-    finally:
-        # Until here a link still has its temporary name, so that no other file can have its number.
-        for temporary, _ in staged.values():
-            with suppress(OSError):  # It was renamed; or what went wrong is told, not what that made of it.
-                temporary.unlink()
+                    if not replace:
+                        published.append((place[1], place[0].stat()))
+                    _publish(*place, replace)
+            if not replace:
+                interruption.check()  # The last moment at which names can be taken back.
+        except BaseException:
+            for path, identity in published:
+                _take_back(path, identity)
+            raise
+        finally:
+            # Until here a link still has its temporary name, so that no other file can have its number.
+            for temporary, _ in staged.values():
+                with suppress(OSError):  # It was renamed; or what went wrong is told, not what came of it.
+                    temporary.unlink()
 
 
 def write_folder(folder: str | os.PathLike[str], contents: Mapping[str, bytes]) -> None:
@@ -202,10 +206,11 @@ def write_folder(folder: str | os.PathLike[str], contents: Mapping[str, bytes]) 
     """
     path = Path(folder)
     temporary = path.parent / f".bincodec-{secrets.token_hex(8)}.tmp"
-    with blamed_on(folder):
+    with blamed_on(folder), postponed() as interruption:
         temporary.mkdir()
         try:
             write_all({temporary / name: data for name, data in contents.items()})
+            interruption.check()
             # A rename replaces an empty folder silently, also somebody else's; to make one never does. So the
             # name is taken first, and what is replaced is our own.
             path.mkdir()
@@ -232,11 +237,13 @@ def blamed_on(path: str | os.PathLike[str]) -> Iterator[None]:
 def check_folder(folder: str | os.PathLike[str], blamed: str | os.PathLike[str] | None = None) -> None:
     """Try whether a file can be made in `folder`, so that nobody works for what cannot be kept.
 
+    It has no name, or on some file systems a temporary one for an instant.
+
     Raises:
         OSError: as the system reports it; it names `blamed`, or the folder.
     """
-    with blamed_on(folder if blamed is None else blamed), tempfile.TemporaryFile(dir=folder):
-        pass
+    with blamed_on(folder if blamed is None else blamed):
+        tempfile.TemporaryFile(prefix=".bincodec-", suffix=".tmp", dir=folder).close()
 
 
 def _resolved(destination: str | os.PathLike[str], replace: bool) -> Path:
@@ -252,17 +259,20 @@ def _stage(temporary: Path, path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    if path.exists():
+    with suppress(FileNotFoundError):  # There is nothing to replace, or not any more.
         shutil.copymode(path, temporary)
 
 
-def _publish(temporary: Path, path: Path) -> None:
-    """Give a finished file its name if that is free; the system sees to it that only one writer finds it so.
+def _publish(temporary: Path, path: Path, replace: bool) -> None:
+    """Give a finished file its name; without `replace` only if the system finds that free.
 
     A second name for the same file is a link, which fails where the name is taken. Where there are no links
     (FAT, some network folders), an empty file takes the name, which fails just so, and is replaced by the
     finished one: for an instant others may see it empty, but never half-written.
     """
+    if replace:
+        temporary.replace(path)
+        return
     try:
         os.link(temporary, path)
     except FileExistsError:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bincodec
 
-COMMAND = [sys.executable, "-c", "from bincodec.cli.main import main; main()"]
+COMMAND = [sys.executable, "-c", "from bincodec.cli.start import main; main()"]
 
 
 def test_through_pipes_and_back(photo: Path, tmp_path: Path) -> None:

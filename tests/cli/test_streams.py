@@ -17,7 +17,7 @@ from bincodec.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests" / "models" / "tiny-1.safetensors"
-COMMAND = "from bincodec.cli.main import main; main()"
+COMMAND = "from bincodec.cli.start import main; main()"
 HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 """What starts the tests may have told its children to ignore Ctrl-C."""
 ONE_PIXEL = ROOT / "tests" / "vectors" / "v1" / "one-pixel" / "file.bld"

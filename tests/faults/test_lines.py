@@ -1,0 +1,157 @@
+"""Something happens before every single line of the code that writes files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILES = ["bincodec/io/files.py", "bincodec/io/interruption.py"]
+NEW, OLD, OTHER = b"new " * 5000, b"old", b"somebody else's"
+STEP = 1 if int(os.environ.get("BINCODEC_FAULT_ROUNDS", "1")) > 1 else 4
+State = dict[str, bytes | None]
+"""What is in a folder: files by name, and None for each folder in it."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to write: what is asked of which function, what is there before, and what afterwards.
+
+    `killed` are further states in which a kill may leave the folder, as docs/cli.md says.
+    """
+
+    request: dict[str, Any]
+    before: State
+    after: State
+    killed: tuple[State, ...] = ()
+
+    @property
+    def replaces(self) -> bool:
+        return bool(self.before)
+
+
+def writing(*names: str, replace: bool = False, **more: Any) -> dict[str, Any]:
+    contents = {name: NEW.decode() for name in names}
+    return {"call": "write_all", "contents": contents, "options": {"replace": replace}, **more}
+
+
+BOTH: State = {"out": NEW, "too": NEW}
+FOLDER: State = {"out": None, "out/a": NEW, "out/b": NEW}
+KINDS = {
+    "new": Kind(writing("out"), {}, {"out": NEW}),
+    "new, without links": Kind(writing("out", no_links=True), {}, {"out": NEW}, ({"out": b""},)),
+    "replaced": Kind(writing("out", replace=True), {"out": OLD}, {"out": NEW}),
+    "several": Kind(writing("out", "too"), {}, BOTH, ({"out": NEW},)),
+    "several, replaced": Kind(
+        writing("out", "too", replace=True), {"out": OLD, "too": OLD}, BOTH, ({"out": NEW, "too": OLD},)
+    ),
+    "folder": Kind(
+        {**writing("a", "b"), "call": "write_folder", "place": ["out"], "options": {}},
+        {},
+        FOLDER,
+        ({"out": None},),
+    ),
+}
+SINGLE = ("new", "new, without links", "replaced")
+
+
+def is_temporary(name: str) -> bool:
+    return name.startswith(".bincodec-") and name.endswith(".tmp")
+
+
+def state_of(folder: Path) -> State:
+    """Without what is temporary."""
+    names = {path: str(path.relative_to(folder)) for path in sorted(folder.rglob("*"))}
+    return {
+        name: path.read_bytes() if path.is_file() else None
+        for path, name in names.items()
+        if not is_temporary(name.split("/")[0])
+    }
+
+
+def befallen(place: Any, kind: Kind, action: str, path: str = "out") -> Iterator[Any]:
+    """For every line (or every STEPth) a run, not ended yet, to which `action` happens before it."""
+    for name, content in kind.before.items():
+        (place.folder / name).write_bytes(content or b"")
+    for line in range(1, place.count(FILES, **kind.request) + 1, STEP):
+        place.clear()
+        for name, content in kind.before.items():
+            (place.folder / name).write_bytes(content or b"")
+        fault = {"files": FILES, "line": line, "action": action, "path": path}
+        yield place.start(**kind.request, fault=fault)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_killed(light_place: Any, kind: Kind) -> None:
+    """Every file is the old or the new one, whole; what is left over is temporary, and no obstacle."""
+    seen: list[State] = []
+    for run in befallen(light_place, kind, "SIGKILL"):
+        assert run.end().code == -9
+        seen.append(state_of(light_place.folder))
+        assert seen[-1] in (kind.before, kind.after, *kind.killed)
+        left = {name for name in light_place.names() if is_temporary(name)}
+        assert light_place.run(**writing("more")).code == 0
+        assert left <= light_place.names()
+    assert all(state in seen for state in (kind.before, kind.after, *(kind.killed if STEP == 1 else ())))
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_interrupted(light_place: Any, kind: Kind) -> None:
+    """All or nothing, and nothing left over; a run whose interruption came too late has still heard of it."""
+    seen: list[State] = []
+    for run in befallen(light_place, kind, "SIGINT"):
+        ended = run.end()
+        seen.append(state_of(light_place.folder))
+        assert seen[-1] in (kind.before, kind.after)
+        assert (ended.code, ended.said) == (130, "")
+        assert light_place.names() == {name for name in seen[-1] if "/" not in name}
+    assert kind.before in seen
+    assert kind.after in seen
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_somebody_takes_the_name(light_place: Any, kind: Kind) -> None:
+    """Theirs stays and nothing of ours appears; or ours was there before, or was to take the place of any."""
+    last = sorted(kind.after)[-1].split("/")[0]
+    for run in befallen(light_place, kind, "take", last):
+        ended, state = run.end(), state_of(light_place.folder)
+        if ended.code:
+            assert (ended.said, state, kind.replaces) == ("FileExistsError\n", {last: OTHER}, False)
+        else:
+            assert state == kind.after
+        assert not any(map(is_temporary, light_place.names()))
+
+
+@pytest.mark.parametrize("kind", ["replaced", "several, replaced"])
+def test_somebody_removes_what_is_to_be_replaced(light_place: Any, kind: str) -> None:
+    for run in befallen(light_place, KINDS[kind], "remove"):
+        assert run.end().code == 0
+        without = {name: content for name, content in KINDS[kind].after.items() if name != "out"}
+        assert state_of(light_place.folder) in (KINDS[kind].after, without)
+
+
+@pytest.mark.parametrize("kind", SINGLE)
+def test_another_writer_comes_and_goes(light_place: Any, kind: str) -> None:
+    """One run stops before a line, another one writes from beginning to end, and the first goes on."""
+    chosen = KINDS[kind]
+    other = chosen.request | {"contents": {"out": OTHER.decode()}}
+    winners = set()
+    for run in befallen(light_place, chosen, "SIGSTOP"):
+        assert run.stops()
+        codes = [light_place.run(**other).code]
+        run.go_on()
+        codes.append(run.end().code)
+        state = state_of(light_place.folder)
+        winners.add(state["out"])
+        assert light_place.names() == {"out"}
+        if chosen.replaces:
+            assert codes == [0, 0]
+            assert state["out"] in (NEW, OTHER)
+        else:
+            assert sorted(codes) == [0, 1]
+            assert state == {"out": NEW if codes[0] else OTHER}
+    assert winners == {NEW, OTHER}

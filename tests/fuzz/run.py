@@ -1,0 +1,100 @@
+"""Fuzzes every reader for a number of executions each, and says what came of it (docs/fuzzing.md).
+
+python tests/fuzz/run.py --executions 1000000 --readers rice post_filter
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+READERS = sorted(path.stem for path in (HERE / "readers").glob("*.py"))
+PROGRESS = re.compile(r"^#(\d+)\s.*?cov: (\d+) ft: (\d+) corp: (\d+)", re.MULTILINE)
+LIMITS = ("-timeout=20", "-rss_limit_mb=4096")
+"""Seconds that one input may take, and mebibytes of the whole process."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What libFuzzer says at the end, in how many seconds of a CPU, and texts that tell what was found."""
+
+    reader: str
+    executions: int
+    edges: int
+    features: int
+    corpus: int
+    seconds: float
+    findings: tuple[Path, ...]
+
+    @property
+    def a_second(self) -> int:
+        """Executions for each second of a CPU, the start of the process included."""
+        return round(self.executions / self.seconds)
+
+
+def fuzz(reader: str, executions: int, folder: Path, seed: int) -> Outcome:
+    """Fuzz one reader in a process of its own. Its corpus stays in the folder, and the next run goes on."""
+    corpus, findings = folder / reader / "corpus", folder / reader / "findings"
+    for path in (corpus, findings):
+        path.mkdir(parents=True, exist_ok=True)
+    options = [f"-artifact_prefix={findings}/", f"-runs={executions}", f"-seed={seed}", *LIMITS]
+    before = cpu_seconds()
+    done = subprocess.run(
+        [sys.executable, HERE / "engine.py", reader, findings, corpus, *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    seconds = cpu_seconds() - before
+    (folder / reader / "log.txt").write_text(done.stderr)
+    lines = PROGRESS.findall(done.stderr)
+    if done.returncode or not lines:  # One input took too long or too much memory, or it did not even begin.
+        (findings / "ended.txt").write_text(done.stderr[-5000:])
+    numbers = map(int, lines[-1] if lines else (0, 0, 0, 0))
+    return Outcome(reader, *numbers, seconds, tuple(sorted(findings.glob("*.txt"))))
+
+
+def cpu_seconds() -> float:
+    """Of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """One row a reader."""
+    heads = ("reader", "executions", "a second", "edges", "features", "corpus", "findings")
+    rows = [
+        (one.reader, one.executions, one.a_second, one.edges, one.features, one.corpus, len(one.findings))
+        for one in outcomes
+    ]
+    return "\n".join("  ".join(f"{cell!s:>11}" for cell in row) for row in (heads, *rows))
+
+
+def main() -> int:
+    """Return 1 if there is a finding, of this run or of an earlier one in the same folder."""
+    parser = argparse.ArgumentParser(description="Fuzz the readers of bincodec.")
+    parser.add_argument("--executions", type=int, default=100_000, help="of each reader")
+    parser.add_argument("--readers", nargs="*", choices=READERS, default=READERS)
+    folder = Path(tempfile.gettempdir()) / "bincodec-fuzz"
+    parser.add_argument("--folder", type=Path, default=folder, help="of corpora and findings")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    outcomes = [fuzz(reader, given.executions, given.folder, given.seed) for reader in given.readers]
+    print(table(outcomes))
+    findings = [path for outcome in outcomes for path in outcome.findings]
+    for path in findings:
+        print(f"\n{path}:\n{path.read_text()}")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
