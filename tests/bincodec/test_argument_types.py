@@ -77,6 +77,8 @@ CALLS: dict[str, Callable[[], object]] = {
     "limits": lambda: bincodec.compress(IMAGE, model=str(TINY), limits=600),  # type: ignore[arg-type]
     "missing": lambda: bincodec.decompress(coded(), model=str(TINY), missing=None),  # type: ignore[arg-type]
     "layers": lambda: bincodec.decompress(coded(), model=str(TINY), layers="1"),  # type: ignore[arg-type]
+    "region": lambda: bincodec.decompress(coded(), model=str(TINY), region=7),  # type: ignore[arg-type]
+    "left of the region": lambda: bincodec.decompress(coded(), model=str(TINY), region=(0.5, 0, 1, 1)),  # type: ignore[arg-type]
 }
 
 
