@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from bincodec.arguments import DEFAULT_EFFORT, Region
-from bincodec.bitstream.header import HEADER_BYTES, Header
-from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+from bincodec.bitstream import container
+from bincodec.bitstream.limits import DEFAULT_LIMITS, WRITING_LIMITS, Limits
 from bincodec.codec import Codec, Missing
 from bincodec.io import files, images
 from bincodec.isolation import outlives_forks
@@ -32,7 +32,7 @@ def compress(
     strip: str | Iterable[str] = (),
     srgb: bool = False,
     verify: bool = True,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits = WRITING_LIMITS,
 ) -> bytes:
     """The bytes of a `.bld` file of `image`: `Codec.compress` with a codec that later calls share.
 
@@ -109,7 +109,7 @@ def decompress(
         ((48, 32), True)
     """
     with files.opened(source, parts=region is not None) as opened:
-        header = Header.parse(opened.read_at(0, HEADER_BYTES), limits)
+        header = container.read_header(opened, limits, partial=missing != "error")
         codec = _shared_codec(store.find_for(header.fingerprint, model).path, device)
         return codec.decompress(
             opened,

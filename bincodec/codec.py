@@ -35,8 +35,7 @@ from bincodec.arguments import (
 )
 from bincodec.bitstream import container, extras
 from bincodec.bitstream.container import Memory
-from bincodec.bitstream.header import HEADER_BYTES, Header
-from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
+from bincodec.bitstream.limits import DEFAULT_LIMITS, WRITING_LIMITS, Limits
 from bincodec.bitstream.tiles import grid_of
 from bincodec.code import BinaryCode, DecodedInfo
 from bincodec.coding import packing
@@ -133,7 +132,7 @@ class Codec(Sampling):
         strip: str | Iterable[str] = (),
         srgb: bool = False,
         verify: bool = True,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Limits = WRITING_LIMITS,
     ) -> bytes:
         """The bytes of a `.bld` file of `image`: `encode`, then `pack`; as `bincodec.compress`.
 
@@ -191,7 +190,7 @@ class Codec(Sampling):
         self,
         image: images.Source,
         quality: int = 50,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Limits = WRITING_LIMITS,
         *,
         effort: int = DEFAULT_EFFORT,
         strip: str | Iterable[str] = (),
@@ -296,7 +295,7 @@ class Codec(Sampling):
         with files.opened(source, parts=region is not None) as opened:
             tiles = None
             if region is not None:
-                header = Header.parse(opened.read_at(0, HEADER_BYTES), limits)
+                header = container.read_header(opened, limits, partial=partial)
                 area = of_pixels(*checked_region(region, header.width, header.height))
                 reach = self.model.card.architecture.decoder_reach + MARGIN
                 tiles = tiles_under(area.grown(reach, grid_of(header.width, header.height)), header.tiles)

@@ -128,7 +128,7 @@ def read_index(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> tuple[Hea
     Raises:
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
     """
-    header = Header.parse(source.read_at(0, HEADER_BYTES), limits)
+    header = read_header(source, limits)
     return header, *_parse_index(source, header, limits, [], partial=False)
 
 
@@ -155,8 +155,14 @@ def _parse_index(
         return found
 
 
-def _read_header(source: ByteSource, limits: Limits, damage: list[str], *, partial: bool) -> Header:
-    """The header; with `partial`, one wrong bit is set right."""
+def read_header(
+    source: ByteSource, limits: Limits, damage: list[str] | None = None, *, partial: bool = False
+) -> Header:
+    """The header; with `partial`, one wrong bit is set right, and `damage` says so.
+
+    Raises:
+        NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
+    """
     data = source.read_at(0, HEADER_BYTES)
     try:
         return Header.parse(data, limits)
@@ -164,7 +170,8 @@ def _read_header(source: ByteSource, limits: Limits, damage: list[str], *, parti
         header = repaired_header(data, limits) if partial else None
         if header is None:
             raise
-    damage.append("one bit of the header was wrong, and is set right")
+    if damage is not None:
+        damage.append("one bit of the header was wrong, and is set right")
     return header
 
 
@@ -185,7 +192,7 @@ def read(
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
     """
     damage: list[str] = []
-    header = _read_header(source, limits, damage, partial=partial)
+    header = read_header(source, limits, damage, partial=partial)
     index, position = _parse_index(source, header, limits, damage, partial=partial)
     reader = _Reader(source, header, partial, damage)
     whole = position + sum(index.sizes())

@@ -42,6 +42,10 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+"""What a reader accepts if it is not told otherwise."""
+
+WRITING_LIMITS = Limits(pixels=SIDE**2)
+"""What a writer accepts: any number of pixels."""
 
 
 def checked_limits(limits: object) -> Limits:

@@ -53,16 +53,21 @@ def command(
     ends = places.choose(source, destination, extension=EXTENSION, force=common.force, as_json=common.as_json)
 
     from bincodec.arguments import checked_strip
+    from bincodec.bitstream.limits import PIXELS, WRITING_LIMITS
     from bincodec.io import images
 
-    limits = common.limits
+    limits = WRITING_LIMITS if common.max_pixels is None else common.limits
     picture = images.load(
         places.read(source) if source == places.STANDARD else source,
         limits=limits,
         srgb=srgb,
         strip=checked_strip(strip),
     )
-    for sentence in picture.notes:
+    height, width, _ = picture.pixels.shape
+    notes = list(picture.notes)
+    if width * height > PIXELS:
+        notes.append(f"whoever decompresses it has to ask for it: --max-pixels {width * height}")
+    for sentence in notes:
         output.note(sentence, quiet=common.quiet)
 
     from bincodec import Codec
@@ -70,12 +75,12 @@ def command(
     start = time.perf_counter()
     codec = Codec.load(model, common.device)
     loaded = time.perf_counter()
-    code = codec.encode(picture, quality, limits, effort=effort)
-    data = codec.pack(code, verify=not no_verify)
+    with output.parts_shown(hidden=common.hides_progress):
+        code = codec.encode(picture, quality, limits, effort=effort)
+        data = codec.pack(code, verify=not no_verify)
     finished = time.perf_counter()
     ends.write(data)
 
-    height, width, _ = picture.pixels.shape
     facts = {
         "command": "compress",
         "input": source,
@@ -91,7 +96,7 @@ def command(
         "bytes": len(data),
         "bits_per_pixel": 8 * len(data) / (width * height),
         "verified": not no_verify,
-        "notes": list(picture.notes),
+        "notes": notes,
         "seconds_load": loaded - start,
         "seconds_code": finished - loaded,
     }

@@ -13,6 +13,7 @@ from bincodec.cli import options, output, places, sampling
 
 if TYPE_CHECKING:
     from bincodec import DecodedInfo, Limits
+    from bincodec.bitstream.container import ByteSource
     from bincodec.codec import Missing
 
 EXTENSION = ".png"
@@ -92,35 +93,32 @@ def command(
     extension = Path(ends.destination).suffix if plain else EXTENSION
 
     from bincodec.errors import ImageError
-    from bincodec.io import files, writing
+    from bincodec.io import writing
 
     try:
         writing.check_writable(extension)
     except ImageError as error:
         raise click.UsageError(str(error)) from error
-    data, limits = places.read(source), common.limits
-    with places.named(source):
-        header = files.read_header(data, limits)
-        _, _, width, height = region or (0, 0, header.width, header.height)
-        writing.check_size(extension, width, height)
-        _check_alpha(data, extension, limits)
+    with places.opened(source, parts=region is not None) as opened:
+        with places.named(source):
+            _check_destination(opened, extension, region, common.limits, partial=missing != "error")
 
-    import bincodec
+        import bincodec
 
-    start = time.perf_counter()
-    with places.named(source):
-        image = bincodec.decompress(
-            data,
-            layers=layers,
-            missing=missing,
-            region=region,
-            seed=seed,
-            temperature=temperature,
-            model=model,
-            device=common.device,
-            limits=limits,
-        )
-    seconds = time.perf_counter() - start
+        start = time.perf_counter()
+        with places.named(source), output.parts_shown(hidden=common.hides_progress):
+            image = bincodec.decompress(
+                opened,
+                layers=layers,
+                missing=missing,
+                region=region,
+                seed=seed,
+                temperature=temperature,
+                model=model,
+                device=common.device,
+                limits=common.limits,
+            )
+        seconds, size = time.perf_counter() - start, opened.size()
     decoded = image.info["bld"]
     notes: list[str] = []
     ends.write(writing.encode(image, extension, _texts(decoded, seed, temperature), notes))
@@ -146,7 +144,7 @@ def command(
         "intact": decoded["intact"],
         "damage": list(decoded["damage"]),
         "notes": notes,
-        "bytes": len(data),
+        "bytes": size,
         "seconds": seconds,
     }
     if drawn:
@@ -158,14 +156,23 @@ def command(
     output.summary(line, facts, as_json=common.as_json, quiet=common.quiet)
 
 
-def _check_alpha(data: bytes, extension: str, limits: Limits) -> None:
-    """Raise ImageError, before anything is decoded, if the format would lose the transparency of a file."""
+def _check_destination(
+    source: ByteSource,
+    extension: str,
+    region: tuple[int, int, int, int] | None,
+    limits: Limits,
+    *,
+    partial: bool,
+) -> None:
+    """Raise ImageError, before anything is decoded, if the format cannot hold the picture."""
     from bincodec.bitstream import container
     from bincodec.io import writing
     from bincodec.io.extras import has_alpha
 
-    _, index, _ = container.read_index(container.Memory(data), limits)
-    if has_alpha(kind for kind, _ in index.extras):
+    found = container.read(source, limits, partial=partial, tiles=())
+    _, _, width, height = region or (0, 0, found.header.width, found.header.height)
+    writing.check_size(extension, width, height)
+    if has_alpha(extra.kind for extra in found.extras):
         writing.check_alpha(extension)
 
 

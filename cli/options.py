@@ -50,7 +50,7 @@ quiet = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 max_pixels = click.option(
     "--max-pixels",
     type=click.IntRange(min=1),
-    help=f"Accept images of up to this many pixels.  [default: {PIXELS}]",
+    help=f"Accept images of up to this many pixels.  [default: {PIXELS}; to compress, any number]",
 )
 device = device_of("Where to compute: cpu, cuda, cuda:1.")
 

@@ -94,3 +94,32 @@ def _one_line(message: str) -> str:
 def counted(count: int, thing: str) -> str:
     """A number of things in words: "1 layer", "3 layers"."""
     return f"1 {thing}" if count == 1 else f"{count} {thing}s"
+
+
+@contextmanager
+def parts_shown(*, hidden: bool) -> Iterator[None]:
+    """A bar for each task of a large picture while inside, on standard error where that is a terminal."""
+    from tqdm import tqdm
+
+    from bincodec import workers
+
+    bar: Any = None
+    shown = ""
+
+    def show(task: str, done: int, of: int) -> None:
+        nonlocal bar, shown
+        if of == 1:
+            return
+        if bar is None or shown != task:
+            bar, shown = tqdm(total=of, desc=task, unit="part", leave=False, disable=hidden or None), task
+        bar.update(done - bar.n)
+        if done == of:
+            bar.close()
+            bar = None
+
+    try:
+        with workers.watched(show):
+            yield
+    finally:
+        if bar is not None:
+            bar.close()

@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bincodec.cli import interruption, standard
+
+if TYPE_CHECKING:
+    from bincodec.bitstream.container import ByteSource
 
 STANDARD = "-"
 WRITTEN = "bincodec.written"
@@ -155,6 +159,19 @@ def read(source: str) -> bytes:
     from bincodec.io import files
 
     return standard.read_data() if source == STANDARD else files.read(source)
+
+
+@contextmanager
+def opened(source: str, *, parts: bool) -> Iterator["ByteSource"]:
+    """A file, or standard input, for reading anywhere in it; with `parts`, of a file only what is asked for.
+
+    Raises:
+        bincodec.BincodecError: as `read`.
+    """
+    from bincodec.io import files
+
+    with files.opened(standard.read_data() if source == STANDARD else source, parts=parts) as found:
+        yield found
 
 
 @contextmanager

@@ -210,9 +210,12 @@ def test_an_image_too_large_is_refused(run, tmp_path: Path) -> None:
     wide = Image.new("1", (66000, 1))
     wide.save(tmp_path / "wide.png")
     assert_fails(run("compress", tmp_path / "wide.png"), tmp_path, "over the limit side=65535")
-    # 225 million pixels in 30 kB: Pillow calls it a decompression bomb.
-    Image.new("1", (15000, 15000)).save(tmp_path / "bomb.png")
+    # 400 million pixels in 50 kB: Pillow calls it a decompression bomb.
+    Image.new("1", (20000, 20000)).save(tmp_path / "bomb.png")
     assert_fails(run("compress", tmp_path / "bomb.png"), tmp_path, "decompression bomb")
+    Image.new("1", (300, 200)).save(tmp_path / "large.png")
+    result = run("compress", tmp_path / "large.png", "--max-pixels", 59999)
+    assert_fails(result, tmp_path, "60000 is over the limit pixels=59999")
 
 
 def test_an_output_without_a_place(run, photo: Path, tmp_path: Path) -> None:
