@@ -54,6 +54,7 @@ def befall(name: str, path: str) -> None:
         os.kill(os.getpid(), signal.Signals[name])
     elif name == "take" and not os.path.lexists(path):
         Path(path).write_bytes(b"somebody else's")
+        print("taken", file=sys.stderr)
     elif name == "remove":
         Path(path).unlink(missing_ok=True)
     elif name == "cut" and os.path.exists(path):
@@ -96,6 +97,8 @@ def become(run: Request) -> Lines:
         resource.setrlimit(resource.RLIMIT_FSIZE, (run["largest_file"],) * 2)
     if "largest_input" in run:
         importlib.import_module("bincodec.io.streams").MAX_BYTES = run["largest_input"]  # type: ignore[attr-defined]
+    if "loses" in run:
+        lose_interruption(run["loses"])
     if run.get("no_links"):
         os.link = refuse
     fault = run.get("fault", {"files": [], "line": 0, "action": ""})
@@ -116,6 +119,29 @@ def hold_back_until_heeded() -> None:
         return before
 
     signal.signal = installed
+
+
+class Panic(BaseException):
+    """What Rust's panics are in Python."""
+
+
+def lose_interruption(how: str) -> None:
+    """Let Ctrl-C come while weights are loaded, and be lost there, as libraries do that are not in Python."""
+    weights: Any = importlib.import_module("bincodec.model.weights")
+    load = weights.load_file
+
+    def losing(path: str) -> object:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            if how == "failure":
+                msg = "could not determine the shape"
+                raise RuntimeError(msg) from None
+            if how == "panic":
+                raise Panic from None
+        return load(path)
+
+    weights.load_file = losing
 
 
 def refuse(*_: object) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-LARGE = "large.bld"
+CODED, LARGE = "small.bld", "large.bld"
 HERE = Path(__file__).resolve().parent
 ENDING = [f"cli/{name}.py" for name in ("start", "interruption", "main", "places", "output", "standard")]
 OLD = b"an older file"
@@ -67,6 +67,13 @@ def test_where_it_is_ignored_it_stays_so(place: Any, job: Any, check: Callable[.
     check(place, ended, job)
 
 
+@pytest.mark.parametrize("how", ["failure", "panic", "nothing"])
+def test_a_library_loses_it(place: Any, job: Any, how: str) -> None:
+    """It fails in a way of its own, or goes on as if nothing had come; then at least nothing is written."""
+    ended = place.run(*job.arguments, loses=how)
+    assert (ended.code, ended.said, place.names()) == (130, INTERRUPTED, set())
+
+
 @pytest.mark.parametrize("arguments", [["info", "-"], ["compress", "-", "out.bld"]])
 def test_waiting_for_input(place: Any, arguments: list[str]) -> None:
     os.mkfifo(place.folder / "pipe")
@@ -94,6 +101,22 @@ def test_writing_to_somebody_who_does_not_read(place: Any, where: str) -> None:
         os.close(reader)
         os.close(writer)
     assert (ended.code, ended.said, place.names()) == (130, INTERRUPTED, {"pipe"})
+
+
+def test_telling_somebody_who_does_not_read(place: Any) -> None:
+    """What could not be told stays in Python's buffer, and is not tried again at the end."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, bytes(4096))
+    try:
+        run = place.start("info", CODED, stdout=f"/proc/{os.getpid()}/fd/{writer}")
+        run.blocks()
+        run.send(signal.SIGINT)
+        ended = run.end()
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert (ended.code, ended.said) == (130, INTERRUPTED)
 
 
 def test_a_process_of_its_own(

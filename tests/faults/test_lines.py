@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-FILES = ["bincodec/io/files.py", "bincodec/io/interruption.py"]
+FILES = [
+    "bincodec/io/files.py",
+    "bincodec/io/interruption.py",
+    "/pathlib.py",
+    "/pathlib/_local.py",
+    "/shutil.py",
+]
+"""Of Python's own only the lines that ours call."""
 NEW, OLD, OTHER = b"new " * 5000, b"old", b"somebody else's"
-STEP = 1 if int(os.environ.get("BINCODEC_FAULT_ROUNDS", "1")) > 1 else 4
+FEW = 16
+Choose = Callable[[int, int], list[int]]
 State = dict[str, bytes | None]
 """What is in a folder: files by name, and None for each folder in it."""
 
@@ -73,11 +80,11 @@ def state_of(folder: Path) -> State:
     }
 
 
-def befallen(place: Any, kind: Kind, action: str, path: str = "out") -> Iterator[Any]:
-    """For every line (or every STEPth) a run, not ended yet, to which `action` happens before it."""
+def befallen(place: Any, choose: Choose, kind: Kind, action: str, path: str = "out") -> Iterator[Any]:
+    """For every chosen line a run, not ended yet, to which `action` happens before it."""
     for name, content in kind.before.items():
         (place.folder / name).write_bytes(content or b"")
-    for line in range(1, place.count(FILES, **kind.request) + 1, STEP):
+    for line in choose(place.count(FILES, **kind.request), FEW):
         place.clear()
         for name, content in kind.before.items():
             (place.folder / name).write_bytes(content or b"")
@@ -86,61 +93,60 @@ def befallen(place: Any, kind: Kind, action: str, path: str = "out") -> Iterator
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_killed(light_place: Any, kind: Kind) -> None:
+def test_killed(light_place: Any, chosen: Choose, rounds: int, kind: Kind) -> None:
     """Every file is the old or the new one, whole; what is left over is temporary, and no obstacle."""
     seen: list[State] = []
-    for run in befallen(light_place, kind, "SIGKILL"):
+    for run in befallen(light_place, chosen, kind, "SIGKILL"):
         assert run.end().code == -9
         seen.append(state_of(light_place.folder))
         assert seen[-1] in (kind.before, kind.after, *kind.killed)
         left = {name for name in light_place.names() if is_temporary(name)}
         assert light_place.run(**writing("more")).code == 0
         assert left <= light_place.names()
-    assert all(state in seen for state in (kind.before, kind.after, *(kind.killed if STEP == 1 else ())))
+    assert rounds == 1 or all(state in seen for state in (kind.before, kind.after, *kind.killed))
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_interrupted(light_place: Any, kind: Kind) -> None:
+def test_interrupted(light_place: Any, chosen: Choose, rounds: int, kind: Kind) -> None:
     """All or nothing, and nothing left over; a run whose interruption came too late has still heard of it."""
     seen: list[State] = []
-    for run in befallen(light_place, kind, "SIGINT"):
+    for run in befallen(light_place, chosen, kind, "SIGINT"):
         ended = run.end()
         seen.append(state_of(light_place.folder))
         assert seen[-1] in (kind.before, kind.after)
         assert (ended.code, ended.said) == (130, "")
         assert light_place.names() == {name for name in seen[-1] if "/" not in name}
-    assert kind.before in seen
-    assert kind.after in seen
+    assert rounds == 1 or (kind.before in seen and kind.after in seen)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_somebody_takes_the_name(light_place: Any, kind: Kind) -> None:
-    """Theirs stays and nothing of ours appears; or ours was there before, or was to take the place of any."""
+def test_somebody_takes_the_name(light_place: Any, chosen: Choose, kind: Kind) -> None:
+    """Theirs stays and nothing of ours appears; or ours was there first, or was to take the place of any."""
     last = sorted(kind.after)[-1].split("/")[0]
-    for run in befallen(light_place, kind, "take", last):
+    for run in befallen(light_place, chosen, kind, "take", last):
         ended, state = run.end(), state_of(light_place.folder)
-        if ended.code:
-            assert (ended.said, state, kind.replaces) == ("FileExistsError\n", {last: OTHER}, False)
+        if "taken" in ended.said and not kind.replaces:
+            assert (ended.code, ended.said, state) == (1, "taken\nFileExistsError\n", {last: OTHER})
         else:
-            assert state == kind.after
+            assert (ended.code, state) == (0, kind.after)
         assert not any(map(is_temporary, light_place.names()))
 
 
 @pytest.mark.parametrize("kind", ["replaced", "several, replaced"])
-def test_somebody_removes_what_is_to_be_replaced(light_place: Any, kind: str) -> None:
-    for run in befallen(light_place, KINDS[kind], "remove"):
+def test_somebody_removes_what_is_to_be_replaced(light_place: Any, chosen: Choose, kind: str) -> None:
+    for run in befallen(light_place, chosen, KINDS[kind], "remove"):
         assert run.end().code == 0
         without = {name: content for name, content in KINDS[kind].after.items() if name != "out"}
         assert state_of(light_place.folder) in (KINDS[kind].after, without)
 
 
 @pytest.mark.parametrize("kind", SINGLE)
-def test_another_writer_comes_and_goes(light_place: Any, kind: str) -> None:
+def test_another_writer_comes_and_goes(light_place: Any, chosen: Choose, rounds: int, kind: str) -> None:
     """One run stops before a line, another one writes from beginning to end, and the first goes on."""
-    chosen = KINDS[kind]
-    other = chosen.request | {"contents": {"out": OTHER.decode()}}
+    writes = KINDS[kind]
+    other = writes.request | {"contents": {"out": OTHER.decode()}}
     winners = set()
-    for run in befallen(light_place, chosen, "SIGSTOP"):
+    for run in befallen(light_place, chosen, writes, "SIGSTOP"):
         assert run.stops()
         codes = [light_place.run(**other).code]
         run.go_on()
@@ -148,10 +154,10 @@ def test_another_writer_comes_and_goes(light_place: Any, kind: str) -> None:
         state = state_of(light_place.folder)
         winners.add(state["out"])
         assert light_place.names() == {"out"}
-        if chosen.replaces:
+        if writes.replaces:
             assert codes == [0, 0]
             assert state["out"] in (NEW, OTHER)
         else:
             assert sorted(codes) == [0, 1]
             assert state == {"out": NEW if codes[0] else OTHER}
-    assert winners == {NEW, OTHER}
+    assert rounds == 1 or winners == {NEW, OTHER}
