@@ -33,15 +33,10 @@ _DESCRIPTIONS = (
     ExifTags.Base.DateTime,
     ExifTags.Base.Artist,
     ExifTags.Base.HostComputer,
-    ExifTags.Base.Rating,
     ExifTags.Base.Copyright,
-    ExifTags.Base.XPTitle,
-    ExifTags.Base.XPComment,
-    ExifTags.Base.XPAuthor,
-    ExifTags.Base.XPKeywords,
-    ExifTags.Base.XPSubject,
 )
-"""Of the first directory, which a TIFF shares with its pixels, all that is not about how those are stored."""
+"""Of the first directory, which a TIFF shares with its pixels, the texts; they say nothing of how those are
+stored."""
 
 HOLDERS = ("PNG", "JPEG", "WEBP", "TIFF")
 """Formats of files that hold metadata."""
@@ -132,7 +127,10 @@ def _from_tags(image: Image.Image) -> bytes | None:
     if not (hasattr(image, "tag_v2") or "Raw profile type exif" in image.info):
         return None
     try:
-        exif = _descriptive(image.getexif())
+        given = image.getexif()
+        exif = _descriptive(given)
+        if given.get(_ORIENTATION, UPRIGHT) != UPRIGHT:
+            exif[_ORIENTATION] = given[_ORIENTATION]
         return exif.tobytes().removeprefix(EXIF_PREFIX) if len(exif) else None
     except Exception:  # A TIFF can be broken in as many ways as there are; the pixels were read.
         return None
@@ -145,11 +143,11 @@ def _loaded(data: bytes) -> Image.Exif:
 
 
 def _descriptive(exif: Image.Exif) -> Image.Exif:
-    """Exif less all that says how pixels are stored."""
+    """Exif less all that says how pixels are stored, and less the orientation."""
     found = Image.Exif()
-    for tag in (_ORIENTATION, *_DESCRIPTIONS):
-        if tag in exif:
-            found[tag] = exif[tag]
+    for tag in _DESCRIPTIONS:
+        if isinstance(text := exif.get(tag), str):
+            found[tag] = text
     for directory in _DIRECTORIES:
         if entries := exif.get_ifd(directory):
             found.get_ifd(directory).update(entries)

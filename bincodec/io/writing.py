@@ -90,7 +90,7 @@ def encode(
     buffer = BytesIO()
     try:
         image.save(buffer, format=file_format, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         msg = f"cannot write {image.width} x {image.height} pixels as {file_format}: {reason}"
         raise ImageError(msg) from error

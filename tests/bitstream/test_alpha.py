@@ -214,3 +214,9 @@ def integer_disc(slope: int) -> np.ndarray:
 def test_a_plane_is_written_in_these_bytes(frozen: np.ndarray, checksum: int) -> None:
     """The format does not change unnoticed."""
     assert zlib.crc32(plane.encode(frozen)) == checksum
+
+
+def test_a_plane_that_can_be_followed_by_hand() -> None:
+    tiny = np.array([[0, 100, 255], [0, 120, 255]], np.uint8)
+    assert plane.encode(tiny) == bytes.fromhex("00 43 80 79 28")
+    assert pack(tiny) == bytes.fromhex("04 00 43 80 79 28")

@@ -2,11 +2,15 @@
 
 import io
 import os
+import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngImageFile
 
@@ -172,6 +176,28 @@ def test_broken_exif_costs_a_tiff_nothing_else(broken: bytes) -> None:
     assert np.array_equal(np.array(found), np.array(photo()))
     assert found.info["xmp"] == XMP
     assert all(note.startswith("broken Exif left out (") for note in notes)
+
+
+FIELDS = st.tuples(
+    st.sampled_from([*metadata._DESCRIPTIONS, 0x0112, 0x8769, 0x8825, 0x02BC, 0x0100, 0x0111]),
+    st.integers(0, 14),
+    st.sampled_from([0, 1, 2, 4, 5, 100, 2**31]),
+    st.binary(min_size=4, max_size=4) | st.sampled_from([struct.pack("<I", place) for place in (8, 26, 60)]),
+)
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(st.lists(FIELDS, min_size=1, max_size=5), st.binary(max_size=90))
+def test_any_exif_leaves_a_tiff_whole(fields: list[tuple[int, int, int, bytes]], tail: bytes) -> None:
+    """What a file says of itself may be forged, and a TIFF holds Exif among the fields of its pixels."""
+    body = b"".join(struct.pack("<HHI", *field[:3]) + field[3] for field in fields)
+    forged = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(fields)) + body + bytes(4) + tail
+    image = photo((8, 6)).convert("RGBA")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = read_back(described(image.copy(), exif=forged), ".tif")
+    assert np.array_equal(np.array(found), np.array(image))
+    assert (found.info["icc_profile"], found.info["xmp"]) == (PROFILE, XMP)
 
 
 @pytest.mark.parametrize("extension", [".bmp", ".ppm"])
