@@ -20,6 +20,7 @@ import resource
 import signal
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -31,8 +32,11 @@ PATIENCE = 60
 Request = dict[str, Any]
 
 
+EVERY = -1
+
+
 class Lines:
-    """Counts the lines executed in files whose paths end in one of `files`, and acts before the n-th."""
+    """Counts lines executed in files whose paths end in one of `files`; acts before the n-th, or EVERY."""
 
     def __init__(self, files: list[str], number: int, act: Callable[[], object]) -> None:
         self.files, self.number, self.act = tuple(files), number, act
@@ -43,9 +47,17 @@ class Lines:
             return self if frame.f_code.co_filename.endswith(self.files) else None
         if event == "line":
             self.count += 1
-            if self.count == self.number:
+            if self.number in (self.count, EVERY):
                 self.act()
         return self
+
+
+def contents_of(folder: Path) -> dict[str, int | None]:
+    """The CRC-32 of every file by its path, and None for every folder."""
+    return {
+        str(path.relative_to(folder)): zlib.crc32(path.read_bytes()) if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
 
 
 def befall(name: str, path: str) -> None:
@@ -55,6 +67,8 @@ def befall(name: str, path: str) -> None:
     elif name == "take" and not os.path.lexists(path):
         Path(path).write_bytes(b"somebody else's")
         print("taken", file=sys.stderr)
+    elif name == "look":
+        print(json.dumps(contents_of(Path())), file=sys.stderr)
     elif name == "remove":
         Path(path).unlink(missing_ok=True)
     elif name == "cut" and os.path.exists(path):

@@ -119,6 +119,24 @@ def test_telling_somebody_who_does_not_read(place: Any) -> None:
     assert (ended.code, ended.said) == (130, INTERRUPTED)
 
 
+def test_a_second_one_ends_what_cannot_even_say_so(place: Any) -> None:
+    """Nobody reads standard error; after a second, that is no reason to wait any more."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, bytes(4096))
+    try:
+        run = place.start("info", "missing.bld", stderr=f"/proc/{os.getpid()}/fd/{writer}")
+        run.blocks()
+        run.send(signal.SIGINT)  # Too early: the command has just failed by itself, with exit code 1.
+        run.blocks()
+        time.sleep(1.1)
+        run.send(signal.SIGINT)
+        assert run.end().code == 1
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_a_process_of_its_own(
     place: Any, job: Any, check: Callable[..., None], dice: random.Random, rounds: int
 ) -> None:

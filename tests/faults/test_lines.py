@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ FILES = [
 ]
 """Of Python's own only the lines that ours call."""
 NEW, OLD, OTHER = b"new " * 5000, b"old", b"somebody else's"
-FEW = 16
+FEW = 12
 Choose = Callable[[int, int], list[int]]
 State = dict[str, bytes | None]
 """What is in a folder: files by name, and None for each folder in it."""
@@ -80,16 +82,37 @@ def state_of(folder: Path) -> State:
     }
 
 
-def befallen(place: Any, choose: Choose, kind: Kind, action: str, path: str = "out") -> Iterator[Any]:
-    """For every chosen line a run, not ended yet, to which `action` happens before it."""
+def prepare(place: Any, kind: Kind) -> None:
+    place.clear()
     for name, content in kind.before.items():
         (place.folder / name).write_bytes(content or b"")
+
+
+def befallen(place: Any, choose: Choose, kind: Kind, action: str, path: str = "out") -> Iterator[Any]:
+    """For every chosen line a run, not ended yet, to which `action` happens before it."""
+    prepare(place, kind)
     for line in choose(place.count(FILES, **kind.request), FEW):
-        place.clear()
-        for name, content in kind.before.items():
-            (place.folder / name).write_bytes(content or b"")
+        prepare(place, kind)
         fault = {"files": FILES, "line": line, "action": action, "path": path}
         yield place.start(**kind.request, fault=fault)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_seen_meanwhile(light_place: Any, kind: Kind) -> None:
+    """Whoever looks, before any line, sees the old or the new, and what docs/cli.md tells of an instant."""
+    prepare(light_place, kind)
+    ended = light_place.run(**kind.request, fault={"files": FILES, "line": -1, "action": "look"})
+    assert ended.code == 0
+    seen = []
+    for line in ended.said.splitlines():
+        found = {name: crc for name, crc in json.loads(line).items() if not is_temporary(name.split("/")[0])}
+        if found not in seen:
+            seen.append(found)
+    allowed = [
+        {name: None if content is None else zlib.crc32(content) for name, content in state.items()}
+        for state in (kind.before, *kind.killed, kind.after)
+    ]
+    assert seen == allowed
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
