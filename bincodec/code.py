@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bincodec.arguments import checked_integer, checked_quality
-from bincodec.bitstream.container import Extra
+from bincodec.bitstream.container import Extra, in_file_order
 from bincodec.bitstream.header import FINGERPRINT_BYTES
 from bincodec.bitstream.tiles import DEFAULT_SIDE, LARGEST_SIDE, SMALLEST_SIDE, Tile, grid_of, tiles_of
 from bincodec.errors import InvalidSetting, WrongModel
@@ -188,13 +188,13 @@ def _checked_tile_layers(code: BinaryCode, tile_layers: tuple[int, ...]) -> tupl
 
 
 def _in_order(extras: tuple[Extra, ...]) -> tuple[Extra, ...]:
-    """Extras by kind, each of which a file holds once."""
+    """Extras as a file has them, each kind once."""
     kinds = [extra.kind for extra in extras]
     for kind in kinds:
         if kinds.count(kind) > 1:
             msg = f"{kinds.count(kind)} extras are of kind {kind:#04x}; a file holds one of each"
             raise InvalidSetting(msg)
-    return tuple(sorted(extras, key=lambda extra: extra.kind))
+    return tuple(in_file_order(extras))
 
 
 def _check_levels(layer: int, levels: Levels, top: int, grid: tuple[int, int]) -> None:

@@ -268,6 +268,11 @@ class _Reader:
         return None
 
 
+def in_file_order(extras: Sequence[Extra]) -> list[Extra]:
+    """Leading extras, then trailing ones, each by kind."""
+    return sorted(extras, key=lambda extra: (not extra.kind & LEADING, extra.kind))
+
+
 def name_of(tile: Tile, group: int, groups: Sequence[int]) -> str:
     """What a chunk holds, in words."""
     first = sum(groups[:group]) + 1
@@ -316,7 +321,7 @@ def _in_order(extras: Sequence[Extra]) -> list[Extra]:
         listed = ", ".join(f"{extra.kind:#04x}" for extra in extras)
         msg = f"extras {listed} are not of known or ancillary kinds, each once"
         raise ValueError(msg)
-    return sorted(extras, key=lambda extra: (not extra.kind & LEADING, extra.kind))
+    return in_file_order(extras)
 
 
 def _whole(chunk: Chunk | None) -> Chunk:

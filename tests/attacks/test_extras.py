@@ -10,6 +10,7 @@ import pytest
 from bincodec import BinaryCode, BincodecError, Codec, Corrupt, Limits, TooLarge
 from bincodec.bitstream import container, rice
 from bincodec.bitstream.container import Container, Extra
+from bincodec.bitstream.extras import METADATA
 from bincodec.errors import Unsupported
 
 Forge = Callable[..., bytes]
@@ -124,7 +125,7 @@ def test_a_flood_of_kinds_that_nobody_knows_is_kept(codec: Codec, honest: Contai
     assert codec.decode(code).size == (500, 20)
 
 
-KNOWN = {FILTER}
+KNOWN = {FILTER, *METADATA.values()}
 """Ancillary kinds that mean something, so their payload cannot be anything."""
 
 
