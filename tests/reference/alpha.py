@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from .errors import refuse
+from .errors import Refused, refuse
 from .inflate import inflate
 from .probability import Integers
 from .range_decoder import RangeDecoder
@@ -60,7 +60,10 @@ def _read_coded(payload: bytes, shape: tuple[int, int]) -> Plane:
 
     def answer(places: Places, numerators: Integers, truth: Callable[[Integers], Bits]) -> Bits:
         del places, truth
-        return np.array(decoder.bits(numerators.tolist()), np.bool_)
+        try:
+            return np.array(decoder.bits(numerators.tolist()), np.bool_)
+        except Refused as reason:
+            raise Refused("corrupt", f"coded alpha: {reason}") from reason
 
     plane = plane_of(payload[0], shape, answer)
     decoder.check_end()
