@@ -21,6 +21,9 @@ fast, it is plain. The modules, from the model to the file:
     index            which groups, extras and chunks a file has, and how long they are
     container        the file taken apart, and its checksums
     payloads         the levels of a tile
+    inflate          zlib streams in payloads
+    alpha            how opaque each pixel is
+    metadata         colour profile, Exif and XMP
     decode           all of it together, as a command
     writing          the way back, from levels or parts to files, for the tests alone
 """

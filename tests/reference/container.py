@@ -10,7 +10,7 @@ import struct
 
 from .cursor import Cursor, crc_of, u32
 from .errors import refuse
-from .index import POST_FILTER, ChunkEntry, ExtraEntry, read_index
+from .index import ALPHA, POST_FILTER, ChunkEntry, ExtraEntry, read_index
 from .tiles import Tile, tiles_of
 
 _MAGIC = b"\x93BLD\r\n\x1a\n"
@@ -58,6 +58,11 @@ class File:
     header: Header
     tiles: tuple[tuple[Chunk, ...], ...]
     extras: dict[int, bytes]
+
+    @property
+    def alpha(self) -> bytes | None:
+        """The payload of alpha, if there is one."""
+        return self.extras.get(ALPHA)
 
     @property
     def post_filter(self) -> bytes | None:

@@ -3,7 +3,7 @@
     python -m reference.decode MODEL.safetensors FILE.bld [PICTURE.ppm]
 
 It prints the SHA-256 of the levels and a line for each extra. It writes a PPM or, where the picture is grey,
-a PGM.
+a PGM; with alpha, a PAM.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from .alpha import Plane, read_alpha
 from .container import File, read_file
 from .decoder_network import synthesise
 from .errors import Refused, refuse
 from .index import EXTRAS
 from .integer_network import integer_network
 from .levels import Levels
+from .metadata import read_metadata
 from .model_file import Model, read_model
 from .order import grid_of
 from .passes import centred_levels
@@ -37,13 +39,16 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Decoded:
-    """What a file holds: levels (channels, rows, columns) by layer, and pixels (rows, columns, 3 or 1).
+    """What a file holds: levels (channels, rows, columns) by layer, and pixels (rows, columns, samples).
 
-    `extras` are payloads as the file has them, by their kinds; of these the post-filter is in the pixels.
+    A pixel has three samples or, where the picture is grey, one; behind them stands that of alpha, if there
+    is one. `metadata` has colour profile, Exif and XMP, as far as they are there, by their names in `EXTRAS`.
+    `extras` are payloads as the file has them, by their kinds.
     """
 
     levels: tuple[Levels, ...]
     pixels: Pixels
+    metadata: dict[str, bytes]
     extras: dict[int, bytes]
 
     def digest(self) -> str:
@@ -64,10 +69,12 @@ def decode(model: Model, tables: Tables, data: bytes) -> Decoded:
     if header.layers > architecture.layers:
         refuse("corrupt", f"{header.layers} layers, more than the model has")
     post_filter = None if file.post_filter is None else read_post_filter(file.post_filter)
-    levels = decode_levels(model, tables, file)
     size = header.width, header.height
+    alpha = None if file.alpha is None else read_alpha(file.alpha, size)
+    metadata = read_metadata(file.extras)
+    levels = decode_levels(model, tables, file)
     pixels = picture_of(model, levels, header.quality, size, grey=header.grey, post_filter=post_filter)
-    return Decoded(tuple(levels), pixels, file.extras)
+    return Decoded(tuple(levels), with_alpha(pixels, alpha), metadata, file.extras)
 
 
 def decode_levels(model: Model, tables: Tables, file: File) -> list[Levels]:
@@ -108,10 +115,19 @@ def picture_of(
     return pixels
 
 
+def with_alpha(pixels: Pixels, alpha: Plane | None) -> Pixels:
+    """The pixels with one more sample each, if there is alpha."""
+    return pixels if alpha is None else np.dstack([pixels, alpha])
+
+
 def netpbm(pixels: Pixels) -> bytes:
-    """The picture as a PPM, or a PGM where it is grey."""
-    height, width, colours = pixels.shape
-    return f"P{6 if colours == 3 else 5}\n{width} {height}\n255\n".encode() + pixels.tobytes()
+    """The picture as a PPM, or a PGM where it is grey; as a PAM where it has alpha."""
+    height, width, samples = pixels.shape
+    if samples in (2, 4):
+        kind = "RGB_ALPHA" if samples == 4 else "GRAYSCALE_ALPHA"
+        fields = f"WIDTH {width}\nHEIGHT {height}\nDEPTH {samples}\nMAXVAL 255\nTUPLTYPE {kind}\nENDHDR"
+        return f"P7\n{fields}\n".encode() + pixels.tobytes()
+    return f"P{6 if samples == 3 else 5}\n{width} {height}\n255\n".encode() + pixels.tobytes()
 
 
 def main(arguments: list[str]) -> int:

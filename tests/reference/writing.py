@@ -7,8 +7,12 @@ checksums hold.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+
+from . import alpha
 from .container import File, Header
 from .cursor import crc_of, u32
 from .integer_network import IntegerNetwork
@@ -156,3 +160,28 @@ def pieces_of(
 def bits_crc(head: bytes, tile: int, levels: Sequence[Levels]) -> int:
     """The checksum of a tile's levels up to here."""
     return crc_of(head, u32(tile), *(part.astype("u1").tobytes() for part in levels))
+
+
+def alpha_payload(plane: alpha.Plane, method: int) -> bytes:
+    """Alpha by a method, be it the shortest or not."""
+    if method == alpha.CODED:
+        return bytes([method, plane[0, 0]]) + _coded_samples(plane)
+    samples = plane
+    for axis, bit in ((1, 1), (0, 2)):
+        if method & bit:
+            samples = np.diff(samples, axis=axis, prepend=np.zeros_like(samples.take([0], axis)))
+    return bytes([method]) + zlib.compress(samples.tobytes(), 9)
+
+
+def _coded_samples(plane: alpha.Plane) -> bytes:
+    encoder = RangeEncoder()
+
+    def answer(
+        places: alpha.Places, numerators: Integers, truth: Callable[[Integers], alpha.Bits]
+    ) -> alpha.Bits:
+        bits = truth(plane[places].astype(np.int64))
+        encoder.put(bits.tolist(), numerators.tolist())
+        return bits
+
+    alpha.plane_of(int(plane[0, 0]), plane.shape, answer)
+    return encoder.payload()

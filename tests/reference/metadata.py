@@ -1,0 +1,23 @@
+"""What a file says beside its picture: colour profile, Exif and XMP (FORMAT, "Metadata")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .errors import refuse
+from .index import EXIF, EXTRAS, ICC, XMP
+from .inflate import inflate
+
+_LARGEST = 2**22
+
+
+def read_metadata(extras: Mapping[int, bytes]) -> dict[str, bytes]:
+    """The bytes of each that the file has, unpacked, by their names in `EXTRAS`."""
+    return {EXTRAS[kind]: _read(EXTRAS[kind], extras[kind]) for kind in (ICC, EXIF, XMP) if kind in extras}
+
+
+def _read(name: str, payload: bytes) -> bytes:
+    unpacked = inflate(payload, _LARGEST, "too large")
+    if not unpacked:
+        refuse("corrupt", f"{name} is there, but empty")
+    return unpacked
