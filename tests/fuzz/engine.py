@@ -79,7 +79,14 @@ def main() -> None:
 
     own = {}
     if hasattr(reader, "mutate"):
-        own["custom_mutator"] = functools.partial(reader.mutate, change=atheris.Mutate)
+
+        def change(data: bytes, max_bytes: int) -> bytes:
+            changed: bytes = atheris.Mutate(
+                data, max_bytes
+            )  # Fuzz() puts another in its place: never earlier.
+            return changed
+
+        own["custom_mutator"] = functools.partial(reader.mutate, change=change)
     arguments = [sys.argv[0], f"-max_len={reader.MAX_BYTES}", *options, corpus]
     atheris.Setup(arguments, noting(reader.check, Path(findings)), **own)
     atheris.Fuzz()
