@@ -146,10 +146,10 @@ def _parse_index(
             if len(data) == wanted:
                 wanted *= 4
                 continue
-            if not partial or (found := repaired_index(header, data, parser.position, limits)) is None:
+            if not partial or (found := repaired_index(header, data, limits)) is None:
                 raise
         except (Corrupt, Unsupported):
-            if not partial or (found := repaired_index(header, data, parser.position, limits)) is None:
+            if not partial or (found := repaired_index(header, data, limits)) is None:
                 raise
         damage.append("one bit of the index was wrong, and is set right")
         return found

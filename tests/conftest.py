@@ -127,7 +127,8 @@ def _lengths(data: bytes) -> tuple[int, list[tuple[bytes, int]]] | None:
                 return value
 
     try:
-        groups = sum(next(rest)[1].bit_count() for _ in range(-(-layers // 8)))
+        # A list, for a generator may not stop because another one does.
+        groups = sum([next(rest)[1].bit_count() for _ in range(-(-layers // 8))])
         extras = [(next(rest)[1], read()) for _ in range(read())]
         tiles = _parts(width, 16 * side) * _parts(height, 16 * side)
         places = itertools.product(range(groups), range(min(tiles, len(data))))

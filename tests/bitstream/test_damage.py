@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from bincodec.bitstream import repair
 from bincodec.bitstream.container import Chunk, Chunks, Container, Extra, Memory, read, read_index, write
 from bincodec.bitstream.errors import BincodecError, Corrupt, NotBld, Truncated
 from bincodec.bitstream.header import HEADER_BYTES, MAGIC, Header
+from bincodec.bitstream.index import IndexParser
+from bincodec.bitstream.limits import Limits
 
 HEADER = Header(512, 16, 50, 3, bytes(range(8)), tile_side=16)
 """Three layers of two tiles."""
@@ -124,8 +127,42 @@ def test_a_wrong_bit_in_header_and_index_each_is_set_right() -> None:
     assert len(found.damage) == 2
 
 
+LONG = Header(16 * 16 * 600, 16, 50, 2, bytes(range(8)), tile_side=16)
+"""Two layers of 600 tiles: an index that is nearly as long as one that is set right."""
+LONG_FILE = write(LONG, (1, 1), ((Chunk(b"", False, 0),) * 600, (Chunk(bytes(64), True, 0),) * 600))
+HUGE = Limits(side=2**32, pixels=2**40)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 601, 602, 1000, 1801, 1802, 1805])
+def test_any_one_bit_of_an_index_of_many_chunks_is_set_right(place: int) -> None:
+    for bit in range(8):
+        damaged = bytearray(LONG_FILE)
+        damaged[HEADER_BYTES + place] ^= 1 << bit
+        found = read(Memory(bytes(damaged)), HUGE, partial=True)
+        assert found.damage == ("one bit of the index was wrong, and is set right",)
+        assert write(found.header, found.groups, found.chunks) == LONG_FILE
+
+
+def test_an_index_that_no_one_bit_explains_is_hardly_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt takes as long as the index, so one for each of its bits would take the square of that."""
+    tried = []
+
+    class Counted(IndexParser):
+        def __init__(self, header: Header, data: bytes) -> None:
+            tried.append(data)
+            super().__init__(header, data)
+
+    monkeypatch.setattr(repair, "IndexParser", Counted)
+    damaged = bytearray(LONG_FILE)
+    for place in (40, 700, 1500):
+        damaged[HEADER_BYTES + place] ^= 1
+    with pytest.raises(Corrupt, match="checksum of the index"):
+        read(Memory(bytes(damaged)), HUGE, partial=True)
+    assert len(tried) < 5
+
+
 def test_a_long_index_is_not_repaired() -> None:
-    """Turning over each of its bits would take as long as the square of its length."""
+    """It may end at too many places, some of which chance would explain."""
     header = Header(8192, 8192, 50, 2, bytes(range(8)), tile_side=16)
     chunks = tuple((Chunk(b"", False, 0),) * len(header.tiles) for _ in range(2))
     damaged = bytearray(write(header, (1, 1), chunks))

@@ -7,15 +7,17 @@ A reader is a module of `readers` with
     check(data)   reads the data: any BincodecError is an answer, any other exception a finding
     seeds()       what the corpus begins with
     MAX_BYTES     the longest input
-    mutate(data, max_bytes, seed)
+    mutate(data, max_bytes, seed, change)
                   not needed: how one input becomes another, where most would only fail a checksum; it may
-                  leave the bytes to `atheris.Mutate` and then mend what depends on them
+                  leave bytes to `change(bytes, max_bytes)`, which is libFuzzer's own way, and then mend what
+                  depends on them
 
 A finding does not end the run. The first input of each place that fails is kept, beside what was raised.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 import traceback
@@ -24,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-INSTRUMENTED = ["bincodec.bitstream", "bincodec.postfilter.filter"]
+INSTRUMENTED = ["bincodec.bitstream", "bincodec.postfilter.filter", "bincodec.coding.packing"]
 """Whose branches are counted: they lead to inputs that take others."""
 
 
@@ -75,7 +77,16 @@ def main() -> None:
 
     import atheris
 
-    own = {"custom_mutator": reader.mutate} if hasattr(reader, "mutate") else {}
+    own = {}
+    if hasattr(reader, "mutate"):
+
+        def change(data: bytes, max_bytes: int) -> bytes:
+            changed: bytes = atheris.Mutate(
+                data, max_bytes
+            )  # Fuzz() puts another in its place: never earlier.
+            return changed
+
+        own["custom_mutator"] = functools.partial(reader.mutate, change=change)
     arguments = [sys.argv[0], f"-max_len={reader.MAX_BYTES}", *options, corpus]
     atheris.Setup(arguments, noting(reader.check, Path(findings)), **own)
     atheris.Fuzz()

@@ -1,26 +1,30 @@
-"""What the golden files of tests/vectors are made of: each reader begins with the parts that it reads."""
+"""What the test vectors that decode are made of: each reader begins with the parts that it reads."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from bincodec.bitstream import container
+from bincodec.bitstream.container import Chunk, Extra, Memory
 
-FOLDER = Path(__file__).resolve().parents[1] / "vectors"
+FOLDER = Path(__file__).resolve().parents[1] / "vectors" / "v1"
 
 
 def files() -> Iterator[bytes]:
     """Whole files."""
-    for path in sorted(FOLDER.glob("*.bld")):
-        yield path.read_bytes()
+    for case in sorted(FOLDER.glob("*/case.json")):
+        if "error" not in json.loads(case.read_bytes()):
+            yield (case.parent / "file.bld").read_bytes()
 
 
-def chunks() -> Iterator[container.Chunk]:
-    """Chunks of layers."""
+def chunks() -> Iterator[Chunk]:
+    """Chunks of levels."""
     for data in files():
-        yield from container.read(data).chunks
+        for row in container.read(Memory(data)).chunks:
+            yield from (chunk for chunk in row if chunk is not None)
 
 
-def ancillary() -> Iterator[container.Ancillary]:
-    """Chunks of other data."""
+def extras() -> Iterator[Extra]:
+    """What files hold beside levels."""
     for data in files():
-        yield from container.read(data).ancillary
+        yield from container.read(Memory(data)).extras

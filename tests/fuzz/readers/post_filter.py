@@ -1,4 +1,4 @@
-"""The payload of a post-filter's chunk."""
+"""The payload of a post-filter."""
 
 import struct
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import numpy as np
 import parts
 
 from bincodec.bitstream import rice
-from bincodec.bitstream.container import Ancillary
+from bincodec.bitstream.container import Extra
 from bincodec.postfilter.filter import KIND, PostFilter, read_filter
 
 MAX_BYTES = 256
@@ -15,7 +15,7 @@ MAX_BYTES = 256
 
 def check(data: bytes) -> None:
     """What is read is written again, with the shift that it came with, as it was."""
-    found = read_filter((Ancillary(KIND, data),))
+    found = read_filter((Extra(KIND, data),))
     assert found is not None
     assert found.weights.shape == (3, len(found.chosen))
     head = struct.pack("<3h", *found.offsets) + sum(1 << i for i in found.chosen).to_bytes(7, "little")
@@ -27,7 +27,7 @@ def check(data: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    for extra in parts.ancillary():
+    for extra in parts.extras():
         if extra.kind == KIND:
             yield extra.payload
     random = np.random.default_rng(0)
