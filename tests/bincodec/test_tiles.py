@@ -505,10 +505,10 @@ def test_codes_of_other_tiles_are_other_files(codec: Codec, code: BinaryCode) ->
 # --- extras -----------------------------------------------------------------------------------------------
 
 
-def test_extras_stand_by_kind_whatever_their_order(codec: Codec, code: BinaryCode) -> None:
+def test_extras_stand_as_in_a_file_whatever_their_order(codec: Codec, code: BinaryCode) -> None:
     extras = (Extra(0xC0, b"before the levels"), Extra(0x90, b""), FILTER)
     found = codec.unpack(codec.pack(dataclasses.replace(code, extras=extras), verify=True))
-    assert [extra.kind for extra in found.extras] == [KIND, 0x90, 0xC0]
+    assert [extra.kind for extra in found.extras] == [0xC0, KIND, 0x90]
     assert set(found.extras) == set(extras)
 
 
