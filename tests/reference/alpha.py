@@ -63,7 +63,7 @@ def _read_coded(payload: bytes, shape: tuple[int, int]) -> Plane:
         try:
             return np.array(decoder.bits(numerators.tolist()), np.bool_)
         except Refused as reason:
-            raise Refused("corrupt", f"coded alpha: {reason}") from reason
+            refuse("corrupt", f"coded alpha: {reason}")
 
     plane = plane_of(payload[0], shape, answer)
     decoder.check_end()
