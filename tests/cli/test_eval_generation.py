@@ -211,10 +211,10 @@ def test_a_folder_that_takes_no_file_is_found_before_anything_is_measured(
 ) -> None:
     real = files.tempfile.TemporaryFile
 
-    def refuse(dir: Path) -> object:
+    def refuse(dir: Path, **more: str) -> object:
         if dir.name == place:
             raise PermissionError(13, "Permission denied")
-        return real(dir=dir)
+        return real(dir=dir, **more)
 
     monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
     result = run("eval", "generation", tar, *COMMON, "--cache", "kept")
