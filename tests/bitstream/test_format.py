@@ -82,7 +82,7 @@ def test_example_lists_the_decisions(columns: list[np.ndarray]) -> None:
         f"carry the version number {header.FORMAT_VERSION[0]}.{header.FORMAT_VERSION[1]}",
         " ".join(f"{byte:02X}" for byte in header.MAGIC),
         f"{header.HEADER_BYTES} bytes:",
-        f"to n · {stream.GROUP_BYTES} bytes a tile",
+        f"reaches n · {stream.GROUP_BYTES} bytes a tile",
         f"| J | {MAX_LEVELS} |",
         f"| layers | {header.MAX_LAYERS} |",
         f"| width, height | {limits.SIDE} pixels |",

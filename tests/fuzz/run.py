@@ -17,6 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 READERS = sorted(path.stem for path in (HERE / "readers").glob("*.py"))
 PROGRESS = re.compile(r"^#(\d+)\s.*?cov: (\d+) ft: (\d+) corp: (\d+)", re.MULTILINE)
+MOST_AT_ONCE = 50_000
+"""Executions of one process, before another goes on: under atheris the memory of `extras` grows."""
 LIMITS = ("-timeout=20", "-rss_limit_mb=4096")
 """Seconds that one input may take, and mebibytes of the whole process."""
 
@@ -40,27 +42,31 @@ class Outcome:
 
 
 def fuzz(reader: str, executions: int, folder: Path, seed: int) -> Outcome:
-    """Fuzz one reader in a process of its own. Its corpus stays in the folder, and the next run goes on."""
+    """Fuzz one reader in processes of its own. Its corpus stays in the folder, and the next run goes on."""
     corpus, findings = folder / reader / "corpus", folder / reader / "findings"
     for path in (corpus, findings):
         path.mkdir(parents=True, exist_ok=True)
-    options = [f"-artifact_prefix={findings}/", f"-runs={executions}", f"-seed={seed}", *LIMITS]
-    before = cpu_seconds()
-    done = subprocess.run(
-        [sys.executable, HERE / "engine.py", reader, findings, corpus, *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    seconds = cpu_seconds() - before
-    (folder / reader / "log.txt").write_text(done.stderr)
-    lines = PROGRESS.findall(done.stderr)
-    if done.returncode or not lines:  # One input took too long or too much memory, or it did not even begin.
-        (findings / "ended.txt").write_text(done.stderr[-5000:])
-    numbers = map(int, lines[-1] if lines else (0, 0, 0, 0))
-    return Outcome(reader, *numbers, seconds, tuple(sorted(findings.glob("*.txt"))))
+    numbers, ran, before = (0, 0, 0), 0, cpu_seconds()
+    for part, start in enumerate(range(0, executions, MOST_AT_ONCE)):
+        runs = min(MOST_AT_ONCE, executions - start)
+        options = [f"-artifact_prefix={findings}/", f"-runs={runs}", f"-seed={seed + part}", *LIMITS]
+        done = subprocess.run(
+            [sys.executable, HERE / "engine.py", reader, findings, corpus, *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        (folder / reader / "log.txt").write_text(done.stderr)
+        lines = PROGRESS.findall(done.stderr)
+        if lines:
+            count, *counts = map(int, lines[-1])
+            ran, numbers = ran + count, (counts[0], counts[1], counts[2])
+        if done.returncode or not lines:  # One input took too long or too much memory, or it did not begin.
+            (findings / "ended.txt").write_text(done.stderr[-5000:])
+            break
+    return Outcome(reader, ran, *numbers, cpu_seconds() - before, tuple(sorted(findings.glob("*.txt"))))
 
 
 def cpu_seconds() -> float:
