@@ -13,8 +13,9 @@ from collections.abc import Iterable
 
 from bincodec.bitstream.tiles import POSITION, Tile, cuts
 
-SIDE = 64
-"""Positions a side: as large as the largest tile, few enough for a processor's caches."""
+SIDE = 48
+"""Positions a side: few enough for a processor's caches and for a gigabyte on two threads, many enough for what
+is seen around them not to matter."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Alpha: every plane comes back as it was, in few bytes, and what no writer makes is refused."""
 
+import re
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,3 +222,11 @@ def test_a_plane_that_can_be_followed_by_hand() -> None:
     tiny = np.array([[0, 100, 255], [0, 120, 255]], np.uint8)
     assert plane.encode(tiny) == bytes.fromhex("00 43 80 79 28")
     assert pack(tiny) == bytes.fromhex("04 00 43 80 79 28")
+
+
+def test_the_example_of_the_document() -> None:
+    rows = np.array([[0, 100, 255], [0, 120, 255]], np.uint8)
+    document = (Path(__file__).parents[2] / "docs" / "FORMAT.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"0, 100, 255 and 0, 120, 255 are `([0-9a-f ]+)`", document)
+    assert plane.encode(rows) == bytes.fromhex(example)
+    assert np.array_equal(plane.decode(bytes.fromhex(example), 3, 2), rows)
