@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from bincodec.bitstream.tiles import POSITION, Tile, cuts
 
 SIDE = 48
-"""Positions a side: few enough for a processor's caches and for a gigabyte on two threads, many enough for what
-is seen around them not to matter."""
+"""Positions a side: few enough for a processor's caches, many enough for what is seen around them not to
+matter. On two threads 12 megapixels stay within a gigabyte."""
 
 
 @dataclasses.dataclass(frozen=True)
