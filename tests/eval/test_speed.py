@@ -111,8 +111,9 @@ def test_multiply_adds_are_those_of_a_sum_by_hand(codec: bincodec.Codec) -> None
     # Stem 3x3 of 9 channels and 3 layers at first, then of the channels and the keep of the layer just
     # added.
     stems = [12 * 9 * channels * 16 for channels in (12, 3, 3, 3, 3, 4, 4)]
-    # Two blocks of depthwise 5x5 and a pointwise pair.
-    blocks = 12 * 2 * (25 * 16 + 2 * (16 * 32))
+    # Two blocks of depthwise 5x5 and a pointwise pair, that of the last at the pass's positions only.
+    pair = 2 * (16 * 32)
+    blocks = [12 * 2 * 25 * 16 + (12 + positions) * pair for positions in (4, 2, 4, 2, 6, 6, 12)]
     # Location and scale of a layer's channels, at the pass's positions: 3 x 4 positions as quadtree,
     # checkerboard, all.
     heads = [
@@ -120,7 +121,7 @@ def test_multiply_adds_are_those_of_a_sum_by_hand(codec: bincodec.Codec) -> None
         for channels, positions in [(2, 4), (2, 2), (2, 4), (2, 2), (3, 6), (3, 6), (4, 12)]
     ]
     found = {part.name: part.multiply_adds for part in networks.parts(codec, 64, 48, 50)}
-    bodies = [stem + blocks + head for stem, head in zip(stems, heads, strict=True)]
+    bodies = [sum(parts) for parts in zip(stems, blocks, heads, strict=True)]
     assert found.pop("prior, all passes") == sum(bodies)
     assert found == {
         "encoder": sides,
