@@ -40,7 +40,7 @@ from bincodec.bitstream.tiles import grid_of
 from bincodec.code import BinaryCode, DecodedInfo
 from bincodec.coding import packing
 from bincodec.coding.cost import cost
-from bincodec.decoder import MARGIN, reconstruct
+from bincodec.decoder import needed, reconstruct
 from bincodec.encoder import analysis
 from bincodec.errors import BincodecError, InvalidSetting, VerificationFailed
 from bincodec.io import files, images
@@ -172,16 +172,16 @@ class Codec(Sampling):
         if region is not None and missing == "sample":
             msg = "a region cannot be sampled: what is drawn depends on the whole picture"
             raise InvalidSetting(msg)
-        code = self.unpack(source, partial=missing != "error", region=region, limits=limits)
+        code, beside = self._unpacked(source, region, limits, partial=missing != "error")
         if layers is not None and missing != "error":
             # Whoever asks for what is intact does not know how much that is.
             layers = min(
                 checked_integer("layers", layers, 1, self.model.card.architecture.layers), code.layers
             )
         if missing != "sample":
-            return self.decode(code, layers, region=region, limits=limits)
+            return self._shown(code, beside, layers, region)
         completed = self.complete(code, layers, seed=seed, temperature=temperature)
-        image = self.decode(completed.code, limits=limits)
+        image = self._shown(completed.code, beside)
         image.info["bld"] |= {"real_layers": completed.real_layers, "real_share": completed.real_share}
         return image
 
@@ -292,17 +292,24 @@ class Codec(Sampling):
             >>> codec.unpack(codec.pack(code)).digest() == code.digest()
             True
         """
+        code, _ = self._unpacked(source, region, limits, partial=partial)
+        return code
+
+    @isolated()
+    def _unpacked(
+        self, source: files.Source, region: Region | None, limits: Limits, *, partial: bool
+    ) -> tuple[BinaryCode, extras.Extras]:
+        """The code in a file, and what stands beside its levels: malformed, that makes the file corrupt."""
         with files.opened(source, parts=region is not None) as opened:
             tiles = None
             if region is not None:
                 header = container.read_header(opened, limits, partial=partial)
                 area = of_pixels(*checked_region(region, header.width, header.height))
-                reach = self.model.card.architecture.decoder_reach + MARGIN
-                tiles = tiles_under(area.grown(reach, grid_of(header.width, header.height)), header.tiles)
+                seen = needed(self.model, grid_of(header.width, header.height), area)
+                tiles = tiles_under(seen, header.tiles)
             found = container.read(opened, limits, partial=partial, tiles=tiles)
-        # Malformed alpha or metadata makes the file corrupt, wanted or not.
-        extras.read(found.extras, found.header.width, found.header.height, limits)
-        return packing.unpack(self.model, found, partial=partial)
+        beside = extras.read(found.extras, found.header.width, found.header.height, limits)
+        return packing.unpack(self.model, found, partial=partial), beside
 
     @isolated()
     def decode(
@@ -336,12 +343,26 @@ class Codec(Sampling):
             ('RGB', 2)
         """
         code.check_model(self.model.card)
+        return self._shown(
+            code, extras.read(code.extras, code.width, code.height, limits), layers, region, decoder
+        )
+
+    @isolated()
+    def _shown(
+        self,
+        code: BinaryCode,
+        beside: extras.Extras,
+        layers: int | None = None,
+        region: Region | None = None,
+        decoder: str = MAIN_DECODER,
+    ) -> Image.Image:
+        """The picture of a code of this model, with what stands beside its levels."""
         shown = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
         checked_choice("decoder", decoder, self.model.card.decoders)
         if region is not None:
             region = checked_region(region, code.width, code.height)
         image = images.to_image(reconstruct(self.model, code, shown, decoder, region), grey=code.grey)
-        image = restored(image, code.extras, (code.width, code.height), region, limits)
+        image = restored(image, beside, region)
         image.info["bld"] = DecodedInfo(
             model=code.model,
             quality=code.quality,

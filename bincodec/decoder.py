@@ -47,7 +47,7 @@ def reconstruct(
     filtered = layers == model.card.architecture.layers and decoder == MAIN_DECODER
     post_filter = read_filter(code.extras) if filtered else None
     area = of_pixels(left, top, width, height)
-    shown = Shown(model, code, layers, needed(model, code, area))
+    shown = Shown(model, code, layers, needed(model, code.grid, area))
     result = np.empty((height, width, 1 if code.grey else 3), np.uint8)
 
     def part(window: Window) -> tuple[View, npt.NDArray[np.uint8]]:
@@ -64,9 +64,9 @@ def reconstruct(
     return result
 
 
-def needed(model: Model, code: BinaryCode, area: Window) -> Window:
-    """The positions whose levels decide the pixels of an area."""
-    return area.grown(model.card.architecture.decoder_reach + MARGIN, code.grid)
+def needed(model: Model, grid: tuple[int, int], area: Window) -> Window:
+    """The positions of a grid whose levels decide the pixels of an area."""
+    return area.grown(model.card.architecture.decoder_reach + MARGIN, grid)
 
 
 def synthesise(
@@ -79,7 +79,7 @@ def synthesise(
     """
     code, model = shown.code, shown.model
     around = window.grown(MARGIN, code.grid)
-    seen = needed(model, code, window)
+    seen = needed(model, code.grid, window)
     levels = shown.centred(seen).to(model.device)[None]
     quality = levels.new_full((1,), code.quality / (QUALITIES - 1))
     with torch.inference_mode():

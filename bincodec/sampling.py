@@ -19,7 +19,7 @@ from bincodec.generation import editing, masks
 from bincodec.generation.editing import Completed, Watch
 from bincodec.generation.settings import SamplingOptions, SamplingSettings
 from bincodec.io import images
-from bincodec.io.extras import restored
+from bincodec.io.extras import beside, restored
 from bincodec.io.filling import fill
 from bincodec.isolation import isolated
 
@@ -138,7 +138,7 @@ class Sampling(abc.ABC):
         """The picture of a code inside the hole, the original outside, faded into each other at the rim."""
         drawn = np.array(self.decode(code, limits=limits).convert("RGB"))
         image = images.to_image(masks.blend(original.pixels, drawn, hole), grey=original.grey)
-        return restored(image, code.extras, (code.width, code.height), limits=limits)
+        return restored(image, beside(original))
 
     @isolated()
     def vary(

@@ -14,10 +14,10 @@ from bincodec.bitstream.index import (
     CRC_BYTES,
     CRITICAL_KINDS,
     EXTRA_TAIL,
-    LEADING,
     MAX_LENGTH,
     Index,
     IndexParser,
+    file_order,
 )
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.bitstream.repair import repaired_header, repaired_index
@@ -270,7 +270,7 @@ class _Reader:
 
 def in_file_order(extras: Sequence[Extra]) -> list[Extra]:
     """Leading extras, then trailing ones, each by kind."""
-    return sorted(extras, key=lambda extra: (not extra.kind & LEADING, extra.kind))
+    return sorted(extras, key=lambda extra: file_order(extra.kind))
 
 
 def name_of(tile: Tile, group: int, groups: Sequence[int]) -> str:

@@ -70,6 +70,11 @@ class Index:
         yield from extras[self.leading :]
 
 
+def file_order(kind: int) -> tuple[bool, int]:
+    """What extras are sorted by in a file: leading ones, then trailing ones, each by kind."""
+    return not kind & LEADING, kind
+
+
 def varint(value: int) -> bytes:
     """An unsigned integer in groups of seven bits, the lowest first; bit 7 says that more follow (LEB128)."""
     result = bytearray()
@@ -81,7 +86,7 @@ def varint(value: int) -> bytes:
 
 
 class IndexParser:
-    """Reads an index from bytes that arrive little by little, and says where the rest of the file begins."""
+    """Reads an index from the beginning of a file, and says where the rest begins."""
 
     def __init__(self, header: Header, data: bytes) -> None:
         self._header = header
@@ -162,7 +167,7 @@ class IndexParser:
 
 
 def _check_extras(extras: tuple[tuple[int, int], ...], limits: Limits) -> None:
-    order = [(not kind & LEADING, kind) for kind, _ in extras]
+    order = [file_order(kind) for kind, _ in extras]
     for one, two in itertools.pairwise(order):
         if one >= two:
             msg = f"index: extras {one[1]:#04x}, {two[1]:#04x} are not in order, each once"

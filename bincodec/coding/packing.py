@@ -237,7 +237,7 @@ def _assembled(model: Model, file: Container, unpacked: Iterable[_UnpackedTile])
         header.grey,
         file.extras,
         header.tile_side,
-        None if set(tile_layers) == {len(levels)} else tuple(tile_layers),
+        tuple(tile_layers),
         tuple(damage),
     )
 

@@ -20,8 +20,12 @@ def to_extras(picture: Picture, limits: Limits = DEFAULT_LIMITS) -> tuple[Extra,
     Raises:
         TooLarge: for metadata that a reader with these limits would refuse.
     """
-    found = extras.Extras(picture.alpha, picture.icc, picture.exif, picture.xmp)
-    return tuple(Extra(kind, payload) for kind, payload in extras.payloads(found, limits))
+    return tuple(Extra(kind, payload) for kind, payload in extras.payloads(beside(picture), limits))
+
+
+def beside(picture: Picture) -> extras.Extras:
+    """What a picture has beside its colours."""
+    return extras.Extras(picture.alpha, picture.icc, picture.exif, picture.xmp)
 
 
 def has_alpha(kinds: Iterable[int]) -> bool:
@@ -30,25 +34,15 @@ def has_alpha(kinds: Iterable[int]) -> bool:
 
 
 def restored(
-    image: Image.Image,
-    held: Iterable[Extra],
-    size: tuple[int, int],
-    region: tuple[int, int, int, int] | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    image: Image.Image, found: extras.Extras, region: tuple[int, int, int, int] | None = None
 ) -> Image.Image:
-    """An image of mode L or RGB with what its file holds beside: alpha as LA or RGBA, metadata in its `info`.
+    """An image of mode L or RGB with what stands beside it: alpha as LA or RGBA, metadata in its `info`.
 
-    `size` is the width and height of the whole picture, of which the image is the `region` (left, top, width,
-    height), if there is one.
-
-    `info` has "icc_profile", "exif" and "xmp" as Pillow has them for a file that it opens.
-
-    Raises:
-        Corrupt, TooLarge: as `bincodec.bitstream.extras.read`.
+    `info` has "icc_profile", "exif" and "xmp" as Pillow has them for a file that it opens. If there is a
+    `region` (left, top, width, height), the image is that part of the picture, and alpha is the picture's.
     """
-    found = extras.read(held, *size, limits)
     if found.alpha is not None:
-        left, top, width, height = region or (0, 0, *size)
+        left, top, width, height = region or (0, 0, image.width, image.height)
         image = transparency.joined(image, found.alpha[top : top + height, left : left + width])
     about = {
         "icc_profile": found.icc,
