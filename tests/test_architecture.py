@@ -39,7 +39,7 @@ PARTS = {
     "postfilter": ("errors",),
     "model": ("errors", "arguments", "isolation", "postfilter"),
     "code": ("errors", "arguments", "model"),
-    "coding": ("errors", "workers", "postfilter", "model", "code"),
+    "coding": ("errors", "workers", "io", "postfilter", "model", "code"),
     "decoder": ("arguments", "workers", "windows", "io", "postfilter", "model", "code", "coding"),
     "encoder": (
         *("errors", "workers", "windows", "io", "postfilter"),

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bincodec.bitstream import container
+from bincodec.bitstream.coder import BitDecoder
 from bincodec.bitstream.container import Chunk, Container, name_of
 from bincodec.bitstream.header import Header
 from bincodec.bitstream.limits import Limits
@@ -25,6 +26,7 @@ from bincodec.coding import passes
 from bincodec.coding.order import Pass
 from bincodec.coding.passes import Integers, Positions
 from bincodec.errors import BitsMismatch, Corrupt, InvalidSetting, Truncated
+from bincodec.io.interruption import postponed
 from bincodec.model.architecture import Architecture
 from bincodec.model.kernels import IntegerPrior, Kernel
 from bincodec.model.weights import Model
@@ -34,6 +36,10 @@ from bincodec.workers import in_order
 SAFEST_KERNEL: Kernel = "float64"
 _LOG_BITS = 8
 _LOG_TABLE = np.round(2**_LOG_BITS * np.log2(np.arange(1024).clip(1))).astype(np.int64)
+
+with postponed():
+    # In its first use the coder's library calls Python, and takes a Ctrl-C that falls into it for a failure.
+    BitDecoder(b"")
 
 
 class _WritingSource:
