@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from bincodec.bitstream.extras import METADATA, TITLES
+from bincodec.bitstream.header import MAGIC
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits, checked_limits
 from bincodec.errors import ImageError, TooLarge
 from bincodec.io import colour, files, metadata, transparency
@@ -179,6 +180,9 @@ def _from_array(array: NDArray[Any], limits: Limits) -> Picture:
 
 def _open(name: str, data: bytes, limits: Limits) -> Image.Image:
     """Parse an image's header; the pixels stay undecoded."""
+    if data.startswith(MAGIC):
+        msg = f"{name}: is a .bld file already, not an image to compress"
+        raise ImageError(msg)
     try:
         with _warning_filters, warnings.catch_warnings():
             # Sizes are checked below, against our own cap; above twice its own, Pillow raises.
