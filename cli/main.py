@@ -26,6 +26,7 @@ COMMANDS = (
     "vary",
     "eval",
     "train",
+    "demo",
 )
 
 

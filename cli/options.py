@@ -31,7 +31,7 @@ def complete_files(context: click.Context, parameter: click.Parameter, begun: st
     return [CompletionItem(begun, type="file")]
 
 
-def _complete_models(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+def complete_models(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
     """The names of the models at hand that begin with `begun`; their cards are read without PyTorch."""
     from bincodec.model import store
 
@@ -158,7 +158,7 @@ def _model(default: str | None, otherwise: str) -> Option[Any]:
     return click.option(
         "--model",
         default=default,
-        shell_complete=_complete_models,
+        shell_complete=complete_models,
         help=f"A name that `bincodec models` lists, or a .safetensors file.  [default: {otherwise}]",
     )
 
