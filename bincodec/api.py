@@ -79,7 +79,8 @@ def decompress(
 
     Args:
         source: a path, the bytes of the file, or a binary file object.
-        layers: show only the first few layers, a coarser picture.
+        layers: show only the first few layers, a coarser picture. Of the others only the checksums are looked
+            at, unless `missing` says otherwise.
         missing: what becomes of layers that are missing because the file is damaged or cut short, or because
             fewer `layers` are to be shown. "error": a damaged file raises an error, and layers that are left
             out are shown as the prior expects them, which is smooth. "expect": a damaged file is shown as far

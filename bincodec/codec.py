@@ -172,7 +172,8 @@ class Codec(Sampling):
         if region is not None and missing == "sample":
             msg = "a region cannot be sampled: what is drawn depends on the whole picture"
             raise InvalidSetting(msg)
-        code, beside = self._unpacked(source, region, limits, partial=missing != "error")
+        only = layers if missing == "error" else None
+        code, beside = self._unpacked(source, region, limits, partial=missing != "error", layers=only)
         if layers is not None and missing != "error":
             # Whoever asks for what is intact does not know how much that is.
             layers = min(
@@ -297,9 +298,17 @@ class Codec(Sampling):
 
     @isolated()
     def _unpacked(
-        self, source: files.Source, region: Region | None, limits: Limits, *, partial: bool
+        self,
+        source: files.Source,
+        region: Region | None,
+        limits: Limits,
+        *,
+        partial: bool,
+        layers: int | None = None,
     ) -> tuple[BinaryCode, extras.Extras]:
-        """The code in a file, and what stands beside its levels: malformed, that makes the file corrupt."""
+        """The code in a file, or as much of it as its first `layers` layers need, and what stands beside its
+        levels: malformed, that makes the file corrupt.
+        """
         with files.opened(source, parts=region is not None) as opened:
             tiles = None
             if region is not None:
@@ -309,7 +318,9 @@ class Codec(Sampling):
                 tiles = tiles_under(seen, header.tiles)
             found = container.read(opened, limits, partial=partial, tiles=tiles)
         beside = extras.read(found.extras, found.header.width, found.header.height, limits)
-        return packing.unpack(self.model, found, partial=partial), beside
+        if layers is not None:
+            layers = checked_integer("layers", layers, 1, found.header.layers)
+        return packing.unpack(self.model, found, partial=partial, layers=layers), beside
 
     @isolated()
     def decode(
