@@ -30,7 +30,8 @@ OWN = {
 # What each part of bincodec/ imports of the others: every part only of those above it, so no circle fits.
 PARTS = {
     "errors": (),
-    "arguments": ("errors",),
+    "defaults": (),
+    "arguments": ("errors", "defaults"),
     "_process": (),
     "isolation": ("_process", "errors"),
     "workers": ("isolation",),
@@ -42,16 +43,16 @@ PARTS = {
     "coding": ("errors", "workers", "postfilter", "model", "code"),
     "decoder": ("arguments", "workers", "windows", "io", "postfilter", "model", "code", "coding"),
     "encoder": (
-        *("errors", "workers", "windows", "io", "postfilter"),
+        *("errors", "arguments", "workers", "windows", "io", "postfilter"),
         *("model", "code", "coding", "decoder"),
     ),
     "generation": ("errors", "arguments", "io", "postfilter", "model", "code", "coding"),
-    "sampling": ("arguments", "isolation", "io", "model", "code", "generation"),
+    "sampling": ("defaults", "arguments", "isolation", "io", "model", "code", "generation"),
     "codec": (
-        *("errors", "arguments", "isolation", "windows", "io", "model"),
+        *("errors", "defaults", "arguments", "isolation", "windows", "io", "model"),
         *("code", "coding", "decoder", "encoder", "sampling"),
     ),
-    "api": ("arguments", "isolation", "io", "model", "codec"),
+    "api": ("defaults", "arguments", "isolation", "io", "model", "codec"),
     "pillow_plugin": ("errors", "io", "api"),
     "_registration": ("pillow_plugin",),
     "train": ("errors", "model", "coding"),
