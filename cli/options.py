@@ -210,7 +210,8 @@ def rate(command: Callable[..., Any]) -> Callable[..., Any]:
             "-q",
             "--quality",
             type=_quality_kind,
-            help=f"0 is smallest, 100 is best.  [default: {DEFAULT_QUALITY}]",
+            help="0 is smallest, 100 is best.  "
+            f"[default: {DEFAULT_QUALITY}, which looks good at first sight]",
         ),
         click.option(
             "--size",

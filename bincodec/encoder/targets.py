@@ -35,6 +35,8 @@ _LOG_BYTES_A_QUALITY = 0.04
 _DECIBELS_A_QUALITY = 0.16
 _MOST_TIMES_FLATTER = 5
 _LONGEST_STEP = 40.0
+_STRIP = 64
+"""Rows of which errors are added up at once."""
 _LEAST_SHARE = 0.05
 """How near to one end of what is left of the range the next quality may be."""
 
@@ -131,12 +133,6 @@ def _between(below: Attempt, above: Attempt, made: list[Attempt], aim: Aim) -> f
     return below.quality + share * (above.quality - below.quality)
 
 
-def best(made: list[Attempt], aim: Aim) -> Attempt | None:
-    """Of the attempts on the right side, the one nearest to the aim; None where there is none."""
-    allowed = [attempt for attempt in made if aim.allows(attempt.value)]
-    return min(allowed, key=lambda attempt: abs(attempt.value - aim.middle), default=None)
-
-
 def encode(
     model: Model, picture: Picture, target: Target, beside: tuple[Extra, ...], rounds: int
 ) -> BinaryCode:
@@ -145,52 +141,58 @@ def encode(
     Raises:
         InvalidSetting: if no quality reaches it; the message names the nearest value that one does.
     """
-    codes: dict[float, BinaryCode] = {}
-
-    def encoded(quality: float) -> BinaryCode:
-        code = analysis.encode(model, picture, quality, rounds)
-        codes[quality] = dataclasses.replace(code, extras=(*code.extras, *beside))
-        return codes[quality]
-
-    def log_bytes(quality: float) -> float:
-        return math.log(len(packing.pack(model, encoded(quality))))
-
-    def decibels(quality: float) -> float:
-        return psnr(model, encoded(quality), picture)
-
     pixels = picture.pixels.shape[0] * picture.pixels.shape[1]
     most = target.bytes_of(pixels)
     if most is None:
-        measure, aim = decibels, Aim(target.value, target.value + DECIBELS, False, _DECIBELS_A_QUALITY)
+        aim = Aim(target.value, target.value + DECIBELS, False, _DECIBELS_A_QUALITY)
     else:
         high = math.log(most) if most else -math.inf
-        measure, aim = log_bytes, Aim(high + math.log1p(-TOLERANCE), high, True, _LOG_BYTES_A_QUALITY)
+        aim = Aim(high + math.log1p(-TOLERANCE), high, True, _LOG_BYTES_A_QUALITY)
+    # Of all codes only the best one so far is kept: those of a large picture take much memory.
+    found: tuple[float, BinaryCode] | None = None
+
+    def measure(quality: float) -> float:
+        nonlocal found
+        code = analysis.encode(model, picture, quality, rounds)
+        code = dataclasses.replace(code, extras=(*code.extras, *beside))
+        value = psnr(model, code, picture) if most is None else math.log(len(packing.pack(model, code)))
+        away = abs(value - aim.middle)
+        if aim.allows(value) and (found is None or away < found[0]):
+            found = away, code
+        return value
+
     made = attempts(measure, aim)
-    found = best(made, aim)
     if found is None:
         raise InvalidSetting(_out_of_reach(target, made, pixels))
-    return codes[found.quality]
+    return found[1]
 
 
 def _out_of_reach(target: Target, made: list[Attempt], pixels: int) -> str:
     values = [attempt.value for attempt in made]
     if target.name == "psnr":
-        return f"psnr {target.value:g} is out of reach: this image reaches {max(values):.2f} dB at most"
+        # Rounded so that what it names can be reached.
+        highest = math.floor(100 * max(values)) / 100
+        return f"psnr {target.value:g} is out of reach: this image reaches {highest:.2f} dB at most"
     smallest = round(math.exp(min(values)))
     if target.name == "size":
         return f"size {target.value:g} is out of reach: the smallest file of this image has {smallest} bytes"
-    least = 8 * smallest / pixels
+    least = math.ceil(8e4 * smallest / pixels) / 1e4
     return (
-        f"bits_per_pixel {target.value:g} is out of reach: the smallest file of this image has {least:.4g} "
+        f"bits_per_pixel {target.value:g} is out of reach: the smallest file of this image has {least:.4f} "
         f"({smallest} bytes)"
     )
 
 
 def psnr(model: Model, code: BinaryCode, picture: Picture) -> float:
     """PSNR in dB of what a code shows, over all pixels that are not clear; inf if none differs."""
-    shown = reconstruct(model, code, code.layers).astype(np.int64)
-    squared = (shown - picture.pixels[..., : shown.shape[2]]) ** 2
-    if picture.alpha is not None:
-        squared = squared[picture.alpha > 0]
-    total = int(squared.sum())
-    return 10 * math.log10(255**2 * squared.size / total) if total else math.inf
+    shown = reconstruct(model, code, code.layers)
+    total, samples = 0, 0
+    for top in range(
+        0, code.height, _STRIP
+    ):  # All of a large picture in wider integers would take gigabytes.
+        rows = slice(top, top + _STRIP)
+        error = shown[rows].astype(np.int64) - picture.pixels[rows, :, : shown.shape[2]]
+        if picture.alpha is not None:
+            error = error[picture.alpha[rows] > 0]
+        total, samples = total + int((error**2).sum()), samples + error.size
+    return 10 * math.log10(255**2 * samples / total) if total else math.inf

@@ -11,7 +11,7 @@ from PIL import Image
 import bincodec
 from bincodec import Codec, InvalidSetting
 from bincodec.encoder import analysis, targets
-from bincodec.encoder.targets import Aim, attempts, best
+from bincodec.encoder.targets import Aim, Attempt, attempts
 
 WIDTH, HEIGHT = 160, 112
 
@@ -49,6 +49,14 @@ def encodes(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 # --- the search by itself ---------------------------------------------------------------------------------
 
 RATES = ([0, 17, 33, 50, 67, 83, 100], np.log([0.026, 0.053, 0.119, 0.273, 0.567, 0.996, 1.607]))
+
+
+def best(made: list[Attempt], aim: Aim) -> Attempt | None:
+    """Of the attempts on the right side, the one nearest to the aim."""
+    allowed = [attempt for attempt in made if aim.allows(attempt.value)]
+    return min(allowed, key=lambda attempt: abs(attempt.value - aim.middle), default=None)
+
+
 CURVES: dict[str, Callable[[float], float]] = {
     "photo": lambda quality: float(np.interp(quality, *RATES)),
     "steep": lambda quality: 0.12 * quality,
@@ -178,7 +186,7 @@ def test_what_is_no_target_is_refused(codec: Codec, image: Image.Image) -> None:
         codec.compress(image, size=2000.0)  # type: ignore[arg-type]
 
 
-def test_pillow_saves_to_a_target_as_well(image: Image.Image, codec: Codec) -> None:
+def test_pillow_saves_to_a_target_as_well(image: Image.Image) -> None:
     stream = io.BytesIO()
     image.save(stream, "BLD", size=1500)
-    assert stream.getvalue() == codec.compress(image, size=1500)
+    assert 0.98 * 1500 <= len(stream.getvalue()) <= 1500
