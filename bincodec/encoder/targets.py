@@ -1,8 +1,8 @@
 """The quality at which a file has so many bytes, or a picture so much PSNR.
 
 Quality is a number here. Between two integers the encoder's gains, and the weight of an error, lie between
-those of its neighbours, and the file names the nearest integer (`analysis.encode`). So sizes rise by less
-than a percent at a time, where whole qualities are about four percent apart (docs/cli.md, "Targets").
+those of its neighbours, and the file names the nearest integer (`analysis.encode`). So sizes rise in
+much finer steps than from one whole quality to the next (docs/cli.md, "Targets").
 """
 
 from __future__ import annotations
