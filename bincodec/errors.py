@@ -21,7 +21,7 @@ to do without the rest of the package.
 
 A wrong type of argument raises `TypeError`: a mistake in the calling program, never the fault of its input.
 The line to `InvalidSetting` is drawn by type alone. quality=101 is an integer, but no quality: an
-`InvalidSetting`. quality=50.0, "50", True and None are no integers: a `TypeError`. NumPy's integers and
+`InvalidSetting`. quality=50.0, "50" and True are no integers: a `TypeError`. NumPy's integers and
 floats count as numbers. A source is a path, anything bytes-like or a binary stream; a stream of text is a
 `TypeError`, and what the system says of a path or a stream is `Unreadable`.
 """
