@@ -43,8 +43,8 @@ def compress(
     Args:
         image: a path, the bytes of an image file, a binary file object, a `PIL.Image`, or a uint8 array
             (H, W, 3) or (H, W); with alpha (H, W, 4) or (H, W, 2).
-        quality: 0 (smallest) to 100 (best). If neither this nor one of the next three is given, it is 85:
-            photographs look good at first sight there, at about 35 dB and 1.5 bits per pixel.
+        quality: 0 (smallest) to 100 (best). If neither this nor one of the next three is given, it is 75:
+            photographs look good at first sight there, at about 33.5 dB and one bit per pixel.
         size: at most so many bytes, instead of a quality.
         bits_per_pixel: at most so many bits for each pixel, instead of a quality.
         psnr: at least so many dB, instead of a quality; see `Codec.encode` about these three.

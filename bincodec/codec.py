@@ -232,8 +232,8 @@ class Codec(Sampling):
             ImageError: if it is not an image that can be coded.
             TooLarge: beyond the limits; `limits.metadata_bytes` is one.
             InvalidSetting: if quality is not an integer in 0..100, or effort not one in 0..9; or if effort is
-                not 0 and the model does not say its multipliers; for more than one of quality and targets;
-                for a target that no quality reaches.
+                not 0 and the model does not say its multipliers; for more than one of quality and targets.
+            OutOfReach: for a target that no quality reaches.
 
         Example:
             >>> import bincodec, numpy

@@ -1,10 +1,13 @@
-"""What is done where nobody says otherwise. Needs nothing, so that the commands' help can name it at once."""
+"""The values that apply where a caller gives none.
 
-DEFAULT_QUALITY = 85
-"""Of files: photographs look good at first sight, at about 35 dB and 1.5 bits per pixel
+This module imports nothing, so the help of a command can name them at once.
+"""
+
+DEFAULT_QUALITY = 75
+"""The quality of files. Photographs look good at first sight, at about 33.5 dB and one bit per pixel
 (docs/decisions/0021-default-quality.md)."""
 
 DRAWN_QUALITY = 50
-"""Of pictures that the prior draws, fills or varies: what docs/generation.md measured."""
+"""The quality of pictures that the prior draws, fills or varies. docs/generation.md measured them at it."""
 
 DEFAULT_EFFORT = 0

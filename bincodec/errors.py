@@ -13,6 +13,7 @@
     ├── ImageError          an image cannot be read, or holds what the codec cannot represent
     ├── Unreadable          the system does not let us read a path (an OSError as well)
     ├── InvalidSetting      a quality, a device or the like does not exist (a ValueError as well)
+    ├── OutOfReach          no quality gives the size or the PSNR that was asked for
     └── VerificationFailed  a finished file did not give back the code it was made from
 
 Bad input and bad settings always raise one of these. Too little memory raises `MemoryError`, and a path that
@@ -47,6 +48,7 @@ __all__ = [
     "ImageError",
     "InvalidSetting",
     "NotBld",
+    "OutOfReach",
     "TooLarge",
     "Truncated",
     "UnknownModel",
@@ -88,6 +90,10 @@ class InvalidSetting(BincodecError, ValueError):
     def __init__(self, message: str, *, option: str | None = None) -> None:
         super().__init__(message)
         self.option = option
+
+
+class OutOfReach(BincodecError):
+    """No quality gives the size, bits per pixel or PSNR that was asked for; the message names the limit."""
 
 
 class VerificationFailed(BincodecError):

@@ -20,7 +20,7 @@ from bincodec.code import BinaryCode
 from bincodec.coding import packing
 from bincodec.decoder import reconstruct
 from bincodec.encoder import analysis
-from bincodec.errors import InvalidSetting
+from bincodec.errors import OutOfReach
 from bincodec.io.images import Picture
 from bincodec.model.weights import Model
 
@@ -139,7 +139,7 @@ def encode(
     """The code of a picture that reaches `target`, with its post-filter and what stands `beside` the levels.
 
     Raises:
-        InvalidSetting: if no quality reaches it; the message names the nearest value that one does.
+        OutOfReach: if no quality reaches it; the message names the nearest value that one does.
     """
     pixels = picture.pixels.shape[0] * picture.pixels.shape[1]
     most = target.bytes_of(pixels)
@@ -163,7 +163,7 @@ def encode(
 
     made = attempts(measure, aim)
     if found is None:
-        raise InvalidSetting(_out_of_reach(target, made, pixels))
+        raise OutOfReach(_out_of_reach(target, made, pixels))
     return found[1]
 
 
@@ -187,9 +187,8 @@ def psnr(model: Model, code: BinaryCode, picture: Picture) -> float:
     """PSNR in dB of what a code shows, over all pixels that are not clear; inf if none differs."""
     shown = reconstruct(model, code, code.layers)
     total, samples = 0, 0
-    for top in range(
-        0, code.height, _STRIP
-    ):  # All of a large picture in wider integers would take gigabytes.
+    # A large picture in wider integers would take gigabytes, so errors are added up strip by strip.
+    for top in range(0, code.height, _STRIP):
         rows = slice(top, top + _STRIP)
         error = shown[rows].astype(np.int64) - picture.pixels[rows, :, : shown.shape[2]]
         if picture.alpha is not None:

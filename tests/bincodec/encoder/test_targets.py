@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import bincodec
-from bincodec import Codec, InvalidSetting
+from bincodec import Codec, InvalidSetting, OutOfReach
 from bincodec.encoder import analysis, targets
 from bincodec.encoder.targets import Aim, Attempt, attempts
 
@@ -164,12 +164,12 @@ def test_what_cannot_be_reached_is_an_error_that_says_what_can(
 ) -> None:
     smallest = len(codec.compress(image, 0))
     encodes.clear()
-    with pytest.raises(InvalidSetting, match=rf"^size 20 is out of reach: .* has {smallest} bytes$"):
+    with pytest.raises(OutOfReach, match=rf"^size 20 is out of reach: .* has {smallest} bytes$"):
         codec.compress(image, size=20)
     assert 0 < len(encodes) <= 8
-    with pytest.raises(InvalidSetting, match=rf"^bits_per_pixel 1e-09 is .* \({smallest} bytes\)$"):
+    with pytest.raises(OutOfReach, match=rf"^bits_per_pixel 1e-09 is .* \({smallest} bytes\)$"):
         codec.compress(image, bits_per_pixel=1e-9)
-    with pytest.raises(InvalidSetting, match=r"^psnr 99\.5 is out of reach: .* \d\d\.\d\d dB at most$"):
+    with pytest.raises(OutOfReach, match=r"^psnr 99\.5 is out of reach: .* \d\d\.\d\d dB at most$"):
         codec.compress(image, psnr=99.5)
 
 
