@@ -1,0 +1,91 @@
+"""Samples of any depth to the 8 bits of the codec: rounded once, from all the bits that the file has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Samples: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
+Tone: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""What becomes of colours 0..1 on their way to 8 bits; they stay within 0..1."""
+
+REDUCED = "16-bit samples reduced to 8 bits"
+_COLOURS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "CMYK": 4}
+# Of 16-bit PNG, as (mode, raw mode) of Pillow: the mode to read the high and the low bytes of each sample.
+# The raw modes for either order of bytes each take one of the two; Pillow's own choice takes the high ones.
+_RAW_MODES = {
+    "RGB;16B": ("RGB", "RGB;16L"),
+    "RGBA;16B": ("RGBA", "RGBA;16L"),
+}
+_GREY_AND_ALPHA = "LA;16B"
+
+
+def to_8_bits(samples: NDArray[Any], maximum: int, tone: Tone | None = None) -> NDArray[np.uint8]:
+    """Samples 0..maximum, of 16 bits at most, to 0..255, through `tone` if there is one, and rounded once."""
+    fractions = np.arange(maximum + 1) / maximum
+    table = np.round(255 * np.clip(fractions if tone is None else tone(fractions), 0, 1)).astype(np.uint8)
+    result: NDArray[np.uint8] = table[np.minimum(samples, maximum)]
+    return result
+
+
+def reduced(samples: NDArray[Any], mode: str, maximum: int, tone: Tone | None) -> Image.Image:
+    """A Pillow image of 8 bits from samples (H, W, C) for a mode; alpha is no colour and takes no `tone`."""
+    height, width, _ = samples.shape
+    pixels = np.empty(samples.shape, np.uint8)
+    count = _COLOURS[mode]
+    # Row by row as to memory: indices of a table are wide.
+    rows = max(1, 2**20 // max(1, width))
+    for top in range(0, height, rows):
+        part = slice(top, top + rows)
+        pixels[part, :, :count] = to_8_bits(samples[part, :, :count], maximum, tone)
+        pixels[part, :, count:] = to_8_bits(samples[part, :, count:], maximum)
+    return Image.fromarray(pixels[..., 0] if mode == "L" else pixels, mode)
+
+
+def is_16_bit_png(image: Image.Image) -> bool:
+    """Whether Pillow, decoding this PNG, would cut samples of 16 bits."""
+    return image.format == "PNG" and _raw_mode(image) in (*_RAW_MODES, _GREY_AND_ALPHA)
+
+
+def read_png(image: Image.Image, again: Image.Image, tone: Tone | None) -> Image.Image:
+    """An undecoded 16-bit PNG with colours or alpha in 8 bits; `again` is the same file, opened anew.
+
+    Pillow has no mode for these samples, so their high and low bytes are read one after the other.
+    """
+    raw_mode = _raw_mode(image)
+    key = image.info.get("transparency")
+    if raw_mode == _GREY_AND_ALPHA:
+        image.tile = [tile._replace(args="RGBA") for tile in image.tile]  # type: ignore[attr-defined]
+        data = np.asarray(image).astype(np.uint16)
+        samples, mode = data[..., ::2] << 8 | data[..., 1::2], "LA"
+    else:
+        mode, low = _RAW_MODES[raw_mode]
+        again.tile = [tile._replace(args=low) for tile in again.tile]  # type: ignore[attr-defined]
+        samples = np.asarray(image).astype(np.uint16) << 8 | np.asarray(again)
+    if mode == "RGB" and isinstance(key, tuple):
+        alpha = np.where((samples == key).all(axis=2), 0, 65535).astype(np.uint16)
+        samples, mode = np.concatenate([samples, alpha[..., None]], axis=2), "RGBA"
+    result = reduced(samples, mode, 65535, tone)
+    result.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return result
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How Pillow will take the first pixels apart; empty once they are decoded."""
+    tiles = getattr(image, "tile", ())
+    if not tiles:
+        return ""
+    arguments = tiles[0][3]
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+def scale_key(image: Image.Image) -> None:
+    """Bring the transparent value of an undecoded grey PNG of 2 or 4 bits to 8, as its pixels will be."""
+    factor = {"L;2": 85, "L;4": 17}.get(_raw_mode(image))
+    key = image.info.get("transparency")
+    if image.format == "PNG" and factor and isinstance(key, int):
+        image.info["transparency"] = key * factor

@@ -1,0 +1,189 @@
+"""Samples of a TIFF that Pillow refuses or reads wrongly.
+
+Those of other than 8 bits, in planes of their own, or with alpha beside grey are unpacked by libtiff, which
+Pillow brings along, as plain bytes: a part of the file is given to it as a TIFF of its own, whose directory
+says that each row is a run of bytes. What the bytes mean is settled here (docs/decisions/0021-pictures.md).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL import TiffImagePlugin as Tiff
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from bincodec.io import depth, tiff_pages
+from bincodec.io.depth import Tone
+from bincodec.io.tiff_pages import Page
+
+_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+_WITH_ALPHA = {"L": "LA", "RGB": "RGBA"}
+# So much is unpacked at a time, where the file has parts as small as that.
+_PORTION = 2**23
+_MOST_BYTES = 2**29
+_MOST_PARTS = 100_000
+
+
+def read(page: Page, data: bytes, tone: Tone | None, notes: list[str]) -> Image.Image:
+    """The samples of a page as an image of 8 bits: L, LA, RGB, RGBA or CMYK.
+
+    Raises:
+        Unsupported: for what is not read.
+        OSError: for damaged data.
+    """
+    bits = tiff_pages.checked_bits(page)
+    colours = tiff_pages.COLOURS[page.photometric]
+    alpha = next((kind for kind in page.extra[:1] if kind in (tiff_pages.PREMULTIPLIED, tiff_pages.ALPHA)), 0)
+    mode = _MODES[colours]
+    alpha = alpha if mode in _WITH_ALPHA else 0
+    mode = _WITH_ALPHA[mode] if alpha else mode
+    wanted = colours + (1 if alpha else 0)
+    if len(page.bits) > colours + (
+        1 if page.extra[:1] in ((tiff_pages.PREMULTIPLIED,), (tiff_pages.ALPHA,)) else 0
+    ):
+        notes.append(f"{len(page.bits) - wanted} of {len(page.bits)} samples of each pixel are left out")
+    if bits > 8:
+        notes.append(depth.REDUCED if bits == 16 else f"{bits}-bit samples reduced to 8 bits")
+    width, height = page.size
+    pixels = Image.new(mode, page.size)
+    for left, top, part in _parts(page, data, bits, wanted):
+        samples, maximum = part[: height - top, : width - left], 2**bits - 1
+        if bits > 16:  # A table of all values would be too large, and 16 bits are enough to round from.
+            samples, maximum = samples.astype(np.uint32) >> np.uint32(bits - 16), 65535
+        samples = samples.astype(np.uint16)
+        if page.photometric == tiff_pages.GREY_FROM_WHITE:
+            samples[..., 0] = maximum - samples[..., 0]
+        if alpha == tiff_pages.PREMULTIPLIED:
+            samples = _divided(samples, maximum)
+        pixels.paste(depth.reduced(samples, mode, maximum, tone), (left, top))
+    return pixels
+
+
+def _parts(page: Page, data: bytes, bits: int, wanted: int) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    """Rectangles of samples (H, W, wanted) and where they stand: x, y. They may reach beyond the picture."""
+    tags, (width, height) = page.tags, page.size
+    tiled = Tiff.TILEOFFSETS in tags
+    offsets = tags[Tiff.TILEOFFSETS if tiled else Tiff.STRIPOFFSETS]
+    sizes = tags.get(Tiff.TILEBYTECOUNTS if tiled else Tiff.STRIPBYTECOUNTS)
+    across = tags[Tiff.TILEWIDTH] if tiled else width
+    down = tags[Tiff.TILELENGTH] if tiled else min(tags.get(Tiff.ROWSPERSTRIP, height), height)
+    if across < 1 or down < 1 or across > width + 4096 or down > height + 4096:
+        msg = f"has tiles of {across} x {down} pixels, which are not supported"
+        raise tiff_pages.Unsupported(msg)
+    columns, rows = -(-width // across), -(-height // down)
+    count, together = columns * rows, 1 if page.planes else len(page.bits)
+    planes = range(wanted if page.planes else 1)
+    if count > _MOST_PARTS:
+        msg = f"has {count} strips or tiles, over the limit of {_MOST_PARTS}"
+        raise tiff_pages.Unsupported(msg)
+    if len(offsets) < count * len(planes) or (sizes and len(sizes) < len(offsets)):
+        msg = "damaged: its directory names too few parts"
+        raise OSError(msg)
+    plain = tags.get(Tiff.COMPRESSION, 1) == tiff_pages.NOT_COMPRESSED
+    row_bytes = -(-across * together * bits // 8)
+    portion = max(1, _PORTION // row_bytes)
+    for index in range(count):
+        left, top = across * (index % columns), down * (index // columns)
+        here = down if tiled else min(down, height - top)
+        # What is not compressed can be taken from the file in portions.
+        step = portion if plain else here
+        if step * row_bytes > _MOST_BYTES:
+            msg = f"has a part of {step * row_bytes} bytes, over the limit of {_MOST_BYTES}"
+            raise tiff_pages.Unsupported(msg)
+        for first in range(0, here, step):
+            lines = min(step, here - first)
+            layers = []
+            for plane in planes:
+                place = int(offsets[plane * count + index])
+                if plain:
+                    start, size = place + first * row_bytes, lines * row_bytes
+                    layers.append(_plain_rows(data[start : start + size], row_bytes, lines, tags))
+                else:
+                    size = int(sizes[plane * count + index]) if sizes else len(data)
+                    layers.append(_unpacked(data[place : place + size], row_bytes, lines, tags))
+            for line in range(0, lines, portion):
+                parts = [
+                    _samples(layer[line : line + portion], across, together, bits, tags) for layer in layers
+                ]
+                part = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+                yield left, top + first + line, part[..., :wanted]
+
+
+def _plain_rows(packed: bytes, row_bytes: int, rows: int, tags: ImageFileDirectory_v2) -> NDArray[np.uint8]:
+    """(rows, row_bytes) of bytes that are not compressed, the first bit of each the highest."""
+    if len(packed) < rows * row_bytes:
+        msg = "the file ends before its pixels do"
+        raise OSError(msg)
+    raw = np.frombuffer(packed, np.uint8).reshape(rows, row_bytes)
+    if tags.get(Tiff.FILLORDER, 1) != 2:
+        return raw
+    bits = np.unpackbits(raw, axis=1, bitorder="little")
+    return np.packbits(bits, axis=1)
+
+
+def _unpacked(packed: bytes, row_bytes: int, rows: int, tags: ImageFileDirectory_v2) -> NDArray[np.uint8]:
+    """(rows, row_bytes) of bytes, unpacked by libtiff from a TIFF that is nothing but them."""
+    # Four bytes to a pixel where that is possible: Pillow has a cap on pixels.
+    many = row_bytes % 4 == 0 and tags.get(Tiff.FILLORDER, 1) == 1
+    samples = 4 if many else 1
+    entries = {
+        Tiff.IMAGEWIDTH: row_bytes // samples,
+        Tiff.IMAGELENGTH: rows,
+        Tiff.BITSPERSAMPLE: 8,
+        Tiff.COMPRESSION: tags[Tiff.COMPRESSION],
+        Tiff.PHOTOMETRIC_INTERPRETATION: tiff_pages.CMYK if many else tiff_pages.GREY,
+        Tiff.FILLORDER: tags.get(Tiff.FILLORDER, 1),
+        Tiff.STRIPOFFSETS: 8,
+        Tiff.SAMPLESPERPIXEL: samples,
+        Tiff.ROWSPERSTRIP: rows,
+        Tiff.STRIPBYTECOUNTS: len(packed),
+    }
+    packed += bytes(len(packed) % 2)
+    place = 8 + len(packed)
+    # Behind the directory stand the bits of four samples, which do not fit into it.
+    behind = place + 2 + 12 * len(entries) + 4
+    data = b"II*\0" + struct.pack("<I", place) + packed + struct.pack("<H", len(entries))
+    for tag, value in entries.items():
+        data += struct.pack(
+            "<HHII", tag, *((3, 4, behind) if many and tag == Tiff.BITSPERSAMPLE else (4, 1, value))
+        )
+    data += bytes(4) + struct.pack("<4H", 8, 8, 8, 8)
+    with Image.open(BytesIO(data), formats=["TIFF"]) as image:
+        return np.asarray(image).reshape(rows, row_bytes)
+
+
+def _samples(
+    raw: NDArray[np.uint8], across: int, together: int, bits: int, tags: ImageFileDirectory_v2
+) -> NDArray[Any]:
+    """Samples (H, across, together) from rows of bytes."""
+    order = ">" if tags.prefix.startswith(b"MM") else "<"
+    shape = (len(raw), across, together)
+    if bits in (8, 16, 32):
+        samples: NDArray[Any] = np.ascontiguousarray(raw).view(f"{order}u{bits // 8}").reshape(shape)
+        if (
+            tags.get(Tiff.PREDICTOR, 1) == tiff_pages.HORIZONTAL
+            and tags.get(Tiff.COMPRESSION, 1) != tiff_pages.NOT_COMPRESSED
+        ):
+            native = samples.astype(samples.dtype.newbyteorder("="))
+            samples = np.cumsum(native, axis=1, dtype=native.dtype)
+        return samples
+    each = np.unpackbits(raw, axis=1)[:, : across * together * bits].reshape(*shape, bits)
+    values = np.zeros(shape, np.uint32)
+    for bit in range(bits):
+        values = values << 1 | each[..., bit]
+    return values
+
+
+def _divided(samples: NDArray[Any], maximum: int) -> NDArray[Any]:
+    """Colours that were multiplied by their alpha, as they were before."""
+    alpha = samples[..., -1:].astype(np.float64)
+    colours = np.round(samples[..., :-1].astype(np.float64) * maximum / np.maximum(alpha, 1))
+    result = samples.copy()
+    result[..., :-1] = np.minimum(colours, maximum)
+    return result
