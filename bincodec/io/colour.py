@@ -23,7 +23,7 @@ Pixels = NDArray[np.uint8]
 
 # A profile that moves no colour of the test lattice further than this is sRGB under another name.
 SAME_COLOUR_LEVELS = 2
-_CONVERTED_MODES = ("CMYK", "YCbCr", "HSV")
+_CONVERTED_MODES = ("CMYK", "YCbCr", "HSV", "LAB")
 # Tags of a profile that tell no colours.
 _TEXT_TAGS = (b"cprt", b"desc", b"dmnd", b"dmdd", b"vued", b"targ", b"meta", b"tech", b"calt")
 _MOST_SALVAGED = 2**22
@@ -80,12 +80,11 @@ def salvaged(begun: bytes) -> bytes | None:
         return None
     begun = begun[:size]
     count = int.from_bytes(begun[128:132], "big")
-    for entry in range(132, 132 + 12 * min(count, 100), 12):
-        name, start, length = (
-            begun[entry : entry + 4],
-            *struct.unpack_from(">II", begun.ljust(size), entry + 4),
-        )
-        if name not in _TEXT_TAGS and start + length > len(begun):
+    if len(begun) < 132 + 12 * count:
+        return None
+    for entry in range(132, 132 + 12 * count, 12):
+        start, length = struct.unpack_from(">II", begun, entry + 4)
+        if begun[entry : entry + 4] not in _TEXT_TAGS and start + length > len(begun):
             return None
     whole = begun.ljust(size, b"\0")
     return whole if problem(whole, "RGB") is None else None
@@ -104,6 +103,11 @@ def _to_plain(
             plain = plain.getchannel("G")
     if plain.mode in _CONVERTED_MODES:
         notes.append(f"{plain.mode} converted to RGB")
+    if plain.mode == "LAB":
+        # Lab says all by itself: a profile beside it is one for paper or screens that it does not need.
+        lab, srgb = (ImageCms.createProfile(name) for name in ("LAB", "sRGB"))
+        transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
+        return transform.apply(plain), None
     if plain.mode == "CMYK":
         converted = plain if profile is None else to_srgb(plain, profile, notes)
         return converted.convert("RGB"), None

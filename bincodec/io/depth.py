@@ -22,6 +22,8 @@ _RAW_MODES = {
     "RGBA;16B": ("RGBA", "RGBA;16L"),
 }
 _GREY_AND_ALPHA = "LA;16B"
+# Pixels at a time: tables and indices of many samples are wide.
+_PORTION = 2**20
 
 
 def to_8_bits(samples: NDArray[Any], maximum: int, tone: Tone | None = None) -> NDArray[np.uint8]:
@@ -34,15 +36,9 @@ def to_8_bits(samples: NDArray[Any], maximum: int, tone: Tone | None = None) -> 
 
 def reduced(samples: NDArray[Any], mode: str, maximum: int, tone: Tone | None) -> Image.Image:
     """A Pillow image of 8 bits from samples (H, W, C) for a mode; alpha is no colour and takes no `tone`."""
-    height, width, _ = samples.shape
-    pixels = np.empty(samples.shape, np.uint8)
     count = _COLOURS[mode]
-    # Row by row as to memory: indices of a table are wide.
-    rows = max(1, 2**20 // max(1, width))
-    for top in range(0, height, rows):
-        part = slice(top, top + rows)
-        pixels[part, :, :count] = to_8_bits(samples[part, :, :count], maximum, tone)
-        pixels[part, :, count:] = to_8_bits(samples[part, :, count:], maximum)
+    colours = to_8_bits(samples[..., :count], maximum, tone)
+    pixels = np.concatenate([colours, to_8_bits(samples[..., count:], maximum)], axis=2)
     return Image.fromarray(pixels[..., 0] if mode == "L" else pixels, mode)
 
 
@@ -59,19 +55,35 @@ def read_png(image: Image.Image, again: Image.Image, tone: Tone | None) -> Image
     raw_mode = _raw_mode(image)
     key = image.info.get("transparency")
     if raw_mode == _GREY_AND_ALPHA:
-        image.tile = [tile._replace(args="RGBA") for tile in image.tile]  # type: ignore[attr-defined]
-        data = np.asarray(image).astype(np.uint16)
-        samples, mode = data[..., ::2] << 8 | data[..., 1::2], "LA"
+        mode, low = "LA", ""
+        _read_as(image, "RGBA")
     else:
         mode, low = _RAW_MODES[raw_mode]
-        again.tile = [tile._replace(args=low) for tile in again.tile]  # type: ignore[attr-defined]
-        samples = np.asarray(image).astype(np.uint16) << 8 | np.asarray(again)
-    if mode == "RGB" and isinstance(key, tuple):
-        alpha = np.where((samples == key).all(axis=2), 0, 65535).astype(np.uint16)
-        samples, mode = np.concatenate([samples, alpha[..., None]], axis=2), "RGBA"
-    result = reduced(samples, mode, 65535, tone)
+        _read_as(again, low)
+    keyed = mode == "RGB" and isinstance(key, tuple)
+    result = Image.new("RGBA" if keyed else mode, image.size)
+    rows = max(1, _PORTION // image.width)
+    for top in range(0, image.height, rows):
+        part = (0, top, image.width, min(top + rows, image.height))
+        high = np.asarray(image.crop(part)).astype(np.uint16)
+        samples = _joined(high, again.crop(part)) if low else high[..., ::2] << 8 | high[..., 1::2]
+        if keyed:
+            alpha = np.where((samples == key).all(axis=2), 0, 65535).astype(np.uint16)
+            samples = np.concatenate([samples, alpha[..., None]], axis=2)
+        result.paste(reduced(samples, result.mode, 65535, tone), (0, top))
     result.info = {name: value for name, value in image.info.items() if name != "transparency"}
     return result
+
+
+def _joined(high: NDArray[np.uint16], low: Image.Image) -> NDArray[np.uint16]:
+    both: NDArray[np.uint16] = high << 8 | np.asarray(low)
+    return both
+
+
+def _read_as(image: Image.Image, raw_mode: str) -> None:
+    """Have the pixels of an undecoded PNG taken apart in another way."""
+    tiles = image.tile  # type: ignore[attr-defined]
+    image.tile = [tile._replace(args=raw_mode) for tile in tiles]  # type: ignore[attr-defined]
 
 
 def _raw_mode(image: Image.Image) -> str:

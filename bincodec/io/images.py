@@ -119,14 +119,14 @@ def _load(source: Source, limits: Limits) -> Picture:
     if isinstance(source, np.ndarray):
         return _from_array(source, limits)
     if isinstance(source, Image.Image):
-        return _from_image(source, "the image", limits)
+        return _from_image("the image", opening.of_image("the image", source, limits), limits)
     name, data = _name(source), files.read(source)
     if not data:
         msg = f"{name}: empty, no image in it"
         raise ImageError(msg)
     opened = opening.opened(name, data, limits)
-    with opened.image as image:
-        return _from_image(image, name, limits, opened)
+    with opened.image:
+        return _from_image(name, opened, limits)
 
 
 def _in_srgb(picture: Picture) -> Picture:
@@ -194,13 +194,12 @@ def _check_metadata(name: str, picture: Picture, limits: Limits) -> None:
             raise TooLarge(msg, option="metadata_bytes", value=size, limit=most)
 
 
-def _from_image(image: Image.Image, name: str, limits: Limits, opened: Opened | None = None) -> Picture:
-    """Check, decode, convert and turn a Pillow image; `opened` tells what its file says beside."""
+def _from_image(name: str, opened: Opened, limits: Limits) -> Picture:
+    """Check, decode, convert and turn a Pillow image."""
+    image, tag, notes = opened.image, opened.tag, [*opened.notes]
     opening.check_size(name, *image.size, limits)
-    notes = [*opened.notes] if opened else []
-    tag = opened.tag if opened else None
     try:
-        if not (opened and image.format == "TIFF"):  # Of its pages one was chosen when it was opened.
+        if not opened.chosen:
             _refuse_several_pictures(image, notes)
         if _reduced_from_16_bits(image):
             notes.append("16-bit samples reduced to 8 bits")

@@ -57,11 +57,8 @@ def read(data: bytes) -> Jpeg:
     if missing:
         whole = [number for number in range(1, missing[0]) if parts[number]]
         profile = colour.salvaged(b"".join(parts[number] for number in whole))
-        note = f"its colour profile lacks part {missing[0]} of {count}: "
-        note += (
-            "what is left of it has all colours, and is used" if profile else "its colours are taken for sRGB"
-        )
-        return Jpeg(bits, profile, (note,))
+        outcome = "the rest has all colours, and is used" if profile else "it is left out"
+        return Jpeg(bits, profile, (f"its colour profile lacks part {missing[0]} of {count}: {outcome}",))
     if empty:
         return Jpeg(bits, None, ("its colour profile is empty, and left out",))
     return Jpeg(bits, b"".join(parts[number] for number in range(1, count + 1)))

@@ -6,23 +6,19 @@ containers whose header does not tell the size of what is inside.
 
 from __future__ import annotations
 
-import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from bincodec.bitstream.limits import Limits
 from bincodec.errors import BincodecError, ImageError, TooLarge
-from bincodec.io import boxes, colour, depth, jpeg, png, spaces, tiff, tiff_pages
+from bincodec.io import boxes, colour, depth, embedded, jpeg, png, spaces, streams, tiff, tiff_pages
+from bincodec.io.silence import silence
 from bincodec.io.spaces import Tag
 
 READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "AVIF", "JPEG2000", "QOI", "TGA")
-# Pillow warns about large images, and about odd tags, through the process-wide warning filters, which are not
-# safe to change from two threads at once.
-_warning_filters = threading.Lock()
 
 
 @dataclass
@@ -34,11 +30,13 @@ class Opened:
             has the colour profile and XMP.
         tag: what the file says of its colours if it has no profile.
         notes: one sentence for each change that the user should know of.
+        chosen: whether the image is the one picture of several pages.
     """
 
     image: Image.Image
     tag: Tag | None = None
     notes: list[str] = field(default_factory=list)
+    chosen: bool = False
 
 
 def opened(name: str, data: bytes, limits: Limits) -> Opened:
@@ -57,10 +55,45 @@ def opened(name: str, data: bytes, limits: Limits) -> Opened:
         reason = f"tells {error}" if isinstance(error, spaces.Unknown) else error
         msg = f"{name}: {reason}"
         raise ImageError(msg) from error
+    except Image.DecompressionBombError as error:
+        msg = f"{name}: {one_line(error)} (Pillow's own cap; no option raises it)"
+        raise TooLarge(msg) from error
     except (BincodecError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers let many types through on damaged input.
         raise unreadable(name, error) from error
+
+
+def of_image(name: str, image: Image.Image, limits: Limits) -> Opened:
+    """What is known of a Pillow image: of one that was opened and not touched since, all that its file says.
+
+    Raises:
+        ImageError, TooLarge: as `opened`; and for samples of a TIFF that Pillow has decoded wrongly.
+    """
+    data = _untouched(image)
+    if data is not None:
+        return opened(name, data, limits)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and not tiff_pages.is_decoded_rightly(image):
+        msg = f"{name}: Pillow decodes these TIFF samples wrongly: give the file, as a path or bytes, instead"
+        raise ImageError(msg)
+    return Opened(image)
+
+
+def _untouched(image: Image.Image) -> bytes | None:
+    """The file of an image that is as `Image.open` gave it, if it is at hand."""
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.fp is None:
+        return None
+    try:
+        place = image.fp.tell()
+        image.fp.seek(0)
+        data = streams.read_on(image.fp)
+        image.fp.seek(place)
+        with silence():
+            fresh = Image.open(BytesIO(data), formats=[image.format or ""])
+    except (OSError, ValueError, SyntaxError, BincodecError, Image.DecompressionBombError):
+        return None
+    same = fresh.size == image.size and fresh.mode == image.mode and fresh.info == image.info
+    return data if same and getattr(image, "tell", int)() == 0 else None
 
 
 def check_size(name: str, width: int, height: int, limits: Limits) -> None:
@@ -94,16 +127,11 @@ def one_line(error: Exception) -> str:
 def _by_pillow(name: str, data: bytes, limits: Limits) -> Image.Image:
     """Parse an image's header; the pixels stay undecoded."""
     try:
-        with _warning_filters, warnings.catch_warnings():
-            # Sizes are checked below, against our own cap; above twice its own, Pillow raises.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with silence():
             Image.init()
             image = Image.open(BytesIO(data), formats=[known for known in READABLE if known in Image.OPEN])
     except UnidentifiedImageError as error:
         raise _unidentified(name, data) from error
-    except Image.DecompressionBombError as error:
-        msg = f"{name}: {one_line(error)} (Pillow's own cap; no option raises it)"
-        raise TooLarge(msg) from error
     check_size(name, *image.size, limits)
     return image
 
@@ -154,9 +182,7 @@ def _png(name: str, data: bytes, limits: Limits) -> Opened:
 def _jpeg(name: str, data: bytes, limits: Limits) -> Opened:
     found = jpeg.read(data)
     if found.bits != 8:
-        msg = (
-            f"{name}: a JPEG of {found.bits}-bit samples, which is not supported: convert it to 8 bits first"
-        )
+        msg = f"{name}: a JPEG of {found.bits}-bit samples, which are not supported: convert it to 8 bits"
         raise ImageError(msg)
     result = Opened(_by_pillow(name, data, limits), None, [*found.notes])
     _inform(result.image, icc_profile=found.profile)
@@ -167,8 +193,7 @@ def _jpeg(name: str, data: bytes, limits: Limits) -> Opened:
 
 def _tiff(name: str, data: bytes, limits: Limits) -> Opened:
     notes: list[str] = []
-    with _warning_filters, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with silence():
         page = tiff_pages.picture_page(data, notes)
         about, tag = tiff_pages.about(page, data), tiff_pages.colours(page)
     check_size(name, *page.size, limits)
@@ -182,7 +207,23 @@ def _tiff(name: str, data: bytes, limits: Limits) -> Opened:
     if page.number:
         image.seek(page.number)
         check_size(name, *image.size, limits)
-    return Opened(image, tag, notes)
+    return Opened(image, tag, notes, chosen=True)
+
+
+def _bmp(name: str, data: bytes, limits: Limits) -> Opened:
+    return _with_embedded(name, data, limits, embedded.read_bmp)
+
+
+def _gif(name: str, data: bytes, limits: Limits) -> Opened:
+    return _with_embedded(name, data, limits, embedded.read_gif)
+
+
+def _with_embedded(
+    name: str, data: bytes, limits: Limits, read: Callable[[bytes, list[str]], bytes | None]
+) -> Opened:
+    result = Opened(_by_pillow(name, data, limits))
+    _inform(result.image, icc_profile=read(data, result.notes))
+    return result
 
 
 def _avif(name: str, data: bytes, limits: Limits) -> Opened:
@@ -207,6 +248,8 @@ _READERS: tuple[tuple[Callable[[bytes], bool], Callable[[str, bytes, Limits], Op
     (lambda data: data.startswith(png.MAGIC), _png),
     (lambda data: data.startswith(jpeg.MAGIC), _jpeg),
     (lambda data: data.startswith(tiff_pages.PREFIXES), _tiff),
+    (lambda data: data.startswith(b"BM"), _bmp),
+    (lambda data: data.startswith(b"GIF8"), _gif),
     (boxes.is_avif, _avif),
     (boxes.is_jpeg_2000, _jpeg_2000),
 )

@@ -156,9 +156,9 @@ def _colours(there: dict[bytes, bytes], most: int, notes: list[str]) -> tuple[by
             notes.append("its colour profile is empty, and left out")
             profile = None
         elif profile is None and (profile := colour.salvaged(_begun(rest[1:]))):
-            notes.append("its colour profile is damaged: what was left of it has all colours, and is used")
+            notes.append("its colour profile is damaged: the rest has all colours, and is used")
         elif profile is None:
-            notes.append("its colour profile is damaged and left out: its colours are taken for sRGB")
+            notes.append("its colour profile is damaged, and left out")
     if len(there.get(b"cICP", b"")) == 4:
         primaries, transfer, _, full = there[b"cICP"]
         try:

@@ -20,12 +20,13 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from bincodec.io import depth, tiff_pages
 from bincodec.io.depth import Tone
+from bincodec.io.silence import silence
 from bincodec.io.tiff_pages import Page
 
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _WITH_ALPHA = {"L": "LA", "RGB": "RGBA"}
 # So much is unpacked at a time, where the file has parts as small as that.
-_PORTION = 2**23
+_PORTION = 2**22
 _MOST_BYTES = 2**29
 _MOST_PARTS = 100_000
 
@@ -98,7 +99,7 @@ def _parts(page: Page, data: bytes, bits: int, wanted: int) -> Iterator[tuple[in
             raise tiff_pages.Unsupported(msg)
         for first in range(0, here, step):
             lines = min(step, here - first)
-            layers = []
+            layers: list[Image.Image | NDArray[np.uint8]] = []
             for plane in planes:
                 place = int(offsets[plane * count + index])
                 if plain:
@@ -108,9 +109,9 @@ def _parts(page: Page, data: bytes, bits: int, wanted: int) -> Iterator[tuple[in
                     size = int(sizes[plane * count + index]) if sizes else len(data)
                     layers.append(_unpacked(data[place : place + size], row_bytes, lines, tags))
             for line in range(0, lines, portion):
-                parts = [
-                    _samples(layer[line : line + portion], across, together, bits, tags) for layer in layers
-                ]
+                end = min(line + portion, lines)
+                raw = [_rows(layer, line, end, row_bytes) for layer in layers]
+                parts = [_samples(rows, across, together, bits, tags) for rows in raw]
                 part = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
                 yield left, top + first + line, part[..., :wanted]
 
@@ -127,8 +128,8 @@ def _plain_rows(packed: bytes, row_bytes: int, rows: int, tags: ImageFileDirecto
     return np.packbits(bits, axis=1)
 
 
-def _unpacked(packed: bytes, row_bytes: int, rows: int, tags: ImageFileDirectory_v2) -> NDArray[np.uint8]:
-    """(rows, row_bytes) of bytes, unpacked by libtiff from a TIFF that is nothing but them."""
+def _unpacked(packed: bytes, row_bytes: int, rows: int, tags: ImageFileDirectory_v2) -> Image.Image:
+    """Rows of bytes as an image, unpacked by libtiff from a TIFF that is nothing but them."""
     # Four bytes to a pixel where that is possible: Pillow has a cap on pixels.
     many = row_bytes % 4 == 0 and tags.get(Tiff.FILLORDER, 1) == 1
     samples = 4 if many else 1
@@ -154,8 +155,19 @@ def _unpacked(packed: bytes, row_bytes: int, rows: int, tags: ImageFileDirectory
             "<HHII", tag, *((3, 4, behind) if many and tag == Tiff.BITSPERSAMPLE else (4, 1, value))
         )
     data += bytes(4) + struct.pack("<4H", 8, 8, 8, 8)
-    with Image.open(BytesIO(data), formats=["TIFF"]) as image:
-        return np.asarray(image).reshape(rows, row_bytes)
+    with silence():
+        image = Image.open(BytesIO(data), formats=["TIFF"])
+    with image:
+        image.load()
+    return image
+
+
+def _rows(layer: Image.Image | NDArray[np.uint8], first: int, end: int, row_bytes: int) -> NDArray[np.uint8]:
+    """Some of the rows of bytes, without a copy of all."""
+    if isinstance(layer, Image.Image):
+        layer = np.asarray(layer.crop((0, first, layer.width, end)))
+        return layer.reshape(end - first, row_bytes)
+    return layer[first:end]
 
 
 def _samples(
@@ -165,19 +177,15 @@ def _samples(
     order = ">" if tags.prefix.startswith(b"MM") else "<"
     shape = (len(raw), across, together)
     if bits in (8, 16, 32):
-        samples: NDArray[Any] = np.ascontiguousarray(raw).view(f"{order}u{bits // 8}").reshape(shape)
-        if (
-            tags.get(Tiff.PREDICTOR, 1) == tiff_pages.HORIZONTAL
-            and tags.get(Tiff.COMPRESSION, 1) != tiff_pages.NOT_COMPRESSED
-        ):
-            native = samples.astype(samples.dtype.newbyteorder("="))
-            samples = np.cumsum(native, axis=1, dtype=native.dtype)
-        return samples
+        samples = np.ascontiguousarray(raw).view(f"{order}u{bits // 8}").reshape(shape)
+        differences = tags.get(Tiff.PREDICTOR, 1) == tiff_pages.HORIZONTAL
+        if not differences or tags.get(Tiff.COMPRESSION, 1) == tiff_pages.NOT_COMPRESSED:
+            return samples
+        native = samples.astype(samples.dtype.newbyteorder("="))
+        return np.cumsum(native, axis=1, dtype=native.dtype)
     each = np.unpackbits(raw, axis=1)[:, : across * together * bits].reshape(*shape, bits)
-    values = np.zeros(shape, np.uint32)
-    for bit in range(bits):
-        values = values << 1 | each[..., bit]
-    return values
+    weights = (1 << np.arange(bits - 1, -1, -1)).astype(np.uint16)
+    return np.einsum("hwcb,b->hwc", each, weights, dtype=np.uint16, casting="unsafe")
 
 
 def _divided(samples: NDArray[Any], maximum: int) -> NDArray[Any]:

@@ -17,6 +17,7 @@ PREFIXES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"II\0*", b"MM*\0")
 NOT_COMPRESSED = 1
 HORIZONTAL = 2
 GREY_FROM_WHITE, GREY, RGB, CMYK = 0, 1, 2, 5
+_YCBCR = 6
 COLOURS = {GREY_FROM_WHITE: 1, GREY: 1, RGB: 3, CMYK: 4}
 """How many samples of a pixel are colours, by what they mean."""
 PREMULTIPLIED, ALPHA = 1, 2
@@ -79,7 +80,19 @@ def picture_page(data: bytes, notes: list[str]) -> Page:
         raise Unsupported(msg)
     if len(pages) > 1:
         notes.append("the other pages of the file (reduced copies, masks) are left out")
-    return (pictures or pages)[0]
+    picture = (pictures or pages)[0]
+    _refuse_coarse_colours(picture)
+    return picture
+
+
+def _refuse_coarse_colours(page: Page) -> None:
+    """Pillow takes YCbCr that is not compressed for one with as many samples of colour as of light."""
+    sizes = page.tags.get(Tiff.STRIPBYTECOUNTS, page.tags.get(Tiff.TILEBYTECOUNTS, ()))
+    width, height = page.size
+    plain = page.tags.get(Tiff.COMPRESSION, 1) == NOT_COMPRESSED
+    if page.photometric == _YCBCR and plain and sizes and sum(sizes) < 3 * width * height:
+        msg = "has YCbCr samples of several sizes that are not compressed, which are not supported"
+        raise Unsupported(msg)
 
 
 def is_plain(page: Page) -> bool:
@@ -94,6 +107,15 @@ def is_plain(page: Page) -> bool:
         return False
     same = page.kinds == (_UNSIGNED,) and set(page.bits) == {8} and not page.planes
     return same and (not page.extra or (page.photometric == RGB and page.extra in _SINGLE_EXTRAS))
+
+
+def is_decoded_rightly(image: Tiff.TiffImageFile) -> bool:
+    """Whether Pillow decodes the page of an image that it has open rightly, but for the last bits."""
+    page = _page(0, 0, image.tag_v2)
+    if is_plain(page) or page.photometric not in COLOURS:
+        return True
+    scrambled = page.planes and page.tags.get(Tiff.COMPRESSION, 1) == NOT_COMPRESSED
+    return set(page.bits) == {16} and page.photometric != GREY_FROM_WHITE and not scrambled
 
 
 def about(page: Page, data: bytes) -> dict[str, bytes]:

@@ -232,6 +232,22 @@ def test_what_the_tags_say_stays_beside_deep_samples() -> None:
     assert picture.pixels.shape == (9, 5, 3)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_samples_are_turned_as_well(orientation: int) -> None:
+    values = samples(9, 5, 4, 16)
+    values[..., 3] |= 2**15
+    picture = images.load(tiff(values, 16, RGB, t338=("H", [2]), t274=("H", [orientation])))
+    upright = np.flip(values, [(), (), 1, (0, 1), 0, (), 0, (0, 1), 1][orientation])
+    upright = upright.swapaxes(0, 1) if orientation >= 5 else upright
+    expected = in_8_bits(upright, 16)
+    assert picture.alpha is not None
+    assert np.array_equal(picture.pixels, expected[..., :3])
+    assert np.array_equal(picture.alpha, expected[..., 3])
+    exif = Image.Exif()
+    exif.load(picture.exif or b"")
+    assert exif.get(274, 1) == 1
+
+
 # --- pages ------------------------------------------------------------------------------------------------
 
 
