@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -27,6 +28,9 @@ _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _WITH_ALPHA = {"L": "LA", "RGB": "RGBA"}
 # So much is unpacked at a time, where the file has parts as small as that.
 _PORTION = 2**22
+_WIDEST_TILE = 4096
+# Each byte with its bits in the other order.
+_TURNED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)), bitorder="little")
 _MOST_BYTES = 2**29
 _MOST_PARTS = 100_000
 
@@ -66,66 +70,105 @@ def read(page: Page, data: bytes, tone: Tone | None, notes: list[str]) -> Image.
     return pixels
 
 
-def _parts(page: Page, data: bytes, bits: int, wanted: int) -> Iterator[tuple[int, int, NDArray[Any]]]:
-    """Rectangles of samples (H, W, wanted) and where they stand: x, y. They may reach beyond the picture."""
+@dataclass(frozen=True)
+class _Layout:
+    """How the samples of a page are cut into strips or tiles: each is `across` x `down` pixels.
+
+    Args:
+        together: samples of a pixel that stand side by side.
+        planes: numbers of the planes that are wanted.
+        row_bytes: bytes of a row of a part.
+        tiled: whether the parts are tiles, which are all of one size.
+        compressed: whether the parts are.
+    """
+
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+    across: int
+    down: int
+    columns: int
+    count: int
+    together: int
+    planes: range
+    row_bytes: int
+    tiled: bool
+    compressed: bool
+
+
+def _layout(page: Page, bits: int, wanted: int) -> _Layout:
     tags, (width, height) = page.tags, page.size
     tiled = Tiff.TILEOFFSETS in tags
-    offsets = tags[Tiff.TILEOFFSETS if tiled else Tiff.STRIPOFFSETS]
-    sizes = tags.get(Tiff.TILEBYTECOUNTS if tiled else Tiff.STRIPBYTECOUNTS)
-    across = tags[Tiff.TILEWIDTH] if tiled else width
-    down = tags[Tiff.TILELENGTH] if tiled else min(tags.get(Tiff.ROWSPERSTRIP, height), height)
-    if across < 1 or down < 1 or across > width + 4096 or down > height + 4096:
+    offsets = tuple(tags[Tiff.TILEOFFSETS if tiled else Tiff.STRIPOFFSETS])
+    sizes = tuple(tags.get(Tiff.TILEBYTECOUNTS if tiled else Tiff.STRIPBYTECOUNTS, ()))
+    across = int(tags[Tiff.TILEWIDTH] if tiled else width)
+    down = int(tags[Tiff.TILELENGTH] if tiled else min(tags.get(Tiff.ROWSPERSTRIP, height), height))
+    if not 1 <= across <= width + _WIDEST_TILE or not 1 <= down <= height + _WIDEST_TILE:
         msg = f"has tiles of {across} x {down} pixels, which are not supported"
         raise tiff_pages.Unsupported(msg)
-    columns, rows = -(-width // across), -(-height // down)
-    count, together = columns * rows, 1 if page.planes else len(page.bits)
-    planes = range(wanted if page.planes else 1)
+    columns = -(-width // across)
+    count = columns * -(-height // down)
     if count > _MOST_PARTS:
         msg = f"has {count} strips or tiles, over the limit of {_MOST_PARTS}"
         raise tiff_pages.Unsupported(msg)
-    if len(offsets) < count * len(planes) or (sizes and len(sizes) < len(offsets)):
-        msg = "damaged: its directory names too few parts"
+    together, planes = (1, range(wanted)) if page.planes else (len(page.bits), range(1))
+    compressed = tags.get(Tiff.COMPRESSION, 1) != tiff_pages.NOT_COMPRESSED
+    if len(offsets) < count * len(planes) or (compressed and len(sizes) < len(offsets)):
+        msg = "its directory names too few parts"
         raise OSError(msg)
-    plain = tags.get(Tiff.COMPRESSION, 1) == tiff_pages.NOT_COMPRESSED
     row_bytes = -(-across * together * bits // 8)
-    portion = max(1, _PORTION // row_bytes)
-    for index in range(count):
-        left, top = across * (index % columns), down * (index // columns)
-        here = down if tiled else min(down, height - top)
-        # What is not compressed can be taken from the file in portions.
-        step = portion if plain else here
-        if step * row_bytes > _MOST_BYTES:
-            msg = f"has a part of {step * row_bytes} bytes, over the limit of {_MOST_BYTES}"
-            raise tiff_pages.Unsupported(msg)
-        for first in range(0, here, step):
-            lines = min(step, here - first)
-            layers: list[Image.Image | NDArray[np.uint8]] = []
-            for plane in planes:
-                place = int(offsets[plane * count + index])
-                if plain:
-                    start, size = place + first * row_bytes, lines * row_bytes
-                    layers.append(_plain_rows(data[start : start + size], row_bytes, lines, tags))
-                else:
-                    size = int(sizes[plane * count + index]) if sizes else len(data)
-                    layers.append(_unpacked(data[place : place + size], row_bytes, lines, tags))
-            for line in range(0, lines, portion):
-                end = min(line + portion, lines)
-                raw = [_rows(layer, line, end, row_bytes) for layer in layers]
-                parts = [_samples(rows, across, together, bits, tags) for rows in raw]
-                part = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
-                yield left, top + first + line, part[..., :wanted]
+    if compressed and down * row_bytes > _MOST_BYTES:
+        msg = f"has a part of {down * row_bytes} bytes, over the limit of {_MOST_BYTES}"
+        raise tiff_pages.Unsupported(msg)
+    return _Layout(
+        offsets, sizes, across, down, columns, count, together, planes, row_bytes, tiled, compressed
+    )
 
 
-def _plain_rows(packed: bytes, row_bytes: int, rows: int, tags: ImageFileDirectory_v2) -> NDArray[np.uint8]:
+def _parts(page: Page, data: bytes, bits: int, wanted: int) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    """Rectangles of samples (H, W, wanted) and where they stand: x, y. They may reach beyond the picture."""
+    layout = _layout(page, bits, wanted)
+    height = page.size[1]
+    portion = max(1, _PORTION // layout.row_bytes)
+    for index in range(layout.count):
+        left = layout.across * (index % layout.columns)
+        top = layout.down * (index // layout.columns)
+        # The last strip is as high as what remains.
+        lines = layout.down if layout.tiled else min(layout.down, height - top)
+        layers = _layers(layout, page.tags, data, index, lines)
+        for line in range(0, lines, portion):
+            end = min(line + portion, lines)
+            raw = [_rows(layer, line, end, layout.row_bytes) for layer in layers]
+            parts = [_samples(rows, layout.across, layout.together, bits, page.tags) for rows in raw]
+            part = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+            yield left, top + line, part[..., :wanted]
+
+
+def _layers(
+    layout: _Layout, tags: ImageFileDirectory_v2, data: bytes, index: int, lines: int
+) -> list[Image.Image | NDArray[np.uint8]]:
+    """The rows of bytes of one part, of each plane."""
+    found: list[Image.Image | NDArray[np.uint8]] = []
+    for plane in layout.planes:
+        number = plane * layout.count + index
+        start = layout.offsets[number]
+        if layout.compressed:
+            packed = data[start : start + layout.sizes[number]]
+            found.append(_unpacked(packed, layout.row_bytes, lines, tags))
+        else:
+            view = memoryview(data)[start : start + lines * layout.row_bytes]
+            found.append(_plain_rows(view, layout.row_bytes, lines, tags))
+    return found
+
+
+def _plain_rows(
+    packed: memoryview, row_bytes: int, rows: int, tags: ImageFileDirectory_v2
+) -> NDArray[np.uint8]:
     """(rows, row_bytes) of bytes that are not compressed, the first bit of each the highest."""
     if len(packed) < rows * row_bytes:
         msg = "the file ends before its pixels do"
         raise OSError(msg)
     raw = np.frombuffer(packed, np.uint8).reshape(rows, row_bytes)
-    if tags.get(Tiff.FILLORDER, 1) != 2:
-        return raw
-    bits = np.unpackbits(raw, axis=1, bitorder="little")
-    return np.packbits(bits, axis=1)
+    return raw if tags.get(Tiff.FILLORDER, 1) != 2 else _TURNED[raw]
 
 
 def _unpacked(packed: bytes, row_bytes: int, rows: int, tags: ImageFileDirectory_v2) -> Image.Image:
@@ -185,7 +228,8 @@ def _samples(
         return np.cumsum(native, axis=1, dtype=native.dtype)
     each = np.unpackbits(raw, axis=1)[:, : across * together * bits].reshape(*shape, bits)
     weights = (1 << np.arange(bits - 1, -1, -1)).astype(np.uint16)
-    return np.einsum("hwcb,b->hwc", each, weights, dtype=np.uint16, casting="unsafe")
+    values: NDArray[np.uint16] = np.einsum("hwcb,b->hwc", each, weights, dtype=np.uint16, casting="unsafe")
+    return values
 
 
 def _divided(samples: NDArray[Any], maximum: int) -> NDArray[Any]:

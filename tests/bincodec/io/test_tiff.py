@@ -132,7 +132,7 @@ def test_grey_of_any_depth(photometric: int, bits: int) -> None:
 
 @pytest.mark.parametrize("planes", [False, True])
 @pytest.mark.parametrize("bits", [4, 8, 12, 16, 32])
-@pytest.mark.parametrize("layout", [{}, {"rows": 2}, {"tile": 16}])
+@pytest.mark.parametrize("layout", [{}, {"rows": 2}, {"tile": 16}, {"tile": 32}])
 @pytest.mark.parametrize("compression", [1, DEFLATE])
 def test_colours_of_any_depth_and_layout(planes: bool, bits: int, layout: dict, compression: int) -> None:
     values = samples(19, 9, 3, bits)
