@@ -21,7 +21,7 @@ from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits, checked_limits
 from bincodec.errors import ImageError, TooLarge
 from bincodec.io import colour, files, metadata, opening, transparency
 from bincodec.io.opening import Opened
-from bincodec.io.spaces import ADOBE_RGB, Tag
+from bincodec.io.spaces import ADOBE_RGB_IN_EXIF
 
 Pixels = NDArray[np.uint8]
 
@@ -207,7 +207,7 @@ def _from_image(name: str, opened: Opened, limits: Limits) -> Picture:
         about = metadata.read(image)
         opaque, alpha = transparency.split(image)
         if tag is None and metadata.says_adobe_rgb(about.exif or b""):
-            tag = Tag("Exif", ADOBE_RGB)
+            tag = ADOBE_RGB_IN_EXIF
         if image.info.get("icc_profile") == b"":
             notes.append("its colour profile is empty, and left out")
         plain, profile = colour.to_plain(opaque, about.icc, notes, tag)

@@ -14,7 +14,7 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from bincodec.bitstream.limits import Limits
 from bincodec.errors import BincodecError, ImageError, TooLarge
-from bincodec.io import boxes, colour, depth, embedded, jpeg, png, spaces, streams, tiff, tiff_pages
+from bincodec.io import boxes, colour, depth, embedded, jpeg, metadata, png, spaces, streams, tiff, tiff_pages
 from bincodec.io.silence import silence
 from bincodec.io.spaces import Tag
 
@@ -196,6 +196,8 @@ def _tiff(name: str, data: bytes, limits: Limits) -> Opened:
     with silence():
         page = tiff_pages.picture_page(data, notes)
         about, tag = tiff_pages.about(page, data), tiff_pages.colours(page)
+    if tag is None and metadata.says_adobe_rgb(data):
+        tag = spaces.ADOBE_RGB_IN_EXIF
     check_size(name, *page.size, limits)
     if not tiff_pages.is_plain(page):
         result = Opened(Image.new("L", (1, 1)), tag, notes)

@@ -88,6 +88,8 @@ class Unknown(Exception):
 
 SRGB = Space("sRGB")
 ADOBE_RGB = Space("Adobe RGB (1998)", ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), _D65), 563 / 256)
+ADOBE_RGB_IN_EXIF = Tag("Exif", ADOBE_RGB)
+"""What "R03" says."""
 # By the codes of ITU-T H.273, table 2.
 _BY_CODE: dict[int, tuple[str, Primaries]] = {
     1: ("BT.709", _SRGB),

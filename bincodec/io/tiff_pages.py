@@ -80,6 +80,9 @@ def picture_page(data: bytes, notes: list[str]) -> Page:
         raise Unsupported(msg)
     if len(pages) > 1:
         notes.append("the other pages of the file (reduced copies, masks) are left out")
+    if not pictures and Tiff.SUBIFD in pages[0].tags:
+        msg = "holds only a preview and the samples of a sensor (a camera's raw file): develop it first"
+        raise Unsupported(msg)
     picture = (pictures or pages)[0]
     _refuse_coarse_colours(picture)
     return picture
@@ -90,8 +93,8 @@ def _refuse_coarse_colours(page: Page) -> None:
     sizes = page.tags.get(Tiff.STRIPBYTECOUNTS, page.tags.get(Tiff.TILEBYTECOUNTS, ()))
     width, height = page.size
     plain = page.tags.get(Tiff.COMPRESSION, 1) == NOT_COMPRESSED
-    if page.photometric == _YCBCR and plain and sizes and sum(sizes) < 3 * width * height:
-        msg = "has YCbCr samples of several sizes that are not compressed, which are not supported"
+    if page.photometric == _YCBCR and plain and (page.planes or sum(sizes) < 3 * width * height):
+        msg = "has YCbCr in planes or with fewer samples of colour, not compressed, which is not supported"
         raise Unsupported(msg)
 
 

@@ -1,13 +1,17 @@
 """TIFF: any depth, either grey, in planes or not, packed in any way gives the picture that was put in."""
 
+import contextlib
 import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from bincodec import BincodecError
 from bincodec.bitstream.limits import Limits
 from bincodec.errors import ImageError, TooLarge
 from bincodec.io import images
@@ -294,6 +298,21 @@ def test_the_photo_may_come_behind_its_reduced_copy() -> None:
     assert np.array_equal(images.load(bytes(data)).pixels, photo)
 
 
+def test_the_preview_of_a_raw_file_is_not_taken_for_the_photo() -> None:
+    data = tiff(samples(9, 5, 3, 8), 8, RGB, t254=("I", [1]), t330=("I", [8]))
+    with pytest.raises(ImageError, match="a camera's raw file"):
+        images.load(data)
+
+
+def test_coarse_colours_that_are_not_compressed_are_refused() -> None:
+    whole = tiff(samples(16, 8, 3, 8), 8, 6)
+    assert images.load(whole).notes == ("YCbCr converted to RGB",)
+    coarse = tiff(samples(16, 8, 3, 8), 8, 6, t279=("I", [16 * 8 * 3 // 2]))
+    for data in (coarse, tiff(samples(16, 8, 3, 8), 8, 6, planes=True)):
+        with pytest.raises(ImageError, match="has YCbCr in planes or with fewer samples of colour"):
+            images.load(data)
+
+
 def test_two_pictures_are_refused() -> None:
     for size in ((24, 16), (12, 16)):
         with pytest.raises(ImageError, match="several pages"):
@@ -342,3 +361,21 @@ def test_a_directory_that_lies_is_refused_before_pixels_are_unpacked() -> None:
         images.load(huge, limits=Limits(pixels=10**6))
     with pytest.raises(ImageError, match="its directory names too few parts"):
         images.load(many)
+    side = ("I", [8000])
+    wide = tiff(samples(4, 4, 3, 32), 32, RGB, compression=DEFLATE, t256=side, t257=side, t278=side)
+    with pytest.raises(ImageError, match="a part of 768000000 bytes, over the limit"):
+        images.load(wide)
+    tiles = {"t256": ("I", [1000]), "t257": ("I", [1000]), "t322": ("I", [1]), "t323": ("I", [1])}
+    with pytest.raises(ImageError, match="has 1000000 strips or tiles, over the limit of 100000"):
+        images.load(
+            tiff(samples(4, 4, 3, 16), 16, RGB, tile=4, t256=("I", [1000]), t257=("I", [1000]), **tiles)
+        )
+
+
+@given(st.lists(st.tuples(st.integers(0, 999), st.integers(0, 255)), min_size=1, max_size=6), st.booleans())
+def test_damage_gives_a_picture_or_an_error_of_ours(damages: list[tuple[int, int]], packed: bool) -> None:
+    data = bytearray(tiff(samples(9, 5, 3, 12), 12, RGB, compression=DEFLATE if packed else 1, rows=2))
+    for place, value in damages:
+        data[-1 - place % len(data)] = value
+    with contextlib.suppress(BincodecError):
+        assert images.load(bytes(data), limits=Limits(pixels=10**6)).pixels.dtype == np.uint8

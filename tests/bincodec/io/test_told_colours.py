@@ -98,8 +98,11 @@ def jp2(samples: np.ndarray, colours: bytes) -> bytes:
     return data[:header] + head + data[header + 4 : old] + box + data[old + old_size :]
 
 
-def exif_r03(order: str = "<", index: bytes = b"R03\0") -> bytes:
-    """Exif with a directory of interoperability, by hand: each of three directories has one field."""
+def exif_r03(order: str = "<", index: bytes = b"R03\0", base: int = 0) -> bytes:
+    """Exif with a directory of interoperability, by hand: each of three directories has one field.
+
+    It stands at `base` in the file from whose start places are counted.
+    """
 
     def one(tag: int, kind: int, count: int, value: bytes) -> bytes:
         return struct.pack(order + "HHHI", 1, tag, kind, count) + value + bytes(4)
@@ -108,7 +111,9 @@ def exif_r03(order: str = "<", index: bytes = b"R03\0") -> bytes:
         return struct.pack(order + "I", value)
 
     head = (b"II*\0" if order == "<" else b"MM\0*") + long(8)
-    return head + one(0x8769, 4, 1, long(26)) + one(0xA005, 4, 1, long(44)) + one(1, 2, 4, index)
+    return (
+        head + one(0x8769, 4, 1, long(base + 26)) + one(0xA005, 4, 1, long(base + 44)) + one(1, 2, 4, index)
+    )
 
 
 def adobe_jpeg(samples: np.ndarray) -> bytes:
@@ -230,6 +235,33 @@ def test_only_r03_is_adobe_rgb(order: str) -> None:
         picture = images.load(file_of(Image.fromarray(pixels()), "JPEG", exif=exif))
         assert (picture.icc is not None) == icc
         assert picture.exif == exif[6:]
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF"])
+def test_r03_counts_in_any_format(file_format: str) -> None:
+    if file_format == "TIFF":
+        data = file_of(Image.fromarray(pixels()), "TIFF")
+        planes = struct.pack("<HHI", 284, 3, 1)
+        place = data.index(planes)
+        directory = struct.pack("<HHII", 0x8769, 4, 1, len(data) + 26)
+        data = data[:place] + directory + data[place + 12 :] + exif_r03(base=len(data))
+    else:
+        options = {"lossless": True} if file_format == "WEBP" else {}
+        data = file_of(Image.fromarray(pixels()), file_format, exif=b"Exif\0\0" + exif_r03(), **options)
+    picture = images.load(data)
+    assert np.array_equal(picture.pixels, pixels())
+    assert picture.icc == spaces.profile(ADOBE_RGB, grey=False)
+
+
+def test_bits_beyond_8_are_told() -> None:
+    data = bytearray(avif(pixels(), 1, 13))
+    place = data.index(b"pixi") + 8
+    data[place : place + 4] = b"\3\x0a\x0a\x0a"
+    assert boxes.read_avif(bytes(data)).bits == 10
+    deep = bytearray(jp2(pixels(), b"\1\0\0" + struct.pack(">I", 16)))
+    deep[deep.index(b"ihdr") + 14] = 11
+    assert boxes.read_jpeg_2000(bytes(deep)).bits == 12
+    assert "12-bit samples reduced to 8 bits" in images.load(bytes(deep)).notes
 
 
 @pytest.mark.parametrize(
