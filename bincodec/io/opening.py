@@ -73,10 +73,17 @@ def of_image(name: str, image: Image.Image, limits: Limits) -> Opened:
     data = _untouched(image)
     if data is not None:
         return opened(name, data, limits)
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and not tiff_pages.is_decoded_rightly(image):
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and not _is_decoded_rightly(image):
         msg = f"{name}: Pillow decodes these TIFF samples wrongly: give the file, as a path or bytes, instead"
         raise ImageError(msg)
     return Opened(image)
+
+
+def _is_decoded_rightly(image: TiffImagePlugin.TiffImageFile) -> bool:
+    try:
+        return tiff_pages.is_decoded_rightly(image)
+    except (OSError, TypeError, ValueError, KeyError):  # Its directory is damaged, and its pixels are there.
+        return True
 
 
 def _untouched(image: Image.Image) -> bytes | None:
