@@ -80,7 +80,7 @@ def load(
             For metadata beyond `limits.metadata_bytes`, if it is not stripped.
         TypeError: for a source of another type, or a stream of text.
     """
-    picture = _load(source, checked_limits(limits))
+    picture = _load(source, checked_limits(limits), strip)
     if srgb:
         picture = _in_srgb(picture)
     picture = _stripped(picture, strip) if strip else picture
@@ -112,21 +112,21 @@ def _name(source: Source) -> str:
     return os.fspath(source) if isinstance(source, str | os.PathLike) else "the image"
 
 
-def _load(source: Source, limits: Limits) -> Picture:
+def _load(source: Source, limits: Limits, strip: Collection[str]) -> Picture:
     if isinstance(source, Picture):
         opening.check_size("the image", source.pixels.shape[1], source.pixels.shape[0], limits)
         return source
     if isinstance(source, np.ndarray):
         return _from_array(source, limits)
     if isinstance(source, Image.Image):
-        return _from_image("the image", opening.of_image("the image", source, limits), limits)
+        return _from_image("the image", opening.of_image("the image", source, limits), limits, strip)
     name, data = _name(source), files.read(source)
     if not data:
         msg = f"{name}: empty, no image in it"
         raise ImageError(msg)
     opened = opening.opened(name, data, limits)
     with opened.image:
-        return _from_image(name, opened, limits)
+        return _from_image(name, opened, limits, strip)
 
 
 def _in_srgb(picture: Picture) -> Picture:
@@ -194,7 +194,7 @@ def _check_metadata(name: str, picture: Picture, limits: Limits) -> None:
             raise TooLarge(msg, option="metadata_bytes", value=size, limit=most)
 
 
-def _from_image(name: str, opened: Opened, limits: Limits) -> Picture:
+def _from_image(name: str, opened: Opened, limits: Limits, strip: Collection[str]) -> Picture:
     """Check, decode, convert and turn a Pillow image."""
     image, tag, notes = opened.image, opened.tag, [*opened.notes]
     opening.check_size(name, *image.size, limits)
@@ -208,6 +208,8 @@ def _from_image(name: str, opened: Opened, limits: Limits) -> Picture:
         opaque, alpha = transparency.split(image)
         if tag is None and metadata.says_adobe_rgb(about.exif or b""):
             tag = ADOBE_RGB_IN_EXIF
+        if opened.lost:
+            _tell_lost_profile(opened.lost, tag is not None or "icc" in strip, notes)
         if image.info.get("icc_profile") == b"":
             notes.append("its colour profile is empty, and left out")
         plain, profile = colour.to_plain(opaque, about.icc, notes, tag)
@@ -229,6 +231,14 @@ def _from_image(name: str, opened: Opened, limits: Limits) -> Picture:
         kept.exif,
         kept.xmp,
     )
+
+
+def _tell_lost_profile(lost: str, dispensable: bool, notes: list[str]) -> None:
+    """Without its profile, a picture would have other colours than it was made with."""
+    if not dispensable:
+        msg = f"{lost}, so its colours are not known (strip 'icc' takes them for sRGB)"
+        raise colour.Unrepresentable(msg)
+    notes.append(f"{lost}, and left out")
 
 
 def _refuse_several_pictures(image: Image.Image, notes: list[str]) -> None:

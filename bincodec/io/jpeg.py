@@ -32,11 +32,13 @@ class Jpeg:
     Args:
         bits: bits a sample, 8 if nothing is said.
         profile: its colour profile, None if there is none or it is incomplete.
+        lost: what is wrong with a profile that it has and that cannot be used.
         notes: one sentence for each change that the user should know of.
     """
 
     bits: int = 8
     profile: bytes | None = None
+    lost: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -57,10 +59,12 @@ def read(data: bytes) -> Jpeg:
     if missing:
         whole = [number for number in range(1, missing[0]) if parts[number]]
         profile = colour.salvaged(b"".join(parts[number] for number in whole))
-        outcome = "the rest has all colours, and is used" if profile else "it is left out"
-        return Jpeg(bits, profile, (f"its colour profile lacks part {missing[0]} of {count}: {outcome}",))
+        lacking = f"its colour profile lacks part {missing[0]} of {count}"
+        if profile is None:
+            return Jpeg(bits, lost=lacking)
+        return Jpeg(bits, profile, notes=(f"{lacking}: the rest has all colours, and is used",))
     if empty:
-        return Jpeg(bits, None, ("its colour profile is empty, and left out",))
+        return Jpeg(bits, notes=("its colour profile is empty, and left out",))
     return Jpeg(bits, b"".join(parts[number] for number in range(1, count + 1)))
 
 

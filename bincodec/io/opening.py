@@ -29,6 +29,7 @@ class Opened:
         image: what Pillow makes of it. Pixels are undecoded, unless Pillow would decode them wrongly; `info`
             has the colour profile and XMP.
         tag: what the file says of its colours if it has no profile.
+        lost: what is wrong with a profile that the file has and that cannot be used.
         notes: one sentence for each change that the user should know of.
         chosen: whether the image is the one picture of several pages.
     """
@@ -37,6 +38,7 @@ class Opened:
     tag: Tag | None = None
     notes: list[str] = field(default_factory=list)
     chosen: bool = False
+    lost: str | None = None
 
 
 def opened(name: str, data: bytes, limits: Limits) -> Opened:
@@ -172,7 +174,7 @@ def _png(name: str, data: bytes, limits: Limits) -> Opened:
     except ImageError as error:
         msg = f"{name}: {error}"
         raise ImageError(msg) from error
-    result = Opened(_by_pillow(name, found.data, limits), found.tag, [*found.notes])
+    result = Opened(_by_pillow(name, found.data, limits), found.tag, [*found.notes], lost=found.lost)
     _inform(result.image, icc_profile=found.profile, xmp=found.xmp)
     depth.scale_key(result.image)
     if depth.is_16_bit_png(result.image):
@@ -191,7 +193,7 @@ def _jpeg(name: str, data: bytes, limits: Limits) -> Opened:
     if found.bits != 8:
         msg = f"{name}: a JPEG of {found.bits}-bit samples, which are not supported: convert it to 8 bits"
         raise ImageError(msg)
-    result = Opened(_by_pillow(name, data, limits), None, [*found.notes])
+    result = Opened(_by_pillow(name, data, limits), None, [*found.notes], lost=found.lost)
     _inform(result.image, icc_profile=found.profile)
     if problem := jpeg.damage(data):
         result.notes.append(f"a part of the picture may be damaged ({problem})")
@@ -228,10 +230,14 @@ def _gif(name: str, data: bytes, limits: Limits) -> Opened:
 
 
 def _with_embedded(
-    name: str, data: bytes, limits: Limits, read: Callable[[bytes, list[str]], bytes | None]
+    name: str,
+    data: bytes,
+    limits: Limits,
+    read: Callable[[bytes], tuple[bytes | None, str | None]],
 ) -> Opened:
-    result = Opened(_by_pillow(name, data, limits))
-    _inform(result.image, icc_profile=read(data, result.notes))
+    profile, lost = read(data)
+    result = Opened(_by_pillow(name, data, limits), lost=lost)
+    _inform(result.image, icc_profile=profile)
     return result
 
 

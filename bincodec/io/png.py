@@ -35,12 +35,14 @@ class Png:
         data: the file without its texts, its profile, and chunks that are damaged and do not matter.
         profile: its colour profile; None where it has none, or one that does not count.
         xmp: an XMP packet.
+        lost: what is wrong with a profile that it has and that cannot be used.
         tag: what it says of its colours without a profile.
         notes: one sentence for each change that the user should know of.
     """
 
     data: bytes
     profile: bytes | None = None
+    lost: str | None = None
     xmp: bytes | None = None
     tag: Tag | None = None
     notes: tuple[str, ...] = ()
@@ -67,14 +69,18 @@ def read(data: bytes, most: int) -> Png:
         if kind and chunk[-4:] != struct.pack(">I", zlib.crc32(chunk[4:-4])):
             if kind == b"IDAT":
                 pixels_damaged = True
+            elif kind == b"iCCP":  # What is packed has a checksum of its own.
+                found.notes.append("the checksum of its colour profile's chunk is wrong")
             elif kind[0] & 0x20:
                 found.notes.append(f"its chunk {kind.decode('latin-1')} is damaged and left out")
                 continue
         _sort(found, kind, payload, chunk, most)
     if pixels_damaged:
         found.notes.append("the checksum of its pixels is wrong: a part of the picture may be damaged")
-    profile, tag = _colours(found.colours, most, found.notes)
-    return Png(b"".join(found.parts), profile, found.xmp, tag, tuple(found.notes))
+    profile, lost = _profile(found.colours, most, found.notes)
+    profile, tag = _colours(found.colours, profile, found.notes)
+    lost = None if profile or tag else lost
+    return Png(b"".join(found.parts), profile, lost, found.xmp, tag, tuple(found.notes))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
@@ -146,19 +152,24 @@ def _international_text(payload: bytes, most: int) -> bytes | None:
     return _inflated(text, most) if packed == b"\1" else text
 
 
-def _colours(there: dict[bytes, bytes], most: int, notes: list[str]) -> tuple[bytes | None, Tag | None]:
+def _profile(there: dict[bytes, bytes], most: int, notes: list[str]) -> tuple[bytes | None, str | None]:
+    """The profile, or what is wrong with it."""
+    if b"iCCP" not in there:
+        return None, None
+    _, _, rest = there[b"iCCP"].partition(b"\0")
+    profile = _inflated(rest[1:], most)
+    if profile == b"":
+        notes.append("its colour profile is empty, and left out")
+        return None, None
+    if profile is None and (profile := colour.salvaged(_begun(rest[1:]))):
+        notes.append("its colour profile is damaged: the rest has all colours, and is used")
+    return profile, None if profile else "its colour profile is damaged"
+
+
+def _colours(
+    there: dict[bytes, bytes], profile: bytes | None, notes: list[str]
+) -> tuple[bytes | None, Tag | None]:
     """The profile, or what stands for one, by the order of the third edition: cICP, iCCP, sRGB, the rest."""
-    profile = None
-    if b"iCCP" in there:
-        _, _, rest = there[b"iCCP"].partition(b"\0")
-        profile = _inflated(rest[1:], most)
-        if profile == b"":
-            notes.append("its colour profile is empty, and left out")
-            profile = None
-        elif profile is None and (profile := colour.salvaged(_begun(rest[1:]))):
-            notes.append("its colour profile is damaged: the rest has all colours, and is used")
-        elif profile is None:
-            notes.append("its colour profile is damaged, and left out")
     if len(there.get(b"cICP", b"")) == 4:
         primaries, transfer, _, full = there[b"cICP"]
         try:

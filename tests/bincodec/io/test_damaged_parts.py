@@ -136,7 +136,7 @@ def test_what_unpacks_to_very_much_is_bounded_by_the_limit() -> None:
         assert images.load(data, strip=["icc", "xmp"]).metadata == []
 
 
-@pytest.mark.parametrize("kind", [b"tEXt", b"gAMA", b"pHYs", b"tRNS", b"iCCP", b"cICP", b"eXIf"])
+@pytest.mark.parametrize("kind", [b"tEXt", b"gAMA", b"pHYs", b"tRNS", b"cICP", b"eXIf"])
 def test_a_damaged_chunk_that_does_not_matter_is_left_out_with_a_note(kind: bytes) -> None:
     picture = images.load(plain(chunk(kind, b"whatever", damaged=True)))
     assert np.array_equal(picture.pixels, np.array(photo()))
@@ -171,10 +171,23 @@ def test_an_empty_profile_is_told() -> None:
     assert images.load(image).notes == note
 
 
-def test_a_damaged_profile_is_told() -> None:
-    picture = images.load(plain(chunk(b"iCCP", b"name\0\0" + zlib.compress(PROFILE)[:40])))
-    assert picture.icc is None
-    assert picture.notes == ("its colour profile is damaged, and left out",)
+def test_a_damaged_profile_is_refused_unless_it_is_not_wanted() -> None:
+    packed = b"name\0\0" + zlib.compress(PROFILE)[:40]
+    data = plain(chunk(b"iCCP", packed))
+    words = r"its colour profile is damaged, so its colours are not known \(strip 'icc' takes them for sRGB\)"
+    with pytest.raises(ImageError, match=words):
+        images.load(data)
+    picture = images.load(data, strip=["icc"])
+    assert (picture.icc, picture.notes) == (None, ("its colour profile is damaged, and left out",))
+    assert np.array_equal(picture.pixels, np.array(photo()))
+    told = images.load(plain(chunk(b"iCCP", packed), chunk(b"cICP", bytes([12, 13, 0, 1]))))
+    assert told.icc is not None
+
+
+def test_a_whole_profile_in_a_damaged_chunk_is_used() -> None:
+    picture = images.load(plain(chunk(b"iCCP", b"name\0\0" + zlib.compress(PROFILE), damaged=True)))
+    assert picture.icc == PROFILE
+    assert picture.notes == ("the checksum of its colour profile's chunk is wrong",)
 
 
 def with_text_behind() -> bytes:
@@ -203,13 +216,16 @@ def test_a_profile_whose_colours_are_whole_is_used() -> None:
     assert np.array_equal(shown[0].pixels, shown[1].pixels)
 
 
-def test_a_profile_whose_colours_are_missing_is_told() -> None:
+def test_a_profile_whose_colours_are_missing_is_refused() -> None:
     data = file_of(photo(), "JPEG", icc_profile=with_text_behind())
     first = data.index(b"ICC_PROFILE\0\1") - 4
     size = struct.unpack_from(">H", data, first + 2)[0]
-    picture = images.load(data[:first] + data[first + 2 + size :])
-    assert picture.icc is None
-    assert picture.notes == ("its colour profile lacks part 1 of 2: it is left out",)
+    cut = data[:first] + data[first + 2 + size :]
+    with pytest.raises(
+        ImageError, match="its colour profile lacks part 1 of 2, so its colours are not known"
+    ):
+        images.load(cut)
+    assert images.load(cut, strip=["icc"]).notes == ("its colour profile lacks part 1 of 2, and left out",)
 
 
 def test_parts_of_a_profile_may_stand_in_any_order() -> None:
@@ -247,12 +263,13 @@ def test_a_profile_in_a_bmp() -> None:
         head = struct.pack("<IiiHHIIiiII", 124, 4, 2, 1, 24, 0, len(rows), 0, 0, 0, 0) + bytes(16) + kind
         head = head.ljust(112, b"\0") + struct.pack("<III", 124 + len(rows), len(PROFILE), 0)
         body = struct.pack("<2sIHHI", b"BM", 0, 0, 0, 14 + 124) + head + rows + PROFILE
-        picture = images.load(body)
+        picture = images.load(body, strip=["icc"] if kind == b"KNIL" else [])
         assert np.array_equal(picture.pixels, colours)
         assert picture.icc == icc
         assert len(picture.notes) == (kind == b"KNIL")
-    cut = body[: -len(PROFILE) - len(rows)].replace(b" niW", b"DEBM") + rows
-    assert images.load(cut).notes[0].startswith("its colour profile is damaged or empty")
+    cut = body[: -len(PROFILE)].replace(b" niW", b"DEBM")
+    with pytest.raises(ImageError, match="its colour profile is damaged, so its colours are not known"):
+        images.load(cut)
 
 
 def test_a_profile_in_a_gif() -> None:
