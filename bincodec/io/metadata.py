@@ -106,12 +106,16 @@ class _Place:
 
 def says_adobe_rgb(exif: bytes) -> bool:
     """Whether a camera says that its colours are Adobe RGB: "R03" in the directory of interoperability."""
-    for outer in _numbers(exif, None, ExifTags.Base.ExifOffset):
-        for inner in _numbers(exif, outer.value, ExifTags.IFD.Interop):
-            entries = _entries(exif, inner.value)
-            if any(tag == 1 and exif[place : place + 3] == b"R03" for tag, _, _, place, _ in entries):
-                return True
-    return False
+    start: int | None = None
+    for pointer in (ExifTags.Base.ExifOffset, ExifTags.IFD.Interop):
+        # Of several the first one: each with each would be too many.
+        found = _numbers(exif, start, pointer)
+        if not found:
+            return False
+        start = found[0].value
+    return any(
+        tag == 1 and exif[place : place + 3] == b"R03" for tag, _, _, place, _ in _entries(exif, start)
+    )
 
 
 def _orientations(exif: bytes) -> list[_Place]:

@@ -55,6 +55,8 @@ class _Found:
     parts: list[bytes] = field(default_factory=lambda: [MAGIC])
     colours: dict[bytes, bytes] = field(default_factory=dict)
     xmp: bytes | None = None
+    # Each text once: unpacking many would take as much time as somebody wants.
+    unpacked: set[bytes] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 
@@ -104,11 +106,15 @@ def _sort(found: _Found, kind: bytes, payload: memoryview, chunk: memoryview, mo
         found.colours.setdefault(kind, bytes(payload))
     elif kind in _TEXTS:
         keyword = bytes(payload[:80]).split(b"\0")[0]
+        if keyword in found.unpacked:
+            return
         if kind == b"iTXt" and keyword == _XMP_KEYWORD:
+            found.unpacked.add(keyword)
             found.xmp = _international_text(bytes(payload), most)
             if found.xmp is None:
                 found.notes.append("its XMP is damaged and left out")
         elif keyword == _EXIF_KEYWORD:
+            found.unpacked.add(keyword)
             if kind == b"tEXt" or _fits(bytes(payload[len(keyword) + 2 :])):
                 found.parts.append(bytes(chunk))
             else:

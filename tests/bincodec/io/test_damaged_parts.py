@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,16 @@ def test_what_unpacks_to_very_much_is_bounded_by_the_limit() -> None:
         with pytest.raises(TooLarge, match=f"{name} of 1001 bytes is over the limit metadata_bytes=1000"):
             images.load(data, limits=Limits(metadata_bytes=1000))
         assert images.load(data, strip=["icc", "xmp"]).metadata == []
+
+
+def test_of_many_packed_texts_one_is_unpacked() -> None:
+    first, other = (
+        b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(text) for text in (b"<x/>", bytes(4_000_000))
+    )
+    start = time.perf_counter()
+    picture = images.load(plain(chunk(b"iTXt", first), *[chunk(b"iTXt", other)] * 3000))
+    assert picture.xmp == b"<x/>"
+    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize("kind", [b"tEXt", b"gAMA", b"pHYs", b"tRNS", b"cICP", b"eXIf"])

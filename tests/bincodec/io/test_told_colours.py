@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import time
 import zlib
 from typing import Any
 
@@ -251,6 +252,15 @@ def test_r03_counts_in_any_format(file_format: str) -> None:
     picture = images.load(data)
     assert np.array_equal(picture.pixels, pixels())
     assert picture.icc == spaces.profile(ADOBE_RGB, grey=False)
+
+
+def test_directories_that_point_to_themselves_end() -> None:
+    entries = struct.pack("<HHII", 0x8769, 4, 1, 8) * 2000 + struct.pack("<HHII", 0xA005, 4, 1, 8) * 2000
+    exif = b"II*\0" + struct.pack("<IH", 8, 4000) + entries + bytes(4)
+    start = time.perf_counter()
+    picture = images.load(file_of(Image.fromarray(pixels()), "JPEG", exif=b"Exif\0\0" + exif))
+    assert picture.icc is None
+    assert time.perf_counter() - start < 5
 
 
 def test_bits_beyond_8_are_told() -> None:
