@@ -207,6 +207,8 @@ def _tiff(name: str, data: bytes, limits: Limits) -> Opened:
         about, tag = tiff_pages.about(page, data), tiff_pages.colours(page)
     if tag is None and metadata.says_adobe_rgb(data):
         tag = spaces.ADOBE_RGB_IN_EXIF
+    if TiffImagePlugin.TRANSFERFUNCTION in page.tags and "icc_profile" not in about:
+        notes.append("the transfer function in its tags is passed over: its curve is taken for that of sRGB")
     check_size(name, *page.size, limits)
     if not tiff_pages.is_plain(page):
         result = Opened(Image.new("L", (1, 1)), tag, notes)

@@ -254,6 +254,13 @@ def test_r03_counts_in_any_format(file_format: str) -> None:
     assert picture.icc == spaces.profile(ADOBE_RGB, grey=False)
 
 
+def test_a_transfer_function_of_a_tiff_is_passed_over_with_a_note() -> None:
+    tags = Image.Exif()
+    tags[301] = (0, 65535)
+    (note,) = images.load(file_of(Image.fromarray(pixels()), "TIFF", tiffinfo=tags)).notes
+    assert note.startswith("the transfer function in its tags is passed over")
+
+
 def test_directories_that_point_to_themselves_end() -> None:
     entries = struct.pack("<HHII", 0x8769, 4, 1, 8) * 2000 + struct.pack("<HHII", 0xA005, 4, 1, 8) * 2000
     exif = b"II*\0" + struct.pack("<IH", 8, 4000) + entries + bytes(4)
