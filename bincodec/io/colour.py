@@ -1,8 +1,8 @@
 """Colour: any Pillow mode to 8-bit grey or RGB, and through a colour profile to sRGB where that is asked for.
 
-Grey stays grey. Pixels stay as they are, and mean what the colour profile beside them says; only CMYK is
-converted in any case (docs/decisions/0019). Nothing is dropped silently: a change of samples or colours
-leaves a note.
+Grey stays grey. Pixels stay as they are, and mean what the colour profile beside them says; CMYK and samples
+in proportion to light are converted in any case (docs/decisions/0019 and 0021). Nothing is dropped silently:
+a change of samples or colours leaves a note.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Images: Pillow files and objects to 8-bit arrays, alpha and metadata.
 
 What the codec cannot represent is either converted with a note (16 bits, CMYK) or refused with an
-`ImageError` (animations, floating point). What becomes of colours, transparency and metadata stands in
-`colour`, `transparency` and `metadata`; files are written in `writing`. Needs no torch.
+`ImageError` (animations, floating point). Files are opened in `opening`; what becomes of colours,
+transparency and metadata stands in `colour`, `transparency` and `metadata`; files are written in `writing`.
+Needs no torch.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ from bincodec.io.spaces import Primaries, Space, Tag
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 _MOST_CHUNKS = 1_000_000
+_MOST_NAMES = 8
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _EXIF_KEYWORD = b"Raw profile type exif"
 # As far as Pillow unpacks a text.
 _MOST_TEXT = 2**20
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-# gAMA 45455 and the primaries of BT.709 are what a writer of sRGB adds for old readers.
 _COLOURS = (b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM")
 
 
@@ -66,7 +66,7 @@ def read(data: bytes, most: int) -> Png:
     Raises:
         ImageError: for colours that cannot be represented.
     """
-    found, pixels_damaged = _Found(), False
+    found, pixels_damaged, left_out = _Found(), False, set[str]()
     for kind, payload, chunk in _chunks(data):
         if kind and chunk[-4:] != struct.pack(">I", zlib.crc32(chunk[4:-4])):
             if kind == b"IDAT":
@@ -74,14 +74,15 @@ def read(data: bytes, most: int) -> Png:
             elif kind == b"iCCP":  # What is packed has a checksum of its own.
                 found.notes.append("the checksum of its colour profile's chunk is wrong")
             elif kind[0] & 0x20:
-                found.notes.append(f"its chunk {kind.decode('latin-1')} is damaged and left out")
+                left_out.add(kind.decode() if kind.isalpha() else kind.hex())
                 continue
         _sort(found, kind, payload, chunk, most)
+    if left_out:
+        found.notes.append(f"damaged and left out: {', '.join(sorted(left_out)[:_MOST_NAMES])} (PNG chunks)")
     if pixels_damaged:
         found.notes.append("the checksum of its pixels is wrong: a part of the picture may be damaged")
     profile, lost = _profile(found.colours, most, found.notes)
     profile, tag = _colours(found.colours, profile, found.notes)
-    lost = None if profile or tag else lost
     return Png(b"".join(found.parts), profile, lost, found.xmp, tag, tuple(found.notes))
 
 
@@ -188,8 +189,10 @@ def _colours(
                 msg = f"its cICP chunk tells {error}"
                 raise ImageError(msg) from error
             notes.append(f"its cICP chunk is passed over for the colour profile: it tells {error}")
-    if profile is not None or b"sRGB" in there:
+    if profile is not None:
         return profile, None
+    if b"sRGB" in there:
+        return None, Tag("sRGB", spaces.SRGB)
     if (space := _measured(there, notes)) is None:
         return None, None
     return None, Tag(" and ".join(kind.decode() for kind in (b"gAMA", b"cHRM") if kind in there), space)

@@ -151,7 +151,13 @@ def test_of_many_packed_texts_one_is_unpacked() -> None:
 def test_a_damaged_chunk_that_does_not_matter_is_left_out_with_a_note(kind: bytes) -> None:
     picture = images.load(plain(chunk(kind, b"whatever", damaged=True)))
     assert np.array_equal(picture.pixels, np.array(photo()))
-    assert picture.notes == (f"its chunk {kind.decode()} is damaged and left out",)
+    assert picture.notes == (f"damaged and left out: {kind.decode()} (PNG chunks)",)
+
+
+def test_names_of_damaged_chunks_are_few_and_printable() -> None:
+    names = [bytes([ord("a") + index]) * 4 for index in range(20)] + [b"a\n\x1b\xff"]
+    (note,) = images.load(plain(*[chunk(name, b"", damaged=True) for name in names])).notes
+    assert note == "damaged and left out: 610a1bff, aaaa, bbbb, cccc, dddd, eeee, ffff, gggg (PNG chunks)"
 
 
 def test_a_damaged_palette_is_refused() -> None:
@@ -193,6 +199,9 @@ def test_a_damaged_profile_is_refused_unless_it_is_not_wanted() -> None:
     assert np.array_equal(picture.pixels, np.array(photo()))
     told = images.load(plain(chunk(b"iCCP", packed), chunk(b"cICP", bytes([12, 13, 0, 1]))))
     assert told.icc is not None
+    assert told.notes[0] == "its colour profile is damaged, and left out"
+    known = images.load(plain(chunk(b"iCCP", packed), chunk(b"sRGB", b"\0")))
+    assert (known.icc, known.notes) == (None, ("its colour profile is damaged, and left out",))
 
 
 def test_a_whole_profile_in_a_damaged_chunk_is_used() -> None:
