@@ -82,8 +82,12 @@ def _joined(high: NDArray[np.uint16], low: Image.Image) -> NDArray[np.uint16]:
 
 def _read_as(image: Image.Image, raw_mode: str) -> None:
     """Have the pixels of an undecoded PNG taken apart in another way."""
-    tiles = image.tile  # type: ignore[attr-defined]
-    image.tile = [tile._replace(args=raw_mode) for tile in tiles]  # type: ignore[attr-defined]
+    tiles = []
+    for tile in image.tile:  # type: ignore[attr-defined]
+        # Named or not, by the version of Pillow: the raw mode comes last.
+        changed = (*tile[:3], raw_mode)
+        tiles.append(tile._make(changed) if hasattr(tile, "_make") else changed)
+    image.tile = tiles  # type: ignore[attr-defined]
 
 
 def _raw_mode(image: Image.Image) -> str:
