@@ -46,7 +46,7 @@ def served() -> Iterator[str]:
 
 
 def use(chrome: webdriver.Chrome, photo: Path) -> None:
-    """Choose a photo and a low quality, paint over the badge, fill it, and draw clothes."""
+    """Choose a photo and a low quality, paint over part of the badge, fill it, and draw clothes."""
     wait = WebDriverWait(chrome, 120)
     wait.until(lambda _: chrome.find_element("id", "class").text)
     chrome.find_element("id", "file").send_keys(str(photo))
@@ -54,13 +54,13 @@ def use(chrome: webdriver.Chrome, photo: Path) -> None:
     settled = f"return document.getElementById('row-{last}')?.cells[4].innerText"
     wait.until(lambda _: chrome.find_element("id", "quality").is_displayed())
     quality = chrome.find_element("id", "quality")
-    quality.send_keys(*[Keys.ARROW_LEFT] * 20)
+    quality.send_keys(Keys.HOME, *[Keys.ARROW_RIGHT] * 30)
     wait.until(lambda _: "setting 30" in chrome.find_element("id", "facts").text)
     wait.until(lambda _: chrome.execute_script(settled))
     chrome.execute_script("document.getElementById('inpaint').scrollIntoView({behavior: 'instant'})")
     mask = chrome.find_element("id", "mask")
     width, height = mask.size["width"], mask.size["height"]
-    stroke = ActionChains(chrome).move_to_element_with_offset(mask, width // 15, height // 8).click_and_hold()
+    stroke = ActionChains(chrome).move_to_element_with_offset(mask, width // 10, height // 6).click_and_hold()
     stroke.move_by_offset(width // 20, 0).release().perform()
     chrome.find_element("id", "fill").click()
     wait.until(lambda _: chrome.find_element("id", "filled").is_displayed())

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bincodec.defaults import DEFAULT_QUALITY
 from bincodec.errors import BincodecError
 from bincodec.eval import demo
 from bincodec.eval.demo import Compressed
@@ -147,6 +148,7 @@ def _add_answers(app: Flask, shelf: _Shelf, artist: Codec) -> None:
     def setup() -> dict[str, Any]:
         return {
             "model": codec.model.card.name,
+            "quality": DEFAULT_QUALITY,
             "layers": codec.model.card.architecture.layers,
             "artist": artist.model.card.name,
             "classes": list(artist.model.card.classes),

@@ -150,10 +150,11 @@ def limits_of(code: BinaryCode) -> Limits:
     )
 
 
-def unpack(model: Model, file: Container, *, partial: bool = False) -> BinaryCode:
+def unpack(model: Model, file: Container, *, partial: bool = False, layers: int | None = None) -> BinaryCode:
     """The code in a file that was taken apart; `pack` turns it into the same bytes again.
 
-    With `partial`, tiles that do not decode to what was written keep the layers before that.
+    With `partial`, tiles that do not decode to what was written keep the layers before that. If only the
+    first `layers` are wanted, the groups that hold them are unpacked, and no others.
 
     Raises:
         WrongModel: if another model wrote the file.
@@ -168,6 +169,9 @@ def unpack(model: Model, file: Container, *, partial: bool = False) -> BinaryCod
     _check_sizes(file, architecture)
     read_filter(file.extras)  # a malformed post-filter makes the file corrupt, wanted or not
     available = file.tile_layers
+    if layers is not None:
+        enough = next((end for end in itertools.accumulate(file.groups) if end >= layers), header.layers)
+        available = tuple(min(enough, there) for there in available)
     if not any(available):
         msg = "nothing arrived intact: the first chunk of every tile is damaged or cut short"
         raise Truncated(msg)

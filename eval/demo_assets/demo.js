@@ -128,6 +128,7 @@ async function draw() {
 function offer(setup) {
   state.setup = setup;
   byId("layers").max = byId("layers").value = setup.layers;
+  byId("quality").value = setup.quality;
   byId("artist").textContent = setup.artist;
   for (const name of setup.classes.length ? setup.classes : [""]) byId("class").add(new Option(name));
   for (const name of ["bincodec", ...setup.beside]) {

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import bincodec
+from bincodec.defaults import DEFAULT_QUALITY
 from bincodec.eval import demo, demo_server, metrics
 from bincodec.eval.errors import UnknownCodec
 
@@ -123,6 +124,7 @@ def test_a_class_is_drawn(artist: bincodec.Codec) -> None:
 def test_the_page_gets_what_it_asks_for(client: Any, codec: bincodec.Codec, eye: Pixels) -> None:
     setup = client.get("/setup").json
     assert (setup["model"], setup["layers"], setup["beside"]) == ("tiny-1", 3, ["jpeg", "webp", "avif"])
+    assert setup["quality"] == DEFAULT_QUALITY
     assert (setup["artist"], setup["classes"]) == ("bits-1", ["cat", "dog", "not sure"])
     added = client.post("/picture", data=demo.png(eye)).json
     assert (added["width"], added["height"]) == (64, 48)

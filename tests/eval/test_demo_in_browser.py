@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import bincodec
+from bincodec.defaults import DEFAULT_QUALITY
 from bincodec.eval import demo, demo_server
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def test_a_photo_is_compressed_beside_others(
 
     choose(chrome, photos[0])
     eye = demo.read(photos[0].read_bytes())
-    whole = demo.compress(codec, eye, 50)
-    until(lambda: one(chrome, "#facts").text.startswith("bincodec, setting 50: "))
+    whole = demo.compress(codec, eye, DEFAULT_QUALITY)
+    until(lambda: one(chrome, "#facts").text.startswith(f"bincodec, setting {DEFAULT_QUALITY}: "))
     assert row(chrome, "bincodec") == numbers(demo.decode(codec, whole, 3))
     for name in demo.BESIDE:
         assert row(chrome, name) == numbers(demo.beside(name, eye, len(whole.data)))
