@@ -150,7 +150,7 @@ def test_limits_bound_what_a_picture_may_cost(header: Forge, forge: Forge, codec
 @pytest.mark.parametrize("tail", [b"\0", b"\0\0\0", b"\x01", b"\xff"])
 def test_a_byte_more(honest: Container, refuse: Refuse, tail: bytes) -> None:
     longer = payload_of(honest) + tail
-    says = f"{FIRST}: {len(longer)} bytes are not the ones that their levels make"
+    says = f"{FIRST}: {len(longer)} bytes are not what a writer makes of its levels"
     refuse(with_first(honest, payload=longer), Corrupt, says)
 
 
@@ -215,7 +215,7 @@ def test_padding_of_a_raw_chunk(
     for padding in (1, 2, 3):
         other = dataclasses.replace(first, payload=bytes([0xD8 | padding]))
         data = container.write(file.header, file.groups, ((other,), *others))
-        refuse(data, Corrupt, r"layer 1 of tile 0 .*: 1 bytes are not the ones that their levels make")
+        refuse(data, Corrupt, r"layer 1 of tile 0 .*: 1 bytes are not what a writer makes of its levels")
 
 
 # --- levels in another place ------------------------------------------------------------------------------

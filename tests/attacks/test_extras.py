@@ -102,7 +102,7 @@ def test_an_absurd_post_filter_makes_a_picture(codec: Codec, name: str, picture:
 def test_the_same_kind_twice(honest: Container, forge: Forge, refuse: Refuse, kind: int) -> None:
     chunks = [[dataclasses.astuple(chunk) for chunk in row if chunk] for row in honest.chunks]
     data = forge(honest.header.pack(), chunks, [(kind, b"one"), (kind, b"two")])
-    refuse(data, Corrupt, f"extras {kind:#04x}, {kind:#04x} are not in order, each once")
+    refuse(data, Corrupt, f"extras {kind:#04x}, {kind:#04x} are not in order or not unique")
 
 
 @pytest.mark.parametrize("kind", [0x00, 0x01, 0x40, 0x42, 0x7F])

@@ -36,7 +36,7 @@ LARGEST = b"\xff\xff\xff\xff\x0f"
         (b"\x03" + NONE + b"\0\0", Corrupt, "the last group ends with layer 2 of 3"),
         (b"\x0c" + NONE + b"\0\0\0\0", Corrupt, "the last group ends with layer 4 of 3"),
         (b"\xff" + NONE + b"\0" * 16, Corrupt, "the last group ends with layer 8 of 3"),
-        (GROUP + b"\xff\1" + b"\x80\0" * 255 + b"\0\0", Corrupt, "not in order, each once"),
+        (GROUP + b"\xff\1" + b"\x80\0" * 255 + b"\0\0", Corrupt, "not in order or not unique"),
         (GROUP + b"\x80\2" + b"\x80\0" * 256 + b"\0\0", Corrupt, "a number at byte 38 is over 255"),
         (
             GROUP + b"\1\x80\x81\x80\x80\x08\0\0",

@@ -140,8 +140,8 @@ def deflated(count: int, method: int = 0) -> bytes:
         (b"\0nonsense", "the zlib stream is broken"),
         (deflated(24)[:-4] + bytes(4), "the zlib stream is broken"),
         (b"\x04", "the first pixel is missing"),
-        (b"\x04\x80\xff\xff\xff", "its 4 coded bytes are not those that its pixels make"),
-        (b"\x04\x05\x80", "pixels from 0 to 3 where 1 to 254 are possible"),
+        (b"\x04\x80\xff\xff\xff", "its 4 coded bytes are not the ones that a writer makes of its pixels"),
+        (b"\x04\x05\x80", "pixels reach from 0 to 3, not within 1..254"),
     ],
 )
 def test_other_payloads_are_corrupt(payload: bytes, words: str) -> None:

@@ -215,7 +215,7 @@ def test_a_file_lacks_no_chunk() -> None:
 
 @pytest.mark.parametrize("kinds", [(0x80, 0x80), (0x42,), (0x7F,), (0x100,), (-1,), (0x41, 0x80, 0x41)])
 def test_extras_that_read_would_refuse_are_not_written(kinds: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="not of known or ancillary kinds, each once"):
+    with pytest.raises(ValueError, match="each kind must occur once, and be known or ancillary"):
         write(HEADER, GROUPS, CHUNKS, [Extra(kind, b"") for kind in kinds])
 
 

@@ -102,7 +102,7 @@ def test_every_flipped_bit_shows_and_costs_only_what_it_hit(byte: int) -> None:
                 read(Memory(bytes(damaged)), partial=True)
         elif hit is None:
             part = "header" if byte < HEADER_BYTES else "index"
-            damage = (f"one bit of the {part} was wrong, and is set right",)
+            damage = (f"one bit of the {part} was wrong and has been corrected",)
             assert read(Memory(bytes(damaged)), partial=True) == without(set(), damage)
         else:
             damage = (f"checksum of {hit.name} does not match",)
@@ -139,7 +139,7 @@ def test_any_one_bit_of_an_index_of_many_chunks_is_set_right(place: int) -> None
         damaged = bytearray(LONG_FILE)
         damaged[HEADER_BYTES + place] ^= 1 << bit
         found = read(Memory(bytes(damaged)), HUGE, partial=True)
-        assert found.damage == ("one bit of the index was wrong, and is set right",)
+        assert found.damage == ("one bit of the index was wrong and has been corrected",)
         assert write(found.header, found.groups, found.chunks) == LONG_FILE
 
 

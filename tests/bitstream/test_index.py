@@ -166,8 +166,8 @@ def test_an_index_belongs_to_its_header() -> None:
 @pytest.mark.parametrize(
     ("order", "error", "says"),
     [
-        ([0x81, 0x80], Corrupt, "extras 0x81, 0x80 are not in order, each once"),
-        ([0x80, 0x80], Corrupt, "extras 0x80, 0x80 are not in order, each once"),
+        ([0x81, 0x80], Corrupt, "extras 0x81, 0x80 are not in order or not unique"),
+        ([0x80, 0x80], Corrupt, "extras 0x80, 0x80 are not in order or not unique"),
         ([0x80, 0xC0], Corrupt, "not in order"),
         ([0x80, 0x41], Corrupt, "not in order"),
         ([0xC0, 0x41], Corrupt, "not in order"),

@@ -205,14 +205,14 @@ def test_a_forged_header_is_noticed_with_the_first_levels(small, change: dict[st
 def test_a_longer_payload_is_refused(small, tail: bytes) -> None:
     ((chunk,),) = small.chunks()
     longer = dataclasses.replace(chunk, payload=chunk.payload + tail)
-    says = f"{NAME}{len(longer.payload)} bytes are not the ones that their levels make"
+    says = f"{NAME}{len(longer.payload)} bytes are not what a writer makes of its levels"
     with pytest.raises(Corrupt, match=says):
         small.decode(with_chunk(small, longer))
 
 
 def test_a_coded_chunk_stored_raw_is_refused(small) -> None:
     ((chunk,),) = small.chunks()
-    with pytest.raises(Corrupt, match="bytes are not the ones that their levels make"):
+    with pytest.raises(Corrupt, match="bytes are not what a writer makes of its levels"):
         small.decode(with_chunk(small, Chunk(small.raw(), True, chunk.bits_crc)))
 
 
@@ -220,7 +220,7 @@ def test_a_raw_chunk_stored_coded_is_refused(make_layer, make_toy) -> None:
     toy = make_toy(make_layer((4, 4, 4), 3, 8, surprise=40.0))
     ((chunk,),) = toy.chunks()
     assert chunk == Chunk(toy.raw(), True, chunk.bits_crc)
-    with pytest.raises(Corrupt, match="bytes are not the ones that their levels make"):
+    with pytest.raises(Corrupt, match="bytes are not what a writer makes of its levels"):
         toy.decode(with_chunk(toy, Chunk(toy.coded(), False, chunk.bits_crc)))
 
 

@@ -19,7 +19,7 @@ def check(data: bytes) -> None:
     partial = found_in(data)
     if partial is not None and partial.intact:
         assert mending.laid_out(partial) == data
-    if partial is not None and all(what.endswith("is set right") for what in partial.damage):
+    if partial is not None and all(what.endswith("has been corrected") for what in partial.damage):
         whole = container.write(partial.header, partial.groups, partial.chunks, partial.extras)
         assert len(whole) == len(data)
         assert (int.from_bytes(whole) ^ int.from_bytes(data)).bit_count() == len(partial.damage)
