@@ -23,8 +23,8 @@ class Corrupt(BincodecError):
 class BitsMismatch(Corrupt):
     """A chunk is intact, but its decoded levels are not the ones that were written.
 
-    Either the file was forged, or the probabilities differ from those of the writer. To find out which, the
-    chunk can be decoded once more with int64 arithmetic, which is exact on every machine.
+    Either the file was forged, or the probabilities differ from those of the writer. A reader finds out which
+    by decoding once more with its safest arithmetic.
     """
 
 

@@ -537,7 +537,7 @@ def test_a_model_file_whose_integers_were_changed_is_refused(tmp_path: Path, tin
     )
     path = tmp_path / "forged.safetensors"
     weights.save(path, "forged-1", card.architecture, tiny.autoencoder.state_dict(), forged, {})
-    with pytest.raises(DamagedModel, match="not those that its fingerprint"):
+    with pytest.raises(DamagedModel, match="do not have the fingerprint"):
         weights.load(dataclasses.replace(read_card(path), path=path, fingerprint=card.fingerprint))
     assert weights.load(read_card(path)).card.fingerprint != card.fingerprint
 
@@ -584,7 +584,7 @@ def test_a_model_file_whose_limit_makes_no_sense_is_refused(tmp_path: Path, limi
 @pytest.mark.parametrize("limit", [0, -511, ACTIVATION_LIMIT + 1])
 def test_bounds_refuse_a_limit_out_of_range(limit: int) -> None:
     network = dataclasses.replace(random_network(WIDE), activation_limit=limit)
-    with pytest.raises(Unsupported, match=f"activations to {limit} are not in 1..2047"):
+    with pytest.raises(Unsupported, match=f"activation limit {limit} is not in 1..2047"):
         check_bounds(WIDE, network)
 
 
