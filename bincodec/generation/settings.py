@@ -84,7 +84,7 @@ class SamplingSettings:
         """
         sampler, passes = self.sampler or own_sampler(card), sum(card.architecture.layer_phases)
         if sampler == "autoregressive" and self.steps is not None and self.steps > passes:
-            msg = f"steps is {self.steps}, but model {card.name} is drawn in at most {passes} passes"
+            msg = f"steps {self.steps} is over the {passes} passes that model {card.name} can be drawn in"
             raise InvalidSetting(msg)
         steps = self.steps or (DIFFUSION_STEPS if sampler == "diffusion" else passes)
         label, guidance = self._class_number(card), float(self.guidance or 0.0)
