@@ -30,7 +30,7 @@ hardly vary would get very large weights."""
 
 @dataclasses.dataclass
 class _Seen:
-    """Sums and squares of a layer's inputs over `count` positions, and how often its outputs were positive."""
+    """Sums and squares of a layer's inputs over `count` positions, and how often outputs were positive."""
 
     sums: Tensor
     squares: Tensor
