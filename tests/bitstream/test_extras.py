@@ -1,4 +1,4 @@
-"""Chunks of alpha and metadata: what goes in comes out, and nothing is unpacked beyond its limit."""
+"""Alpha and metadata as extras: they are stored without change, and nothing is unpacked beyond its limit."""
 
 import tracemalloc
 import zlib
@@ -90,7 +90,7 @@ def test_extras_come_back(alpha: bool, icc: bytes, exif: bytes, xmp: bytes, rand
     given_extras = Extras(PLANE if alpha else None, icc, exif, xmp)
     written = chunks(given_extras)
     assert len({chunk.kind for chunk in written}) == len(written)
-    # Others may stand between them, in any order.
+    # Other extras may stand between them, and the order does not matter.
     shuffled = [Chunk(0x80, b"another"), *written, Chunk(0xBF, b"")]
     random.shuffle(shuffled)
     found = read(shuffled, 6, 4)
