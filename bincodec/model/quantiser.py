@@ -63,7 +63,7 @@ def leaky_clamp(value: Tensor, maximum: Tensor) -> Tensor:
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Return the hard value exactly, and pass the gradient to the soft value unchanged."""
+    """An operation that returns the hard value exactly and passes the gradient to the soft value unchanged."""
 
     @staticmethod
     def forward(ctx: Any, hard: Tensor, soft: Tensor) -> Tensor:

@@ -280,7 +280,7 @@ class NoDefaults(TorchDispatchMode):
     "call", [name for name in CALLS if name != "load"]
 )  # The random initial weights are not used.
 def test_every_tensor_says_its_type(call: str, given: Given) -> None:
-    """The default dtype belongs to the whole process. It cannot be changed for a while, so nothing uses it."""
+    """The default dtype belongs to the whole process and cannot be set for a while. Nothing uses it."""
     with default_type(torch.bfloat16), NoDefaults() as watch:
         CALLS[call](given)
     assert not watch.found

@@ -157,7 +157,7 @@ def test_encoding_decodes_too_and_decoding_asks_the_prior(photos: list[Path], ti
     parts = json.loads(timing.main(json.dumps(dataclasses.asdict(job(photos[0], "bincodec", tiny)))))
     work = {part["name"]: part["multiply_adds"] for part in parts}
     size = {part["name"]: part["parameters"] for part in parts}
-    # The prior takes account of what changes; of a real picture that may be less than of one where all does.
+    # The prior only computes what changes. In a real picture, less may change than if all levels do.
     decoding = work["decoder"] + work["prior, all passes"]
     with Image.open(photos[0]) as picture:
         pixels = picture.width * picture.height
@@ -173,7 +173,7 @@ def test_a_codec_without_networks_has_nothing_to_count(photos: list[Path], tiny:
     assert timing.main(json.dumps(dataclasses.asdict(job(photos[0], "jpeg", tiny)))) == "[]"
 
 
-# CompressAI, in the shape of its documented interface
+# A stand-in for CompressAI with its documented interface
 
 
 class FakeNetwork(torch.nn.Module):
@@ -196,7 +196,7 @@ class FakeNetwork(torch.nn.Module):
     def decompress(self, strings: list[list[bytes]], shape: torch.Size) -> dict[str, torch.Tensor]:
         (levels,), (side,) = strings
         assert side == b"side"
-        # Beyond the range, as networks go.
+        # The values are out of range, as those of networks may be.
         image = torch.frombuffer(bytearray(levels), dtype=torch.uint8).reshape(1, 3, *shape).float() / 255
         return {"x_hat": torch.where(image == 0, -0.5, image)}
 
