@@ -63,7 +63,7 @@ def leaky_clamp(value: Tensor, maximum: Tensor) -> Tensor:
 
 
 class _StraightThrough(torch.autograd.Function):
-    """An operation that returns the hard value exactly and passes the gradient to the soft value unchanged."""
+    """An operation that returns the hard value exactly, and passes its gradient to the soft value."""
 
     @staticmethod
     def forward(ctx: Any, hard: Tensor, soft: Tensor) -> Tensor:
