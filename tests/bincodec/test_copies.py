@@ -77,7 +77,7 @@ def test_a_codec_in_a_pickle_with_other_things(own: Codec) -> None:
 
 
 class Counted:
-    """`ShiftedProducts.stem`, with a look at what it was asked and at what of its results is still there."""
+    """`ShiftedProducts.stem`, which also records its inputs and which of its results are still in memory."""
 
     def __init__(self) -> None:
         self.honest = ShiftedProducts.stem

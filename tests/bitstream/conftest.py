@@ -112,7 +112,7 @@ def read_layer(reader: TileReader, layer: Layer, levels: np.ndarray) -> None:
 
 
 def passes(layers: Sequence[Layer]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-    """Return levels, locations and scales, each (channels, positions), and the maximum, of every pass."""
+    """Yield levels, locations and scales, each (channels, positions), and the maximum, of every pass."""
     for layer in layers:
         for start in (0, 1):
             if part(layer.mu, start).size:

@@ -133,7 +133,7 @@ def same(first: list[Tensor], second: list[Tensor]) -> bool:
 
 
 def priors(tiny: weights.Model) -> Iterator[IntegerPrior]:
-    """Return the frozen network, a random one, and two whose sums are near the limit of exactness."""
+    """Yield the frozen network, a random one, and two whose sums are near the limit of exactness."""
     yield tiny.prior
     yield IntegerPrior(WIDE, random_network(WIDE))
     for width, limit in ((96, NARROW_LIMIT), (29, ACTIVATION_LIMIT)):

@@ -259,7 +259,7 @@ PIXELS = np.full((64, 96, 3), 128, np.uint8)
 
 
 def spoil_networks(prior: IntegerPrior) -> None:
-    """Return the integers in the dtype that is used for coding."""
+    """Change the integers in the dtype that is used for coding."""
     network = prior._network(prior.kernel)
     bias = network.head.bias.clone()
     bias[:] += 2000

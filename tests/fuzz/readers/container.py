@@ -15,7 +15,7 @@ LIMITS = Limits(ancillary_bytes=300)
 
 
 def check(data: bytes) -> None:
-    """What is read is written again as it was, and reading what is intact finds the same."""
+    """What is read is written again unchanged, and reading with `partial` finds the same."""
     partial = found_in(data)
     if partial is not None and partial.intact:
         assert mending.laid_out(partial) == data
@@ -29,7 +29,7 @@ def check(data: bytes) -> None:
 
 
 def found_in(data: bytes) -> Container | None:
-    """What is intact; None if that is nothing."""
+    """Return what is intact, or None if nothing is."""
     try:
         return container.read(Memory(data), LIMITS, partial=True)
     except BincodecError:
