@@ -20,7 +20,7 @@ from bincodec.bitstream.errors import BitsMismatch, Corrupt
 from bincodec.bitstream.probability import ONE
 
 Plane = npt.NDArray[np.uint8]
-"""(height, width)."""
+"""Samples of alpha, (height, width)."""
 Whole = npt.NDArray[np.int64]
 Answers = npt.NDArray[np.bool_]
 Ask = Callable[[Whole, Answers], Answers]

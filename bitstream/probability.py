@@ -29,10 +29,10 @@ ONE = 65536
 
 MU_BITS = 6
 STEPS = 1 << MU_BITS
-"""Steps of a location in one level."""
+"""The steps of a location in one level."""
 
 SCALES = 64
-"""Number of scales."""
+"""The number of scale indices."""
 
 SCALE_BITS = 3
 SCALE_OFFSET = 32

@@ -20,9 +20,11 @@ DEFAULT_SIDE = 64
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile: rows `top` up to `bottom`, columns `left` up to `right` of the grid, in positions.
+    """One tile of the grid, in positions.
 
-    `number` counts tiles from 0, row by row; `row` and `column` count them along each axis.
+    It has the rows from `top` up to, but not including, `bottom`, and the columns from `left` up to, but not
+    including, `right`. `number` counts tiles from 0, row by row. `row` and `column` count them along each
+    axis.
     """
 
     number: int
@@ -35,12 +37,12 @@ class Tile:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width in positions."""
+        """The height and width in positions."""
         return self.bottom - self.top, self.right - self.left
 
     @property
     def bounds(self) -> tuple[int, int, int, int]:
-        """Top, left, bottom and right."""
+        """The top, left, bottom and right."""
         return self.top, self.left, self.bottom, self.right
 
     @property

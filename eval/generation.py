@@ -115,17 +115,17 @@ class Outcome:
 
 
 SHOWN = 12
-"""Pictures that are kept of each set, to be looked at."""
+"""The number of pictures of each set that are kept for the sheet of samples."""
 
 
 def check(plan: GenerationPlan) -> None:
-    """Refuse what cannot be measured, before anything is.
+    """Check a plan before anything is measured.
 
     Raises:
-        InvalidSetting: for a setting that its model cannot do.
-        NameTaken: if two sets have one name.
-        TooFew: for sets that are too small.
-        OSError: for a cache that takes no file.
+        InvalidSetting: if a setting does not fit its model.
+        NameTaken: if two sets have the same name.
+        TooFew: if a set is too small.
+        OSError: if the cache cannot be written.
     """
     set_distances.require_enough(len(plan.real) // 2, "each half of the held-out pictures")
     others = plan.folders if plan.train is None else {"training pictures": plan.train, **plan.folders}
@@ -150,10 +150,10 @@ def check(plan: GenerationPlan) -> None:
 def run(plan: GenerationPlan, *, progress: bool = False) -> Outcome:
     """Measure every set of a plan that `check` accepts.
 
-    After Ctrl-C the sets that were complete are returned, if any was.
+    After Ctrl-C, the sets that are complete are returned, if there are any.
 
     Raises:
-        KeyboardInterrupt: if there is none yet.
+        KeyboardInterrupt: on Ctrl-C if no set is complete yet.
     """
     ground = _ground(plan, progress)
     rows = list(_floors(ground))

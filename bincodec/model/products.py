@@ -35,21 +35,21 @@ class ShiftedProducts:
     """Convolve by shifting and multiplying. A library cannot replace this by Winograd or Fourier methods."""
 
     def stem(self, context: Tensor, weight: Tensor) -> Tensor:
-        """As `Products.stem`."""
+        """Compute `Products.stem`."""
         sums = context.new_zeros(context[..., 0].numel(), len(weight))
         for part, tap in zip(_shifted(context, 3), weight.flatten(2).unbind(2), strict=True):
             torch.addmm(sums, part.flatten(0, 2), tap.T, out=sums)
         return sums.view(*context.shape[:3], -1)
 
     def depthwise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """As `Products.depthwise`."""
+        """Compute `Products.depthwise`."""
         total = bias
         for part, tap in zip(_shifted(x, 5), weight.flatten(1).unbind(1), strict=True):
             total = total + part * tap
         return total
 
     def pointwise(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """As `Products.pointwise`."""
+        """Compute `Products.pointwise`."""
         return functional.linear(x, weight, bias)
 
 
@@ -57,11 +57,11 @@ class DirectProducts(ShiftedProducts):
     """Use the library's own convolutions. The library chooses their algorithms by the shape of the input."""
 
     def stem(self, context: Tensor, weight: Tensor) -> Tensor:
-        """As `Products.stem`."""
+        """Compute `Products.stem`."""
         return functional.conv2d(context.permute(0, 3, 1, 2), weight, padding=1).permute(0, 2, 3, 1)
 
     def depthwise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """As `Products.depthwise`."""
+        """Compute `Products.depthwise`."""
         channels = len(weight)
         convolved = functional.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=2, groups=channels)
         return convolved.permute(0, 2, 3, 1)
@@ -80,7 +80,7 @@ class CheckedProducts:
         self.exact = True
 
     def stem(self, context: Tensor, weight: Tensor) -> Tensor:
-        """As `Products.stem`."""
+        """Compute `Products.stem`."""
         result = self._products.stem(context, weight)
         probe = _probe(len(weight))
         taps = (weight.to("cpu", torch.int64) * probe[:, None, None, None]).sum(0).flatten(1).unbind(1)
@@ -92,7 +92,7 @@ class CheckedProducts:
         return result
 
     def depthwise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """As `Products.depthwise`. Every number is computed again in int32, which holds these sums."""
+        """Compute `Products.depthwise`. Every number is computed again in int32, which holds these sums."""
         result = self._products.depthwise(x, weight, bias)
         whole, taps, start = (part.to("cpu", torch.int32) for part in (x, weight, bias))
         expected = start.expand(whole.shape).clone()
@@ -102,7 +102,7 @@ class CheckedProducts:
         return result
 
     def pointwise(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """As `Products.pointwise`."""
+        """Compute `Products.pointwise`."""
         result = self._products.pointwise(x, weight, bias)
         probe = _probe(len(weight))
         row = probe @ weight.to("cpu", torch.int64)

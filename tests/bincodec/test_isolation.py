@@ -369,7 +369,7 @@ def test_torch_s_words_for_no_memory_become_one(told: str | RuntimeError, expect
 
 
 def run(code: str, timeout: float) -> str:
-    """What a program prints; it is stopped after `timeout` seconds."""
+    """Return what a program prints. It is stopped after `timeout` seconds."""
     code = f"TINY = {str(TINY)!r}\n{code}"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],

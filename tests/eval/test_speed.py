@@ -108,14 +108,14 @@ def test_multiply_adds_are_those_of_a_sum_by_hand(codec: bincodec.Codec) -> None
     block_16 = 12 * 12 + 9 * 12 + 12 * 12 + 2 * (12 * 24)
     modulation = 8 * (2 * 8) + 8 * (2 * 12)
     sides = 48 * (192 * 8 + block_8) + 12 * (32 * 12 + block_16 + 12 * 9) + modulation
-    # Stem 3x3 of 9 channels and 3 layers at first, then of the channels and the keep of the layer just
-    # added.
+    # The 3x3 stem first has 9 channels and 3 layers, and then the channels and the keep of the layer that was
+    # added last.
     stems = [12 * 9 * channels * 16 for channels in (12, 3, 3, 3, 3, 4, 4)]
-    # Two blocks of depthwise 5x5 and a pointwise pair, that of the last at the pass's positions only.
+    # Two blocks have a depthwise 5x5 and a pointwise pair. The last pair runs at the pass's positions only.
     pair = 2 * (16 * 32)
     blocks = [12 * 2 * 25 * 16 + (12 + positions) * pair for positions in (4, 2, 4, 2, 6, 6, 12)]
-    # Location and scale of a layer's channels, at the pass's positions: 3 x 4 positions as quadtree,
-    # checkerboard, all.
+    # The head gives location and scale of a layer's channels at the pass's positions. The 3 x 4 positions
+    # form a quadtree, a checkerboard, and one phase.
     heads = [
         16 * 2 * channels * positions
         for channels, positions in [(2, 4), (2, 2), (2, 4), (2, 2), (3, 6), (3, 6), (4, 12)]
@@ -161,8 +161,8 @@ def test_encoding_decodes_too_and_decoding_asks_the_prior(photos: list[Path], ti
     decoding = work["decoder"] + work["prior, all passes"]
     with Image.open(photos[0]) as picture:
         pixels = picture.width * picture.height
-    # A post-filter is products of 44 shared and 12 own features; to fit one, of these, 1 and the error
-    # with each other, but for channels among themselves.
+    # Applying a post-filter takes products of 44 shared and 12 own features. Fitting it takes the products of
+    # these, 1 and the error with each other, except between own features of different colours.
     apply, fit = 3 * (44 + 12) * pixels, (45 * 45 + 3 * (12 * 45 + 12 * 12) + 3 * (45 + 12)) * pixels
     assert 0.8 * decoding < work["decoding"] <= decoding + apply
     assert fit - apply <= work["encoding"] - work["encoder"] - work["decoding"] <= fit

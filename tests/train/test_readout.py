@@ -1,4 +1,4 @@
-"""The decoder's last matrix in closed form."""
+"""The decoder's last matrix is solved for in closed form."""
 
 import copy
 from collections.abc import Callable
