@@ -161,13 +161,13 @@ def test_another_number_in_the_same_interval(honest: Container, refuse: Refuse) 
     longer = payload_of(honest) + b"\0\0"
     for number in (1, 128, 255, 256):
         other = (int.from_bytes(longer, "big") + number).to_bytes(len(longer), "big")
-        refuse(with_first(honest, payload=other), Corrupt, f"{FIRST}: 62 bytes are not the ones")
+        refuse(with_first(honest, payload=other), Corrupt, f"{FIRST}: 62 bytes are not what a writer makes")
 
 
 def test_raw_where_coded_is_shorter(honest: Container, code: BinaryCode, refuse: Refuse) -> None:
     raw = raw_of(code, tile=0)
     assert len(raw) == 64
-    refuse(with_first(honest, payload=raw, raw=True), Corrupt, f"{FIRST}: 64 bytes are not the ones")
+    refuse(with_first(honest, payload=raw, raw=True), Corrupt, f"{FIRST}: 64 bytes are not what a writer makes")
 
 
 def raw_of(

@@ -230,7 +230,7 @@ def test_padding_bits_of_a_raw_chunk(make_layer, make_toy) -> None:
     assert chunk.raw
     assert len(chunk.payload) == 4
     padded = dataclasses.replace(chunk, payload=chunk.payload[:-1] + bytes([chunk.payload[-1] | 1]))
-    with pytest.raises(Corrupt, match=r"layer 1 of tile 0 .*: 4 bytes are not the ones"):
+    with pytest.raises(Corrupt, match=r"layer 1 of tile 0 .*: 4 bytes are not what a writer makes"):
         toy.decode(with_chunk(toy, padded))
 
 

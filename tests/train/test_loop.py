@@ -258,7 +258,7 @@ def test_averaged_weights_are_put_in_for_a_while(tmp_path: Path, make_settings: 
 
 @pytest.mark.parametrize("arguments", [{}, {"steps": 3, "minutes": 1.0}])
 def test_a_stage_is_measured_in_one_way(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="either in steps or in minutes"):
+    with pytest.raises(ValueError, match="either a number of steps or a number of minutes"):
         Stage(**arguments)
 
 

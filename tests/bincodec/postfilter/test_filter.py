@@ -132,7 +132,7 @@ def test_what_does_not_read_is_corrupt(payload: bytes, message: str) -> None:
 
 
 def test_two_are_corrupt() -> None:
-    with pytest.raises(Corrupt, match="post-filter: 2 chunks"):
+    with pytest.raises(Corrupt, match="post-filter: a file holds one, not 2"):
         read_filter((Extra(KIND, bytes(13)), Extra(KIND, bytes(13))))
 
 
