@@ -130,7 +130,7 @@ def test_all_chunks_together_have_a_limit() -> None:
     everything = Extras(icc=noise, exif=noise, xmp=noise)
     size = sum(len(payload) for _, payload in payloads(everything))
     assert payloads(everything, Limits(ancillary_bytes=size))
-    with pytest.raises(TooLarge, match=f"take {size} bytes, over the limit ancillary_bytes=8999") as caught:
+    with pytest.raises(TooLarge, match=f"takes {size} bytes, over the limit ancillary_bytes=8999") as caught:
         payloads(everything, Limits(ancillary_bytes=8999))
     assert (caught.value.option, caught.value.value, caught.value.limit) == ("ancillary_bytes", size, 8999)
 
