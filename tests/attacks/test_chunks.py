@@ -167,7 +167,7 @@ def test_another_number_in_the_same_interval(honest: Container, refuse: Refuse) 
 def test_raw_where_coded_is_shorter(honest: Container, code: BinaryCode, refuse: Refuse) -> None:
     raw = raw_of(code, tile=0)
     assert len(raw) == 64
-    refuse(with_first(honest, payload=raw, raw=True), Corrupt, f"{FIRST}: 64 bytes are not what a writer makes")
+    refuse(with_first(honest, payload=raw, raw=True), Corrupt, f"{FIRST}: 64 bytes are not what a writer")
 
 
 def raw_of(
