@@ -13,6 +13,7 @@
     ├── ImageError          an image cannot be read, or holds what the codec cannot represent
     ├── Unreadable          the system does not allow reading a path (it is also an OSError)
     ├── InvalidSetting      a quality, a device or the like does not exist (it is also a ValueError)
+    ├── OutOfReach          no quality gives the size or the PSNR that was asked for
     └── VerificationFailed  a finished file does not decode to the code that it was made from
 
 Bad input and bad settings always raise one of these errors. Too little memory raises `MemoryError`, and a
@@ -21,9 +22,9 @@ path that cannot be written raises the system's own `OSError`. The first eight e
 
 An argument of a wrong type raises `TypeError`. This is a mistake in the calling program and does not depend
 on its input. Only the type decides between `TypeError` and `InvalidSetting`. quality=101 is an integer, but
-not a valid quality, so it raises `InvalidSetting`. quality=50.0, "50", True and None are not integers, so
-they raise `TypeError`. NumPy's integers and floats count as numbers. A source is a path, a bytes-like object
-or a binary stream. A text stream raises `TypeError`, and an error of the system for a path or a stream raises
+not a valid quality, so it raises `InvalidSetting`. quality=50.0, "50" and True are not integers, so they
+raise `TypeError`. NumPy's integers and floats count as numbers. A source is a path, a bytes-like object or a
+binary stream. A text stream raises `TypeError`, and an error of the system for a path or a stream raises
 `Unreadable`.
 """
 
@@ -48,6 +49,7 @@ __all__ = [
     "ImageError",
     "InvalidSetting",
     "NotBld",
+    "OutOfReach",
     "TooLarge",
     "Truncated",
     "UnknownModel",
@@ -89,6 +91,10 @@ class InvalidSetting(BincodecError, ValueError):
     def __init__(self, message: str, *, option: str | None = None) -> None:
         super().__init__(message)
         self.option = option
+
+
+class OutOfReach(BincodecError):
+    """No quality gives the size, bits per pixel or PSNR that was asked for. The message names the limit."""
 
 
 class VerificationFailed(BincodecError):

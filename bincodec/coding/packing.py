@@ -150,10 +150,11 @@ def limits_of(code: BinaryCode) -> Limits:
     )
 
 
-def unpack(model: Model, file: Container, *, partial: bool = False) -> BinaryCode:
+def unpack(model: Model, file: Container, *, partial: bool = False, layers: int | None = None) -> BinaryCode:
     """Return the code in a file. `pack` turns it into the same bytes again.
 
-    With `partial`, a tile that does not decode to what was written keeps the layers before the error.
+    With `partial`, a tile that does not decode to what was written keeps the layers before the error. With
+    `layers`, only the groups that hold the first `layers` layers are unpacked.
 
     Raises:
         WrongModel: if another model wrote the file.
@@ -168,6 +169,9 @@ def unpack(model: Model, file: Container, *, partial: bool = False) -> BinaryCod
     _check_sizes(file, architecture)
     read_filter(file.extras)  # A malformed post-filter makes the file corrupt, even if it is not applied.
     available = file.tile_layers
+    if layers is not None:
+        enough = next((end for end in itertools.accumulate(file.groups) if end >= layers), header.layers)
+        available = tuple(min(enough, there) for there in available)
     if not any(available):
         msg = "nothing arrived intact: the first chunk of every tile is damaged or cut short"
         raise Truncated(msg)

@@ -36,11 +36,12 @@ FITTED_PIXELS = 2**20
 
 
 def encode(
-    model: Model, picture: Picture, quality: int, rounds: int, tile_side: int = DEFAULT_SIDE
+    model: Model, picture: Picture, quality: float, rounds: int, tile_side: int = DEFAULT_SIDE
 ) -> BinaryCode:
     """Return the code of a picture at `quality` 0..100, after `rounds` of search, with its post-filter.
 
-    `tile_side` is the largest side of a tile in positions.
+    `tile_side` is the largest side of a tile in positions. A quality between two integers is used by the
+    encoder only: the code names the nearest integer, with which it is packed and decoded.
 
     Raises:
         InvalidSetting: if a search is asked for and the model card has no Lagrange multipliers.
@@ -55,7 +56,7 @@ def encode(
         model.card.architecture.maximum_level,
         width,
         height,
-        quality,
+        round(quality),
         model.card.name,
         model.card.fingerprint,
         picture.grey,
@@ -71,7 +72,7 @@ def encode(
     return code
 
 
-def _analysed(model: Model, pixels: Pixels, quality: int) -> tuple[Levels, ...]:
+def _analysed(model: Model, pixels: Pixels, quality: float) -> tuple[Levels, ...]:
     """Return the levels that the encoder's network gives, by layer. It processes window by window."""
     height, width = pixels.shape[:2]
     grid, architecture = grid_of(width, height), model.card.architecture
@@ -186,7 +187,7 @@ def padded(pixels: Pixels, device: str) -> Tensor:
     return (image.permute(2, 0, 1)[None].float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-def error_weight(card: ModelCard, quality: int) -> float | None:
+def error_weight(card: ModelCard, quality: float) -> float | None:
     """Return the bits that a squared error of 1, summed over pixels and colours, is worth at `quality`.
 
     This follows from the lambda that the model was trained with (DESIGN §3). Return None if the card does not
