@@ -45,7 +45,7 @@ _LEAST_SHARE = 0.05
 class Aim:
     """The aim of a rising function of quality: a value in low..high, or the nearest one on one side.
 
-    If `from_below`, a value may be too low, but not too high; otherwise, it is the other way round. `slope` is
+    If `from_below`, a value may be too low, but not too high; otherwise, the reverse. `slope` is
     roughly how fast the function rises.
     """
 
