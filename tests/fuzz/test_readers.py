@@ -60,7 +60,7 @@ def test_mended_seeds_are_refused_or_read(reader: Any) -> None:
         changed[at : at + dice.randrange(2)] = dice.randbytes(dice.randrange(3))
         return bytes(changed[:max_bytes])
 
-    for seed in range(60):
+    for seed in range(120):
         data = reader.mutate(dice.choice(seeds), reader.MAX_BYTES, seed, change)
         assert len(data) <= reader.MAX_BYTES
         try:

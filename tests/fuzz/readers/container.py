@@ -11,7 +11,7 @@ from bincodec.bitstream.errors import BincodecError
 from bincodec.bitstream.limits import Limits
 
 MAX_BYTES = 1024
-LIMITS = Limits(ancillary_bytes=300)
+LIMITS = Limits(ancillary_bytes=500)
 
 
 def check(data: bytes) -> None:

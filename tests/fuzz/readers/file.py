@@ -19,7 +19,7 @@ from bincodec.bitstream.limits import Limits
 from bincodec.code import BinaryCode
 
 MAX_BYTES = 1024
-LIMITS = Limits(pixels=2**17, ancillary_bytes=300, metadata_bytes=500)
+LIMITS = Limits(pixels=2**17, ancillary_bytes=500, metadata_bytes=1000)
 """The reader's limit: 512 positions allow two tiles of 16 by 16, or smaller ones with seams."""
 MODEL = Path(__file__).resolve().parents[2] / "models" / "tiny-1.safetensors"
 SAID = re.compile(r"decoded levels have CRC 0x([0-9a-f]{8})")

@@ -1,6 +1,6 @@
 """Compare what readers of pictures make of unusual TIFF files, and their size on disk.
 
-    python benchmarks/readers.py > table.md
+    python benchmarks/tiff_readers.py > table.md
 
 The samples of these files do not have 8 bits, or are not side by side. Each file is written by tifffile from
 one photo, and read by each installed library: Pillow, bincodec (with Pillow), tifffile (with imagecodecs if
