@@ -29,7 +29,7 @@ OUT = Path(__file__).resolve().parents[1] / "docs" / "demo.webp"
 WIDTH = 1240
 """Of the page, in pixels."""
 
-DRAWN = ("dress", "hat", "shirt", "shoes", "skirt")
+DRAWN = ("dress", "pants", "shorts", "skirt", "tshirt")
 
 
 @contextmanager

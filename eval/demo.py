@@ -27,6 +27,8 @@ BESIDE = {"jpeg": "jpeg", "webp": "webp", "avif": "avif:tune=psnr"}
 POSITION = 16
 """Pixels a side that one position of the latent grid stands for."""
 
+_TEMPERATURE, _GUIDANCE = 0.8, 1.0
+"""Settings at which drawn clothes can be told apart (docs/generation.md)."""
 _HOTTEST = 0.8
 """How much of the picture the brightest spot of the heat map hides, 0..1."""
 
@@ -139,7 +141,10 @@ def draw(codec: Codec, label: str | None, quality: int, seed: int) -> Image.Imag
     Raises:
         InvalidSetting: for a class that the model does not have.
     """
-    (code,) = codec.sample(quality=quality, seed=seed, label=label)
+    guidance = None if label is None else _GUIDANCE
+    (code,) = codec.sample(
+        quality=quality, seed=seed, label=label, temperature=_TEMPERATURE, guidance=guidance
+    )
     return codec.decode(code)
 
 
