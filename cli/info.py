@@ -1,30 +1,48 @@
 """`bincodec info`: what a .bld file says about itself, without decoding it."""
 
+from functools import partial
 from typing import Any
 
 import click
 
-from bincodec.cli import options, output, places
+from bincodec.cli import coded, options, output, places
+from bincodec.cli.batch.asked import Asked, alone, several
+from bincodec.cli.batch.job import Made
 
 
 @click.command()
-@options.coded
+@several(writing=False)
 @options.max_pixels
 @options.as_json
-def command(source: str, max_pixels: int | None, as_json: bool) -> None:
-    """Show size, quality, model, layers, alpha and metadata of a .bld file.
+def command(names: tuple[str, ...], asked: Asked, max_pixels: int | None, as_json: bool) -> None:
+    """Show size, quality, model, layers, alpha and metadata of .bld files.
 
     Checks the checksums of header, index and chunks, alpha and metadata, not the bits: that is what verify
     does. Exit code 1 means that the file is damaged; what it says of itself is shown as far as its header is
     whole.
     """
+    work = partial(_told, max_pixels=max_pixels)
+    ends = alone(names, asked)
+    if ends is None:
+        coded.batch("info", work, as_json=as_json, quiet=False).run(names, asked)
+        return
+    source, _ = ends
+    made = work(source, places.given(source), "")
+    output.result(made.text, made.facts, as_json=as_json)
+    if made.failure is not None:
+        raise click.ClickException(made.failure)
+
+
+def _told(source: str, given: str | bytes, _destination: str, *, max_pixels: int | None) -> Made:
+    """What one file says."""
     from bincodec import BincodecError
     from bincodec.bitstream import container
     from bincodec.bitstream.extras import METADATA, TITLES, Extras
     from bincodec.bitstream.extras import read as read_extras
     from bincodec.bitstream.header import Header
+    from bincodec.io import files
 
-    data, limits = places.read(source), options.limits(max_pixels)
+    data, limits = files.read(given), options.limits(max_pixels)
     memory = container.Memory(data)
     with places.named(source):
         header = Header.parse(data, limits)
@@ -70,11 +88,11 @@ def command(source: str, max_pixels: int | None, as_json: bool) -> None:
         f"{output.counted(len(header.tiles), 'tile')}, {len(data)} bytes, "
         f"{facts['bits_per_pixel']:.3f} bits per pixel"
     )
-    output.result(text, facts, as_json=as_json)
+    failure = None
     if damage:
         more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
-        msg = f"{places.shown(source, 'standard input')}: {damage[0]}{more}"
-        raise click.ClickException(msg)
+        failure = f"{places.shown(source, 'standard input')}: {damage[0]}{more}"
+    return Made(facts, text, failure=failure)
 
 
 def _model_name(fingerprint: bytes) -> str | None:

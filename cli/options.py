@@ -98,8 +98,6 @@ def writing(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 source = click.argument("source", metavar="IN")
-destination = click.argument("destination", metavar="[OUT]", required=False)
-coded = click.argument("source", metavar="FILE")
 images = click.argument("images", metavar="IMAGES...", nargs=-1, required=True)
 sampling = click.option(
     "-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder."

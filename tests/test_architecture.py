@@ -73,7 +73,7 @@ FOREIGN = {
         "safetensors",
         "tqdm",
     },
-    "cli": {"click", "torch", "tqdm", "PIL"},
+    "cli": {"click", "fsspec", "ray", "torch", "tqdm", "PIL"},
 }
 
 
