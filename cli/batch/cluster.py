@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -29,6 +30,18 @@ _AHEAD = 2
 _STORE_BYTES = 100_000_000
 """For the objects of a cluster made here. What is made of a picture goes to its store, not through Ray."""
 
+_PATIENCE = 5.0
+"""Seconds until a cluster that does not answer is taken for none."""
+
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # What takes too much memory would be tried again for ever.
+    "RAY_task_oom_retries": str(_RETRIES),
+    # What Ray says of machines goes to standard output, which belongs to the results.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+}
+"""Of Ray, in the environment; it reads some of them when it is imported."""
+
 
 def engine(address: str | None, jobs: int | None, threads: int) -> Engine:
     """The cluster at `address`, or for None one on this machine, which ends with the batch.
@@ -45,9 +58,8 @@ def engine(address: str | None, jobs: int | None, threads: int) -> Engine:
     if jobs == 0:
         msg = "--jobs 0 means this process alone: it does not go with --engine ray"
         raise click.UsageError(msg)
-    # The first is how often Ray would start anew what took too much memory: for ever.
-    os.environ.setdefault("RAY_task_oom_retries", str(_RETRIES))
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     with needed("--engine ray needs", "ray", "ray"):
         import ray  # noqa: F401
     return partial(_run, address=address, jobs=jobs, threads=threads)
@@ -107,6 +119,8 @@ def _outcome(reference: Any) -> Outcome | Broken:
 def _connect(address: str | None, cores: int) -> None:
     import ray
 
+    if address is not None:
+        _check_reachable(address)
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "bincodec"}
     try:
         if address is not None:
@@ -123,6 +137,21 @@ def _connect(address: str | None, cores: int) -> None:
     except Exception as error:  # Ray has no class of its own for a cluster that is not there.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         msg = f"the Ray cluster {address or 'on this machine'} cannot be reached: {reason}"
+        raise click.ClickException(msg) from error
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes, and says so in many lines."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdecimal():
+        if address == "auto":
+            return
+        msg = f"--address {address} is neither HOST:PORT nor auto"
+        raise click.UsageError(msg)
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE).close()
+    except OSError as error:
+        msg = f"the Ray cluster {address} cannot be reached: {error.strerror or error}"
         raise click.ClickException(msg) from error
 
 

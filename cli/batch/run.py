@@ -113,12 +113,12 @@ def _check_places(found: Inputs, asked: Asked) -> None:
 
 def _engine(asked: Asked) -> Engine:
     if asked.engine == "ray":
-        from bincodec.cli.batch import cluster
+        from bincodec.cli.batch.cluster import engine as on_cluster
 
-        return cluster.engine(asked.address, asked.jobs, asked.threads or 1)
+        return on_cluster(asked.address, asked.jobs, asked.threads or 1)
     if asked.address is not None:
         msg = "--address needs --engine ray"
         raise click.UsageError(msg)
-    from bincodec.cli.batch import local
+    from bincodec.cli.batch.local import engine as on_this_machine
 
-    return local.engine(asked.jobs)
+    return on_this_machine(asked.jobs)

@@ -1,7 +1,12 @@
-"""A folder of small pictures, one of which is none, and options that make a batch cheap."""
+"""A folder of small pictures, and a bucket on loopback."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,3 +31,40 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     draw(tmp_path / "photos" / ".hidden.png")
     (tmp_path / "photos" / "readme.txt").write_text("no picture")
     return Path("photos")
+
+
+SERVER = """
+import time
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[str]:
+    """The address of a server of S3 on loopback. All processes that begin after it find it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        command = [sys.executable, "-c", SERVER]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as server:
+            assert server.stdout is not None
+            url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
+            patch.setenv("AWS_ENDPOINT_URL", url)
+            yield url
+            server.kill()
+
+
+@pytest.fixture
+def bucket(store: str) -> Any:
+    """An empty bucket, as the library of S3 knows it."""
+    found = boto3.resource("s3", endpoint_url=store).Bucket("photos")
+    found.create()
+    found.objects.delete()
+    return found
