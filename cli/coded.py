@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bincodec.cli import places
+from bincodec.cli import options, places
 from bincodec.cli.batch.job import Work
 from bincodec.cli.batch.run import Batch
 
@@ -20,11 +20,9 @@ def is_coded(name: str) -> bool:
     return name.lower().endswith(EXTENSION)
 
 
-def batch(
-    command: str, work: Work, *, as_json: bool, quiet: bool, extension: str = "", force: bool = False
-) -> Batch:
+def batch(command: str, work: Work, extension: str, model: str | None, common: options.Common) -> Batch:
     """What a command does to many .bld files."""
-    return Batch(command, work, is_coded, extension, force, as_json, quiet)
+    return Batch(command, work, is_coded, extension, model, common)
 
 
 def unpack(

@@ -67,7 +67,7 @@ def command(
     finished already is skipped.
     """
     work = partial(
-        _compressed,
+        compressed,
         quality=quality,
         model=model,
         effort=effort,
@@ -78,7 +78,7 @@ def command(
     )
     found = alone(names, asked, is_coded)
     if found is None:
-        _many(partial(work, common=dataclasses.replace(common, quiet=True)), names, asked, common)
+        _many(partial(work, common=dataclasses.replace(common, quiet=True)), names, asked, model, common)
         return
     source, destination = found
     _check_extension(destination)
@@ -88,12 +88,11 @@ def command(
     output.summary(made.text, made.facts, as_json=common.as_json, quiet=common.quiet)
 
 
-def _many(work: Work, names: tuple[str, ...], asked: Asked, common: options.Common) -> None:
+def _many(work: Work, names: tuple[str, ...], asked: Asked, model: str, common: options.Common) -> None:
     for name in filter(is_coded, names):
         msg = f"{name}: is compressed already; --output names a folder for the outputs of many inputs"
         raise click.UsageError(msg)
-    batch = Batch("compress", work, _is_picture, EXTENSION, common.force, common.as_json, common.quiet)
-    batch.run(names, asked)
+    Batch("compress", work, _is_picture, EXTENSION, model, common).run(names, asked)
 
 
 def _is_picture(name: str) -> bool:
@@ -105,7 +104,7 @@ def _is_picture(name: str) -> bool:
     return Image.registered_extensions().get(os.path.splitext(name)[1].lower()) in images.READABLE
 
 
-def _compressed(
+def compressed(
     source: str,
     given: str | bytes,
     destination: str,

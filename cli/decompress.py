@@ -128,8 +128,7 @@ def command(
     found = alone(names, asked, lambda name: not coded.is_coded(name) and not os.path.isdir(name))
     if found is None:
         quietly = partial(work, common=dataclasses.replace(common, quiet=True))
-        switches = {"as_json": common.as_json, "quiet": common.quiet, "force": common.force}
-        coded.batch("decompress", quietly, extension=extension, **switches).run(names, asked)
+        coded.batch("decompress", quietly, extension, model, common).run(names, asked)
         return
     source, destination = found
     ends = places.choose(source, destination, extension=extension, force=common.force, as_json=common.as_json)

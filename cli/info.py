@@ -24,7 +24,7 @@ def command(names: tuple[str, ...], asked: Asked, max_pixels: int | None, as_jso
     work = partial(_told, max_pixels=max_pixels)
     ends = alone(names, asked)
     if ends is None:
-        coded.batch("info", work, as_json=as_json, quiet=False).run(names, asked)
+        coded.batch("info", work, "", None, options.reading(as_json=as_json)).run(names, asked)
         return
     source, _ = ends
     made = work(source, places.given(source), "")

@@ -76,6 +76,11 @@ class Common:
         return self.quiet or self.as_json
 
 
+def reading(*, device: str = "cpu", as_json: bool, quiet: bool = False) -> Common:
+    """The same of a command that writes nothing."""
+    return Common(None, False, device, as_json, quiet)
+
+
 def limits(max_pixels: int | None) -> "Limits":
     """The default limits, or with another number of pixels."""
     from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits

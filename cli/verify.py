@@ -33,7 +33,8 @@ def command(
     work = partial(_verified, model=model, max_pixels=max_pixels, device=device)
     ends = alone(names, asked)
     if ends is None:
-        coded.batch("verify", work, as_json=as_json, quiet=quiet).run(names, asked)
+        common = options.reading(device=device, as_json=as_json, quiet=quiet)
+        coded.batch("verify", work, "", model, common).run(names, asked)
         return
     source, _ = ends
     made = work(source, places.given(source), "")

@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -29,6 +30,9 @@ _AHEAD = 2
 
 _STORE_BYTES = 100_000_000
 """For the objects of a cluster made here. What is made of a picture goes to its store, not through Ray."""
+
+_LOOKING = 10.0
+"""Seconds after which is asked again how many cores there are: machines come and go."""
 
 _PATIENCE = 5.0
 """Seconds until a cluster that does not answer is taken for none."""
@@ -83,9 +87,10 @@ def _run(
         remote = ray.remote(num_cpus=threads, max_retries=_RETRIES)(_attempt)
         waiting = iter(enumerate(tasks))
         running: dict[Any, int] = {}
+        room, looked = 0, -_LOOKING
         while True:
-            resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            room = jobs or _AHEAD * max(1, int(resources.get("CPU", 1)) // threads)
+            if time.monotonic() - looked > _LOOKING:
+                room, looked = _room(threads, jobs if address else None), time.monotonic()
             for index, task in itertools.islice(waiting, max(0, room - len(running))):
                 running[remote.remote(os.getcwd(), function, task)] = index
             if not running:
@@ -95,6 +100,14 @@ def _run(
                 yield running.pop(reference), _outcome(reference)
     finally:
         ray.shutdown()
+
+
+def _room(threads: int, jobs: int | None) -> int:
+    """How many pictures the cluster is to have: those that were asked for, or enough for all its cores."""
+    import ray
+
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return jobs or _AHEAD * max(1, int(resources.get("CPU", 1)) // threads)
 
 
 def _attempt(folder: str, function: Callable[[Job], Outcome], task: Job) -> Outcome | Broken:

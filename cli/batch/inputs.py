@@ -174,6 +174,6 @@ def _problem(job: Job, one: Found, folder: str | None, takers: dict[str, str]) -
         return f"{one.name}: leads out of the folder {folder}"
     if job.destination in takers:
         return f"{one.name}: {takers[job.destination]} becomes {job.destination} as well"
-    if places.is_same(job.source, job.destination):
+    if stores.path_of(job.source) is not None and places.is_same(job.source, job.destination):
         return f"{one.name}: its output would have the same name"
     return None

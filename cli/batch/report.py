@@ -87,9 +87,10 @@ class Report:
             self._pixels += outcome.facts.get("width", 0) * outcome.facts.get("height", 0)
             if job.destination:
                 self._written.append(job.destination)
-        with self._bar.external_write_mode(file=sys.stderr):
-            for sentence in outcome.notes:
-                output.note(f"{job.source}: {sentence}", quiet=self.quiet)
+        if outcome.notes:
+            with self._bar.external_write_mode(file=sys.stderr):
+                for sentence in outcome.notes:
+                    output.note(f"{job.source}: {sentence}", quiet=self.quiet)
         line = output.json_line(self._facts(job, outcome))
         if self._lines is not None:
             self._lines.write(f"{line}\n".encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import click
@@ -16,6 +16,8 @@ from bincodec.cli.batch.engine import Engine
 from bincodec.cli.batch.inputs import Inputs
 from bincodec.cli.batch.job import Job, Order, Outcome, Work
 from bincodec.cli.batch.report import Report
+from bincodec.cli.options import Common
+from bincodec.errors import Unreadable
 from bincodec.eval.workers import Broken
 
 
@@ -28,18 +30,16 @@ class Batch:
         work: what it does to one of them.
         wanted: whether a file of that name, found in a folder, is an input.
         extension: of its outputs, or "" if it has none.
-        force: whether an output that exists is made anew.
-        as_json: whether each outcome is printed as a line of JSON.
-        quiet: whether nothing is said but what failed.
+        model: the model that was asked for, if any.
+        common: where it computes, and what is said.
     """
 
     command: str
     work: Work
     wanted: Callable[[str], bool]
     extension: str
-    force: bool
-    as_json: bool
-    quiet: bool
+    model: str | None
+    common: Common
 
     def run(self, names: tuple[str, ...], asked: Asked) -> None:
         """Do it to all that `names` and the listing name, and tell what became of each.
@@ -51,6 +51,7 @@ class Batch:
         if places.STANDARD in names:
             msg = "- stands for one input: it does not go with others, nor with options for many"
             raise click.UsageError(msg)
+        self._check_settings(asked)
         found = inputs.gather(
             names,
             [] if asked.listing is None else list(inputs.listed(_text(asked.listing))),
@@ -63,30 +64,58 @@ class Batch:
             raise click.ClickException(found.problems[0][1])
         _check_places(found, asked)
         threads = asked.threads if asked.threads or asked.jobs == 0 else 1
-        order = Order(self.work, self.force, threads)
+        order = Order(self.work, self.common.force, threads)
         report = Report(
             self.command,
             len(found.jobs) + len(found.problems),
-            self.as_json,
-            self.quiet,
+            self.common.as_json,
+            self.common.quiet,
             prints=not self.extension,
             manifest=asked.manifest,
         )
         engine = _engine(asked)
+        there = _finished(asked) if self.extension and not self.common.force else set()
+        jobs = [job for job in found.jobs if job.destination not in there]
         with report.open():
             for job, line in found.problems:
                 report.add(job, Outcome("failed", error=line))
-            with closing(engine(order, found.jobs)) as results:
+            for job in found.jobs:
+                if job.destination in there:
+                    report.add(job, Outcome("skipped"))
+            with closing(engine(order, jobs)) as results:
                 for index, outcome in results:
                     interruption.raise_lost()
-                    report.add(found.jobs[index], _told(found.jobs[index], outcome))
+                    report.add(jobs[index], _told(jobs[index], outcome))
         report.finish()
+
+    def _check_settings(self, asked: Asked) -> None:
+        """What is wrong with all pictures is told once, before any work."""
+        from bincodec.model import store
+
+        if self.model is not None:
+            store.find(self.model)
+        if self.common.device != "cpu":
+            if asked.engine == "ray":
+                msg = f"--device {self.common.device}: --engine ray computes on cpu alone"
+                raise click.UsageError(msg)
+            from bincodec.arguments import checked_device
+
+            checked_device(self.common.device)
 
 
 def _told(job: Job, outcome: Outcome | Broken) -> Outcome:
     if isinstance(outcome, Broken):
         return Outcome("failed", error=f"{job.source}: {outcome.reason}")
     return outcome
+
+
+def _finished(asked: Asked) -> set[str]:
+    """Outputs that need not be asked for one by one, as each job does that is handed out."""
+    if asked.folder is None:
+        return set()
+    with suppress(Unreadable):  # Who may write need not be allowed to look.
+        return stores.names_below(asked.folder)
+    return set()
 
 
 def _text(listing: str) -> str:

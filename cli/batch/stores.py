@@ -75,6 +75,26 @@ def exists(name: str) -> bool:
         return bool(store.exists(path))
 
 
+def names_below(folder: str) -> set[str]:
+    """What is in a folder and its folders, by names that begin with its own; nothing if it is not there.
+
+    To list a store takes one request for many names. To ask for each name takes one request each.
+
+    Raises:
+        Unreadable: as the store reports it.
+    """
+    start = folder.rstrip("/")
+    path = path_of(folder)
+    if path is not None:
+        found = (os.path.join(inner, name) for inner, _, names in os.walk(path) for name in names)
+        return {f"{start}/{os.path.relpath(one, path)}" for one in found}
+    with reading(folder):
+        store, path = store_of(folder)
+        store.invalidate_cache()
+        root = path.rstrip("/")
+        return {f"{start}/{one.removeprefix(root).lstrip('/')}" for one in store.find(path)}
+
+
 def write(name: str, data: bytes, *, replace: bool) -> None:
     """Write an output that is seen whole or not at all; the folders that it needs are made.
 

@@ -1,8 +1,10 @@
 """Several inputs: which there are, where outputs go, what is skipped, what fails, what is said."""
 
+import io
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ from PIL import Image
 
 import bincodec
 from bincodec.cli.batch import inputs
+from bincodec.cli.batch.job import Job, Outcome
+from bincodec.cli.batch.report import Report
 
 HERE = ("-j", 0)
 TINY = ("--model", "tiny-1")
@@ -158,6 +162,9 @@ def test_info_and_verify_of_many(run, pictures: Path) -> None:
         (["compress", "photos", "-o", "photos/a.png"], 1, "photos/a.png: exists and is no folder"),
         (["compress", "photos", "-o", ""], 2, "the name of the output is empty"),
         (["compress", "photos", "-o", "/proc/nothing"], 1, "/proc/nothing: No such file or directory"),
+        (["compress", "photos", "--model", "none"], 1, "no model is called 'none'"),
+        (["verify", "photos", "--device", "cuda:99"], 2, "device 'cuda:99'"),
+        (["compress", "photos", "--device", "cuda", "--engine", "ray"], 2, "--device cuda: --engine ray"),
         (["compress", "photos", "--address", "here:1"], 2, "--address needs --engine ray"),
         (["compress", "--from", "nothing.txt"], 1, "nothing.txt: cannot be read: No such file"),
         (
@@ -177,6 +184,26 @@ def test_what_cannot_be_done_at_all_is_one_line(
     assert result.stderr.startswith(f"bincodec: error: {words}")
     assert result.stderr.count("\n") == 1
     assert below(".") == before
+
+
+class Terminal(io.StringIO):
+    """What is written to it is seen by somebody."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("file", "shown"), [(Terminal, True), (io.StringIO, False)])
+def test_a_bar_on_a_terminal_alone(
+    file: type[io.StringIO], shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", file())
+    report = Report("compress", 8, as_json=False, quiet=False, prints=False, manifest=None)
+    with report.open():
+        report.add(Job("a.png", "a.bld"), Outcome("done", {"bytes": 3}))
+        report._bar.refresh()
+    assert ("compress:  12%" in sys.stderr.getvalue()) == shown
+    assert ("picture/s" in sys.stderr.getvalue()) == shown
 
 
 def test_notes_name_their_picture(run, pictures: Path) -> None:

@@ -11,6 +11,7 @@ import click
 import pytest
 
 import bincodec
+from bincodec.cli import options
 from bincodec.cli.batch.asked import Asked
 from bincodec.cli.batch.run import Batch
 
@@ -40,7 +41,8 @@ def test_a_process_that_is_killed_is_one_failed_picture(
     monkeypatch.delitem(sys.modules, "errands", raising=False)
     monkeypatch.chdir(tmp_path)
     names = ("1.x", "poison.x", "2.x", "mistake.x", "3.x", "4.x")
-    batch = Batch("compress", import_module("errands").work, lambda name: True, ".y", False, False, False)
+    work, common = import_module("errands").work, options.reading(as_json=False)
+    batch = Batch("compress", work, lambda name: True, ".y", None, common)
     asked = Asked(False, None, 1, None, "local", None, None, "out")
     (tmp_path / "out").mkdir()
     with pytest.raises(click.ClickException, match=r"2 failed; the 4 others did not"):

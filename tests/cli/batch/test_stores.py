@@ -1,6 +1,9 @@
 """URLs: what is read from and written to a store is as with files, and whole or absent."""
 
 import errno
+import functools
+import http.server
+import threading
 from pathlib import Path
 
 import fsspec
@@ -52,6 +55,18 @@ def test_between_stores_and_folders(run, memory: MemoryFileSystem, pictures: Pat
     assert run("verify", "memory://up/a.bld", "-j", 0).exit_code == 0
     assert run("decompress", "memory://up/a.bld", "--format", "webp", "-j", 0).exit_code == 0
     assert names(memory, "up") == {"a.bld", "a.webp"}
+
+
+def test_pictures_of_the_web(run, pictures: Path) -> None:
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(pictures))
+    handler.func.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/below"
+        result = run("compress", f"{url}/c.png?size=all", f"{url}/none.png", "-o", "out", *HERE)
+        server.shutdown()
+    assert Path("out/c.bld").read_bytes() == bincodec.compress(pictures / "below/c.png", model="tiny-1")
+    assert f"failed: {url}/none.png: cannot be read: No such file or directory\n" in result.stderr
 
 
 def test_what_a_store_refuses_is_one_line(
@@ -114,3 +129,13 @@ def test_a_write_that_fails_leaves_what_was_there(
         with pytest.raises(OSError, match="gone"):
             stores.write(f"memory://x/{name}", b"new", replace=True)
     assert (memory.cat("/x/old"), memory.exists("/x/fresh")) == (b"old", False)
+
+
+def test_what_is_below_a_folder(memory: MemoryFileSystem, pictures: Path) -> None:
+    """The names are those that outputs get, so that they can be compared."""
+    names = {".hidden.png", "a.png", "b.jpg", "below/c.png", "below/deep/d.png", "readme.txt"}
+    for folder in ("photos", "photos/", "./photos"):
+        assert stores.names_below(folder) == {f"{folder.rstrip('/')}/{name}" for name in names}
+    found = stores.names_below("memory://photos/")
+    assert found == {f"memory://photos/{name}" for name in names - {"readme.txt"}}
+    assert stores.names_below("memory://nothing") == stores.names_below("nothing") == set()

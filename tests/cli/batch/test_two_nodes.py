@@ -54,10 +54,11 @@ def work(source, given, destination):
 """
 DRIVER = """
 import sys, errands
+from bincodec.cli import options
 from bincodec.cli.batch.asked import Asked
 from bincodec.cli.batch.run import Batch
 asked = Asked(False, "list.txt", None, None, "ray", sys.argv[1], None, "out")
-Batch("compress", errands.work, lambda name: True, ".y", False, True, False).run((), asked)
+Batch("compress", errands.work, lambda name: True, ".y", None, options.reading(as_json=True)).run((), asked)
 """
 
 
