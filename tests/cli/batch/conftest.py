@@ -1,8 +1,10 @@
 """A folder of small pictures, and a bucket on loopback."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,22 +45,40 @@ time.sleep(600)
 """
 
 
-@pytest.fixture(scope="session")
-def store() -> Iterator[str]:
-    """The address of a server of S3 on loopback. All processes that begin after it find it."""
+@contextmanager
+def serving(**environment: str) -> Iterator[str]:
+    """A server of S3 on loopback, and its address. All processes that begin after it find it."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "testing")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        command = [sys.executable, "-c", SERVER]
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [sys.executable, "-c", SERVER],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | environment,
         ) as server:
             assert server.stdout is not None
             url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
             patch.setenv("AWS_ENDPOINT_URL", url)
             yield url
             server.kill()
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[str]:
+    with serving() as url:
+        yield url
+
+
+@pytest.fixture
+def denied() -> Iterator[Any]:
+    """A bucket whose server refuses everything after it was made."""
+    with serving(INITIAL_NO_AUTH_ACTION_COUNT="1") as url:
+        found = boto3.resource("s3", endpoint_url=url).Bucket("photos")
+        found.create()
+        yield found
 
 
 @pytest.fixture

@@ -48,3 +48,11 @@ def test_what_a_bucket_refuses_is_one_line(run, bucket: Any, pictures: Path) -> 
     assert result.exit_code == 1
     assert "s3://elsewhere/in" in result.stderr
     assert "cannot be read" in result.stderr
+
+
+def test_a_bucket_that_denies_is_one_line(run, denied: Any, pictures: Path) -> None:
+    result = run("compress", pictures, "-o", f"{S3}out", *HERE)
+    assert (result.exit_code, result.stderr) == (1, "bincodec: error: s3://photos/out: Permission denied\n")
+    result = run("compress", f"{S3}in", "-o", "out", *HERE)
+    assert result.exit_code == 1
+    assert result.stderr == "bincodec: error: s3://photos/in: cannot be read: Permission denied\n"
