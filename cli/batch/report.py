@@ -70,8 +70,9 @@ class Report:
                 try:
                     yield self
                 finally:
-                    self._lines.seek(0)
-                    stores.write(self.manifest, self._lines.read(), replace=True)
+                    if self._lines.tell():  # Else nothing was begun, and there is nothing to tell.
+                        self._lines.seek(0)
+                        stores.write(self.manifest, self._lines.read(), replace=True)
 
     def add(self, job: Job, outcome: Outcome) -> None:
         """Tell what became of one job.

@@ -63,6 +63,9 @@ class Batch:
         if not found.jobs and len(found.problems) == 1:
             raise click.ClickException(found.problems[0][1])
         _check_places(found, asked)
+        self._carry_out(found, asked)
+
+    def _carry_out(self, found: Inputs, asked: Asked) -> None:
         threads = asked.threads if asked.threads or asked.jobs == 0 else 1
         order = Order(self.work, self.common.force, threads)
         report = Report(

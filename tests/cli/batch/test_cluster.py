@@ -32,11 +32,12 @@ def test_a_cluster_made_for_the_batch(pictures: Path) -> None:
 
 
 def test_a_cluster_that_is_not_there_is_one_line(run, pictures: Path) -> None:
-    run_on = ("compress", pictures, "--engine", "ray", "--address")
+    run_on = ("compress", pictures, "--manifest", "all.jsonl", "--engine", "ray", "--address")
     result = run(*run_on, "127.0.0.1:1")
     assert (result.exit_code, result.stderr) == (
         1,
         "bincodec: error: the Ray cluster 127.0.0.1:1 cannot be reached: Connection refused\n",
     )
     assert run(*run_on, "nowhere").exit_code == 2
+    assert not Path("all.jsonl").exists()
     assert run("compress", pictures, "--engine", "ray", "-j", 0).exit_code == 2

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = [sys.executable, "-c", "from bincodec.cli.start import main; main()"]
 TINY = ROOT / "tests" / "models" / "tiny-1.safetensors"
-PICTURES = 40
+PICTURES = 40 * int(os.environ.get("BINCODEC_FAULT_ROUNDS", "1"))
 
 # The cluster lives in a process of its own: what it warns of is no matter of these tests.
 CLUSTER = """
