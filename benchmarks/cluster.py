@@ -131,7 +131,7 @@ def main() -> None:
 
 
 SETTINGS = {
-    "quality": 50,
+    "asked": {"quality": 50},
     "effort": 0,
     "strip": (),
     "srgb": False,

@@ -8,7 +8,7 @@ import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,15 +25,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @several(writing=True)
-@options.quality("0 is smallest, 100 is best.")
+@options.rate
 @options.model
-@click.option(
-    "--effort",
-    type=click.IntRange(0, 9),
-    default=0,
-    show_default=True,
-    help="How long to search for a better trade of bits against error; decoding is as fast either way.",
-)
+@options.effort
 @click.option(
     "--strip",
     type=click.Choice(["all", "icc", "exif", "xmp"]),
@@ -48,8 +42,8 @@ if TYPE_CHECKING:
 @options.writing
 def command(
     names: tuple[str, ...],
-    asked: Asked,
-    quality: int,
+    many: Asked,
+    asked: dict[str, Any],
     model: str,
     effort: int,
     strip: tuple[str, ...],
@@ -68,7 +62,7 @@ def command(
     """
     work = partial(
         compressed,
-        quality=quality,
+        asked=asked,
         model=model,
         effort=effort,
         strip=strip,
@@ -76,9 +70,9 @@ def command(
         no_verify=no_verify,
         measure=measure,
     )
-    found = alone(names, asked, is_coded)
+    found = alone(names, many, is_coded)
     if found is None:
-        _many(partial(work, common=dataclasses.replace(common, quiet=True)), names, asked, model, common)
+        _batch(partial(work, common=dataclasses.replace(common, quiet=True)), names, many, model, common)
         return
     source, destination = found
     _check_extension(destination)
@@ -88,20 +82,20 @@ def command(
     output.summary(made.text, made.facts, as_json=common.as_json, quiet=common.quiet)
 
 
-def _many(work: Work, names: tuple[str, ...], asked: Asked, model: str, common: options.Common) -> None:
+def _batch(work: Work, names: tuple[str, ...], many: Asked, model: str, common: options.Common) -> None:
     for name in filter(is_coded, names):
         msg = f"{name}: is compressed already; --output names a folder for the outputs of many inputs"
         raise click.UsageError(msg)
-    Batch("compress", work, _is_picture, EXTENSION, model, common).run(names, asked)
+    Batch("compress", work, _is_picture, EXTENSION, model, common).run(names, many)
 
 
 def _is_picture(name: str) -> bool:
     """Whether a file has the extension of a format that can be read."""
     from PIL import Image
 
-    from bincodec.io import images
+    from bincodec.io.opening import READABLE
 
-    return Image.registered_extensions().get(os.path.splitext(name)[1].lower()) in images.READABLE
+    return Image.registered_extensions().get(os.path.splitext(name)[1].lower()) in READABLE
 
 
 def compressed(
@@ -109,7 +103,7 @@ def compressed(
     given: str | bytes,
     destination: str,
     *,
-    quality: int,
+    asked: dict[str, Any],
     model: str,
     effort: int,
     strip: tuple[str, ...],
@@ -144,7 +138,7 @@ def compressed(
     codec = shared_codec(store.find(model).path, common.device)
     loaded = time.perf_counter()
     with output.parts_shown(hidden=common.hides_progress):
-        code = codec.encode(picture, quality, limits, effort=effort)
+        code = codec.encode(picture, limits=limits, effort=effort, **asked)
         data = codec.pack(code, verify=not no_verify)
     finished = time.perf_counter()
 
@@ -157,7 +151,7 @@ def compressed(
         "grey": picture.grey,
         "alpha": picture.alpha is not None,
         "metadata": picture.metadata,
-        "quality": quality,
+        "quality": code.quality,
         "effort": effort,
         "model": code.model,
         "bytes": len(data),
@@ -169,7 +163,7 @@ def compressed(
     }
     line = (
         f"{places.shown(destination, 'standard output')}: {len(data)} bytes, "
-        f"{facts['bits_per_pixel']:.3f} bits per pixel, quality {quality}, model {code.model}, "
+        f"{facts['bits_per_pixel']:.3f} bits per pixel, quality {code.quality}, model {code.model}, "
         f"{finished - loaded:.2f} s + {loaded - start:.2f} s loading"
     )
     if measure:
@@ -188,8 +182,10 @@ def _check_extension(destination: str | None) -> None:
 
 
 def _psnr(codec: Codec, code: BinaryCode, picture: Picture) -> float | None:
-    """PSNR of what can be seen, in dB; None where it is as it was, or nothing can be seen."""
-    from bincodec.eval.metrics import psnr_seen
+    """PSNR of all pixels that are not clear, in dB; None where they are equal, or there are none."""
+    from bincodec.encoder.targets import psnr
+    from bincodec.isolation import isolated
 
-    decibels = psnr_seen(picture, codec.decode(code))
+    with isolated():
+        decibels = psnr(codec.model, code, picture)
     return decibels if math.isfinite(decibels) else None

@@ -91,7 +91,7 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
 @options.writing
 def command(
     names: tuple[str, ...],
-    asked: Asked,
+    many: Asked,
     extension: str,
     layers: int | None,
     missing: Missing,
@@ -125,10 +125,10 @@ def command(
         temperature=1.0 if temperature is None else temperature,
         model=model,
     )
-    found = alone(names, asked, lambda name: not coded.is_coded(name) and not os.path.isdir(name))
+    found = alone(names, many, lambda name: not coded.is_coded(name) and not os.path.isdir(name))
     if found is None:
         quietly = partial(work, common=dataclasses.replace(common, quiet=True))
-        coded.batch("decompress", quietly, extension, model, common).run(names, asked)
+        coded.batch("decompress", quietly, extension, model, common).run(names, many)
         return
     source, destination = found
     ends = places.choose(source, destination, extension=extension, force=common.force, as_json=common.as_json)

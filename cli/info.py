@@ -14,7 +14,7 @@ from bincodec.cli.batch.job import Made
 @several(writing=False)
 @options.max_pixels
 @options.as_json
-def command(names: tuple[str, ...], asked: Asked, max_pixels: int | None, as_json: bool) -> None:
+def command(names: tuple[str, ...], many: Asked, max_pixels: int | None, as_json: bool) -> None:
     """Show size, quality, model, layers, alpha and metadata of .bld files.
 
     Checks the checksums of header, index and chunks, alpha and metadata, not the bits: that is what verify
@@ -22,9 +22,9 @@ def command(names: tuple[str, ...], asked: Asked, max_pixels: int | None, as_jso
     whole.
     """
     work = partial(_told, max_pixels=max_pixels)
-    ends = alone(names, asked)
+    ends = alone(names, many)
     if ends is None:
-        coded.batch("info", work, "", None, options.reading(as_json=as_json)).run(names, asked)
+        coded.batch("info", work, "", None, options.reading(as_json=as_json)).run(names, many)
         return
     source, _ = ends
     made = work(source, places.given(source), "")

@@ -19,7 +19,7 @@ from bincodec.cli.batch.job import Made
 @options.quiet
 def command(
     names: tuple[str, ...],
-    asked: Asked,
+    many: Asked,
     model: str | None,
     max_pixels: int | None,
     device: str,
@@ -31,10 +31,10 @@ def command(
     Exit code 0 means that the files are whole and decode here to the bits that were written.
     """
     work = partial(_verified, model=model, max_pixels=max_pixels, device=device)
-    ends = alone(names, asked)
+    ends = alone(names, many)
     if ends is None:
         common = options.reading(device=device, as_json=as_json, quiet=quiet)
-        coded.batch("verify", work, "", model, common).run(names, asked)
+        coded.batch("verify", work, "", model, common).run(names, many)
         return
     source, _ = ends
     made = work(source, places.given(source), "")

@@ -16,7 +16,6 @@ from bincodec.eval.errors import UnknownMetric, needed
 
 if TYPE_CHECKING:
     from bincodec.eval.formats import Pixels
-    from bincodec.io.images import Picture
 
 
 @dataclass(frozen=True)
@@ -110,15 +109,6 @@ def psnr(reference: Pixels, decoded: Pixels) -> float:
     """
     require_alike(reference, decoded)
     return _decibels(reference, decoded)
-
-
-def psnr_seen(picture: Picture, decoded: Image.Image) -> float:
-    """`psnr` of the pixels that are not fully clear; inf where they are equal, or there are none."""
-    after = np.asarray(decoded.convert("RGB"))
-    seen = np.ones(after.shape[:2], bool) if picture.alpha is None else picture.alpha > 0
-    if not seen.any():
-        return math.inf
-    return psnr(picture.pixels[seen][np.newaxis], after[seen][np.newaxis])
 
 
 def psnr_y(reference: Pixels, decoded: Pixels) -> float:

@@ -35,7 +35,7 @@ class Asked:
 
 
 def several(*, writing: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """What commands take that work on many inputs; the values reach them as one, `asked`.
+    """What commands take that work on many inputs; the values reach them as one, `many`.
 
     `writing` commands have outputs, and so a folder for them.
     """
@@ -84,10 +84,10 @@ def several(*, writing: bool) -> Callable[[Callable[..., Any]], Callable[..., An
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def gathered(**values: Any) -> Any:
-            asked = Asked(**{name: values.pop(name) for name in fields})
-            if not values["names"] and asked.listing is None:
+            many = Asked(**{name: values.pop(name) for name in fields})
+            if not values["names"] and many.listing is None:
                 raise click.MissingParameter(param_type="argument", param_hint=missing)
-            return command(asked=asked, **values)
+            return command(many=many, **values)
 
         for option in reversed(options):
             gathered = option(gathered)
