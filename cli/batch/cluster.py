@@ -46,6 +46,9 @@ _SETTINGS = {
 }
 """Of Ray, in the environment; it reads some of them when it is imported."""
 
+_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""What Ray calls a machine without others: all that it starts listens on loopback alone."""
+
 
 def engine(address: str | None, jobs: int | None, threads: int) -> Engine:
     """The cluster at `address`, or for None one on this machine, which ends with the batch.
@@ -62,7 +65,7 @@ def engine(address: str | None, jobs: int | None, threads: int) -> Engine:
     if jobs == 0:
         msg = "--jobs 0 means this process alone: it does not go with --engine ray"
         raise click.UsageError(msg)
-    for name, value in _SETTINGS.items():
+    for name, value in (_SETTINGS | (_ALONE if address is None else {})).items():
         os.environ.setdefault(name, value)
     with needed("--engine ray needs", "ray", "ray"):
         import ray  # noqa: F401
@@ -144,7 +147,6 @@ def _connect(address: str | None, cores: int) -> None:
             num_cpus=cores,
             object_store_memory=_STORE_BYTES,
             include_dashboard=False,
-            _node_ip_address="127.0.0.1",
             **common,
         )
     except Exception as error:  # Ray has no class of its own for a cluster that is not there.
