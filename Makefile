@@ -6,7 +6,7 @@ EXECUTIONS ?= 100000
 STAMP = $(VENV)/.bincodec-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types faults fuzz benchmark format clean
+.PHONY: help setup demo test check lint types faults cluster fuzz benchmark format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ types: $(STAMP) ## mypy --strict on the installed layout
 
 faults: $(STAMP) ## kill, interrupt and starve the command at many more moments than make test does
 	BINCODEC_FAULT_ROUNDS=10 $(BIN)/python -m pytest tests/faults
+
+cluster: $(STAMP) ## batches on two Ray nodes of this machine: a killed worker, a lost node, a bucket
+	$(BIN)/python -m pytest tests/cli/batch -m cluster
 
 # atheris is installed for this only: it comes without wheels for some platforms, and nothing else needs it.
 fuzz: $(STAMP) ## feed every reader with made-up bytes; EXECUTIONS=1000000 for more

@@ -68,7 +68,7 @@ def compress(
         >>> data[1:4]
         b'BLD'
     """
-    codec = _shared_codec(store.find(model).path, device)
+    codec = shared_codec(store.find(model).path, device)
     return codec.compress(
         image,
         quality,
@@ -131,7 +131,7 @@ def decompress(
     """
     with files.opened(source, parts=region is not None) as opened:
         header = container.read_header(opened, limits, partial=missing != "error")
-        codec = _shared_codec(store.find_for(header.fingerprint, model).path, device)
+        codec = shared_codec(store.find_for(header.fingerprint, model).path, device)
         return codec.decompress(
             opened,
             layers=layers,
@@ -176,8 +176,8 @@ _lock = threading.Lock()
 outlives_forks(_lock)
 
 
-def _shared_codec(path: Path, device: str) -> Codec:
-    """The module-level functions share one codec for a model file and device."""
+def shared_codec(path: Path, device: str) -> Codec:
+    """The codec that all module-level functions use for a model file and device."""
     found = path.stat()
     state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     with _lock:

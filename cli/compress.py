@@ -1,14 +1,26 @@
 """`bincodec compress`: an image to a .bld file."""
 
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bincodec.cli import options, output, places
+from bincodec.cli.batch.asked import Asked, alone, several
+from bincodec.cli.batch.job import Made, Work
+from bincodec.cli.batch.run import Batch
+from bincodec.cli.coded import EXTENSION, is_coded
 
-EXTENSION = ".bld"
+if TYPE_CHECKING:
+    from bincodec import BinaryCode, Codec
+    from bincodec.io.images import Picture
 
 
 @click.command(
@@ -16,10 +28,10 @@ EXTENSION = ".bld"
         "bincodec compress photo.jpg",
         "bincodec compress photo.png small.bld --size 20k --effort 5",
         "bincodec compress - - --strip all < photo.png > photo.bld",
+        "bincodec compress -r photos/ -o coded/",
     )
 )
-@options.source
-@options.destination
+@several(writing=True)
 @options.rate
 @options.model
 @options.effort
@@ -33,33 +45,88 @@ EXTENSION = ".bld"
     "--srgb", is_flag=True, help="Convert the colours to sRGB, through their profile, instead of keeping it."
 )
 @click.option("--no-verify", is_flag=True, help="Skip decoding the finished file before it is written.")
+@click.option("--measure", is_flag=True, help="Decode the picture again, and tell its PSNR too.")
 @options.writing
 def command(
-    source: str,
-    destination: str | None,
+    names: tuple[str, ...],
+    many: Asked,
     asked: dict[str, Any],
     model: str,
     effort: int,
     strip: tuple[str, ...],
     srgb: bool,
     no_verify: bool,
+    measure: bool,
     common: options.Common,
 ) -> None:
-    """Compress an image to a .bld file.
+    """Compress images to .bld files.
 
     OUT is IN with the extension .bld unless it is given; - is standard input or output. Transparency is kept
     without loss, and so are the colour profile, Exif and XMP.
+
+    Several files, folders, patterns and URLs are a batch: the others go on where one fails, and what is
+    finished already is skipped.
     """
+    work = partial(
+        compressed,
+        asked=asked,
+        model=model,
+        effort=effort,
+        strip=strip,
+        srgb=srgb,
+        no_verify=no_verify,
+        measure=measure,
+    )
+    found = alone(names, many, is_coded)
+    if found is None:
+        _batch(partial(work, common=dataclasses.replace(common, quiet=True)), names, many, model, common)
+        return
+    source, destination = found
     _check_extension(source, destination)
     ends = places.choose(source, destination, extension=EXTENSION, force=common.force, as_json=common.as_json)
+    made = work(source, places.given(source), ends.destination, common=common)
+    ends.write(made.data or b"")
+    output.summary(made.text, made.facts, as_json=common.as_json, quiet=common.quiet)
 
+
+def _batch(work: Work, names: tuple[str, ...], many: Asked, model: str, common: options.Common) -> None:
+    for name in filter(is_coded, names):
+        msg = f"{name}: is compressed already; --output names a folder for the outputs of many inputs"
+        raise click.UsageError(msg)
+    Batch("compress", work, _is_picture, EXTENSION, model, common).run(names, many)
+
+
+def _is_picture(name: str) -> bool:
+    """Whether a file has the extension of a format that can be read."""
+    from PIL import Image
+
+    from bincodec.io.opening import READABLE
+
+    return Image.registered_extensions().get(os.path.splitext(name)[1].lower()) in READABLE
+
+
+def compressed(
+    source: str,
+    given: str | bytes,
+    destination: str,
+    *,
+    asked: dict[str, Any],
+    model: str,
+    effort: int,
+    strip: tuple[str, ...],
+    srgb: bool,
+    no_verify: bool,
+    measure: bool,
+    common: options.Common,
+) -> Made:
+    """One picture, as the bytes of its file."""
     from bincodec.arguments import checked_strip
     from bincodec.bitstream.limits import PIXELS, WRITING_LIMITS
     from bincodec.io import images
 
     limits = WRITING_LIMITS if common.max_pixels is None else common.limits
     picture = images.load(
-        places.read(source) if source == places.STANDARD else source,
+        given,
         limits=limits,
         srgb=srgb,
         strip=checked_strip(strip),
@@ -71,21 +138,21 @@ def command(
     for sentence in notes:
         output.note(sentence, quiet=common.quiet)
 
-    from bincodec import Codec
+    from bincodec.api import shared_codec
+    from bincodec.model import store
 
     start = time.perf_counter()
-    codec = Codec.load(model, common.device)
+    codec = shared_codec(store.find(model).path, common.device)
     loaded = time.perf_counter()
     with output.parts_shown(hidden=common.hides_progress):
         code = codec.encode(picture, limits=limits, effort=effort, **asked)
         data = codec.pack(code, verify=not no_verify)
     finished = time.perf_counter()
-    ends.write(data)
 
     facts = {
         "command": "compress",
         "input": source,
-        "output": ends.destination,
+        "output": destination,
         "width": width,
         "height": height,
         "grey": picture.grey,
@@ -102,11 +169,14 @@ def command(
         "seconds_code": finished - loaded,
     }
     line = (
-        f"{places.shown(ends.destination, 'standard output')}: {len(data)} bytes, "
+        f"{places.shown(destination, 'standard output')}: {len(data)} bytes, "
         f"{facts['bits_per_pixel']:.3f} bits per pixel, quality {code.quality}, model {code.model}, "
         f"{finished - loaded:.2f} s + {loaded - start:.2f} s loading"
     )
-    output.summary(line, facts, as_json=common.as_json, quiet=common.quiet)
+    if measure:
+        facts["psnr"] = _psnr(codec, code, picture)
+        line += f", {facts['psnr'] or math.inf:.2f} dB"
+    return Made(facts, line, data)
 
 
 def _check_extension(source: str, destination: str | None) -> None:
@@ -119,3 +189,13 @@ def _check_extension(source: str, destination: str | None) -> None:
     if Path(destination).suffix.lower() != EXTENSION:
         msg = f"{destination}: compressed files end in {EXTENSION}"
         raise click.UsageError(msg)
+
+
+def _psnr(codec: Codec, code: BinaryCode, picture: Picture) -> float | None:
+    """PSNR of all pixels that are not clear, in dB; None where they are equal, or there are none."""
+    from bincodec.encoder.targets import psnr
+    from bincodec.isolation import isolated
+
+    with isolated():
+        decibels = psnr(codec.model, code, picture)
+    return decibels if math.isfinite(decibels) else None

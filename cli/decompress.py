@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bincodec.cli import options, output, places, sampling
+from bincodec.cli import coded, options, output, places, sampling
+from bincodec.cli.batch.asked import Asked, alone, several
+from bincodec.cli.batch.job import Made
 
 if TYPE_CHECKING:
     from bincodec import DecodedInfo, Limits
@@ -36,6 +41,19 @@ def _region(
     return left, top, width, height
 
 
+def _extension(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    """The extension of a format that can be written, with its dot."""
+    from bincodec.errors import ImageError
+    from bincodec.io import writing
+
+    extension = "." + text.lstrip(".")
+    try:
+        writing.check_writable(extension)
+    except ImageError as error:
+        raise click.BadParameter(str(error)) from error
+    return extension
+
+
 _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
 """Where Pillow has what `compress --strip` names."""
 
@@ -45,10 +63,18 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
         "bincodec decompress photo.bld",
         "bincodec decompress photo.bld preview.webp --layers 2",
         "bincodec decompress large.bld part.png --region 512,0,256,256",
+        "bincodec decompress -r coded/ -o pictures/ --format jpg",
     )
 )
-@options.source
-@options.destination
+@several(writing=True)
+@click.option(
+    "--format",
+    "extension",
+    metavar="EXT",
+    default=EXTENSION,
+    callback=_extension,
+    help="Of the outputs that have no name of their own: png, jpg, webp, tif, bmp or ppm.  [default: png]",
+)
 @click.option(
     "--layers", type=click.IntRange(min=1), help="Decode the first N layers only, a coarser picture."
 )
@@ -77,8 +103,9 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
 @options.model_of_file
 @options.writing
 def command(
-    source: str,
-    destination: str | None,
+    names: tuple[str, ...],
+    many: Asked,
+    extension: str,
     layers: int | None,
     missing: Missing,
     region: tuple[int, int, int, int] | None,
@@ -88,10 +115,13 @@ def command(
     model: str | None,
     common: options.Common,
 ) -> None:
-    """Decompress a .bld file to an image.
+    """Decompress .bld files to images.
 
     OUT is IN with the extension .png unless it is given, and its extension picks the format: png, jpg,
     webp, tif, bmp or ppm. - is standard input or output (as PNG). Transparency needs png, webp or tif.
+
+    Several files, folders, patterns and URLs are a batch: the others go on where one fails, and what is
+    finished already is skipped.
     """
     drawn = missing == "sample"
     if not drawn and (seed, temperature) != (None, None):
@@ -100,19 +130,64 @@ def command(
     if drawn and region is not None:
         msg = "--region does not go with --missing sample: what is drawn depends on the whole picture"
         raise click.UsageError(msg)
-    seed, temperature = seed or 0, 1.0 if temperature is None else temperature
-    ends = places.choose(source, destination, extension=EXTENSION, force=common.force, as_json=common.as_json)
-    plain = not ends.to_standard_output and not places.is_device(ends.destination)
-    extension = Path(ends.destination).suffix if plain else EXTENSION
+    work = partial(
+        _decompressed,
+        layers=layers,
+        missing=missing,
+        region=region,
+        fit=fit,
+        seed=seed or 0,
+        temperature=1.0 if temperature is None else temperature,
+        model=model,
+    )
+    found = alone(names, many, lambda name: not coded.is_coded(name) and not os.path.isdir(name))
+    if found is None:
+        quietly = partial(work, common=dataclasses.replace(common, quiet=True))
+        coded.batch("decompress", quietly, extension, model, common).run(names, many)
+        return
+    source, destination = found
+    ends = places.choose(source, destination, extension=extension, force=common.force, as_json=common.as_json)
+    _check_format(ends.destination)
+    made = work(source, places.given(source), ends.destination, common=common)
+    ends.write(made.data or b"")
+    output.summary(made.text, made.facts, as_json=common.as_json, quiet=common.quiet)
 
+
+def _format(destination: str) -> str:
+    """The extension that picks the format of an output."""
+    plain = destination != places.STANDARD and not places.is_device(destination)
+    return Path(destination).suffix if plain else EXTENSION
+
+
+def _check_format(destination: str) -> None:
     from bincodec.errors import ImageError
     from bincodec.io import writing
 
     try:
-        writing.check_writable(extension)
+        writing.check_writable(_format(destination))
     except ImageError as error:
         raise click.UsageError(str(error)) from error
-    with places.opened(source, parts=region is not None) as opened:
+
+
+def _decompressed(
+    source: str,
+    given: str | bytes,
+    destination: str,
+    *,
+    layers: int | None,
+    missing: Missing,
+    region: tuple[int, int, int, int] | None,
+    fit: int | None,
+    seed: int,
+    temperature: float,
+    model: str | None,
+    common: options.Common,
+) -> Made:
+    """One file, as the bytes of its picture."""
+    from bincodec.io import files, writing
+
+    drawn, extension = missing == "sample", _format(destination)
+    with files.opened(given, parts=region is not None) as opened:
         with places.named(source):
             _check_destination(opened, extension, region, common.limits, partial=missing != "error")
 
@@ -136,7 +211,7 @@ def command(
         image.thumbnail((fit, fit))
     decoded = image.info["bld"]
     notes: list[str] = []
-    ends.write(writing.encode(image, extension, _texts(decoded, seed, temperature), notes))
+    data = writing.encode(image, extension, _texts(decoded, seed, temperature), notes)
 
     for sentence in notes:
         output.note(sentence, quiet=common.quiet)
@@ -147,7 +222,7 @@ def command(
     facts = {
         "command": "decompress",
         "input": source,
-        "output": ends.destination,
+        "output": destination,
         "width": image.width,
         "height": image.height,
         "grey": image.mode in ("L", "LA"),
@@ -165,10 +240,10 @@ def command(
     if drawn:
         facts |= {"seed": seed} | {name: decoded[name] for name in ("real_layers", "real_share")}
     line = (
-        f"{places.shown(ends.destination, 'standard output')}: {image.width} x {image.height} pixels, "
+        f"{places.shown(destination, 'standard output')}: {image.width} x {image.height} pixels, "
         f"{_layers(decoded['layers'])}, model {decoded['model']}, {seconds:.2f} s"
     )
-    output.summary(line, facts, as_json=common.as_json, quiet=common.quiet)
+    return Made(facts, line, data)
 
 
 def _check_destination(

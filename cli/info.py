@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bincodec.bitstream.extras import ALPHA, METADATA, TITLES
 from bincodec.cli import coded, options, output, places
+from bincodec.cli.batch.asked import Asked, alone, several
+from bincodec.cli.batch.job import Made
 
 if TYPE_CHECKING:
     from bincodec.bitstream.extras import Extras
@@ -41,24 +44,48 @@ class _Content:
         "bincodec info photo.bld --json",
     )
 )
-@options.coded
+@several(writing=False)
 @click.option("--bits", is_flag=True, help="Show the bits of each layer too; this loads the model.")
 @options.max_pixels
 @options.as_json
-def command(source: str, bits: bool, max_pixels: int | None, as_json: bool) -> None:
-    """Show what a .bld file says about itself.
+def command(names: tuple[str, ...], many: Asked, bits: bool, max_pixels: int | None, as_json: bool) -> None:
+    """Show what .bld files say about themselves.
 
     The first line is the picture: name, size in pixels, mode, bytes, bits per pixel, quality and model. The
     mode is RGB or L (grey), with an A where there is transparency. The other lines say what the bytes are
-    for.
+    for. Of many files, each has its first line.
 
     The checksums of header, index, chunks and extras are checked. The bits are not decoded, which is what
-    verify does. Exit code 1 means that the file is damaged; what it says of itself is shown as far as its
+    verify does. Exit code 1 means that a file is damaged; what it says of itself is shown as far as its
     header is whole.
     """
-    from bincodec.bitstream.header import Header
+    work = partial(_told, bits=bits, max_pixels=max_pixels)
+    ends = alone(names, many)
+    if ends is None:
+        one_line = partial(work, brief=True)
+        coded.batch("info", one_line, "", None, options.reading(as_json=as_json)).run(names, many)
+        return
+    source, _ = ends
+    made = work(source, places.given(source), "")
+    output.result(made.text, made.facts, as_json=as_json)
+    if made.failure is not None:
+        raise click.ClickException(made.failure)
 
-    data, limits = places.read(source), options.limits(max_pixels)
+
+def _told(
+    source: str,
+    given: str | bytes,
+    _destination: str,
+    *,
+    bits: bool,
+    max_pixels: int | None,
+    brief: bool = False,
+) -> Made:
+    """What one file says, in its first line alone where it is to be `brief`."""
+    from bincodec.bitstream.header import Header
+    from bincodec.io import files
+
+    data, limits = files.read(given), options.limits(max_pixels)
     name = places.shown(source, "standard input")
     with places.named(source):
         header = Header.parse(data, limits)
@@ -66,11 +93,12 @@ def command(source: str, bits: bool, max_pixels: int | None, as_json: bool) -> N
     facts = _facts(source, len(data), header, content)
     if bits:
         facts["layer_bits"] = None if content.damage else _layer_bits(source, data, limits)
-    output.result("\n".join([_first_line(name, facts), *_details(facts)]), facts, as_json=as_json)
+    failure = None
     if content.damage:
         more = f" (and {len(content.damage) - 1} more)" if len(content.damage) > 1 else ""
-        msg = f"{name}: {content.damage[0]}{more}"
-        raise click.ClickException(msg)
+        failure = f"{name}: {content.damage[0]}{more}"
+    details = () if brief else _details(facts)
+    return Made(facts, "\n".join([_first_line(name, facts), *details]), failure=failure)
 
 
 def _read(data: bytes, header: Header, limits: Limits) -> _Content:

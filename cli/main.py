@@ -89,28 +89,16 @@ def _interrupted(written: Sequence[str]) -> int:
 def _explained(failure: BaseException) -> int:
     """Say what went wrong in one line; what only a mistake in this program can raise is raised again."""
     interruption.settle_on(output.FAILURE)
+    line = output.explained(failure)
+    if line is None:
+        raise failure
     if isinstance(failure, click.UsageError):
         path = failure.ctx.command_path if failure.ctx else "bincodec"
-        output.error(f"{failure.format_message()} (see '{path} --help')")
-        return output.WRONG_USAGE
-    if isinstance(failure, click.ClickException):
-        output.error(failure.format_message())
-    elif isinstance(failure, BincodecError):
-        output.error(str(failure), limit=getattr(failure, "option", None))
-        # Errors about a value that the caller chose are ValueErrors as well.
-        return output.WRONG_USAGE if isinstance(failure, ValueError) else output.FAILURE
-    elif isinstance(failure, BrokenPipeError) and not failure.filename:
-        output.error("standard output: Broken pipe")  # Help or version were not read to their end.
-    elif isinstance(failure, EOFError):
-        output.error(str(failure) or "the input ends too early")
-    elif isinstance(failure, OSError):
-        where = f"{failure.filename}: " if failure.filename else ""
-        output.error(f"{where}{failure.strerror or failure}")
-    elif isinstance(failure, MemoryError):
-        output.error(f"out of memory: {failure}" if str(failure) else "out of memory")
-    else:
-        raise failure
-    return output.FAILURE
+        line += f" (see '{path} --help')"
+    output.error(line)
+    # Errors about a value that the caller chose are ValueErrors as well.
+    chosen = isinstance(failure, BincodecError) and isinstance(failure, ValueError)
+    return output.WRONG_USAGE if chosen or isinstance(failure, click.UsageError) else output.FAILURE
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

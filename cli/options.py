@@ -95,6 +95,11 @@ class Common:
         return self.quiet or self.as_json
 
 
+def reading(*, device: str = "cpu", as_json: bool, quiet: bool = False) -> Common:
+    """The same of a command that writes nothing."""
+    return Common(None, False, device, as_json, quiet)
+
+
 def limits(max_pixels: int | None) -> "Limits":
     """The default limits, or with another number of pixels."""
     from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
@@ -117,8 +122,6 @@ def writing(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 source = click.argument("source", metavar="IN", shell_complete=complete_files)
-destination = click.argument("destination", metavar="[OUT]", required=False, shell_complete=complete_files)
-coded = click.argument("source", metavar="FILE", shell_complete=complete_files)
 images = click.argument("images", metavar="IMAGES...", nargs=-1, required=True, shell_complete=complete_files)
 sampling = click.option(
     "-o",

@@ -2,12 +2,13 @@
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from bincodec import BincodecError
 from bincodec.cli import standard
 
 SCHEMA = 2
@@ -20,11 +21,31 @@ _OPTIONS = {"pixels": "--max-pixels"}
 """The options that raise fields of `bincodec.Limits`."""
 
 
-def error(message: str, *, limit: str | None = None) -> None:
-    """The one line that explains a failure; `limit` is the field of `Limits` that stands in the way."""
-    option = _OPTIONS.get(limit or "")
-    hint = f" ({option} raises it)" if option else ""
-    standard.say(f"bincodec: error: {_one_line(message)}{hint}")
+def error(message: str) -> None:
+    """The one line that explains a failure."""
+    standard.say(f"bincodec: error: {_one_line(message)}")
+
+
+def explained(failure: BaseException) -> str | None:
+    """What went wrong, in one line; None for what only a mistake in this program can raise."""
+    if isinstance(failure, click.ClickException):
+        line = failure.format_message()
+    elif isinstance(failure, BincodecError):
+        # `option` is the field of `Limits` that stands in the way.
+        option = _OPTIONS.get(getattr(failure, "option", None) or "")
+        line = f"{failure} ({option} raises it)" if option else str(failure)
+    elif isinstance(failure, BrokenPipeError) and not failure.filename:
+        line = "standard output: Broken pipe"  # Help or version were not read to their end.
+    elif isinstance(failure, EOFError):
+        line = str(failure) or "the input ends too early"
+    elif isinstance(failure, OSError):
+        where = f"{failure.filename}: " if failure.filename else ""
+        line = f"{where}{failure.strerror or failure}"
+    elif isinstance(failure, MemoryError):
+        line = f"out of memory: {failure}" if str(failure) else "out of memory"
+    else:
+        return None
+    return _one_line(line)
 
 
 def kept(written: Sequence[str]) -> str:
@@ -48,7 +69,7 @@ def summary(line: str, facts: dict[str, Any], *, as_json: bool, quiet: bool) -> 
         click.ClickException: if the JSON cannot be printed; the output, facts["output"], stays.
     """
     if as_json:
-        standard.print_text(_as_json(facts), kept=kept([facts["output"]]))
+        standard.print_text(json_line(facts), kept=kept([facts["output"]]))
     elif not quiet:
         standard.say(_one_line(line))
 
@@ -59,7 +80,7 @@ def result(text: str, facts: dict[str, Any], *, as_json: bool) -> None:
     Raises:
         click.ClickException: if it cannot be printed.
     """
-    standard.print_text(_as_json(facts) if as_json else text)
+    standard.print_text(json_line(facts) if as_json else text)
 
 
 def failures(lines: Sequence[str], others: str = "the other results are complete") -> None:
@@ -76,14 +97,15 @@ def failures(lines: Sequence[str], others: str = "the other results are complete
 
 
 @contextmanager
-def warnings_as_notes() -> Iterator[None]:
+def warnings_as_notes(say: Callable[[str], None] = note) -> Iterator[None]:
     """Show Python's warnings as one line each, without the source lines that mean nothing to a user."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: note(str(message))
+        warnings.showwarning = lambda message, *_, **__: say(str(message))
         yield
 
 
-def _as_json(facts: dict[str, Any]) -> str:
+def json_line(facts: dict[str, Any]) -> str:
+    """One object in one line, with the version of its keys."""
     return json.dumps({"schema": SCHEMA, **facts}, ensure_ascii=True)
 
 

@@ -6,14 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from bincodec.cli import interruption, standard
-
-if TYPE_CHECKING:
-    from bincodec.bitstream.container import ByteSource
 
 STANDARD = "-"
 WRITTEN = "bincodec.written"
@@ -123,7 +119,7 @@ def check(inputs: Sequence[str], destination: str, *, force: bool, as_json: bool
         _check_standard_output(as_json)
         return
     for source in inputs:
-        if source != STANDARD and _same_file(source, destination):
+        if source != STANDARD and is_same(source, destination):
             msg = f"{source} and {destination} are the same file"
             raise click.UsageError(msg)
     _refuse_occupied(destination, force)
@@ -150,6 +146,15 @@ def _check_standard_output(as_json: bool) -> None:
         raise click.UsageError(msg)
 
 
+def given(source: str) -> str | bytes:
+    """What a command reads: a path, or all of standard input.
+
+    Raises:
+        bincodec.BincodecError: if standard input cannot be read, or is too large.
+    """
+    return standard.read_data() if source == STANDARD else source
+
+
 def read(source: str) -> bytes:
     """All of a file, or of standard input.
 
@@ -158,20 +163,7 @@ def read(source: str) -> bytes:
     """
     from bincodec.io import files
 
-    return standard.read_data() if source == STANDARD else files.read(source)
-
-
-@contextmanager
-def opened(source: str, *, parts: bool) -> Iterator["ByteSource"]:
-    """A file, or standard input, for reading anywhere in it; with `parts`, of a file only what is asked for.
-
-    Raises:
-        bincodec.BincodecError: as `read`.
-    """
-    from bincodec.io import files
-
-    with files.opened(standard.read_data() if source == STANDARD else source, parts=parts) as found:
-        yield found
+    return files.read(given(source))
 
 
 @contextmanager
@@ -204,7 +196,7 @@ def _beside(source: str, extension: str) -> str:
         raise click.UsageError(msg) from error
 
 
-def _same_file(first: str, second: str) -> bool:
+def is_same(first: str, second: str) -> bool:
     """Also through hard links, symbolic links and different spellings of a path."""
     try:
         return os.path.samefile(first, second)

@@ -1,29 +1,62 @@
-"""`bincodec verify`: decode every bit of a .bld file and check every checksum."""
+"""`bincodec verify`: decode every bit of .bld files and check every checksum."""
 
 import time
+from functools import partial
 
 import click
 
 from bincodec.cli import coded, options, output, places
+from bincodec.cli.batch.asked import Asked, alone, several
+from bincodec.cli.batch.job import Made
 
 
 @click.command(
     epilog=options.examples("bincodec verify photo.bld", "bincodec verify photo.bld --quiet && echo whole")
 )
-@options.coded
+@several(writing=False)
 @options.model_of_file
 @options.max_pixels
 @options.device
 @options.as_json
 @options.quiet
 def command(
-    source: str, model: str | None, max_pixels: int | None, device: str, as_json: bool, quiet: bool
+    names: tuple[str, ...],
+    many: Asked,
+    model: str | None,
+    max_pixels: int | None,
+    device: str,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Decode the bits of a .bld file and check all its checksums.
+    """Decode the bits of .bld files and check all their checksums.
 
-    Exit code 0 means that the file is whole and decodes here to the bits that were written.
+    Exit code 0 means that the files are whole and decode here to the bits that were written.
     """
-    data, limits = places.read(source), options.limits(max_pixels)
+    work = partial(_verified, model=model, max_pixels=max_pixels, device=device)
+    ends = alone(names, many)
+    if ends is None:
+        common = options.reading(device=device, as_json=as_json, quiet=quiet)
+        coded.batch("verify", work, "", model, common).run(names, many)
+        return
+    source, _ = ends
+    made = work(source, places.given(source), "")
+    if as_json or not quiet:
+        output.result(made.text, made.facts, as_json=as_json)
+
+
+def _verified(
+    source: str,
+    given: str | bytes,
+    _destination: str,
+    *,
+    model: str | None,
+    max_pixels: int | None,
+    device: str,
+) -> Made:
+    """What is true of one file, all bits of which were decoded."""
+    from bincodec.io import files
+
+    data, limits = files.read(given), options.limits(max_pixels)
     start = time.perf_counter()
     codec, code = coded.unpack(source, data, model=model, device=device, limits=limits)
     seconds = time.perf_counter() - start
@@ -37,6 +70,5 @@ def command(
         "levels_sha256": code.digest(),
         "seconds": seconds,
     }
-    if as_json or not quiet:
-        text = f"{places.shown(source, 'standard input')}: ok, {code.layers} layers, {len(data)} bytes"
-        output.result(text, facts, as_json=as_json)
+    text = f"{places.shown(source, 'standard input')}: ok, {code.layers} layers, {len(data)} bytes"
+    return Made(facts, text)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bincodec.eval.errors import needed
-
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+_AHEAD = 4
+"""So many tasks for each process are with the pool: enough that none waits, and memory stays small."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +36,27 @@ def run(
     With `jobs` 0, the work is done in this process. Otherwise, the function and the tasks must be picklable,
     and the calling program must guard its main module, as `multiprocessing` requires for spawned processes.
     Closing the iterator ends the processes.
-
-    Raises:
-        NotInstalled: if there are `jobs` and the package `pebble` is missing.
     """
     if not jobs:
         for index, task in enumerate(tasks):
-            yield index, _attempt(function, task)
+            yield index, attempt(function, task)
         return
-    with needed("several processes need", "pebble"):
-        from pebble import ProcessPool
+    from pebble import ProcessPool
+
     spawn = multiprocessing.get_context("spawn")
     # The pool starts its processes with the first task. Not all of its methods have types.
     pool: Any = ProcessPool(min(jobs, len(tasks)), initializer=_begin, context=spawn)
-    futures: dict[Future[Result | Broken], int]
+    futures: dict[Future[Result | Broken], int] = {}
+    waiting = iter(enumerate(tasks))
     try:
-        with _interrupts_blocked():
-            futures = {pool.schedule(_attempt, (function, task)): i for i, task in enumerate(tasks)}
-        for future in as_completed(futures):
-            yield futures[future], _outcome(future)
+        while True:
+            with _interrupts_blocked():
+                for index, task in itertools.islice(waiting, _AHEAD * jobs - len(futures)):
+                    futures[pool.schedule(attempt, (function, task))] = index
+            if not futures:
+                return
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                yield futures.pop(future), _outcome(future)
     finally:
         pool.stop()
         pool.join()
@@ -74,7 +78,8 @@ def describe(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _attempt(function: Callable[[Task], Result], task: Task) -> Result | Broken:
+def attempt(function: Callable[[Task], Result], task: Task) -> Result | Broken:
+    """The result of one task, or what it raised."""
     try:
         return function(task)
     except Exception as error:  # An exception of one task must not end the others.

@@ -81,7 +81,7 @@ FOREIGN = {
         "tqdm",
         "werkzeug",
     },
-    "cli": {"click", "torch", "tqdm", "PIL"},
+    "cli": {"click", "fsspec", "ray", "torch", "tqdm", "PIL"},
 }
 
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SUBPACKAGES = (
     "bincodec.bitstream",
     "bincodec.cli",
+    "bincodec.cli.batch",
     "bincodec.coding",
     "bincodec.encoder",
     "bincodec.eval",

@@ -256,7 +256,7 @@ def test_bad_input_is_one_line_and_writes_nothing(run, photo: Path, tmp_path: Pa
     (tmp_path / "folder.png").mkdir()
     for name, words in (
         ("missing.png", "missing.png: cannot be read: No such file or directory"),
-        ("folder.png", "folder.png: cannot be read: Is a directory"),
+        ("folder.png", "folder.png: no such files in it"),
         ("empty.png", "empty.png: empty"),
         ("text.png", "text.png: not an image"),
         ("cut.png", "cut.png: damaged or cut short"),

@@ -178,7 +178,7 @@ def test_bad_files_are_one_line_and_write_nothing(
         assert_fails(result, folder, words)
         assert f"{folder / name}: " in result.stderr
     assert_fails(run("decompress", folder / "missing.bld"), folder, "No such file")
-    assert_fails(run("decompress", folder / "folder.bld"), folder, "Is a directory")
+    assert_fails(run("decompress", folder / "folder.bld"), folder, "no such files in it")
     assert_fails(run("decompress", "-", folder / "out.png", stdin=b""), folder, "standard input: ")
 
 

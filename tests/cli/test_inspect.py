@@ -149,7 +149,7 @@ def test_info_needs_no_model(run, bld: Path, compressed: bytes, repair: Callable
 
 
 def test_info_on_other_files(run, photo: Path) -> None:
-    for path, words in ((photo, "not a .bld file"), (photo.parent, "Is a directory")):
+    for path, words in ((photo, "not a .bld file"), (photo.parent, "no such files in it")):
         result = run("info", path)
         assert (result.exit_code, result.stdout) == (1, "")
         assert words in result.stderr

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bincodec.eval import cache, page, workers
+from bincodec.eval import cache, page
 from bincodec.eval.errors import NotInstalled, needed
 
 HOW = re.escape("pip install 'bincodec[eval]'")
@@ -16,7 +16,6 @@ HOW = re.escape("pip install 'bincodec[eval]'")
     ("package", "call"),
     [
         ("Jinja2", lambda: page.page({})),
-        ("pebble", lambda: list(workers.run(print, [1], 1))),
         ("platformdirs", cache.default_folder),
     ],
 )
@@ -31,8 +30,3 @@ def test_a_missing_package_is_named(
 def test_other_failures_are_not_called_missing() -> None:
     with pytest.raises(ZeroDivisionError), needed("this needs", "something"):
         1 / 0  # noqa: B018
-
-
-def test_without_processes_nothing_more_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pebble", None)
-    assert list(workers.run(abs, [-1], 0)) == [(0, 1)]

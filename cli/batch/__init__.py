@@ -1,0 +1,1 @@
+"""Many pictures with one command: inputs, stores, engines, reports."""

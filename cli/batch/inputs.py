@@ -1,0 +1,179 @@
+"""What the arguments of a batch name: files, folders, patterns and URLs; and where each output goes."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from bincodec.cli import output, places
+from bincodec.cli.batch import stores
+from bincodec.cli.batch.job import Job
+from bincodec.io.streams import unreadable
+
+_WILD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class Found:
+    """An input, and where it stands below the folder or pattern that named it."""
+
+    name: str
+    below: str
+
+
+@dataclass
+class Inputs:
+    """What there is to do, and what could not be found: the name that was given and a line that says why."""
+
+    jobs: list[Job] = field(default_factory=list)
+    problems: list[tuple[Job, str]] = field(default_factory=list)
+
+
+def is_many(name: str) -> bool:
+    """Whether one name stands for a batch: a folder, a pattern, a URL; not the name of a file."""
+    return stores.path_of(name) != name or os.path.isdir(name) or _is_pattern(name)
+
+
+def listed(lines: str) -> Iterator[Found]:
+    """The inputs of a listing, one a line. In a folder of outputs they stand as the listing names them."""
+    for line in filter(None, map(str.strip, lines.splitlines())):
+        below = re.sub(r"^[\w+]+://", "", line)
+        yield Found(line, os.path.normpath(below.lstrip("/")))
+
+
+def gather(
+    names: Sequence[str],
+    others: Sequence[Found],
+    *,
+    wanted: Callable[[str], bool],
+    recursive: bool,
+    extension: str,
+    folder: str | None,
+) -> Inputs:
+    """The jobs that `names` stand for, and `others`.
+
+    Args:
+        names: files, folders, patterns, URLs.
+        others: inputs that need not be looked for.
+        wanted: whether a file of that name, found in a folder, is an input.
+        recursive: whether folders within folders are looked into.
+        extension: of the outputs, or "" for a command that has none.
+        folder: where the outputs go; None for beside the inputs.
+    """
+    result = Inputs()
+    inputs: list[Found] = []
+    for name in names:
+        try:
+            found = _expanded(name, wanted, recursive)
+        except OSError as error:
+            result.problems.append((Job(name, ""), output.explained(error) or str(error)))
+            continue
+        if not found:
+            result.problems.append((Job(name, ""), _nothing(name, recursive)))
+        inputs += found
+    seen: set[str] = set()
+    takers: dict[str, str] = {}
+    for one in [*inputs, *others]:
+        identity = os.path.realpath(one.name) if stores.path_of(one.name) == one.name else one.name
+        if identity in seen:
+            continue
+        seen.add(identity)
+        job = Job(one.name, _destination(one, extension, folder))
+        problem = _problem(job, one, folder, takers)
+        if problem is None:
+            takers[job.destination] = one.name
+            result.jobs.append(job)
+        else:
+            result.problems.append((job, problem))
+    return result
+
+
+def _expanded(name: str, wanted: Callable[[str], bool], recursive: bool) -> list[Found]:
+    """Errors are `Unreadable`, as the system or the store reports them."""
+    if stores.path_of(name) is None:
+        return _in_store(name, wanted, recursive)
+    path = stores.path_of(name) or ""
+    if os.path.isdir(path):
+        below = [os.path.relpath(found, path) for found in _walked(path, recursive) if wanted(found)]
+        return [Found(os.path.join(path, one), one) for one in sorted(below)]
+    if _is_pattern(path):
+        base = _base(path)
+        matches = sorted(match for match in glob.glob(path, recursive=True) if not os.path.isdir(match))
+        return [Found(match, os.path.relpath(match, base or ".")) for match in matches]
+    return [Found(path, os.path.basename(path))]
+
+
+def _in_store(name: str, wanted: Callable[[str], bool], recursive: bool) -> list[Found]:
+    with stores.reading(name):
+        store, path = stores.store_of(name)
+        if _WILD.search(name.partition("://")[2]) and not name.startswith("http"):
+            base = _base(name)
+            root = stores.store_of(base)[1]
+            matches = store.glob(path, detail=True).items()
+            found = [_below(base, root, match) for match, facts in matches if facts["type"] == "file"]
+            return [one for one in found if not _is_hidden(one.below)]
+        if not wanted(name) and store.isdir(path):
+            every = store.find(path, maxdepth=None if recursive else 1)
+            found = [_below(name, path, one) for one in every if wanted(one)]
+            return [one for one in found if not _is_hidden(one.below)]
+    return [Found(name, os.path.basename(urlsplit(name).path if name.startswith("http") else path))]
+
+
+def _below(base: str, root: str, path: str) -> Found:
+    below = path.removeprefix(root.rstrip("/")).lstrip("/")
+    return Found(f"{base.rstrip('/')}/{below}", below)
+
+
+def _walked(path: str, recursive: bool) -> Iterator[str]:
+    def refuse(error: OSError) -> None:
+        raise unreadable(error, error.filename or path)
+
+    for folder, folders, names in os.walk(path, onerror=refuse):
+        folders[:] = sorted(one for one in folders if recursive and not _is_hidden(one))
+        yield from (os.path.join(folder, one) for one in names if not _is_hidden(one))
+
+
+def _is_hidden(below: str) -> bool:
+    return any(part.startswith(".") for part in below.split("/"))
+
+
+def _is_pattern(name: str) -> bool:
+    return _WILD.search(name) is not None and not os.path.lexists(name)
+
+
+def _base(pattern: str) -> str:
+    """The folders of a pattern that stand before everything that is wild."""
+    wild = _WILD.search(pattern)
+    fixed = pattern[: wild.start()] if wild else pattern
+    return fixed[: fixed.rfind("/") + 1]
+
+
+def _nothing(name: str, recursive: bool) -> str:
+    if _is_pattern(name) or _WILD.search(name):
+        return f"{name}: nothing matches"
+    return f"{name}: no such files in it" + ("" if recursive else " (--recursive looks into its folders)")
+
+
+def _destination(one: Found, extension: str, folder: str | None) -> str:
+    if not extension:
+        return ""
+    if folder is None:
+        return os.path.splitext(one.name)[0] + extension
+    return f"{folder.rstrip('/') or folder}/{os.path.splitext(one.below)[0]}{extension}"
+
+
+def _problem(job: Job, one: Found, folder: str | None, takers: dict[str, str]) -> str | None:
+    """Why a job is not done at all."""
+    if not job.destination:
+        return None
+    if folder is not None and one.below.split("/")[0] == "..":
+        return f"{one.name}: leads out of the folder {folder}"
+    if job.destination in takers:
+        return f"{one.name}: {takers[job.destination]} becomes {job.destination} as well"
+    if stores.path_of(job.source) is not None and places.is_same(job.source, job.destination):
+        return f"{one.name}: its output would have the same name"
+    return None

@@ -1,0 +1,156 @@
+"""A batch from its arguments to its report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+
+import click
+
+from bincodec.cli import interruption, places
+from bincodec.cli.batch import inputs, stores
+from bincodec.cli.batch.asked import Asked
+from bincodec.cli.batch.engine import Engine
+from bincodec.cli.batch.inputs import Inputs
+from bincodec.cli.batch.job import Job, Order, Outcome, Work
+from bincodec.cli.batch.report import Report
+from bincodec.cli.options import Common
+from bincodec.errors import Unreadable
+from bincodec.eval.workers import Broken
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a command does to many inputs.
+
+    Args:
+        command: its name.
+        work: what it does to one of them.
+        wanted: whether a file of that name, found in a folder, is an input.
+        extension: of its outputs, or "" if it has none.
+        model: the model that was asked for, if any.
+        common: where it computes, and what is said.
+    """
+
+    command: str
+    work: Work
+    wanted: Callable[[str], bool]
+    extension: str
+    model: str | None
+    common: Common
+
+    def run(self, names: tuple[str, ...], asked: Asked) -> None:
+        """Do it to all that `names` and the listing name, and tell what became of each.
+
+        Raises:
+            click.ClickException: if anything failed, after all others are done.
+            click.UsageError, OSError, BincodecError: before any work, for what cannot be done at all.
+        """
+        if places.STANDARD in names:
+            msg = "- stands for one input: it does not go with others, nor with options for many"
+            raise click.UsageError(msg)
+        self._check_settings(asked)
+        found = inputs.gather(
+            names,
+            [] if asked.listing is None else list(inputs.listed(_text(asked.listing))),
+            wanted=self.wanted,
+            recursive=asked.recursive,
+            extension=self.extension,
+            folder=asked.folder,
+        )
+        if not found.jobs and len(found.problems) == 1:
+            raise click.ClickException(found.problems[0][1])
+        _check_places(found, asked)
+        self._carry_out(found, asked)
+
+    def _carry_out(self, found: Inputs, asked: Asked) -> None:
+        threads = asked.threads if asked.threads or asked.jobs == 0 else 1
+        order = Order(self.work, self.common.force, threads)
+        report = Report(
+            self.command,
+            len(found.jobs) + len(found.problems),
+            self.common.as_json,
+            self.common.quiet,
+            prints=not self.extension,
+            manifest=asked.manifest,
+        )
+        engine = _engine(asked)
+        there = _finished(asked) if self.extension and not self.common.force else set()
+        jobs = [job for job in found.jobs if job.destination not in there]
+        with report.open():
+            for job, line in found.problems:
+                report.add(job, Outcome("failed", error=line))
+            for job in found.jobs:
+                if job.destination in there:
+                    report.add(job, Outcome("skipped"))
+            with closing(engine(order, jobs)) as results:
+                for index, outcome in results:
+                    interruption.raise_lost()
+                    report.add(jobs[index], _told(jobs[index], outcome))
+        report.finish()
+
+    def _check_settings(self, asked: Asked) -> None:
+        """What is wrong with all pictures is told once, before any work."""
+        from bincodec.model import store
+
+        if self.model is not None:
+            store.find(self.model)
+        if self.common.device != "cpu":
+            if asked.engine == "ray":
+                msg = f"--device {self.common.device}: --engine ray computes on cpu alone"
+                raise click.UsageError(msg)
+            from bincodec.arguments import checked_device
+
+            checked_device(self.common.device)
+
+
+def _told(job: Job, outcome: Outcome | Broken) -> Outcome:
+    if isinstance(outcome, Broken):
+        return Outcome("failed", error=f"{job.source}: {outcome.reason}")
+    return outcome
+
+
+def _finished(asked: Asked) -> set[str]:
+    """Outputs that need not be asked for one by one, as each job does that is handed out."""
+    if asked.folder is None:
+        return set()
+    with suppress(Unreadable):  # Who may write need not be allowed to look.
+        return stores.names_below(asked.folder)
+    return set()
+
+
+def _text(listing: str) -> str:
+    data = places.read(listing) if listing == places.STANDARD else stores.read(listing)
+    return data.decode("utf-8", errors="surrogateescape")
+
+
+def _check_places(found: Inputs, asked: Asked) -> None:
+    """Nobody works for what cannot be kept: outputs and the manifest have a place."""
+    if asked.folder is not None:
+        places.require_name(asked.folder)
+        path = stores.path_of(asked.folder) or ""
+        if os.path.lexists(path) and not os.path.isdir(path):
+            msg = f"{asked.folder}: exists and is no folder"
+            raise places.Occupied(msg)
+        stores.check_folder(asked.folder)
+    else:
+        for folder in {os.path.dirname(job.destination) for job in found.jobs if job.destination}:
+            stores.check_folder(folder or ".")
+    if asked.manifest is not None:
+        places.require_name(asked.manifest)
+        stores.check_folder(os.path.dirname(asked.manifest) or ".")
+
+
+def _engine(asked: Asked) -> Engine:
+    if asked.engine == "ray":
+        from bincodec.cli.batch.cluster import engine as on_cluster
+
+        return on_cluster(asked.address, asked.jobs, asked.threads or 1)
+    if asked.address is not None:
+        msg = "--address needs --engine ray"
+        raise click.UsageError(msg)
+    from bincodec.cli.batch.local import engine as on_this_machine
+
+    return on_this_machine(asked.jobs)

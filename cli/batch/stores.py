@@ -1,0 +1,201 @@
+"""Where pictures lie and go: paths, and URLs of every store that fsspec knows.
+
+A URL is a name with a protocol: `s3://bucket/a.jpg`, `https://host/a.jpg`, `memory://a.jpg`. Those of
+`file://` are paths. What a store reports becomes one of our errors, with the name in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bincodec.errors import BincodecError, TooLarge, Unreadable
+from bincodec.io import files
+from bincodec.io.streams import MAX_BYTES
+
+_FILE = "file://"
+_WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
+"""Protocols whose stores keep names only. To make a folder there would be to make a bucket."""
+
+
+def path_of(name: str) -> str | None:
+    """The path that a name stands for; None for a URL of another store."""
+    if name.startswith(_FILE):
+        return name.removeprefix(_FILE)
+    return None if "://" in name or "::" in name else name
+
+
+def given(name: str) -> str | bytes:
+    """What a command reads: the path itself, or the content of a URL.
+
+    Raises:
+        Unreadable, TooLarge: for a URL, as `bincodec.io.files.read`.
+    """
+    path = path_of(name)
+    return read(name) if path is None else path
+
+
+def read(name: str) -> bytes:
+    """All of a path or URL.
+
+    Raises:
+        Unreadable: as the store reports it.
+        TooLarge: beyond MAX_BYTES.
+    """
+    path = path_of(name)
+    if path is not None:
+        return files.read(path)
+    with reading(name):
+        store, path = store_of(name)
+        size = store.info(path).get("size")
+        if size is None or size <= MAX_BYTES:
+            return files.read(store.cat_file(path))
+    msg = f"{name}: {size} bytes are more than {MAX_BYTES}, the most that is read"
+    raise TooLarge(msg, value=size, limit=MAX_BYTES)
+
+
+def exists(name: str) -> bool:
+    """Whether something has that name. What is written by `write` is whole where it exists.
+
+    Raises:
+        Unreadable: as the store reports it.
+    """
+    path = path_of(name)
+    if path is not None:
+        return os.path.lexists(path)
+    with reading(name):
+        store, path = store_of(name)
+        store.invalidate_cache()
+        return bool(store.exists(path))
+
+
+def names_below(folder: str) -> set[str]:
+    """What is in a folder and its folders, by names that begin with its own; nothing if it is not there.
+
+    To list a store takes one request for many names. To ask for each name takes one request each.
+
+    Raises:
+        Unreadable: as the store reports it.
+    """
+    start = folder.rstrip("/")
+    path = path_of(folder)
+    if path is not None:
+        found = (os.path.join(inner, name) for inner, _, names in os.walk(path) for name in names)
+        return {f"{start}/{os.path.relpath(one, path)}" for one in found}
+    with reading(folder):
+        store, path = store_of(folder)
+        store.invalidate_cache()
+        root = path.rstrip("/")
+        return {f"{start}/{one.removeprefix(root).lstrip('/')}" for one in store.find(path)}
+
+
+def write(name: str, data: bytes, *, replace: bool) -> None:
+    """Write an output that is seen whole or not at all; the folders that it needs are made.
+
+    An object store gives an object its name when all of it has arrived. Other stores get it in a transaction
+    of fsspec: under another name first.
+
+    Raises:
+        FileExistsError: without `replace`, if the name is taken.
+        OSError: as the store reports it; it names `name`.
+    """
+    path = path_of(name)
+    if path is not None:
+        with _end_postponed():
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            files.write(path, data, replace=replace)
+        return
+    if not replace and exists(name):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+    with _blamed(name, OSError):
+        store, path = store_of(name)
+        if not _has_no_folders(store):
+            store.makedirs(path.rpartition("/")[0], exist_ok=True)
+        with store.transaction:
+            store.pipe_file(path, data)
+
+
+def check_folder(name: str) -> None:
+    """Try whether outputs can be written below a folder, which need not exist yet.
+
+    A URL gets an empty object for an instant.
+
+    Raises:
+        OSError: as the store reports it; it names the folder.
+    """
+    path = path_of(name)
+    if path is None:
+        trial = f"{name.rstrip('/')}/.bincodec-{secrets.token_hex(8)}.tmp"
+        with _blamed(name, OSError):
+            write(trial, b"", replace=True)
+            store, path = store_of(trial)
+            store.rm_file(path)
+        return
+    existing = os.path.abspath(path)
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    files.check_folder(existing, blamed=name)
+
+
+def store_of(name: str) -> tuple[Any, str]:
+    """The file system of fsspec that a URL belongs to, and its path there; errors as fsspec has them."""
+    from fsspec.core import url_to_fs
+
+    store, path = url_to_fs(name)
+    return store, path
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn whatever a store raises in here into `Unreadable` with its name."""
+    with _blamed(name, Unreadable):
+        yield
+
+
+def _has_no_folders(store: Any) -> bool:
+    names = (store.protocol,) if isinstance(store.protocol, str) else store.protocol
+    return bool(_WITHOUT_FOLDERS.intersection(names))
+
+
+@contextmanager
+def _blamed(name: str, kind: Callable[[int, str, str], OSError]) -> Iterator[None]:
+    """Turn whatever a store raises into an error of the system that names `name`."""
+    try:
+        yield
+    except BincodecError:
+        raise
+    except Exception as error:  # Each store has errors of its own, most of which are no OSError.
+        number = getattr(error, "errno", None) or _number(error)
+        raise kind(number, _reason(error, number), name) from error
+
+
+def _number(error: Exception) -> int:
+    if isinstance(error, FileNotFoundError):
+        return errno.ENOENT
+    return errno.EACCES if isinstance(error, PermissionError) else errno.EIO
+
+
+def _reason(error: Exception, number: int) -> str:
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return os.strerror(number)
+    words = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return words or type(error).__name__
+
+
+@contextmanager
+def _end_postponed() -> Iterator[None]:
+    """Let SIGTERM wait: it ends the processes of a batch, and none of them is to leave half a file behind."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

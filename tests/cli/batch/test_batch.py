@@ -1,0 +1,230 @@
+"""Several inputs: which there are, where outputs go, what is skipped, what fails, what is said."""
+
+import io
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bincodec
+from bincodec.cli.batch import inputs
+from bincodec.cli.batch.job import Job, Outcome
+from bincodec.cli.batch.report import Report
+
+HERE = ("-j", 0)
+TINY = ("--model", "tiny-1")
+CODED = {"a.bld", "b.bld", "below/c.bld", "below/deep/d.bld"}
+
+
+def below(folder: str | Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def lines(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_tree_there_and_back(run, pictures: Path) -> None:
+    result = run("compress", pictures, "-r", "-o", "out", *TINY, *HERE)
+    assert (result.exit_code, result.stdout) == (0, ""), result.stderr
+    assert below("out") == CODED
+    assert result.stderr.startswith("4 compressed: ")
+    assert result.stderr.count("\n") == 1
+    for name in ("a.png", "below/c.png"):
+        data = Path("out", name).with_suffix(".bld").read_bytes()
+        assert data == bincodec.compress(pictures / name, model="tiny-1")
+    result = run("decompress", "out", "-r", "-o", "back", "--format", "tif", *HERE)
+    assert result.stderr.startswith("4 decompressed: ")
+    assert below("back") == {name.replace(".bld", ".tif") for name in CODED}
+    shown = bincodec.decompress("out/a.bld")
+    with Image.open("back/a.tif") as image:
+        assert np.array_equal(np.array(image), np.array(shown))
+
+
+def test_folders_are_searched_as_deep_as_is_asked(run, pictures: Path) -> None:
+    assert run("compress", f"{pictures}/", "-o", "out", *TINY, *HERE).exit_code == 0
+    assert below("out") == {"a.bld", "b.bld"}
+    result = run("compress", pictures / "below" / "deep" / "..", "-o", "flat", *TINY, *HERE)
+    assert below("flat") == {"c.bld"}, result.stderr
+    (pictures / "empty" / "full").mkdir(parents=True)
+    result = run("compress", pictures / "empty", *TINY, *HERE)
+    assert result.exit_code == 1
+    assert "photos/empty: no such files in it (--recursive looks into its folders)" in result.stderr
+
+
+def test_without_a_folder_outputs_stand_beside_their_inputs(run, pictures: Path) -> None:
+    result = run("compress", pictures / "a.png", pictures / "below" / "c.png", *TINY, *HERE)
+    assert result.exit_code == 0, result.stderr
+    assert {name for name in below(pictures) if name.endswith(".bld")} == {"a.bld", "below/c.bld"}
+
+
+def test_patterns(run, pictures: Path) -> None:
+    assert run("compress", "photos/**/*.png", "-o", "out", *TINY, *HERE).exit_code == 0
+    assert below("out") == CODED - {"b.bld"}
+    result = run("compress", "photos/*.gif", "photos/a.png", "-o", "out", *TINY, *HERE)
+    assert result.exit_code == 1
+    assert "failed: photos/*.gif: nothing matches" in result.stderr
+    Path("odd[1].png").write_bytes((pictures / "a.png").read_bytes())
+    assert run("compress", "odd[1].png", *TINY).exit_code == 0, "a file of that name is no pattern"
+    assert Path("odd[1].bld").exists()
+
+
+def test_a_listing(run, pictures: Path) -> None:
+    listing = f"photos/below/c.png\n\n{pictures.resolve()}/a.png\n"
+    result = run("compress", "--from", "-", "-o", "out", *TINY, *HERE, stdin=listing.encode())
+    assert result.exit_code == 0, result.stderr
+    assert below("out") == {"photos/below/c.bld", f"{str(pictures.resolve())[1:]}/a.bld"}
+    Path("list.txt").write_text("../photos/a.png\n")
+    result = run("compress", "--from", "list.txt", "-o", "out", *TINY, *HERE)
+    assert result.stderr == "bincodec: error: ../photos/a.png: leads out of the folder out\n"
+
+
+def test_one_failure_does_not_stop_the_others(run, pictures: Path) -> None:
+    (pictures / "a.png").write_bytes(b"no picture")
+    result = run("compress", pictures, "missing.png", "-o", "out", *TINY, *HERE)
+    assert result.exit_code == 1
+    assert below("out") == {"b.bld"}
+    count, *failed, last = result.stderr.splitlines()
+    assert count.startswith("1 compressed, 2 failed: ")
+    assert failed[0].startswith("bincodec: note: failed: photos/a.png: not an image")
+    assert failed[1:] == ["bincodec: note: failed: missing.png: cannot be read: No such file or directory"]
+    assert last == "bincodec: error: 2 failed; the 1 other did not"
+
+
+def test_what_is_finished_is_skipped_unless_forced(run, pictures: Path) -> None:
+    again = ("compress", pictures, "-o", "out", *TINY, *HERE)
+    assert run(*again).exit_code == 0
+    Path("out/b.bld").write_bytes(b"kept as it is")
+    os.unlink("out/a.bld")
+    result = run(*again)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("1 compressed, 1 skipped (the output exists; --force makes it anew): ")
+    assert Path("out/b.bld").read_bytes() == b"kept as it is"
+    assert run(*again, "--force").stderr.startswith("2 compressed: ")
+    assert Path("out/b.bld").read_bytes() == bincodec.compress(pictures / "b.jpg", model="tiny-1")
+
+
+def test_two_inputs_never_become_one_output(run, pictures: Path) -> None:
+    shutil.copy(pictures / "a.png", pictures / "b.png")
+    result = run("compress", pictures, "photos/a.png", "./photos/a.png", "-o", "out", *TINY, *HERE)
+    assert result.exit_code == 1
+    assert "failed: photos/b.png: photos/b.jpg becomes out/b.bld as well" in result.stderr
+    assert result.stderr.startswith("2 compressed, 1 failed: "), "a file that is named twice is done once"
+
+
+def test_json_lines_and_a_manifest_say_the_same(run, pictures: Path) -> None:
+    (pictures / "b.jpg").write_bytes(b"")
+    arguments = ("compress", pictures, "-o", "out", "--json", "--measure", "--manifest", "made/all.jsonl")
+    result = run(*arguments, *TINY, *HERE)
+    good, bad = lines(result.stdout)
+    assert Path("made/all.jsonl").read_text() == result.stdout
+    assert (good["input"], good["output"], good["status"]) == ("photos/a.png", "out/a.bld", "done")
+    assert good["bits_per_pixel"] == 8 * good["bytes"] / (24 * 32)
+    decoded = np.array(bincodec.decompress("out/a.bld")).astype(float)
+    error = np.mean((decoded - np.array(Image.open(pictures / "a.png"))) ** 2)
+    assert good["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=0.01)
+    assert good["seconds_total"] >= good["seconds_code"]
+    assert (bad["input"], bad["output"], bad["status"]) == ("photos/b.jpg", "out/b.bld", "failed")
+    assert bad["error"] == "photos/b.jpg: empty, no image in it"
+    assert lines(run(*arguments, *TINY, *HERE).stdout)[0]["status"] == "skipped"
+
+
+def test_info_and_verify_of_many(run, pictures: Path) -> None:
+    run("compress", pictures, "-r", "-o", "out", *TINY, *HERE)
+    result = run("info", "out", "-r", *HERE)
+    assert (result.exit_code, result.stdout.count("\n")) == (0, 4)
+    assert result.stdout.startswith("out/a.bld: 32 x 24 pixels, ")
+    data = Path("out/a.bld").read_bytes()
+    Path("out/a.bld").write_bytes(data[:-1])
+    shown = lines(run("info", "out", "--json", *HERE).stdout)
+    assert [(line["input"], line["status"]) for line in shown] == [
+        ("out/a.bld", "failed"),
+        ("out/b.bld", "done"),
+    ]
+    assert (shown[0]["width"], len(shown[0]["damage"])) == (32, 1)
+    result = run("verify", "out/a.bld", "out/b.bld", *HERE)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("out/b.bld: ok, ")
+    assert "bincodec: note: failed: out/a.bld: " in result.stderr
+    assert result.stderr.startswith("1 verified, 1 failed: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["compress", "-", "photos"], 2, "- stands for one input"),
+        (["compress", "photos/a.png", "photos/b.jpg", "c.bld"], 2, "c.bld: is compressed already"),
+        (["compress", "photos", "-o", "photos/a.png"], 1, "photos/a.png: exists and is no folder"),
+        (["compress", "photos", "-o", ""], 2, "the name of the output is empty"),
+        (["compress", "photos", "-o", "/proc/nothing"], 1, "/proc/nothing: No such file or directory"),
+        (["compress", "photos", "--model", "none"], 1, "no model is called 'none'"),
+        (["verify", "photos", "--device", "cuda:99"], 2, "device 'cuda:99'"),
+        (["compress", "photos", "--device", "cuda", "--engine", "ray"], 2, "--device cuda: --engine ray"),
+        (["compress", "photos", "--address", "here:1"], 2, "--address needs --engine ray"),
+        (["compress", "--from", "nothing.txt"], 1, "nothing.txt: cannot be read: No such file"),
+        (
+            ["decompress", "photos", "--format", "gif"],
+            2,
+            "Invalid value for '--format': cannot write",
+        ),
+        (["info"], 2, "Missing argument 'FILE'"),
+    ],
+)
+def test_what_cannot_be_done_at_all_is_one_line(
+    run, pictures: Path, arguments: list[str], code: int, words: str
+) -> None:
+    before = below(".")
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.startswith(f"bincodec: error: {words}")
+    assert result.stderr.count("\n") == 1
+    assert below(".") == before
+
+
+class Terminal(io.StringIO):
+    """What is written to it is seen by somebody."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("file", "shown"), [(Terminal, True), (io.StringIO, False)])
+def test_a_bar_on_a_terminal_alone(
+    file: type[io.StringIO], shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", file())
+    report = Report("compress", 8, as_json=False, quiet=False, prints=False, manifest=None)
+    with report.open():
+        report.add(Job("a.png", "a.bld"), Outcome("done", {"bytes": 3}))
+        report._bar.refresh()
+    assert ("compress:  12%" in sys.stderr.getvalue()) == shown
+    assert ("picture/s" in sys.stderr.getvalue()) == shown
+
+
+def test_notes_name_their_picture(run, pictures: Path) -> None:
+    Image.open(pictures / "a.png").convert("CMYK").save(pictures / "b.jpg")
+    result = run("compress", pictures, "-o", "out", *TINY, *HERE)
+    assert result.exit_code == 0
+    assert "bincodec: note: photos/b.jpg: " in result.stderr
+    assert "photos/a.png" not in result.stderr
+
+
+def test_two_names_are_a_batch_only_where_the_second_is_an_input(pictures: Path) -> None:
+    from bincodec.cli.batch.asked import Asked, alone
+    from bincodec.cli.coded import is_coded
+
+    nothing = Asked(False, None, None, None, "local", None, None)
+    assert alone(("photos/a.png", "photos/b.jpg"), nothing, is_coded) is None
+    assert alone(("photos/a.png", "new.bld"), nothing, is_coded) == ("photos/a.png", "new.bld")
+    assert alone(("photos/a.png", "new.png"), nothing, is_coded) == ("photos/a.png", "new.png")
+    assert alone(("photos/a.png", "-"), nothing, is_coded) == ("photos/a.png", "-")
+    assert alone(("photos/a.png", "/dev/null"), nothing, is_coded) == ("photos/a.png", "/dev/null")
+    assert alone(("photos/a.png",), nothing, is_coded) == ("photos/a.png", None)
+    for many in ("photos", "*.png", "s3://bucket/a.png", "memory://a.png"):
+        assert alone((many,), nothing, is_coded) is None
+        assert inputs.is_many(many)
