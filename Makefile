@@ -43,7 +43,8 @@ docs: $(STAMP) ## the documentation as a site, build/site/index.html
 	PIP_CONSTRAINT=$(abspath constraints.txt) $(BIN)/python -m pip install --quiet -e '.[docs]'
 	rm -rf build/documented build/site
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/documented .
-	PYTHONPATH=docs/site $(BIN)/zensical build --strict --clean
+	PYTHONPATH=docs/site $(BIN)/zensical build --strict --clean > build/docs.log 2>&1 || { cat build/docs.log; exit 1; }
+	! grep griffe: build/docs.log
 
 faults: $(STAMP) ## kill, interrupt and starve the command at many more moments than make test does
 	BINCODEC_FAULT_ROUNDS=10 $(BIN)/python -m pytest tests/faults
