@@ -2,9 +2,9 @@
 
     python benchmarks/explainer.py [-o docs/explainer] [--only NAME ...]
 
-Writes a sheet of pictures (WebP) for each figure, and data.js with the numbers that the page's figures show. The
-seeds were not chosen by what came out. The photos are those of the scikit-image package: astronaut (NASA, public
-domain), coffee (Rachel Michetti, CC0) and chelsea (Stefan van der Walt, CC0).
+Writes a sheet of pictures (WebP) for each figure, and data.js with the numbers that the page's figures show.
+The seeds were not chosen by what came out. The photos are those of the scikit-image package: astronaut (NASA,
+public domain), coffee (Rachel Michetti, CC0) and chelsea (Stefan van der Walt, CC0).
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ def codec(name: str) -> Codec:
 def sheet(rows: Sequence[Sequence[Image.Image]], side: int | None = None) -> Image.Image:
     """Rows of pictures of one size, without gaps: the page cuts them out again."""
     pictures = [
-        [picture if side is None else picture.resize((side, side), Image.Resampling.LANCZOS) for picture in row]
+        [
+            picture if side is None else picture.resize((side, side), Image.Resampling.LANCZOS)
+            for picture in row
+        ]
         for row in rows
     ]
     width, height = pictures[0][0].size
@@ -111,7 +114,7 @@ def random_pictures() -> Made:
 
 
 def gaussian() -> Made:
-    """The pixels to which the page adds Gaussian noise, and a strip of five times for those without scripts."""
+    """The pixels to which the page adds Gaussian noise, and five states of them."""
     side = 96
     pixels = np.array(Image.fromarray(skimage.data.chelsea()).crop((100, 20, 340, 260)).resize((side, side)))
     noise = np.random.default_rng(SEED).standard_normal(pixels.shape)
@@ -119,16 +122,22 @@ def gaussian() -> Made:
     for share in (1.0, 0.75, 0.5, 0.25, 0.0):
         noisy = np.sqrt(share) * (pixels / 127.5 - 1) + np.sqrt(1 - share) * noise
         frames.append(Image.fromarray(np.clip((noisy + 1) * 127.5, 0, 255).astype(np.uint8)))
-    return {"side": side, "pixels": base64.b64encode(pixels.tobytes()).decode()}, {"gaussian": sheet([frames])}
+    return {"side": side, "pixels": base64.b64encode(pixels.tobytes()).decode()}, {
+        "gaussian": sheet([frames])
+    }
 
 
-def chain(levels: tuple[npt.NDArray[np.uint8], ...], keeps: Sequence[int], rng: np.random.Generator) -> list[Any]:
-    """The forward process, each state drawn from the one before: a bit stays with probability k_t / k_(t-1)."""
+def chain(
+    levels: tuple[npt.NDArray[np.uint8], ...], keeps: Sequence[int], rng: np.random.Generator
+) -> list[Any]:
+    """The forward process, each state drawn from the one before: a bit is kept with k_t / k_(t-1)."""
     states = [levels]
     for before, after in itertools.pairwise(keeps):
         states.append(
             tuple(
-                np.where(rng.random(part.shape) < after / before, part, rng.integers(0, 2, part.shape, np.uint8))
+                np.where(
+                    rng.random(part.shape) < after / before, part, rng.integers(0, 2, part.shape, np.uint8)
+                )
                 for part in states[-1]
             )
         )
@@ -185,7 +194,9 @@ def reverse() -> Made:
             for levels, keep in zip(states[:-1], keeps[:-1], strict=True)
         ]
         seen.append(np.zeros_like(seen[0]))
-        flips.append(["".join(DIGITS[i] for i in by_position((63 * p).round().astype(int)).ravel()) for p in seen])
+        flips.append(
+            ["".join(DIGITS[i] for i in by_position((63 * p).round().astype(int)).ravel()) for p in seen]
+        )
     data = {"labels": LABELS, "keeps": keeps, "bits": texts, "flips": flips, "digits": DIGITS}
     return data, {"reverse": sheet(rows, 112)}
 
@@ -217,7 +228,9 @@ def layers() -> Made:
             part = dataclasses.replace(part, extras=())
         expected = model.decode(part)
         rows[0].append(expected)
-        rows[1].append(model.decode(model.complete(part, seed=SEED).code) if count < code.layers else expected)
+        rows[1].append(
+            model.decode(model.complete(part, seed=SEED).code) if count < code.layers else expected
+        )
         facts.append({"bytes": len(model.pack(part)), "psnr": round(psnr(original, np.array(expected)), 2)})
     return {"quality": QUALITY, "layers": facts}, {"layers": sheet(rows)}
 

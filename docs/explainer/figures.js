@@ -373,7 +373,9 @@
       const { name, size, grid, bytes, tenths } = photos[photo];
       const chosen = layer === 0 ? tenths : [tenths[layer - 1]];
       const values = chosen[0].map((_, i) => chosen.reduce((sum, one) => sum + one[i], 0) / 10);
-      const [top, sum] = [Math.max(...values), values.reduce((a, b) => a + b, 0)];
+      const sum = values.reduce((a, b) => a + b, 0);
+      // A layer may cost nothing anywhere.
+      const top = Math.max(...values, 0.1);
       picture.src = `explainer/bits-${name}.webp`;
       picture.alt = name;
       place.style.aspectRatio = `${size[0]} / ${size[1]}`;
@@ -395,7 +397,7 @@
         if (found !== undefined) text.textContent = `${whole} The 16x16 pixels here: ${found.toFixed(1)} bits.`;
       });
       place.replaceChildren(picture, canvas);
-      legend.replaceChildren(scale("0 bits", `${top.toFixed(0)} bits`));
+      legend.replaceChildren(scale("0 bits", `${top.toFixed(1)} bits`));
     };
     const names = choice("photo", photos.map((one) => one.name), (index) => {
       photo = index;

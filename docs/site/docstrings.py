@@ -8,8 +8,8 @@ import griffe
 class Docstrings(griffe.Extension):
     """Renames two sections.
 
-    "Example:" stands for "Examples:", which is code to be shown as code. What a typed dictionary calls "Args:"
-    are its attributes, since nobody calls it.
+    "Example:" stands for "Examples:", which is code to be shown as code. What a typed dictionary calls
+    "Args:" are its attributes, since nobody calls it.
     """
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:

@@ -7,7 +7,7 @@ two, while the site is built (`zensical.toml`).
 from __future__ import annotations
 
 from typing import Any
-from xml.etree import ElementTree as etree
+from xml.etree.ElementTree import Element
 
 from latex2mathml.converter import convert_to_element
 from markdown import Markdown
@@ -21,7 +21,7 @@ _AFTER_INLINE = 15
 class Formulas(Treeprocessor):
     """Replaces the contents of elements of the class `arithmatex`, which are LaTeX in \\(\\) or \\[\\]."""
 
-    def run(self, root: etree.Element) -> None:
+    def run(self, root: Element) -> None:
         """Translate every formula of a page."""
         for element in root.iter():
             if element.get("class") == "arithmatex" and element.text:
