@@ -296,9 +296,9 @@
 
   function reverseStep() {
     const rows = [
-      ["calibrated", "p(z_0 = 1), with the bit's own evidence"],
-      ["product", "p(z_s = 1), product with the cavity"],
-      ["mixture", "p(z_s = 1), mixture with the calibrated p"],
+      ["calibrated", "p(z₀ = 1), with the bit's own evidence"],
+      ["product", "p(zₛ = 1), product with the cavity"],
+      ["mixture", "p(zₛ = 1), mixture with the calibrated p"],
       ["wrong", "crosswise: product with the calibrated p"],
     ];
     const bars = rows.map(() => make("meter", { min: 0, max: 1 }));
@@ -316,7 +316,7 @@
     const cavity = slider("the others say: p", 1, 99, 30, show, share);
     const early = slider("k at s", 1, 100, 60, show, share);
     const left = slider("of that left at t", 0, 99, 50, show, share);
-    const bit = choice("the noisy bit", ["z_t = 1", "z_t = 0"], (index) => {
+    const bit = choice("the noisy bit", ["zₜ = 1", "zₜ = 0"], (index) => {
       observed = 1 - index;
       show();
     });

@@ -21,17 +21,16 @@ _BEFORE_FENCES = 40
 
 def reference(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[str]:
     """The lines of a command's section, and of its subcommands', in Markdown."""
-    context = click.Context(command, info_name=name, parent=parent)
+    context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
     path = context.command_path
     yield from ("", f"{'##' if path.count(' ') < 2 else '###'} {path}", "")
     yield from _escaped(inspect.cleandoc(command.help or "")).splitlines()
     yield from ("", "```text", " ".join([path, *command.collect_usage_pieces(context)]), "```", "")
     yield from ("| option | |", "| --- | --- |")
     for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
-        if record is not None:
-            names, explanation = record
-            yield f"| `{names.replace('|', '&#124;')}` | {_escaped(explanation)} |".replace("`&#124;", "`")
+        names, explanation = parameter.get_help_record(context) or ("", "")
+        if explanation:
+            yield f"| <code>{_escaped(names)}</code> | {_escaped(explanation)} |"
     yield ""
     if isinstance(command, click.Group):
         for child in command.list_commands(context):

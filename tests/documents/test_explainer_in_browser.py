@@ -215,7 +215,7 @@ def test_the_reverse_step_s_sliders_do_something(opened: Open) -> None:
         shown.text
         for shown in chrome.find_elements("css selector", "figure[data-figure=posterior] .bars output")
     ]
-    choose(chrome, "posterior", "z_t = 0")
+    choose(chrome, "posterior", "zₜ = 0")
     after = [
         shown.text
         for shown in chrome.find_elements("css selector", "figure[data-figure=posterior] .bars output")
