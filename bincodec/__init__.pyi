@@ -15,6 +15,7 @@ from .errors import DamagedModel as DamagedModel
 from .errors import ImageError as ImageError
 from .errors import InvalidSetting as InvalidSetting
 from .errors import NotBld as NotBld
+from .errors import OutOfReach as OutOfReach
 from .errors import TooLarge as TooLarge
 from .errors import Truncated as Truncated
 from .errors import UnknownModel as UnknownModel

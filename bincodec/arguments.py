@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from bincodec.bitstream.header import BEST_QUALITY
 from bincodec.bitstream.limits import Limits, checked_limits
+from bincodec.defaults import DEFAULT_QUALITY
 from bincodec.errors import InvalidSetting
 
 DEVICES = ("cpu", "cuda")
-DEFAULT_EFFORT = 0
 MAX_SEED = 2**64 - 1
 MAX_TEMPERATURE = 10.0
+MAX_SIZE = 2**40
+MAX_BITS_PER_PIXEL = 1000.0
+MAX_PSNR = 100.0
 
 Region = tuple[int, int, int, int]
 """Left, top, width and height of a part of a picture, in pixels."""
@@ -114,6 +118,41 @@ def checked_flag(name: str, value: bool) -> bool:
 def checked_quality(quality: int) -> int:
     """`quality`, if it is an integer in 0..100."""
     return checked_integer("quality", quality, 0, BEST_QUALITY)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a file is to reach: at most so many bytes ("size") or "bits_per_pixel", or at least so
+    many dB of "psnr".
+    """
+
+    name: str
+    value: float
+
+    def bytes_of(self, pixels: int) -> int | None:
+        """The most bytes that the file of a picture of so many pixels may have; None for a PSNR."""
+        if self.name == "psnr":
+            return None
+        return int(self.value if self.name == "size" else self.value * pixels / 8)
+
+
+def checked_target(
+    quality: int | None, size: int | None, bits_per_pixel: float | None, psnr: float | None
+) -> int | Target:
+    """The one of these that is not None, as a quality or what is to be reached instead; else the default."""
+    given = {"quality": quality, "size": size, "bits_per_pixel": bits_per_pixel, "psnr": psnr}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        msg = f"{' and '.join(names)} cannot go together: each of them decides how large the file is"
+        raise InvalidSetting(msg)
+    if size is not None:
+        return Target("size", checked_integer("size", size, 1, MAX_SIZE))
+    if bits_per_pixel is not None:
+        value = checked_number("bits_per_pixel", bits_per_pixel, MAX_BITS_PER_PIXEL)
+        return Target("bits_per_pixel", value)
+    if psnr is not None:
+        return Target("psnr", checked_number("psnr", psnr, MAX_PSNR))
+    return DEFAULT_QUALITY if quality is None else checked_quality(quality)
 
 
 def search_rounds(effort: int) -> int:

@@ -19,7 +19,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from bincodec.arguments import (
-    DEFAULT_EFFORT,
     MAX_SEED,
     MAX_TEMPERATURE,
     Region,
@@ -28,9 +27,9 @@ from bincodec.arguments import (
     checked_flag,
     checked_integer,
     checked_number,
-    checked_quality,
     checked_region,
     checked_strip,
+    checked_target,
     search_rounds,
 )
 from bincodec.bitstream import container, extras
@@ -41,7 +40,8 @@ from bincodec.code import BinaryCode, DecodedInfo
 from bincodec.coding import packing
 from bincodec.coding.cost import cost
 from bincodec.decoder import needed, reconstruct
-from bincodec.encoder import analysis
+from bincodec.defaults import DEFAULT_EFFORT
+from bincodec.encoder import analysis, targets
 from bincodec.errors import BincodecError, InvalidSetting, VerificationFailed
 from bincodec.io import files, images
 from bincodec.io.extras import restored, to_extras
@@ -126,8 +126,11 @@ class Codec(Sampling):
     def compress(
         self,
         image: images.Source,
-        quality: int = 50,
+        quality: int | None = None,
         *,
+        size: int | None = None,
+        bits_per_pixel: float | None = None,
+        psnr: float | None = None,
         effort: int = DEFAULT_EFFORT,
         strip: str | Iterable[str] = (),
         srgb: bool = False,
@@ -143,7 +146,17 @@ class Codec(Sampling):
             >>> codec.compress(photo, quality=30)[1:4]
             b'BLD'
         """
-        code = self.encode(image, quality, limits, effort=effort, strip=strip, srgb=srgb)
+        code = self.encode(
+            image,
+            quality,
+            limits,
+            size=size,
+            bits_per_pixel=bits_per_pixel,
+            psnr=psnr,
+            effort=effort,
+            strip=strip,
+            srgb=srgb,
+        )
         return self.pack(code, verify=verify)
 
     def decompress(
@@ -172,7 +185,8 @@ class Codec(Sampling):
         if region is not None and missing == "sample":
             msg = "a region cannot be sampled: what is drawn depends on the whole picture"
             raise InvalidSetting(msg)
-        code, beside = self._unpacked(source, region, limits, partial=missing != "error")
+        only = layers if missing == "error" else None
+        code, beside = self._unpacked(source, region, limits, partial=missing != "error", layers=only)
         if layers is not None and missing != "error":
             # Whoever asks for what is intact does not know how much that is.
             layers = min(
@@ -189,9 +203,12 @@ class Codec(Sampling):
     def encode(
         self,
         image: images.Source,
-        quality: int = 50,
+        quality: int | None = None,
         limits: Limits = WRITING_LIMITS,
         *,
+        size: int | None = None,
+        bits_per_pixel: float | None = None,
+        psnr: float | None = None,
         effort: int = DEFAULT_EFFORT,
         strip: str | Iterable[str] = (),
         srgb: bool = False,
@@ -202,6 +219,11 @@ class Codec(Sampling):
         colour profile, Exif and XMP are kept but for what `strip` names: "icc", "exif", "xmp" or "all". The
         pixels are coded as they are, to be read with that profile; with `srgb` they are converted to sRGB.
 
+        Instead of a quality there may be one target: at most `size` bytes or `bits_per_pixel`, of the whole
+        file with all that it holds, or at least `psnr` in dB. Up to eight qualities are tried, and those
+        between two integers as well. The file has at most 2 % less than asked for and the picture at most
+        0.05 dB more, unless its own steps are coarser or quality 100 (or 0) is already on the right side.
+
         More `effort` searches longer for a better trade of bits against error at this quality; bytes and PSNR
         each may move either way (`bincodec.encoder.search`). It takes about three quarters of a gigabyte a
         megapixel, and no more than that of the largest tile and its surroundings: 1.4 gigabytes.
@@ -210,7 +232,8 @@ class Codec(Sampling):
             ImageError: if it is not an image that can be coded.
             TooLarge: beyond the limits; `limits.metadata_bytes` is one.
             InvalidSetting: if quality is not an integer in 0..100, or effort not one in 0..9; or if effort is
-                not 0 and the model does not say its multipliers.
+                not 0 and the model does not say its multipliers; for more than one of quality and targets.
+            OutOfReach: for a target that no quality reaches.
 
         Example:
             >>> import bincodec, numpy
@@ -220,11 +243,14 @@ class Codec(Sampling):
             >>> code.quality, code.grid
             (30, (2, 3))
         """
-        quality, rounds = checked_quality(quality), search_rounds(effort)
+        target, rounds = checked_target(quality, size, bits_per_pixel, psnr), search_rounds(effort)
         names, srgb = checked_strip(strip), checked_flag("srgb", srgb)
         picture = images.load(image, limits=limits, srgb=srgb, strip=names)
         beside = to_extras(picture, limits)
-        code = analysis.encode(self.model, without_hidden(picture), quality, rounds)
+        shown = without_hidden(picture)
+        if not isinstance(target, int):
+            return targets.encode(self.model, shown, target, beside, rounds)
+        code = analysis.encode(self.model, shown, target, rounds)
         return dataclasses.replace(code, extras=(*code.extras, *beside))
 
     @isolated()
@@ -297,9 +323,17 @@ class Codec(Sampling):
 
     @isolated()
     def _unpacked(
-        self, source: files.Source, region: Region | None, limits: Limits, *, partial: bool
+        self,
+        source: files.Source,
+        region: Region | None,
+        limits: Limits,
+        *,
+        partial: bool,
+        layers: int | None = None,
     ) -> tuple[BinaryCode, extras.Extras]:
-        """The code in a file, and what stands beside its levels: malformed, that makes the file corrupt."""
+        """The code in a file, or as much of it as its first `layers` layers need, and what stands beside its
+        levels: malformed, that makes the file corrupt.
+        """
         with files.opened(source, parts=region is not None) as opened:
             tiles = None
             if region is not None:
@@ -309,7 +343,9 @@ class Codec(Sampling):
                 tiles = tiles_under(seen, header.tiles)
             found = container.read(opened, limits, partial=partial, tiles=tiles)
         beside = extras.read(found.extras, found.header.width, found.header.height, limits)
-        return packing.unpack(self.model, found, partial=partial), beside
+        if layers is not None:
+            layers = checked_integer("layers", layers, 1, found.header.layers)
+        return packing.unpack(self.model, found, partial=partial, layers=layers), beside
 
     @isolated()
     def decode(

@@ -13,6 +13,7 @@
     ├── ImageError          an image cannot be read, or holds what the codec cannot represent
     ├── Unreadable          the system does not let us read a path (an OSError as well)
     ├── InvalidSetting      a quality, a device or the like does not exist (a ValueError as well)
+    ├── OutOfReach          no quality gives the size or the PSNR that was asked for
     └── VerificationFailed  a finished file did not give back the code it was made from
 
 Bad input and bad settings always raise one of these. Too little memory raises `MemoryError`, and a path that
@@ -21,7 +22,7 @@ to do without the rest of the package.
 
 A wrong type of argument raises `TypeError`: a mistake in the calling program, never the fault of its input.
 The line to `InvalidSetting` is drawn by type alone. quality=101 is an integer, but no quality: an
-`InvalidSetting`. quality=50.0, "50", True and None are no integers: a `TypeError`. NumPy's integers and
+`InvalidSetting`. quality=50.0, "50" and True are no integers: a `TypeError`. NumPy's integers and
 floats count as numbers. A source is a path, anything bytes-like or a binary stream; a stream of text is a
 `TypeError`, and what the system says of a path or a stream is `Unreadable`.
 """
@@ -47,6 +48,7 @@ __all__ = [
     "ImageError",
     "InvalidSetting",
     "NotBld",
+    "OutOfReach",
     "TooLarge",
     "Truncated",
     "UnknownModel",
@@ -88,6 +90,10 @@ class InvalidSetting(BincodecError, ValueError):
     def __init__(self, message: str, *, option: str | None = None) -> None:
         super().__init__(message)
         self.option = option
+
+
+class OutOfReach(BincodecError):
+    """No quality gives the size, bits per pixel or PSNR that was asked for; the message names the limit."""
 
 
 class VerificationFailed(BincodecError):

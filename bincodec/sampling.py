@@ -15,6 +15,7 @@ from PIL import Image
 from bincodec.arguments import checked_quality, checked_size
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.code import BinaryCode, Mask
+from bincodec.defaults import DRAWN_QUALITY
 from bincodec.generation import editing, masks
 from bincodec.generation.editing import Completed, Watch
 from bincodec.generation.settings import SamplingOptions, SamplingSettings
@@ -48,7 +49,9 @@ class Sampling(abc.ABC):
     model: Model
 
     @abc.abstractmethod
-    def encode(self, image: images.Source, quality: int = 50, limits: Limits = DEFAULT_LIMITS) -> BinaryCode:
+    def encode(
+        self, image: images.Source, quality: int | None = None, limits: Limits = DEFAULT_LIMITS
+    ) -> BinaryCode:
         """As `Codec.encode`."""
 
     @abc.abstractmethod
@@ -60,7 +63,7 @@ class Sampling(abc.ABC):
         self,
         count: int = 1,
         size: tuple[int, int] | None = None,
-        quality: int = 50,
+        quality: int = DRAWN_QUALITY,
         *,
         limits: Limits = DEFAULT_LIMITS,
         watch: Watch | None = None,
@@ -90,7 +93,7 @@ class Sampling(abc.ABC):
         self,
         source: images.Source | BinaryCode,
         mask: images.Source,
-        quality: int = 50,
+        quality: int = DRAWN_QUALITY,
         count: int = 1,
         *,
         limits: Limits = DEFAULT_LIMITS,
@@ -145,7 +148,7 @@ class Sampling(abc.ABC):
         self,
         source: images.Source | BinaryCode,
         strength: float,
-        quality: int = 50,
+        quality: int = DRAWN_QUALITY,
         count: int = 1,
         *,
         limits: Limits = DEFAULT_LIMITS,

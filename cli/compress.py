@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,15 +14,9 @@ EXTENSION = ".bld"
 @click.command()
 @options.source
 @options.destination
-@options.quality("0 is smallest, 100 is best.")
+@options.rate
 @options.model
-@click.option(
-    "--effort",
-    type=click.IntRange(0, 9),
-    default=0,
-    show_default=True,
-    help="How long to search for a better trade of bits against error; decoding is as fast either way.",
-)
+@options.effort
 @click.option(
     "--strip",
     type=click.Choice(["all", "icc", "exif", "xmp"]),
@@ -36,7 +31,7 @@ EXTENSION = ".bld"
 def command(
     source: str,
     destination: str | None,
-    quality: int,
+    asked: dict[str, Any],
     model: str,
     effort: int,
     strip: tuple[str, ...],
@@ -76,7 +71,7 @@ def command(
     codec = Codec.load(model, common.device)
     loaded = time.perf_counter()
     with output.parts_shown(hidden=common.hides_progress):
-        code = codec.encode(picture, quality, limits, effort=effort)
+        code = codec.encode(picture, limits=limits, effort=effort, **asked)
         data = codec.pack(code, verify=not no_verify)
     finished = time.perf_counter()
     ends.write(data)
@@ -90,7 +85,7 @@ def command(
         "grey": picture.grey,
         "alpha": picture.alpha is not None,
         "metadata": picture.metadata,
-        "quality": quality,
+        "quality": code.quality,
         "effort": effort,
         "model": code.model,
         "bytes": len(data),
@@ -102,7 +97,7 @@ def command(
     }
     line = (
         f"{places.shown(ends.destination, 'standard output')}: {len(data)} bytes, "
-        f"{facts['bits_per_pixel']:.3f} bits per pixel, quality {quality}, model {code.model}, "
+        f"{facts['bits_per_pixel']:.3f} bits per pixel, quality {code.quality}, model {code.model}, "
         f"{finished - loaded:.2f} s + {loaded - start:.2f} s loading"
     )
     output.summary(line, facts, as_json=common.as_json, quiet=common.quiet)

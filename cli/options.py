@@ -12,6 +12,7 @@ import click
 from bincodec.bitstream.header import BEST_QUALITY
 from bincodec.bitstream.limits import PIXELS, SIDE
 from bincodec.cli import standard
+from bincodec.defaults import DEFAULT_EFFORT, DEFAULT_QUALITY, DRAWN_QUALITY
 
 if TYPE_CHECKING:
     from bincodec.bitstream.limits import Limits
@@ -164,10 +165,84 @@ def size(explanation: str) -> Option[Any]:
     return click.option("--size", metavar="WxH", callback=_parse_size, help=explanation)
 
 
+_quality_kind = click.IntRange(0, BEST_QUALITY)
+
+
 def quality(explanation: str) -> Option[Any]:
-    """--quality; its help is `explanation`."""
-    kind = click.IntRange(0, BEST_QUALITY)
-    return click.option("-q", "--quality", type=kind, default=50, show_default=True, help=explanation)
+    """--quality of what is drawn; its help is `explanation`."""
+    return click.option(
+        "-q", "--quality", type=_quality_kind, default=DRAWN_QUALITY, show_default=True, help=explanation
+    )
+
+
+_UNITS = {"": 1, "k": 1000, "ki": 1024, "m": 10**6, "mi": 2**20}
+_NAMES = {"quality": "--quality", "size": "--size", "bits_per_pixel": "--bpp", "psnr": "--psnr"}
+
+
+def _parse_bytes(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """A number of bytes, with a unit if it has one."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,9})?)\s*(|k|ki|m|mi)b?", text.strip().lower())
+    value = int(float(found[1]) * _UNITS[found[2]]) if found else 0
+    if value < 1:
+        msg = f"{text!r} is not a size such as 20000, 20k (20,000 bytes) or 20Ki (20,480)"
+        raise click.BadParameter(msg)
+    return value
+
+
+def rate(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--quality, or instead of it --size, --bpp or --psnr.
+
+    They reach the command as one, `asked`: what was given, by its name in the API, or nothing.
+    """
+
+    @functools.wraps(command)
+    def gathered(**values: Any) -> Any:
+        asked = {name: value for name in _NAMES if (value := values.pop(name)) is not None}
+        if len(asked) > 1:
+            msg = f"{' and '.join(_NAMES[name] for name in asked)} cannot go together: name one of them"
+            raise click.UsageError(msg)
+        return command(asked=asked, **values)
+
+    given = (
+        click.option(
+            "-q",
+            "--quality",
+            type=_quality_kind,
+            help="0 is smallest, 100 is best.  "
+            f"[default: {DEFAULT_QUALITY}, which looks good at first sight]",
+        ),
+        click.option(
+            "--size",
+            metavar="BYTES",
+            callback=_parse_bytes,
+            help="Instead of a quality: the file has at most this many bytes. 20k is 20,000.",
+        ),
+        click.option(
+            "--bpp",
+            "bits_per_pixel",
+            type=click.FloatRange(0, 1000, min_open=True),
+            help="Instead of a quality: the file has at most this many bits for each pixel.",
+        ),
+        click.option(
+            "--psnr",
+            type=click.FloatRange(0, 100),
+            help="Instead of a quality: the picture has at least this PSNR in dB.",
+        ),
+    )
+    for option in reversed(given):  # The help shows the last one first.
+        gathered = option(gathered)
+    return gathered
+
+
+effort = click.option(
+    "--effort",
+    type=click.IntRange(0, 9),
+    default=DEFAULT_EFFORT,
+    show_default=True,
+    help="How long to search for a better trade of bits against error; decoding is as fast either way.",
+)
 
 
 def _parse_qualities(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 import bincodec
+from bincodec.defaults import DEFAULT_QUALITY
 from bincodec.eval.metrics import psnr
 
 
@@ -42,5 +43,5 @@ def main(photo: Path, quality: int) -> None:
 if __name__ == "__main__":
     main(
         Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "chelsea.png",
-        int(sys.argv[2]) if len(sys.argv) > 2 else 50,
+        int(sys.argv[2]) if len(sys.argv) > 2 else DEFAULT_QUALITY,
     )

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bincodec.bitstream import container
+from bincodec.bitstream.coder import BitDecoder
 from bincodec.bitstream.container import Chunk, Container, name_of
 from bincodec.bitstream.header import Header
 from bincodec.bitstream.limits import Limits
@@ -25,6 +26,7 @@ from bincodec.coding import passes
 from bincodec.coding.order import Pass
 from bincodec.coding.passes import Integers, Positions
 from bincodec.errors import BitsMismatch, Corrupt, InvalidSetting, Truncated
+from bincodec.io.interruption import postponed
 from bincodec.model.architecture import Architecture
 from bincodec.model.kernels import IntegerPrior, Kernel
 from bincodec.model.weights import Model
@@ -34,6 +36,10 @@ from bincodec.workers import in_order
 SAFEST_KERNEL: Kernel = "float64"
 _LOG_BITS = 8
 _LOG_TABLE = np.round(2**_LOG_BITS * np.log2(np.arange(1024).clip(1))).astype(np.int64)
+
+with postponed():
+    # In its first use the coder's library calls Python, and takes a Ctrl-C that falls into it for a failure.
+    BitDecoder(b"")
 
 
 class _WritingSource:
@@ -144,10 +150,11 @@ def limits_of(code: BinaryCode) -> Limits:
     )
 
 
-def unpack(model: Model, file: Container, *, partial: bool = False) -> BinaryCode:
+def unpack(model: Model, file: Container, *, partial: bool = False, layers: int | None = None) -> BinaryCode:
     """The code in a file that was taken apart; `pack` turns it into the same bytes again.
 
-    With `partial`, tiles that do not decode to what was written keep the layers before that.
+    With `partial`, tiles that do not decode to what was written keep the layers before that. If only the
+    first `layers` are wanted, the groups that hold them are unpacked, and no others.
 
     Raises:
         WrongModel: if another model wrote the file.
@@ -162,6 +169,9 @@ def unpack(model: Model, file: Container, *, partial: bool = False) -> BinaryCod
     _check_sizes(file, architecture)
     read_filter(file.extras)  # a malformed post-filter makes the file corrupt, wanted or not
     available = file.tile_layers
+    if layers is not None:
+        enough = next((end for end in itertools.accumulate(file.groups) if end >= layers), header.layers)
+        available = tuple(min(enough, there) for there in available)
     if not any(available):
         msg = "nothing arrived intact: the first chunk of every tile is damaged or cut short"
         raise Truncated(msg)

@@ -36,9 +36,12 @@ FITTED_PIXELS = 2**20
 
 
 def encode(
-    model: Model, picture: Picture, quality: int, rounds: int, tile_side: int = DEFAULT_SIDE
+    model: Model, picture: Picture, quality: float, rounds: int, tile_side: int = DEFAULT_SIDE
 ) -> BinaryCode:
     """The code of a picture at `quality` 0..100, after `rounds` of search, with its post-filter.
+
+    A quality between two integers is the encoder's alone: the code names the nearest one, by which it is
+    packed and decoded.
 
     Raises:
         InvalidSetting: if there are rounds, and the model does not say its multipliers.
@@ -53,7 +56,7 @@ def encode(
         model.card.architecture.maximum_level,
         width,
         height,
-        quality,
+        round(quality),
         model.card.name,
         model.card.fingerprint,
         picture.grey,
@@ -69,7 +72,7 @@ def encode(
     return code
 
 
-def _analysed(model: Model, pixels: Pixels, quality: int) -> tuple[Levels, ...]:
+def _analysed(model: Model, pixels: Pixels, quality: float) -> tuple[Levels, ...]:
     """The encoder's guess of the levels, by layer, window by window."""
     height, width = pixels.shape[:2]
     grid, architecture = grid_of(width, height), model.card.architecture
@@ -178,7 +181,7 @@ def padded(pixels: Pixels, device: str) -> Tensor:
     return (image.permute(2, 0, 1)[None].float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-def error_weight(card: ModelCard, quality: int) -> float | None:
+def error_weight(card: ModelCard, quality: float) -> float | None:
     """Bits that a squared error of 1, summed over pixels and colours, is worth at `quality`.
 
     By the multiplier lambda that the model was trained with (DESIGN §3); None if its card does not say.

@@ -44,10 +44,15 @@ def restored(
     if found.alpha is not None:
         left, top, width, height = region or (0, 0, image.width, image.height)
         image = transparency.joined(image, found.alpha[top : top + height, left : left + width])
+    image.info.update(in_info(found))
+    return image
+
+
+def in_info(found: extras.Extras) -> dict[str, bytes]:
+    """Metadata by the names that Pillow gives it in the `info` of an image that it opens."""
     about = {
         "icc_profile": found.icc,
         "exif": None if found.exif is None else EXIF_PREFIX + found.exif,
         "xmp": found.xmp,
     }
-    image.info |= {key: data for key, data in about.items() if data is not None}
-    return image
+    return {key: data for key, data in about.items() if data is not None}

@@ -13,6 +13,7 @@ from skimage import data as photos
 from bincodec import BinaryCode, Codec, Corrupt, InvalidSetting, Truncated, decoder, windows
 from bincodec.bitstream import container, stream
 from bincodec.bitstream.container import Extra, Memory
+from bincodec.coding import packing
 from bincodec.encoder import analysis
 from bincodec.postfilter.filter import KIND, PostFilter
 from bincodec.windows import Window
@@ -67,6 +68,30 @@ def damage(data: bytes, chunk_place: Callable[..., slice]) -> Callable[..., byte
 
 def shown(codec: Codec, code: BinaryCode, layers: int | None = None) -> np.ndarray:
     return np.asarray(codec.decode(code, layers)).astype(int)
+
+
+# --- fewer layers -------------------------------------------------------------------------------------------
+
+
+def test_no_more_layers_are_unpacked_than_are_shown(
+    codec: Codec, code: BinaryCode, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacked: list[int] = []
+    honest = packing.passes.run
+
+    def run(prior: Any, quality: int, shape: tuple[int, int], layers: int, source: Any) -> Any:
+        unpacked.append(layers)
+        return honest(prior, quality, shape, layers, source)
+
+    monkeypatch.setattr(packing.passes, "run", run)
+    for layers in (1, 2, 3):
+        unpacked.clear()
+        found = codec.decompress(data, layers=layers)
+        assert unpacked[:4] == [layers] * 4
+        assert np.array_equal(np.asarray(found).astype(int), shown(codec, code, layers))
+    for wrong in (0, 4):
+        with pytest.raises(InvalidSetting, match=rf"layers {wrong} is not an integer in 1\.\.3"):
+            codec.decompress(data, layers=wrong)
 
 
 # --- several at once --------------------------------------------------------------------------------------

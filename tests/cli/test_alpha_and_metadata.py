@@ -151,7 +151,7 @@ def test_srgb_takes_the_profile_away(run, rgba: Path) -> None:
 
 def test_info_lists_what_there_is(run, coded: Path, bld: Path) -> None:
     result = run("info", coded)
-    assert "73 x 50 pixels, colour, alpha, colour profile, Exif, XMP, quality 50" in result.stdout
+    assert "73 x 50 pixels, colour, alpha, colour profile, Exif, XMP, quality 75" in result.stdout
     facts = json.loads(run("info", coded, "--json").stdout)
     assert facts["alpha"] is True
     assert facts["metadata"] == {"icc": len(PROFILE), "exif": len(exif()) - 6, "xmp": len(XMP)}

@@ -4,11 +4,15 @@ import json
 import os
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
 
 import bincodec
+from bincodec.cli import compress
+from bincodec.cli import options as shared
+from bincodec.defaults import DEFAULT_QUALITY
 from bincodec.io import images
 from bincodec.model import store
 
@@ -50,7 +54,7 @@ def test_the_output_stands_beside_the_input(run, photo: Path) -> None:
     assert result.stdout == ""
     data = photo.with_suffix(".bld").read_bytes()
     header = bincodec.read_header(data)
-    assert (header.width, header.height, header.quality, header.grey) == (73, 50, 50, False)
+    assert (header.width, header.height, header.quality, header.grey) == (73, 50, DEFAULT_QUALITY, False)
     assert result.stderr.startswith(f"{photo.with_suffix('.bld')}: {len(data)} bytes, ")
     assert data == bincodec.compress(photo)
 
@@ -61,6 +65,53 @@ def test_a_named_output_and_a_quality(run, photo: Path, tmp_path: Path) -> None:
     assert bincodec.read_header(tmp_path / "out.bld").quality == 0
     assert run("compress", photo, tmp_path / "best.BLD", "--quality", 100).exit_code == 0
     assert (tmp_path / "best.BLD").stat().st_size > (tmp_path / "out.bld").stat().st_size
+
+
+def test_targets_instead_of_a_quality(run, photo: Path, tmp_path: Path) -> None:
+    size = photo.with_name("size.bld")
+    facts = json.loads(run("compress", photo, size, "--size", "1.2k", "--json").stdout)
+    assert facts["bytes"] == size.stat().st_size <= 1200
+    assert facts["quality"] == bincodec.read_header(size).quality
+    assert size.read_bytes() == bincodec.compress(photo, size=1200)
+    rate = photo.with_name("rate.bld")
+    assert run("compress", photo, rate, "--bpp", 2.6302).exit_code == 0
+    assert rate.read_bytes() == size.read_bytes()
+    assert run("compress", photo, tmp_path / "psnr.bld", "--psnr", 27).exit_code == 0
+    result = run("compress", photo, tmp_path / "no.bld", "--size", 40)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        "bincodec: error: size 40 is out of reach: the smallest file of this image has "
+    )
+    assert not (tmp_path / "no.bld").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-q", "50", "--size", "20k"], "--quality and --size cannot go together"),
+        (["-q", "0", "--psnr", "30"], "--quality and --psnr cannot go together"),
+        (["--bpp", "1", "--psnr", "30"], "--bpp and --psnr cannot go together"),
+        (["--size", "20x"], "'20x' is not a size"),
+        (["--size", "0"], "'0' is not a size"),
+        (["--size", "-5"], "'-5' is not a size"),
+        (["--bpp", "0"], "0<x<=1000"),
+        (["--psnr", "fine"], "not a valid float"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_targets_that_are_none(run, photo: Path, options: list[str], words: str) -> None:
+    result = run("compress", photo, *options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not photo.with_suffix(".bld").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("20000", 20000), ("20k", 20000), ("20kB", 20000), ("20 KiB", 20480), ("1.5M", 1500000), ("2Mi", 2**21)],
+)
+def test_sizes_have_units(text: str, value: int) -> None:
+    assert shared._parse_bytes(click.Context(compress.command), click.Option(["--size"]), text) == value
 
 
 def test_json_is_one_object_with_stable_keys(run, photo: Path) -> None:

@@ -175,3 +175,20 @@ class Process:
     def end(self) -> SimpleNamespace:
         _, said = self.process.communicate(timeout=60)
         return SimpleNamespace(code=self.process.returncode, said=said)
+
+
+def test_ctrl_c_in_the_coders_first_use_is_no_failure_of_the_coder() -> None:
+    """Its library looks up a function of Python when it is first called: by then, that has happened."""
+    script = """
+import re, signal
+import bincodec.codec
+from bincodec.bitstream.coder import BitDecoder
+
+def interrupted(*arguments, **options):
+    signal.raise_signal(signal.SIGINT)
+
+re.match = interrupted
+BitDecoder(b"")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -206,6 +206,14 @@ def test_vectors(folder: Path, tiny: Callable[[bytes], Decoded]) -> None:
     assert hashlib.sha256(levels).hexdigest() == case["levels_sha256"]
     expected = np.atleast_3d(np.asarray(Image.open(folder / "picture.png"))).astype(int)
     assert np.abs(expected - found.pixels).max() <= case["tolerance"]
+    titles = {"icc": "ICC profile", "exif": "Exif", "xmp": "XMP"}
+    assert found.metadata == {
+        titles[name]: bytes.fromhex(data) for name, data in case.get("metadata", {}).items()
+    }
+    assert (found.pixels.shape[2] in (2, 4)) == ("alpha_sha256" in case)
+    if "alpha_sha256" in case:
+        alpha = found.pixels[..., -1].astype("u1").tobytes()
+        assert hashlib.sha256(alpha).hexdigest() == case["alpha_sha256"]
 
 
 def test_there_are_files_of_every_model(models: dict[bytes, Model]) -> None:

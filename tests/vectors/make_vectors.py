@@ -17,7 +17,7 @@ from vectors_that_decode import must_decode
 from vectors_that_fail import must_fail, once_broke_us
 
 from bincodec import BinaryCode, Codec
-from bincodec.bitstream import container
+from bincodec.bitstream import container, extras
 from bincodec.bitstream.container import Memory
 
 HERE = Path(__file__).resolve().parent
@@ -33,6 +33,15 @@ TOLERANCE = 1
 def levels_digest(code: BinaryCode) -> str:
     """SHA-256 of all levels, a byte each: by layer, channel, row and column."""
     return hashlib.sha256(b"".join(part.tobytes() for part in code.levels)).hexdigest()
+
+
+def beside(held: extras.Extras) -> dict[str, object]:
+    """What case.json says of alpha, as SHA-256 of its samples, and of metadata, in hexadecimal."""
+    said: dict[str, object] = {}
+    if held.alpha is not None:
+        said["alpha_sha256"] = hashlib.sha256(held.alpha.tobytes()).hexdigest()
+    metadata = {name: getattr(held, name).hex() for name in held.names if name in extras.METADATA}
+    return said | ({"metadata": metadata} if metadata else {})
 
 
 def write(folder: Path, case: Case, codec: Codec) -> None:
@@ -62,6 +71,7 @@ def write(folder: Path, case: Case, codec: Codec) -> None:
         said["tolerance"] = TOLERANCE
         said["packs_again"] = case.packs_again
         image = codec.decode(code)
+        said |= beside(extras.read(code.extras, code.width, code.height))
         image.info.clear()
         image.save(folder / "picture.png", optimize=True)
     (folder / "case.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")

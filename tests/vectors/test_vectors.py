@@ -12,7 +12,10 @@ import pytest
 from PIL import Image
 
 from bincodec import BincodecError, Codec, errors
+from bincodec.bitstream.alpha import CODED
 from bincodec.bitstream.container import Container, Memory, read
+from bincodec.bitstream.extras import METADATA
+from bincodec.bitstream.extras import read as read_extras
 
 FOLDER = Path(__file__).resolve().parent
 MODEL = FOLDER.parent / "models" / "tiny-1.safetensors"
@@ -82,9 +85,27 @@ def test_picture(codec: Codec, name: str) -> None:
     case, image = CASES[name], codec.decompress(content(name))
     expected = Image.open(FOLDER / "v1" / name / "picture.png")
     assert (image.mode, image.size) == (expected.mode, expected.size)
-    assert (image.mode, image.size) == ("L" if case["grey"] else "RGB", (case["width"], case["height"]))
+    mode = (
+        ("L" if case["grey"] else "RGB") if "alpha_sha256" not in case else "LA" if case["grey"] else "RGBA"
+    )
+    assert (image.mode, image.size) == (mode, (case["width"], case["height"]))
     off = np.abs(np.asarray(image).astype(int) - np.asarray(expected))
     assert off.max() <= case["tolerance"]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_what_stands_beside_the_levels(codec: Codec, name: str) -> None:
+    """Alpha and metadata are exact, to the last bit."""
+    case, code = CASES[name], codec.unpack(content(name))
+    held = read_extras(code.extras, code.width, code.height)
+    found = {key: getattr(held, key).hex() for key in held.names if key in METADATA}
+    assert found == case.get("metadata", {})
+    digest = None if held.alpha is None else hashlib.sha256(held.alpha.tobytes()).hexdigest()
+    assert digest == case.get("alpha_sha256")
+    image = codec.decode(code)
+    assert image.has_transparency_data == (held.alpha is not None)
+    if held.alpha is not None:
+        assert np.array_equal(np.asarray(image)[..., -1], held.alpha)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -104,6 +125,12 @@ def test_what_is_left(codec: Codec, name: str) -> None:
     found = code.tile_layers or (code.layers,) * len(code.tiles)
     assert list(found) == partial["tile_layers"]
     assert code.damage
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if CASES[name]["class"] == "once-broke-us"])
+def test_what_once_broke_us_is_refused_as_well_where_damage_is_allowed(codec: Codec, name: str) -> None:
+    with pytest.raises(BincodecError):
+        codec.unpack(content(name), partial=True)
 
 
 def files() -> dict[str, Container]:
@@ -126,7 +153,10 @@ def test_the_pictures_show_what_they_should() -> None:
     assert any(len({tile.shape for tile in header.tiles}) > 1 for header in headers)
     assert {len(file.groups) for file in found.values()} >= {1, 3}
     kinds = {extra.kind for file in found.values() for extra in file.extras}
-    assert {0xC5, 0xBF, 0x81} <= kinds
+    assert {0xC5, 0xBF, 0x81, 0x41, 0xC1, 0x82, 0x83} <= kinds
+    methods = {extra.payload[0] for file in found.values() for extra in file.extras if extra.kind == 0x41}
+    assert CODED in methods
+    assert len(methods) > 1
 
 
 def test_every_error_has_its_file() -> None:

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from unittest import mock
 
 import numpy as np
+from PIL import ImageCms
 from skimage import data as photos
 from vector_case import Case, crop, encoded, two_tiles
 
 from bincodec import BinaryCode, Codec
-from bincodec.bitstream import stream
+from bincodec.bitstream import extras, stream
 from bincodec.bitstream.container import Extra
 from bincodec.postfilter.filter import PostFilter
 
@@ -64,10 +65,55 @@ def must_decode(codec: Codec) -> Iterator[Case]:
     }
     for name, (shows, code) in codes.items():
         yield Case("must-decode", name, shows, codec.pack(code, verify=True))
+    for name, (shows, beside, grey) in beside_the_levels().items():
+        levels = encoded(codec, crop(photos.camera(), 200, 180, 45, 43), 75) if grey else plain
+        held = tuple(Extra(kind, payload) for kind, payload in extras.payloads(beside))
+        file = codec.pack(dataclasses.replace(levels, extras=held), verify=True)
+        yield Case("must-decode", name, shows, file)
     with mock.patch.object(stream, "GROUP_BYTES", 0):
         grouped = codec.pack(two_tiles(codec))
     shows = "each layer of each tile in a chunk of its own, where our writer would have put all into one"
     yield Case("must-decode", "groups", shows, grouped, packs_again=False)
+
+
+def beside_the_levels() -> dict[str, tuple[str, extras.Extras, bool]]:
+    """Alpha and metadata: what each shows, what it holds, and whether it belongs to the grey picture."""
+    rows, columns = np.mgrid[:48, :70]
+    distance = np.hypot(rows - 24, columns - 35)
+    soft = ((22 - distance) * 60).clip(0, 255).astype(np.uint8)
+    gradient = (3 * rows + columns).astype(np.uint8)
+    hard = np.where(np.hypot(rows - 24, columns - 20) < 15, 255, 0)[:45, :43].astype(np.uint8)
+    half = np.where(columns < 35, 255, 128).astype(np.uint8)
+    return {
+        "alpha": ("alpha with a soft edge, coded from coarse to fine", extras.Extras(alpha=soft), False),
+        "alpha-deflated": (
+            "alpha that repeats, deflated as differences",
+            extras.Extras(alpha=gradient),
+            False,
+        ),
+        "alpha-grey": ("a grey picture with alpha that is 0 or 255", extras.Extras(alpha=hard), True),
+        "metadata": (
+            "a colour profile, Exif and XMP",
+            extras.Extras(icc=profile(), exif=EXIF, xmp=XMP),
+            False,
+        ),
+        "alpha-and-metadata": (
+            "alpha, a colour profile and Exif, in the order of a file",
+            extras.Extras(alpha=half, icc=profile(), exif=EXIF),
+            False,
+        ),
+    }
+
+
+EXIF = bytes.fromhex("49492a0008000000010012010300010000000100000000000000")
+"""Little-endian, with one entry: the picture is upright."""
+XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+
+
+def profile() -> bytes:
+    """An sRGB profile whose date (bytes 24 to 35) does not depend on the day."""
+    made = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return made[:24] + bytes(12) + made[36:]
 
 
 def all_features() -> bytes:

@@ -142,7 +142,31 @@ def forged(codec: Codec, whole: Container) -> Iterator[Failing]:
             file,
             None,
         )
+    for name, kind, payload, error, shows in forged_extras():
+        yield name, error, shows, rewritten(whole, extras=(Extra(kind, payload),)), None
     yield from forged_raw(codec)
+
+
+def forged_extras() -> Iterator[tuple[str, int, bytes, str, str]]:
+    """Alpha and metadata that unpack to something else than they should; of 300 x 33 pixels."""
+    opaque = zlib.compress(b"\xff" * 300 * 33, 9)
+    yield "alpha-method-5", 0x41, b"\5" + opaque, "corrupt", "alpha by a method that nobody has defined"
+    short = zlib.compress(b"\xff" * (300 * 33 - 1), 9)
+    yield "alpha-short", 0x41, b"\0" + short, "corrupt", "alpha that lacks the last sample"
+    yield "alpha-trailing", 0x41, b"\0" + opaque + b"\0", "corrupt", "a byte behind the stream of alpha"
+    yield "alpha-coded-zero", 0x41, b"\4\xff\0", "corrupt", "a zero byte behind coded alpha"
+    yield "alpha-bomb", 0x41, b"\0" + zlib.compress(bytes(2**20), 9), "corrupt", "alpha of a million samples"
+    yield "metadata-nothing", 0x83, zlib.compress(b"", 9), "corrupt", "XMP of no bytes"
+    yield (
+        "metadata-cut",
+        0x82,
+        zlib.compress(b"Exif" * 9, 9)[:-1],
+        "corrupt",
+        "Exif whose stream is cut short",
+    )
+    bomb = zlib.compress(bytes(2**22 + 1), 9)
+    shows = "a colour profile of 4 MiB and a byte, which a reader does not take unasked"
+    yield "metadata-bomb", 0xC1, bomb, "too-large", shows
 
 
 def forged_raw(codec: Codec) -> Iterator[Failing]:
@@ -199,6 +223,11 @@ def once_broke_us(codec: Codec) -> Iterator[Case]:
         ),
     ):
         yield Case("once-broke-us", name, shows, forge(header, index=index + bytes(2)), "corrupt")
+    header = forge_header(width=65535, height=1024, **(own | {"side": 16}))
+    index = bytearray(forge(header, index=b"\x04\0" + bytes(1028)))
+    index[40], index[400] = 1, 1
+    shows = "an index with two wrong bits, each of whose bits was tried in turn, for seconds"
+    yield Case("once-broke-us", "long-index", shows, bytes(index), "corrupt")
     whole = container.read(Memory(codec.pack(two_tiles(codec))))
     payload = bytes(6) + b"\1" + bytes(6) + b"\x0f" + bytes(4000)
     shows = "a post-filter longer than its numbers can be, whose every bit became a number of 8 bytes"

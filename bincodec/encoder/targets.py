@@ -1,0 +1,197 @@
+"""The quality at which a file has so many bytes, or a picture so much PSNR.
+
+Quality is a number here. Between two integers the encoder's gains, and the weight of an error, lie between
+those of its neighbours, and the file names the nearest integer (`analysis.encode`). So sizes rise in
+much finer steps than from one whole quality to the next (docs/cli.md, "Targets").
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from bincodec.arguments import Target
+from bincodec.bitstream.container import Extra
+from bincodec.bitstream.header import BEST_QUALITY
+from bincodec.code import BinaryCode
+from bincodec.coding import packing
+from bincodec.decoder import reconstruct
+from bincodec.encoder import analysis
+from bincodec.errors import OutOfReach
+from bincodec.io.images import Picture
+from bincodec.model.weights import Model
+
+MOST_ENCODES = 8
+TOLERANCE = 0.02
+"""A file is no more than this share smaller than asked for, where the picture allows that."""
+DECIBELS = 0.05
+"""A picture has no more than this beyond the PSNR that is asked for, where it allows that."""
+
+_START = 60.0
+_LOG_BYTES_A_QUALITY = 0.04
+_DECIBELS_A_QUALITY = 0.16
+_MOST_TIMES_FLATTER = 5
+_LONGEST_STEP = 40.0
+_STRIP = 64
+"""Rows of which errors are added up at once."""
+_LEAST_SHARE = 0.05
+"""How near to one end of what is left of the range the next quality may be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Aim:
+    """What a rising function of quality is to give: a value in low..high, or else the nearest on one side.
+
+    `from_below` says that it may be too low and not too high; `slope` is how fast it rises, about.
+    """
+
+    low: float
+    high: float
+    from_below: bool
+    slope: float
+
+    def allows(self, value: float) -> bool:
+        """Whether a value is on the right side."""
+        return value <= self.high if self.from_below else value >= self.low
+
+    def meets(self, value: float) -> bool:
+        """Whether a value is in the range."""
+        return self.low <= value <= self.high
+
+    @property
+    def middle(self) -> float:
+        """What is best to try for."""
+        return (self.low + self.high) / 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    """A quality that was tried, and what it gave."""
+
+    quality: float
+    value: float
+
+
+def attempts(measure: Callable[[float], float], aim: Aim) -> list[Attempt]:
+    """Qualities in 0..100 that lead to what meets the aim, MOST_ENCODES at most; `measure` is what is asked.
+
+    The last one meets it, or none does. Where none is on the right side, the end of the range is among them.
+    """
+    made: list[Attempt] = []
+    quality: float | None = _START
+    while quality is not None:
+        made.append(Attempt(quality, measure(quality)))
+        quality = None if len(made) == MOST_ENCODES else _next(made, aim)
+    return made
+
+
+def _next(made: list[Attempt], aim: Aim) -> float | None:
+    """The next quality to try, or None where there is nothing left to gain."""
+    last = made[-1]
+    if aim.meets(last.value):
+        return None
+    below = max((a for a in made if a.value < aim.low), key=lambda a: a.quality, default=None)
+    above = min((a for a in made if a.value > aim.high), key=lambda a: a.quality, default=None)
+    if below and above and below.quality < above.quality:
+        return _between(below, above, made, aim)
+    if below and above:
+        return None  # It does not rise here: the steps of a small picture are coarser than the range.
+    end = 0.0 if last.value > aim.high else float(BEST_QUALITY)
+    if last.quality == end:
+        return None
+    if len(made) > MOST_ENCODES // 2:
+        return end
+    step = (aim.middle - last.value) / _slope(made, aim)
+    step = min(max(step, -_LONGEST_STEP), _LONGEST_STEP)
+    return min(max(last.quality + step, 0.0), float(BEST_QUALITY))
+
+
+def _slope(made: list[Attempt], aim: Aim) -> float:
+    """How fast it rises, by the last two attempts; as it usually does where these do not tell."""
+    if len(made) > 1 and made[-1].quality != made[-2].quality:
+        found = (made[-1].value - made[-2].value) / (made[-1].quality - made[-2].quality)
+        if math.isfinite(found) and found > aim.slope / _MOST_TIMES_FLATTER:
+            return found
+    return aim.slope
+
+
+def _between(below: Attempt, above: Attempt, made: list[Attempt], aim: Aim) -> float:
+    """A quality between two attempts, where a straight line meets the middle of the aim.
+
+    An end that has stayed while the other one moved twice counts half (the Illinois rule): else the line
+    would creep towards a curve from one side.
+    """
+    short, beyond = aim.middle - below.value, above.value - aim.middle
+    if len(made) > 1 and made[-2].value > aim.high and made[-1].value > aim.high:
+        short /= 2
+    if len(made) > 1 and made[-2].value < aim.low and made[-1].value < aim.low:
+        beyond /= 2
+    share = min(max(short / (short + beyond), _LEAST_SHARE), 1 - _LEAST_SHARE)
+    return below.quality + share * (above.quality - below.quality)
+
+
+def encode(
+    model: Model, picture: Picture, target: Target, beside: tuple[Extra, ...], rounds: int
+) -> BinaryCode:
+    """The code of a picture that reaches `target`, with its post-filter and what stands `beside` the levels.
+
+    Raises:
+        OutOfReach: if no quality reaches it; the message names the nearest value that one does.
+    """
+    pixels = picture.pixels.shape[0] * picture.pixels.shape[1]
+    most = target.bytes_of(pixels)
+    if most is None:
+        aim = Aim(target.value, target.value + DECIBELS, False, _DECIBELS_A_QUALITY)
+    else:
+        high = math.log(most) if most else -math.inf
+        aim = Aim(high + math.log1p(-TOLERANCE), high, True, _LOG_BYTES_A_QUALITY)
+    # Of all codes only the best one so far is kept: those of a large picture take much memory.
+    found: tuple[float, BinaryCode] | None = None
+
+    def measure(quality: float) -> float:
+        nonlocal found
+        code = analysis.encode(model, picture, quality, rounds)
+        code = dataclasses.replace(code, extras=(*code.extras, *beside))
+        value = psnr(model, code, picture) if most is None else math.log(len(packing.pack(model, code)))
+        away = abs(value - aim.middle)
+        if aim.allows(value) and (found is None or away < found[0]):
+            found = away, code
+        return value
+
+    made = attempts(measure, aim)
+    if found is None:
+        raise OutOfReach(_out_of_reach(target, made, pixels))
+    return found[1]
+
+
+def _out_of_reach(target: Target, made: list[Attempt], pixels: int) -> str:
+    values = [attempt.value for attempt in made]
+    if target.name == "psnr":
+        # Rounded so that what it names can be reached.
+        highest = math.floor(100 * max(values)) / 100
+        return f"psnr {target.value:g} is out of reach: this image reaches {highest:.2f} dB at most"
+    smallest = round(math.exp(min(values)))
+    if target.name == "size":
+        return f"size {target.value:g} is out of reach: the smallest file of this image has {smallest} bytes"
+    least = math.ceil(8e4 * smallest / pixels) / 1e4
+    return (
+        f"bits_per_pixel {target.value:g} is out of reach: the smallest file of this image has {least:.4f} "
+        f"({smallest} bytes)"
+    )
+
+
+def psnr(model: Model, code: BinaryCode, picture: Picture) -> float:
+    """PSNR in dB of what a code shows, over all pixels that are not clear; inf if none differs."""
+    shown = reconstruct(model, code, code.layers)
+    total, samples = 0, 0
+    # A large picture in wider integers would take gigabytes, so errors are added up strip by strip.
+    for top in range(0, code.height, _STRIP):
+        rows = slice(top, top + _STRIP)
+        error = shown[rows].astype(np.int64) - picture.pixels[rows, :, : shown.shape[2]]
+        if picture.alpha is not None:
+            error = error[picture.alpha[rows] > 0]
+        total, samples = total + int((error**2).sum()), samples + error.size
+    return 10 * math.log10(255**2 * samples / total) if total else math.inf
