@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
+from PIL import ExifTags, Image
 from sybil import Document, Example, Region
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
@@ -98,7 +98,9 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "photos").mkdir()
     with Image.open(ROOT / "examples" / "chelsea.png") as image:
         photo = image.convert("RGB")
-    photo.crop((120, 60, 320, 210)).save(tmp_path / "photo.jpg", quality=95)
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "a cat"
+    photo.crop((120, 60, 320, 210)).save(tmp_path / "photo.jpg", quality=95, exif=exif)
     for number in (1, 2):
         photo.crop((100 * number, 60, 100 * number + 96, 124)).save(tmp_path / "photos" / f"{number}.png")
     monkeypatch.chdir(tmp_path)
