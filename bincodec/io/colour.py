@@ -1,25 +1,32 @@
 """Colour: any Pillow mode to 8-bit grey or RGB, and through a colour profile to sRGB where that is asked for.
 
-Grey stays grey. Pixels stay as they are, and mean what the colour profile beside them says; only CMYK is
-converted in any case (docs/decisions/0019). Nothing is dropped silently: a change of samples or colours
-leaves a note.
+Grey stays grey. Pixels stay as they are, and mean what the colour profile beside them says; CMYK and samples
+in proportion to light are converted in any case (docs/decisions/0019 and 0021). Nothing is dropped silently:
+a change of samples or colours leaves a note.
 """
 
 from __future__ import annotations
 
+import struct
 from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from bincodec.io import depth, spaces
+from bincodec.io.depth import Tone
+from bincodec.io.spaces import Tag
 from bincodec.io.transparency import SIXTEEN_BIT_MODES
 
 Pixels = NDArray[np.uint8]
 
 # A profile that moves no colour of the test lattice further than this is sRGB under another name.
 SAME_COLOUR_LEVELS = 2
-_CONVERTED_MODES = ("CMYK", "YCbCr", "HSV")
+_CONVERTED_MODES = ("CMYK", "YCbCr", "HSV", "LAB")
+# Tags of a profile that tell no colours.
+_TEXT_TAGS = (b"cprt", b"desc", b"dmnd", b"dmdd", b"vued", b"targ", b"meta", b"tech", b"calt")
+_MOST_SALVAGED = 2**22
 _PROFILE_ERRORS = (ImageCms.PyCMSError, ImportError, OSError, ValueError, TypeError, AttributeError)
 
 
@@ -27,11 +34,67 @@ class Unrepresentable(Exception):
     """An image that 8-bit grey or RGB cannot hold."""
 
 
-def to_plain(image: Image.Image, profile: bytes | None, notes: list[str]) -> tuple[Image.Image, bytes | None]:
+def to_plain(
+    image: Image.Image, profile: bytes | None, notes: list[str], tag: Tag | None = None
+) -> tuple[Image.Image, bytes | None]:
     """An image without transparency in mode L or RGB, and the profile that its pixels are for.
 
-    Appends to `notes` what the user should know. Raises: Unrepresentable.
+    Without a profile, `tag` tells the colours: one that says the same is made, and linear samples get the
+    curve of sRGB. Appends to `notes` what the user should know. Raises: Unrepresentable.
     """
+    if profile is not None or tag is None or image.mode == "CMYK":
+        return _to_plain(image, profile, notes, None)
+    curve, tag = tone(tag, notes)
+    plain, _ = _to_plain(image, None, notes, curve)
+    grey = plain.mode == "L"
+    if tag is None or tag.space.is_srgb(grey=grey):
+        return plain, None
+    name = tag.space.name
+    notes.append(f"colours are {name} (told by {tag.source}): a colour profile that says the same is added")
+    return plain, spaces.profile(tag.space, grey=grey)
+
+
+def tone(tag: Tag | None, notes: list[str]) -> tuple[Tone | None, Tag | None]:
+    """What linear samples have to go through to be held by 8 bits, and the tag of what they are then."""
+    if tag is None or not tag.space.is_nearly_linear:
+        return None, tag
+    notes.append(f"samples in proportion to light (told by {tag.source}) converted to the curve of sRGB")
+    return tag.space.to_srgb_curve, Tag(tag.source, tag.space.with_srgb_curve())
+
+
+def problem(profile: bytes, mode: str) -> str | None:
+    """Why a profile does not tell the colours of an image of mode L or RGB, if it does not."""
+    try:
+        space = ImageCms.ImageCmsProfile(BytesIO(profile)).profile.xcolor_space.strip()
+    except _PROFILE_ERRORS as error:
+        return f"its colour profile is damaged ({' '.join(str(error).split()) or type(error).__name__})"
+    if space == "RGB" or (space == "GRAY" and mode == "L"):
+        return None
+    return f"its colour profile is for {space}, not for {'grey' if mode == 'L' else 'RGB'}"
+
+
+def salvaged(begun: bytes) -> bytes | None:
+    """A profile of which the end is missing, filled up with zeros, if all that tells colours is there."""
+    size = int.from_bytes(begun[:4], "big")
+    if begun[36:40] != b"acsp" or not 132 <= size <= _MOST_SALVAGED:
+        return None
+    begun = begun[:size]
+    count = int.from_bytes(begun[128:132], "big")
+    if len(begun) < 132 + 12 * count:
+        return None
+    for entry in range(132, 132 + 12 * count, 12):
+        start, length = struct.unpack_from(">II", begun, entry + 4)
+        if begun[entry : entry + 4] not in _TEXT_TAGS and start + length > len(begun):
+            return None
+    whole = begun.ljust(size, b"\0")
+    return whole if problem(whole, "RGB") is None else None
+
+
+def _to_plain(
+    image: Image.Image, profile: bytes | None, notes: list[str], curve: Tone | None
+) -> tuple[Image.Image, bytes | None]:
+    if image.mode in SIXTEEN_BIT_MODES:
+        return _to_8_bits(image, notes, curve), profile
     plain = _to_8_bits(image, notes)
     if plain.mode == "P":
         plain = plain.convert("RGB")
@@ -40,10 +103,18 @@ def to_plain(image: Image.Image, profile: bytes | None, notes: list[str]) -> tup
             plain = plain.getchannel("G")
     if plain.mode in _CONVERTED_MODES:
         notes.append(f"{plain.mode} converted to RGB")
+    if plain.mode == "LAB":
+        # Lab says all by itself: a profile beside it is one for paper or screens that it does not need.
+        lab, srgb = (ImageCms.createProfile(name) for name in ("LAB", "sRGB"))
+        transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
+        return transform.apply(plain), None
     if plain.mode == "CMYK":
         converted = plain if profile is None else to_srgb(plain, profile, notes)
         return converted.convert("RGB"), None
-    return (plain if plain.mode == "L" else plain.convert("RGB")), profile
+    plain = plain if plain.mode == "L" else plain.convert("RGB")
+    if curve is not None:
+        plain = Image.fromarray(depth.to_8_bits(np.asarray(plain), 255, curve))
+    return plain, profile
 
 
 def to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
@@ -82,7 +153,7 @@ def foreign_name(profile: bytes, mode: str) -> str | None:
     return _name(ImageCms.ImageCmsProfile(BytesIO(profile)))
 
 
-def _to_8_bits(image: Image.Image, notes: list[str]) -> Image.Image:
+def _to_8_bits(image: Image.Image, notes: list[str], curve: Tone | None = None) -> Image.Image:
     """Mode L, P, RGB or one of _CONVERTED_MODES, with 8 bits a sample."""
     mode = image.mode
     if mode in ("L", "P", "RGB", *_CONVERTED_MODES):
@@ -92,15 +163,15 @@ def _to_8_bits(image: Image.Image, notes: list[str]) -> Image.Image:
     if mode == "RGBX":
         return image.convert("RGB")
     if mode in SIXTEEN_BIT_MODES:
-        samples = np.asarray(image).astype(np.int64)
+        samples = np.asarray(image)
         low, high = int(samples.min()), int(samples.max())
         if low < 0 or high > 65535:
             msg = (
                 f"has samples from {low} to {high}, which are not supported: convert it to 8 or 16 bits first"
             )
             raise Unrepresentable(msg)
-        notes.append("16-bit samples reduced to 8 bits")
-        return Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8))
+        notes.append(depth.REDUCED)
+        return Image.fromarray(depth.to_8_bits(samples, 65535, curve))
     msg = f"has pixels of Pillow's mode {mode!r}, which is not supported: convert it to 8-bit RGB first"
     raise Unrepresentable(msg)
 

@@ -1,39 +1,33 @@
 """Images: Pillow files and objects to 8-bit arrays, alpha and metadata.
 
 What the codec cannot represent is either converted with a note (16 bits, CMYK) or refused with an
-`ImageError` (animations, floating point). What becomes of colours, transparency and metadata stands in
-`colour`, `transparency` and `metadata`; files are written in `writing`. Needs no torch.
+`ImageError` (animations, floating point). Files are opened in `opening`; what becomes of colours,
+transparency and metadata stands in `colour`, `transparency` and `metadata`; files are written in `writing`.
+Needs no torch.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from bincodec.bitstream.extras import METADATA, TITLES
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits, checked_limits
 from bincodec.errors import ImageError, TooLarge
-from bincodec.io import colour, files, metadata, transparency
+from bincodec.io import colour, files, metadata, opening, transparency
+from bincodec.io.opening import Opened
+from bincodec.io.spaces import ADOBE_RGB_IN_EXIF
 
 Pixels = NDArray[np.uint8]
 
-# Only formats that hold photographs: Pillow also opens PostScript by starting Ghostscript, and containers
-# whose header does not tell the size of what is inside.
-READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "AVIF", "JPEG2000", "QOI", "TGA")
 # Dimensions and samples a pixel of an array.
 _ARRAYS = ((2, 1), (3, 2), (3, 3), (3, 4))
-# Pillow warns about large images through the process-wide warning filters, which are not safe to change from
-# two threads at once.
-_warning_filters = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +81,12 @@ def load(
             For metadata beyond `limits.metadata_bytes`, if it is not stripped.
         TypeError: for a source of another type, or a stream of text.
     """
-    picture = _load(source, checked_limits(limits))
+    picture = _load(source, checked_limits(limits), strip)
     if srgb:
         picture = _in_srgb(picture)
     picture = _stripped(picture, strip) if strip else picture
+    if not isinstance(source, Picture):
+        picture = _with_word_on_profile(picture)
     _check_metadata(_name(source), picture, limits)
     return picture
 
@@ -117,20 +113,21 @@ def _name(source: Source) -> str:
     return os.fspath(source) if isinstance(source, str | os.PathLike) else "the image"
 
 
-def _load(source: Source, limits: Limits) -> Picture:
+def _load(source: Source, limits: Limits, strip: Collection[str]) -> Picture:
     if isinstance(source, Picture):
-        _check_size("the image", source.pixels.shape[1], source.pixels.shape[0], limits)
+        opening.check_size("the image", source.pixels.shape[1], source.pixels.shape[0], limits)
         return source
     if isinstance(source, np.ndarray):
         return _from_array(source, limits)
     if isinstance(source, Image.Image):
-        return _from_image(source, "the image", limits)
+        return _from_image("the image", opening.of_image("the image", source, limits), limits, strip)
     name, data = _name(source), files.read(source)
     if not data:
         msg = f"{name}: empty, no image in it"
         raise ImageError(msg)
-    with _open(name, data, limits) as image:
-        return _from_image(image, name, limits)
+    opened = opening.opened(name, data, limits)
+    with opened.image:
+        return _from_image(name, opened, limits, strip)
 
 
 def _in_srgb(picture: Picture) -> Picture:
@@ -156,6 +153,15 @@ def _stripped(picture: Picture, names: Collection[str]) -> Picture:
     )
 
 
+def _with_word_on_profile(picture: Picture) -> Picture:
+    """A profile is kept byte for byte even if nobody can make anything of it, but not without a word."""
+    problem = picture.icc and colour.problem(picture.icc, "L" if picture.grey else "RGB")
+    if not problem:
+        return picture
+    note = f"{problem}: it is kept, and the colours will be taken for sRGB"
+    return replace(picture, notes=(*picture.notes, note))
+
+
 def _from_array(array: NDArray[Any], limits: Limits) -> Picture:
     samples = array.shape[2] if array.ndim == 3 else 1 if array.ndim == 2 else 0
     if array.dtype != np.uint8 or not array.size or (array.ndim, samples) not in _ARRAYS:
@@ -164,7 +170,7 @@ def _from_array(array: NDArray[Any], limits: Limits) -> Picture:
             f"not {array.dtype} of shape {array.shape}"
         )
         raise ImageError(msg)
-    _check_size("the array", array.shape[1], array.shape[0], limits)
+    opening.check_size("the array", array.shape[1], array.shape[0], limits)
     colours = array.reshape(*array.shape[:2], samples)
     alpha = None
     if samples in (2, 4):
@@ -175,41 +181,6 @@ def _from_array(array: NDArray[Any], limits: Limits) -> Picture:
         grey=samples <= 2,
         alpha=None if alpha is None or alpha.min() == 255 else alpha,
     )
-
-
-def _open(name: str, data: bytes, limits: Limits) -> Image.Image:
-    """Parse an image's header; the pixels stay undecoded."""
-    try:
-        with _warning_filters, warnings.catch_warnings():
-            # Sizes are checked below, against our own cap; above twice its own, Pillow raises.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            Image.init()
-            image = Image.open(BytesIO(data), formats=[known for known in READABLE if known in Image.OPEN])
-    except UnidentifiedImageError as error:
-        msg = f"{name}: not an image in a known format ({', '.join(READABLE)})"
-        raise ImageError(msg) from error
-    except Image.DecompressionBombError as error:
-        msg = f"{name}: {_one_line(error)} (Pillow's own cap; no option raises it)"
-        raise TooLarge(msg) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's readers let many types through on damaged input.
-        raise _unreadable(name, error) from error
-    _check_size(name, *image.size, limits)
-    return image
-
-
-def _check_size(name: str, width: int, height: int, limits: Limits) -> None:
-    if width < 1 or height < 1:
-        msg = f"{name}: no pixels ({width} x {height})"
-        raise ImageError(msg)
-    for field, value, limit in (
-        ("side", max(width, height), limits.side),
-        ("pixels", width * height, limits.pixels),
-    ):
-        if value > limit:
-            msg = f"{name}: {width} x {height}: {value} is over the limit {field}={limit}"
-            raise TooLarge(msg, option=field, value=value, limit=limit)
 
 
 def _check_metadata(name: str, picture: Picture, limits: Limits) -> None:
@@ -224,34 +195,33 @@ def _check_metadata(name: str, picture: Picture, limits: Limits) -> None:
             raise TooLarge(msg, option="metadata_bytes", value=size, limit=most)
 
 
-def _unreadable(name: str, error: Exception) -> ImageError:
-    return ImageError(f"{name}: damaged or cut short: {_one_line(error)}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _from_image(image: Image.Image, name: str, limits: Limits) -> Picture:
+def _from_image(name: str, opened: Opened, limits: Limits, strip: Collection[str]) -> Picture:
     """Check, decode, convert and turn a Pillow image."""
-    _check_size(name, *image.size, limits)
-    notes: list[str] = []
+    image, tag, notes = opened.image, opened.tag, [*opened.notes]
+    opening.check_size(name, *image.size, limits)
     try:
-        _refuse_several_pictures(image, notes)
+        if not opened.chosen:
+            _refuse_several_pictures(image, notes)
         if _reduced_from_16_bits(image):
             notes.append("16-bit samples reduced to 8 bits")
         image.load()
         about = metadata.read(image)
         opaque, alpha = transparency.split(image)
-        plain, profile = colour.to_plain(opaque, about.icc, notes)
+        if tag is None and metadata.says_adobe_rgb(about.exif or b""):
+            tag = ADOBE_RGB_IN_EXIF
+        if opened.lost:
+            _tell_lost_profile(opened.lost, tag is not None or "icc" in strip, notes)
+        if image.info.get("icc_profile") == b"":
+            notes.append("its colour profile is empty, and left out")
+        plain, profile = colour.to_plain(opaque, about.icc, notes, tag)
         pixels = np.array(plain.convert("RGB"))
     except colour.Unrepresentable as error:
         msg = f"{name}: {error}"
         raise ImageError(msg) from error
     except MemoryError:
         raise
-    except Exception as error:  # As in _open.
-        raise _unreadable(name, error) from error
+    except Exception as error:  # As in opening.opened.
+        raise opening.unreadable(name, error) from error
     kept = metadata.upright(about)
     return Picture(
         _turned(pixels, about.orientation),
@@ -262,6 +232,14 @@ def _from_image(image: Image.Image, name: str, limits: Limits) -> Picture:
         kept.exif,
         kept.xmp,
     )
+
+
+def _tell_lost_profile(lost: str, dispensable: bool, notes: list[str]) -> None:
+    """Without its profile, a picture would have other colours than it was made with."""
+    if not dispensable:
+        msg = f"{lost}, so its colours are not known (strip 'icc' takes them for sRGB)"
+        raise colour.Unrepresentable(msg)
+    notes.append(f"{lost}, and left out")
 
 
 def _refuse_several_pictures(image: Image.Image, notes: list[str]) -> None:

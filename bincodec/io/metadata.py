@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any
 
 from PIL import ExifTags, Image, PngImagePlugin
@@ -103,31 +104,74 @@ class _Place:
     value: int
 
 
+def says_adobe_rgb(exif: bytes) -> bool:
+    """Whether a camera says that its colours are Adobe RGB: "R03" in the directory of interoperability."""
+    start: int | None = None
+    for pointer in (ExifTags.Base.ExifOffset, ExifTags.IFD.Interop):
+        # Of several the first one: each with each would be too many.
+        found = _numbers(exif, start, pointer)
+        if not found:
+            return False
+        start = found[0].value
+    return any(
+        tag == 1 and exif[place : place + 3] == b"R03" for tag, _, _, place, _ in _entries(exif, start)
+    )
+
+
 def _orientations(exif: bytes) -> list[_Place]:
     """All orientations of the first directory; of several the last one counts, as for Pillow."""
+    return _numbers(exif, None, _ORIENTATION)
+
+
+def _numbers(exif: bytes, start: int | None, wanted: int) -> list[_Place]:
+    """All fields of a directory, the first one if `start` is None, that are one number with this tag."""
+    found = []
+    for tag, kind, values, place, order in _entries(exif, start):
+        if tag == wanted and kind in _FIELD_FORMATS and values == 1:
+            form = order + _FIELD_FORMATS[kind]
+            found.append(_Place(place, form, *struct.unpack_from(form, exif, place)))
+    return found
+
+
+def _entries(exif: bytes, start: int | None) -> Iterator[tuple[int, int, int, int, str]]:
+    """Tag, type, count and the place of the value of each field of a directory, and the order of bytes."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
-        return []
-    found = []
+        return
     try:
-        (start,) = struct.unpack_from(order + "I", exif, 4)
+        if start is None:
+            (start,) = struct.unpack_from(order + "I", exif, 4)
         (count,) = struct.unpack_from(order + "H", exif, start)
         for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, values = struct.unpack_from(order + "HHI", exif, entry)
-            if tag == _ORIENTATION and kind in _FIELD_FORMATS and values == 1:
-                form = order + _FIELD_FORMATS[kind]
-                found.append(_Place(entry + 8, form, *struct.unpack_from(form, exif, entry + 8)))
+            tag, kind, values, _ = struct.unpack_from(order + "HHI4s", exif, entry)
+            yield tag, kind, values, entry + 8, order
     except struct.error:
         pass  # It is cut short: what there is counts.
-    return found
 
 
 def _from_tags(image: Image.Image) -> bytes | None:
     """Exif of what a TIFF, or a text of ImageMagick's in a PNG, says about the picture."""
     if not (hasattr(image, "tag_v2") or "Raw profile type exif" in image.info):
         return None
+    return _without_storage(image.getexif)
+
+
+def of_tiff(data: bytes, offset: int) -> bytes | None:
+    """Exif of what the directory at `offset` of a TIFF says about its picture, the orientation included."""
+    exif = Image.Exif()
+    exif.endian = "<" if data[:1] == b"I" else ">"
+    exif.bigtiff = b"+" in data[2:4]
+
+    def load() -> Image.Exif:
+        exif.load_from_fp(BytesIO(data), offset)
+        return exif
+
+    return _without_storage(load)
+
+
+def _without_storage(load: Callable[[], Image.Exif]) -> bytes | None:
     try:
-        given = image.getexif()
+        given = load()
         exif = _descriptive(given)
         if given.get(_ORIENTATION, UPRIGHT) != UPRIGHT:
             exif[_ORIENTATION] = given[_ORIENTATION]

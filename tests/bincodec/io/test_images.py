@@ -183,7 +183,7 @@ def test_16_bits_for_a_whole_pixel_are_no_16_bit_samples() -> None:
 def test_samples_beyond_16_bits_are_refused() -> None:
     with pytest.raises(ImageError, match="from -5 to 70000"):
         images.load(Image.fromarray(np.array([[-5, 70000]], np.int32)))
-    with pytest.raises(ImageError, match="mode 'F'"):
+    with pytest.raises(ImageError, match="has floating-point 32-bit samples"):
         images.load(file_of(photo().convert("F"), "TIFF"))
 
 

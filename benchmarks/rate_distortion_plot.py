@@ -1,0 +1,96 @@
+"""Draw rate against distortion: python benchmarks/rate_distortion_plot.py report/report.json OUT.webp
+
+The report is that of `bincodec eval rd`. Measured codecs are solid lines of means over all images, published
+curves are dashed. Needs the `eval` extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+OURS = "bincodec"
+NAMES = {
+    OURS: "bincodec",
+    "jpeg": "JPEG",
+    "webp": "WebP",
+    "heic": "HEIC",
+    "avif": "AVIF (default tuning)",
+    "avif:tune=psnr": "AVIF (tuned for PSNR)",
+    "avif:tune=psnr:speed=4:subsampling=444": "AVIF at its best",
+}
+RATES = (0.05, 1.65)
+"""Bits per pixel at the ends of the horizontal axis."""
+
+
+def measured(report: dict[str, Any], metric: str) -> dict[str, list[tuple[float, float]]]:
+    """For each codec, bits per pixel and the metric, each a mean over the images, by rising rate."""
+    cells = collections.defaultdict(list)
+    for row in report["rows"]:
+        cells[row["codec"], row["setting"]].append((row["bits_per_pixel"], row[metric]))
+    curves = collections.defaultdict(list)
+    for (codec, _), values in cells.items():
+        rate, distortion = np.mean(values, axis=0)
+        curves[codec].append((float(rate), float(distortion)))
+    return {codec: sorted(points) for codec, points in curves.items()}
+
+
+def draw(report: dict[str, Any], metric: str, path: Path) -> None:
+    """Write the plot."""
+    figure, axis = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
+    highest = 0.0
+    for codec, points in measured(report, metric).items():
+        rates, values = np.array(points).T
+        ours = codec == OURS
+        axis.plot(
+            rates,
+            values,
+            label=NAMES.get(codec, codec),
+            linewidth=2.6 if ours else 1.3,
+            color="#c2410c" if ours else None,
+            zorder=3 if ours else 2,
+            marker="o" if ours else None,
+            markersize=4,
+        )
+        if ours:
+            highest = float(values.max())
+    for curve in report["published"]:
+        rates, values = np.array(curve["points"][metric]).T
+        axis.plot(rates, values, "--", label=f"{curve['name']} (published)", linewidth=1.3)
+    axis.set_xscale("log")
+    axis.set(
+        xlim=RATES,
+        ylim=(22, highest + 2),
+        xlabel="bits per pixel (logarithmic)",
+        ylabel=report["metrics"][metric]["label"],
+    )
+    axis.set_xticks([0.05, 0.1, 0.2, 0.4, 0.8, 1.6], ["0.05", "0.1", "0.2", "0.4", "0.8", "1.6"])
+    axis.minorticks_off()
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    figure.savefig(path, dpi=130, pil_kwargs={"lossless": True, "method": 6})
+
+
+def main() -> None:
+    """Write the plot of a report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("report", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--metric", default="psnr")
+    chosen = parser.parse_args()
+    draw(json.loads(chosen.report.read_text(encoding="utf-8")), chosen.metric, chosen.output)
+
+
+if __name__ == "__main__":
+    main()

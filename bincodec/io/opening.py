@@ -1,0 +1,288 @@
+"""Image files: opened by Pillow, with what stands in them that Pillow does not show or reads wrongly.
+
+Only formats that hold photographs are opened: Pillow also opens PostScript by starting Ghostscript, and
+containers whose header does not tell the size of what is inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import BytesIO
+
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+
+from bincodec.bitstream.limits import Limits
+from bincodec.errors import BincodecError, ImageError, TooLarge
+from bincodec.io import boxes, colour, depth, embedded, jpeg, metadata, png, spaces, streams, tiff, tiff_pages
+from bincodec.io.silence import silence
+from bincodec.io.spaces import Tag
+
+READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "AVIF", "JPEG2000", "QOI", "TGA")
+
+
+@dataclass
+class Opened:
+    """A file that is open, and what is known of it.
+
+    Args:
+        image: what Pillow makes of it. Pixels are undecoded, unless Pillow would decode them wrongly; `info`
+            has the colour profile and XMP.
+        tag: what the file says of its colours if it has no profile.
+        lost: what is wrong with a profile that the file has and that cannot be used.
+        notes: one sentence for each change that the user should know of.
+        chosen: whether the image is the one picture of several pages.
+    """
+
+    image: Image.Image
+    tag: Tag | None = None
+    notes: list[str] = field(default_factory=list)
+    chosen: bool = False
+    lost: str | None = None
+
+
+def opened(name: str, data: bytes, limits: Limits) -> Opened:
+    """Open an image file; errors call it `name`.
+
+    Raises:
+        ImageError: for what is no image, a damaged one, or one that is not supported.
+        TooLarge: beyond the limits; a declared size is checked before anything is decoded.
+    """
+    try:
+        for knows, read in _READERS:
+            if knows(data):
+                return read(name, data, limits)
+        return Opened(_by_pillow(name, data, limits))
+    except (tiff_pages.Unsupported, spaces.Unknown) as error:
+        reason = f"tells {error}" if isinstance(error, spaces.Unknown) else error
+        msg = f"{name}: {reason}"
+        raise ImageError(msg) from error
+    except Image.DecompressionBombError as error:
+        msg = f"{name}: {one_line(error)} (Pillow's own cap; no option raises it)"
+        raise TooLarge(msg) from error
+    except (BincodecError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's readers let many types through on damaged input.
+        raise unreadable(name, error) from error
+
+
+def of_image(name: str, image: Image.Image, limits: Limits) -> Opened:
+    """What is known of a Pillow image: of one that was opened and not touched since, all that its file says.
+
+    Raises:
+        ImageError, TooLarge: as `opened`; and for samples of a TIFF that Pillow has decoded wrongly.
+    """
+    data = _untouched(image)
+    if data is not None:
+        return opened(name, data, limits)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and not _is_decoded_rightly(image):
+        msg = f"{name}: Pillow decodes these TIFF samples wrongly: give the file, as a path or bytes, instead"
+        raise ImageError(msg)
+    return Opened(image)
+
+
+def _is_decoded_rightly(image: TiffImagePlugin.TiffImageFile) -> bool:
+    try:
+        return tiff_pages.is_decoded_rightly(image)
+    except (OSError, TypeError, ValueError, KeyError):  # Its directory is damaged, and its pixels are there.
+        return True
+
+
+def _untouched(image: Image.Image) -> bytes | None:
+    """The file of an image that is as `Image.open` gave it, if it is at hand."""
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.fp is None:
+        return None
+    try:
+        place = image.fp.tell()
+        image.fp.seek(0)
+        data = streams.read_on(image.fp)
+        image.fp.seek(place)
+        with silence():
+            fresh = Image.open(BytesIO(data), formats=[image.format or ""])
+    except (OSError, ValueError, SyntaxError, BincodecError, Image.DecompressionBombError):
+        return None
+    same = fresh.size == image.size and fresh.mode == image.mode and fresh.info == image.info
+    return data if same and getattr(image, "tell", int)() == 0 else None
+
+
+def check_size(name: str, width: int, height: int, limits: Limits) -> None:
+    """Refuse a picture without pixels, or beyond the limits.
+
+    Raises:
+        ImageError, TooLarge: as it says.
+    """
+    if width < 1 or height < 1:
+        msg = f"{name}: no pixels ({width} x {height})"
+        raise ImageError(msg)
+    for option, value, limit in (
+        ("side", max(width, height), limits.side),
+        ("pixels", width * height, limits.pixels),
+    ):
+        if value > limit:
+            msg = f"{name}: {width} x {height}: {value} is over the limit {option}={limit}"
+            raise TooLarge(msg, option=option, value=value, limit=limit)
+
+
+def unreadable(name: str, error: Exception) -> ImageError:
+    """What a reader says of damage, as an error of ours."""
+    return ImageError(f"{name}: damaged or cut short: {one_line(error)}")
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, or its type if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _by_pillow(name: str, data: bytes, limits: Limits) -> Image.Image:
+    """Parse an image's header; the pixels stay undecoded."""
+    try:
+        with silence():
+            Image.init()
+            image = Image.open(BytesIO(data), formats=[known for known in READABLE if known in Image.OPEN])
+    except UnidentifiedImageError as error:
+        raise _unidentified(name, data) from error
+    check_size(name, *image.size, limits)
+    return image
+
+
+_BEGINNINGS = {
+    png.MAGIC: "PNG",
+    jpeg.MAGIC: "JPEG",
+    boxes.JPEG_2000_MAGIC: "JPEG 2000",
+    **dict.fromkeys(tiff_pages.PREFIXES, "TIFF"),
+    b"BM": "BMP",
+    b"GIF8": "GIF",
+    b"qoif": "QOI",
+}
+
+
+def _unidentified(name: str, data: bytes) -> ImageError:
+    """Pillow says no more than that it cannot read a file; its first bytes tell what it wanted to be."""
+    for beginning, format_name in _BEGINNINGS.items():
+        if data.startswith(beginning):
+            return ImageError(
+                f"{name}: damaged, cut short, or of a kind of {format_name} that is not supported"
+            )
+    if boxes.is_avif(data) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP"):
+        return ImageError(f"{name}: a damaged or unsupported {'AVIF' if data[4:8] == b'ftyp' else 'WebP'}")
+    return ImageError(f"{name}: not an image in a known format ({', '.join(READABLE)})")
+
+
+def _png(name: str, data: bytes, limits: Limits) -> Opened:
+    try:
+        found = png.read(data, limits.metadata_bytes)
+    except ImageError as error:
+        msg = f"{name}: {error}"
+        raise ImageError(msg) from error
+    result = Opened(_by_pillow(name, found.data, limits), found.tag, [*found.notes], lost=found.lost)
+    _inform(result.image, icc_profile=found.profile, xmp=found.xmp)
+    depth.scale_key(result.image)
+    if depth.is_16_bit_png(result.image):
+        result.notes.append(depth.REDUCED)
+        tone = _tone(result)
+        image = depth.read_png(result.image, _by_pillow(name, found.data, limits), tone)
+        # Exif may stand behind the pixels.
+        if exif := result.image.info.get("exif"):
+            image.info["exif"] = exif
+        result.image = image
+    return result
+
+
+def _jpeg(name: str, data: bytes, limits: Limits) -> Opened:
+    found = jpeg.read(data)
+    if found.bits != 8:
+        msg = f"{name}: a JPEG of {found.bits}-bit samples, which are not supported: convert it to 8 bits"
+        raise ImageError(msg)
+    result = Opened(_by_pillow(name, data, limits), None, [*found.notes], lost=found.lost)
+    _inform(result.image, icc_profile=found.profile)
+    if problem := jpeg.damage(data):
+        result.notes.append(f"a part of the picture may be damaged ({problem})")
+    return result
+
+
+def _tiff(name: str, data: bytes, limits: Limits) -> Opened:
+    notes: list[str] = []
+    with silence():
+        page = tiff_pages.picture_page(data, notes)
+        about, tag = tiff_pages.about(page, data), tiff_pages.colours(page)
+    if tag is None and metadata.says_adobe_rgb(data):
+        tag = spaces.ADOBE_RGB_IN_EXIF
+    if TiffImagePlugin.TRANSFERFUNCTION in page.tags and "icc_profile" not in about:
+        notes.append("the transfer function in its tags is passed over: its curve is taken for that of sRGB")
+    check_size(name, *page.size, limits)
+    if not tiff_pages.is_plain(page):
+        result = Opened(Image.new("L", (1, 1)), tag, notes)
+        result.image.info.update(about)
+        image = tiff.read(page, data, _tone(result), notes)
+        image.info.update(about)
+        return Opened(image, result.tag, notes)
+    image = _by_pillow(name, data, limits)
+    if page.number:
+        image.seek(page.number)
+        check_size(name, *image.size, limits)
+    return Opened(image, tag, notes, chosen=True)
+
+
+def _bmp(name: str, data: bytes, limits: Limits) -> Opened:
+    return _with_embedded(name, data, limits, embedded.read_bmp)
+
+
+def _gif(name: str, data: bytes, limits: Limits) -> Opened:
+    return _with_embedded(name, data, limits, embedded.read_gif)
+
+
+def _with_embedded(
+    name: str,
+    data: bytes,
+    limits: Limits,
+    read: Callable[[bytes], tuple[bytes | None, str | None]],
+) -> Opened:
+    profile, lost = read(data)
+    result = Opened(_by_pillow(name, data, limits), lost=lost)
+    _inform(result.image, icc_profile=profile)
+    return result
+
+
+def _avif(name: str, data: bytes, limits: Limits) -> Opened:
+    return _with_boxes(name, data, limits, boxes.read_avif)
+
+
+def _jpeg_2000(name: str, data: bytes, limits: Limits) -> Opened:
+    return _with_boxes(name, data, limits, boxes.read_jpeg_2000)
+
+
+def _with_boxes(name: str, data: bytes, limits: Limits, read: Callable[[bytes], boxes.Told]) -> Opened:
+    told = read(data)
+    result = Opened(_by_pillow(name, data, limits), told.tag)
+    if "icc_profile" not in result.image.info:
+        _inform(result.image, icc_profile=told.profile)
+    if told.bits > 8 and not result.image.mode.startswith("I"):
+        result.notes.append(f"{told.bits}-bit samples reduced to 8 bits")
+    return result
+
+
+_READERS: tuple[tuple[Callable[[bytes], bool], Callable[[str, bytes, Limits], Opened]], ...] = (
+    (lambda data: data.startswith(png.MAGIC), _png),
+    (lambda data: data.startswith(jpeg.MAGIC), _jpeg),
+    (lambda data: data.startswith(tiff_pages.PREFIXES), _tiff),
+    (lambda data: data.startswith(b"BM"), _bmp),
+    (lambda data: data.startswith(b"GIF8"), _gif),
+    (boxes.is_avif, _avif),
+    (boxes.is_jpeg_2000, _jpeg_2000),
+)
+
+
+def _tone(result: Opened) -> depth.Tone | None:
+    """What turns linear samples into such as 8 bits hold, once: the tag then no longer asks for it."""
+    if result.image.info.get("icc_profile"):
+        return None
+    tone, result.tag = colour.tone(result.tag, result.notes)
+    return tone
+
+
+def _inform(image: Image.Image, **about: bytes | None) -> None:
+    """Put into an image's `info` what is there, and take out what Pillow believed instead."""
+    for key, data in about.items():
+        image.info.pop(key, None)
+        if data is not None:
+            image.info[key] = data
