@@ -28,7 +28,12 @@ class Formulas(Treeprocessor):
                 latex = element.text.strip()
                 display = "block" if latex.startswith("\\[") else "inline"
                 element.text = ""
-                element.append(convert_to_element(latex[2:-2], display=display))
+                formula = convert_to_element(latex[2:-2], display=display)
+                # An unknown command comes through as it is.
+                if any("\\" in (part.text or "") for part in formula.iter()):
+                    msg = f"{latex} cannot be translated to MathML"
+                    raise ValueError(msg)
+                element.append(formula)
 
 
 class Mathematics(Extension):

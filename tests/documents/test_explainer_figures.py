@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import bincodec
+
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "explainer"
 
 
@@ -45,6 +47,14 @@ def test_the_pictures_are_those_that_the_model_draws(data: dict[str, Any]) -> No
     bits = explainer.bits_of(code.levels).ravel()
     assert (unpacked(data["forward"]["bits"][0][0]) == bits).all()
     assert (unpacked(data["reverse"]["bits"][0][-1]) == bits).all()
+
+
+def test_the_photo_s_file_is_the_size_it_says(data: dict[str, Any]) -> None:
+    """Another model would need other bytes. The encoder may round otherwise on another machine."""
+    photo = data["bits"]["photos"][0]
+    found = len(bincodec.compress(explainer.photo(photo["name"]), quality=data["bits"]["quality"]))
+    assert found == pytest.approx(photo["bytes"], rel=0.005)
+    assert data["layers"]["layers"][-1]["bytes"] == photo["bytes"]
 
 
 def test_sheets_have_a_picture_for_every_state(data: dict[str, Any]) -> None:
