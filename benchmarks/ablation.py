@@ -1,12 +1,13 @@
-"""Short runs of one configuration with one thing changed each, and what each change costs.
+"""Train short runs of one configuration with one change each, and measure the effect of each change.
 
     python benchmarks/ablation.py CONFIG OUT --steps 400 --photos PHOTOS --valid VALID [--only NAME]...
     python benchmarks/ablation.py CONFIG OUT --photos PHOTOS --valid VALID --time
 
-Every run starts from scratch on one thread. The table gives multiply-adds of a decoded pixel (decoder, and
-all passes of the prior), the ceiling of raw bits, and BD-rate against `base`, by bits that the float prior
-estimates on the validation photos plus what a file adds. A run whose folder is finished is not repeated, so
-several processes may share the work by --only. `--time` measures processor seconds a step and trains nothing.
+Every run starts from scratch and uses one thread. The table gives the multiply-adds for a decoded pixel
+(decoder, and all passes of the prior), the raw bits as a ceiling, and the BD-rate against `base`. Rates are
+the bits that the float prior estimates on the validation photos, plus what a file adds. A finished run is not
+repeated, so several processes can share the work with --only. `--time` measures the processor seconds of a
+step and trains nothing.
 """
 
 import argparse
@@ -34,27 +35,28 @@ from bincodec.train.trainer import Trainer
 from bincodec.train.validate import validate
 
 FILE_BITS_PER_PIXEL = 0.002
-"""About 96 bytes in a Kodak photo."""
+"""What a file adds: about 96 bytes in a Kodak photo."""
 
 SHOWN = (0, 50, 100)
-"""Qualities whose rate and PSNR stand in the table."""
+"""The qualities whose rate and PSNR are in the table."""
 
 WARM_STEPS, TIMED_STEPS = 3, 12
 SIDE = 256
-"""Of the picture whose multiply-adds are counted."""
+"""The side of the picture for which multiply-adds are counted."""
 
 
 def plain(settings: RunSettings) -> Objective:
-    """The codec's own."""
+    """Return the codec's own objective."""
     return Objective(settings.architecture, settings.objective)
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """Settings that are changed, by table, and what is trained.
+    """The changes of the settings, by table, and what is trained.
 
-    Several `objectives` learn one after another, each for its part of the steps, from the weights of the one
-    before. `share` of the steps are made: fewer where a step takes longer and times are to be equal.
+    Several `objectives` are trained one after another with equal parts of the steps. Each starts from the
+    weights of the one before. `share` is the share of the steps that are made. It is below 1 if a step takes
+    longer and all runs should take the same time.
     """
 
     changes: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -64,7 +66,7 @@ class Variant:
     share: float = 1.0
 
     def settings(self, base: RunSettings) -> RunSettings:
-        """The base's with the fields replaced."""
+        """Return the settings of the base with the changed fields replaced."""
         tables = {
             name: dataclasses.replace(getattr(base, name), **fields) for name, fields in self.changes.items()
         }
@@ -72,12 +74,15 @@ class Variant:
 
 
 def architecture(**fields: Any) -> Variant:
-    """Another architecture, trained as the codec's own."""
+    """Return a variant with another architecture, trained in the same way as the codec's own."""
     return Variant({"architecture": fields})
 
 
 def at_stride_8(prior_width: int) -> Variant:
-    """A quarter of the channels at four times the positions, blocks for as many multiply-adds as before."""
+    """Return a variant with a quarter of the channels at four times the positions.
+
+    Its blocks need as many multiply-adds as those of the base.
+    """
     channels = {"layer_channels": (2, 4, 10, 16, 32), "blocks_8": 5, "prior_width": prior_width}
     return Variant({"architecture": channels}, (networks.StrideEight,), networks.start_at_8)
 
@@ -122,7 +127,7 @@ VARIANTS: dict[str, Variant] = {
 
 
 def begin(variant: Variant, settings: RunSettings, sampler: CropSampler, stage: int = 0) -> Objective:
-    """The networks of a stage before their first step."""
+    """Return the networks of a stage before their first step."""
     torch.manual_seed(settings.data.seed)
     objective = variant.objectives[stage](settings)
     if settings.optimiser.start == "components":
@@ -131,7 +136,7 @@ def begin(variant: Variant, settings: RunSettings, sampler: CropSampler, stage: 
 
 
 def train(variant: Variant, base: RunSettings, folder: Path, steps: int) -> None:
-    """Make a variant's steps, and write its validation curve as the last line of its log."""
+    """Train a variant, and write its validation curve as the last line of its log."""
     settings, stages = variant.settings(base), len(variant.objectives)
     rates = settings.optimiser
     rates = dataclasses.replace(rates, warmup_steps=rates.warmup_steps // stages)
@@ -163,7 +168,7 @@ def train(variant: Variant, base: RunSettings, folder: Path, steps: int) -> None
 
 
 def seconds_a_step(variant: Variant, base: RunSettings, folder: Path) -> list[float]:
-    """Processor seconds of a step in each stage; nothing that is trained is kept."""
+    """Return the processor seconds of a step in each stage. The trained weights are not kept."""
     settings = variant.settings(base)
     sampler, _ = read_sampler(settings)
     folder.mkdir(parents=True, exist_ok=True)
@@ -181,7 +186,7 @@ def seconds_a_step(variant: Variant, base: RunSettings, folder: Path) -> list[fl
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """The last line of a finished run's log."""
+    """Return the last line of a run's log if the run is finished."""
     log = folder / "log.jsonl"
     if not (folder / "weights.safetensors").exists() or not log.exists():
         return None
@@ -191,7 +196,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 @torch.no_grad()
 def decoded_pixel(variant: Variant, base: RunSettings) -> tuple[float, float, float]:
-    """Raw bits of a pixel, and thousand multiply-adds: of the decoder, and of all passes of the prior."""
+    """Return the raw bits of a pixel, and thousand multiply-adds of the decoder and of all prior passes."""
     shape = variant.settings(base).architecture
     objective = variant.objectives[-1](variant.settings(base))
     quality, pixels = torch.zeros(1), SIDE**2
@@ -200,7 +205,7 @@ def decoded_pixel(variant: Variant, base: RunSettings) -> tuple[float, float, fl
     keep = torch.zeros(1, shape.layers, *value.shape[2:])
     decoder = multiply_adds(lambda: objective.autoencoder.synthesise(value, quality))
     whole = multiply_adds(lambda: objective.prior(value, keep, quality))
-    # A pass asks the head for its own channels at its own positions, so that all passes run it once.
+    # A pass runs the head for its own channels and positions only, so all passes together run it once.
     heads = (weight for name, weight in objective.prior.named_parameters() if name.startswith("head"))
     head = positions * sum(weight.numel() for weight in heads if weight.shape[-1] == shape.prior_width)
     prior = sum(shape.layer_phases) * (whole - head) + head
@@ -212,12 +217,12 @@ def decoded_pixel(variant: Variant, base: RunSettings) -> tuple[float, float, fl
 
 
 def curve(row: dict[str, Any]) -> list[tuple[float, float]]:
-    """Estimated bits per pixel and PSNR."""
+    """Return points of estimated bits per pixel and PSNR."""
     return [(point["bits_per_pixel"] + FILE_BITS_PER_PIXEL, point["psnr"]) for point in row["validation"]]
 
 
 def line(name: str, row: dict[str, Any], base: dict[str, Any], settings: RunSettings, times: Path) -> str:
-    """One row of the table, in Markdown."""
+    """Return one row of the table in Markdown."""
     points = curve(row)
     try:
         rate = bd_rate(curve(base), points)
@@ -241,7 +246,7 @@ def line(name: str, row: dict[str, Any], base: dict[str, Any], settings: RunSett
 
 
 def main() -> None:
-    """Run what is missing, then print the table."""
+    """Train or time what is missing, then print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

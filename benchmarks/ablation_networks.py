@@ -1,7 +1,7 @@
-"""What `ablation.py` compares beyond settings: other networks, other distributions, other ways to train.
+"""The variants of `ablation.py` that need code: other networks, other distributions, other ways to train.
 
-Each is an `Objective` of the training loop with one thing changed. They train and validate as the codec's own
-does, with the float prior; none of them can write a file.
+Each is an `Objective` of the training loop with one change. They are trained and validated like the codec's
+own objective, with the float prior. None of them can write a file.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from bincodec.train.states import CodingStates, coding_states
 
 
 class RateFromDraws(Objective):
-    """The rate of a crop is the mean of what several states say, here three passes drawn at random."""
+    """Estimate the rate of a crop by the mean over several states, here three passes drawn at random."""
 
     def __init__(self, settings: RunSettings) -> None:
         super().__init__(settings.architecture, settings.objective)
 
     def draw(self, crops: int, height: int, width: int, rng: np.random.Generator) -> list[CodingStates]:
-        """The states of a step."""
+        """Return the states of a step."""
         return [coding_states(self.architecture, crops, height, width, rng) for _ in range(3)]
 
     def _rate(
@@ -59,7 +59,7 @@ class RateFromDraws(Objective):
         rng: np.random.Generator,
         label: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """As `Objective._rate`, for uniform noise."""
+        """Estimate the rate as `Objective._rate` does, for uniform noise."""
         height, width = value.shape[2:]
         share = torch.where(self.fresh, rate_weight, 1.0)[:, None, None]
         maximum = self.autoencoder.maximum
@@ -77,10 +77,10 @@ class RateFromDraws(Objective):
 
 
 class RateFromAllLayers(RateFromDraws):
-    """Every layer of a crop is counted, at one of its phases each."""
+    """Count every layer of a crop, each at one of its phases."""
 
     def draw(self, crops: int, height: int, width: int, rng: np.random.Generator) -> list[CodingStates]:
-        """One state a layer."""
+        """Return one state for each layer."""
         phases = self.architecture.layer_phases
         result = []
         for layer, count in enumerate(phases):
@@ -97,10 +97,10 @@ class RateFromAllLayers(RateFromDraws):
 
 
 class RateWithoutContext(RateFromDraws):
-    """The first of two stages: the prior is shown nothing, so each channel has one distribution a quality."""
+    """The first of two stages: the prior gets no context, so each channel has one distribution a quality."""
 
     def draw(self, crops: int, height: int, width: int, rng: np.random.Generator) -> list[CodingStates]:
-        """All channels at once, everything hidden."""
+        """Return one state in which everything is hidden and all channels count."""
         shape = (crops, self.architecture.layers, height, width)
         return [CodingStates(torch.zeros(shape), torch.ones(shape), torch.ones(crops))]
 
@@ -110,12 +110,12 @@ class RateWithoutContext(RateFromDraws):
         return torch.zeros(1)
 
     def expectation(self, context: Tensor, keep: Tensor, quality: Tensor) -> Tensor:
-        """The mean of every channel, whatever is known."""
+        """Return the mean of every channel, independent of what is known."""
         return super().expectation(0 * context, 0 * keep, quality)
 
 
 def prior_alone(settings: RunSettings) -> Objective:
-    """The second of two stages: the autoencoder stays, the prior learns the coding order."""
+    """Return the second of two stages: the autoencoder is fixed, and the prior learns the coding order."""
     objective = Objective(settings.architecture, settings.objective)
     objective.learn_prior_only()
     return objective
@@ -124,12 +124,15 @@ def prior_alone(settings: RunSettings) -> Objective:
 # --- a mixture of two logistics ----------------------------------------------------------------------------
 
 SECOND = (0.0, 0.3, -2.0)
-"""Where the second logistic begins: at the first, a third wider, with a share of 0.12 (as log-odds)."""
+"""The start of the second logistic: at the first one, a third wider, with a share of 0.12 (as log-odds)."""
 
 
 class MixturePrior(Prior):
-    """Five numbers a channel. Both locations (B, channels, h, w, 2); both log-scales and the second's
-    log-odds (B, channels, h, w, 3)."""
+    """A prior that predicts five numbers for each channel.
+
+    They are both locations, (B, channels, h, w, 2), and both log-scales and the log-odds of the second
+    logistic, (B, channels, h, w, 3).
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
@@ -143,7 +146,7 @@ class MixturePrior(Prior):
     def forward(
         self, context: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """As `Prior.forward`; the second logistic is given relative to the first."""
+        """Predict as `Prior.forward` does. The second logistic is predicted relative to the first."""
         features = quality_features(quality)
         x = self.stem(torch.cat([context, KEEP_INPUT * keep], 1))
         x = self.blocks(x + self.stem_quality(features)[:, :, None, None])
@@ -176,14 +179,16 @@ _level_cost, _expected_centred = bernoulli.level_cost, bernoulli.expected_centre
 
 @contextlib.contextmanager
 def mixture_costs() -> Iterator[None]:
-    """Levels have mixtures as distributions. Training and validation ask `bernoulli`: it is changed there,
-    once."""
+    """Use mixtures as the distributions of levels inside this block.
+
+    Training and validation compute costs with `bernoulli`, so its functions are replaced.
+    """
     with mock.patch.multiple(bernoulli, level_cost=_mixture_cost, expected_centred=_mixture_mean):
         yield
 
 
 def with_mixtures(settings: RunSettings) -> Objective:
-    """The codec's autoencoder and a prior of mixtures: for use within `mixture_costs`."""
+    """Return the codec's autoencoder with a prior of mixtures, for use within `mixture_costs`."""
     objective = Objective(settings.architecture, settings.objective)
     objective.prior = MixturePrior(settings.architecture)
     return objective
@@ -193,7 +198,7 @@ def with_mixtures(settings: RunSettings) -> Objective:
 
 
 class EncoderAt8(nn.Module):
-    """`Encoder` without what comes after stride 8."""
+    """An `Encoder` without the part after stride 8."""
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
@@ -203,14 +208,14 @@ class EncoderAt8(nn.Module):
         self.head = Pointwise(a.width_8, a.channels)
 
     def forward(self, image: Tensor, features: Tensor) -> Tensor:
-        """Channels before their gains, (B, channels, H/8, W/8)."""
+        """Return channel values before their gains, (B, channels, H/8, W/8)."""
         x = self.stem(functional.pixel_unshuffle(image - 0.5, 8))
         result: Tensor = self.head(self.blocks(self.modulation(x, features)))
         return result
 
 
 class DecoderAt8(nn.Module):
-    """`Decoder` without what comes before stride 8."""
+    """A `Decoder` without the part before stride 8."""
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
@@ -220,13 +225,13 @@ class DecoderAt8(nn.Module):
         self.head = Pointwise(a.width_8, 3 * 64)
 
     def forward(self, values: Tensor, features: Tensor) -> Tensor:
-        """The picture, (B, 3, 8 h, 8 w)."""
+        """Return the picture, (B, 3, 8 h, 8 w)."""
         x = self.blocks(self.modulation(self.stem(values), features))
         return functional.pixel_shuffle(self.head(x), 8).float() + 0.5
 
 
 class AutoencoderAt8(Autoencoder):
-    """A quarter of the channels at four times the positions."""
+    """An autoencoder at stride 8: a quarter of the channels at four times the positions."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
@@ -235,7 +240,7 @@ class AutoencoderAt8(Autoencoder):
 
 
 class StrideEight(Objective):
-    """`Objective` divides by the pixels of positions of 16x16: four times too many here."""
+    """An objective at stride 8. `Objective` divides by the pixels of 16x16, four times too many here."""
 
     _SITES = 4
 
@@ -255,7 +260,7 @@ class StrideEight(Objective):
 
 @torch.no_grad()
 def start_at_8(objective: Objective, sampler: CropSampler, rng: np.random.Generator) -> None:
-    """`principal.start_from_components` with its first step alone."""
+    """Start from principal components as `principal.start_from_components` does, with stride 8 only."""
     architecture, model = objective.architecture, objective.autoencoder
     encoder, decoder = model.encoder, model.decoder
     assert isinstance(encoder, EncoderAt8)

@@ -1,11 +1,12 @@
-"""What alpha takes in several forms, and what clear pixels cost by what stands in for them: Markdown tables.
+"""Measure the bytes of alpha in several forms, and the cost of clear pixels by what replaces them.
 
     python benchmarks/alpha.py [--model photo] [--quality 20,50,80] > tables.md
 
-The masks are drawn at 768x512, and two come from scikit-image. PNG and WebP are Pillow's smallest without
-loss; *deflate* is the best of zlib's for the plane and its differences, *coded* goes from coarse to fine with
-the range coder, and *file* is what `bincodec.bitstream.alpha` writes. Seconds are of one thread's processor
-time. The photos under the masks are parts of scikit-image's; errors count the pixels that can be seen.
+The results are two Markdown tables. The masks are drawn at 768x512, except for two from scikit-image. PNG and
+WebP are the smallest lossless files of Pillow. *deflate* is the best zlib stream of the plane and its
+differences, *coded* is coded from coarse to fine with the range coder, and *file* is what
+`bincodec.bitstream.alpha` writes. Seconds are the processor time of one thread. The photos under the masks
+are parts of photos of scikit-image. Errors are measured in visible pixels only.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ Mask = NDArray[np.bool_]
 
 SIZE = (768, 512)
 PART = 256
-"""Pixels a side of the pictures under a mask."""
+"""The side of the pictures under a mask, in pixels."""
 PHOTOS = ("astronaut", "coffee", "chelsea")
 
 
 def outline(scale: int) -> Image.Image:
-    """A lobed shape, enlarged `scale` times."""
+    """Draw a lobed shape, enlarged `scale` times."""
     random = np.random.default_rng(1)
     angles = np.linspace(0, 2 * np.pi, 720, endpoint=False)
     radius = np.ones_like(angles)
@@ -50,7 +51,7 @@ def outline(scale: int) -> Image.Image:
 
 
 def hairy() -> Image.Image:
-    """The shape with 500 curved hairs around it."""
+    """Draw the shape with 500 curved hairs around it."""
     image, random = outline(4), np.random.default_rng(2)
     for _ in range(500):
         angle, line = random.uniform(0, 2 * np.pi), []
@@ -64,7 +65,7 @@ def hairy() -> Image.Image:
 
 
 def masks() -> Iterator[tuple[str, Plane]]:
-    """Masks by name."""
+    """Yield all masks with their names."""
     soft = outline(8).resize(SIZE, Image.Resampling.BOX)
     y, x = np.mgrid[: SIZE[1], : SIZE[0]]
     random = np.random.default_rng(3)
@@ -91,7 +92,7 @@ def masks() -> Iterator[tuple[str, Plane]]:
 
 
 def saved(mask: Plane, file_format: str, **options: Any) -> int:
-    """Bytes of an image file of a mask."""
+    """Return the bytes of an image file of a mask."""
     image = Image.fromarray(mask)
     if file_format == "PNG" and set(np.unique(mask).tolist()) <= {0, 255}:
         image = image.convert("1")
@@ -101,13 +102,13 @@ def saved(mask: Plane, file_format: str, **options: Any) -> int:
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """What a call gives, and its seconds."""
+    """Return the result of a call and its processor seconds."""
     start = time.process_time()
     return call(), time.process_time() - start
 
 
 def forms() -> Iterator[str]:
-    """A row for each mask: bytes by form, seconds to pack and unpack."""
+    """Yield a row for each mask: bytes by form, and seconds to pack and unpack."""
     yield "| mask | PNG | WebP | deflate | coded | file | pack, s | unpack, s |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for name, mask in masks():
@@ -128,12 +129,12 @@ def forms() -> Iterator[str]:
 
 
 def flat(pixels: Plane, hidden: Mask, colour: Any) -> Plane:
-    """The picture with one colour where it is hidden."""
+    """Return the picture with one colour where it is hidden."""
     return np.where(hidden[..., None], np.asarray(colour, np.uint8), pixels)
 
 
 def standing_in(codec: Codec, quality: int) -> dict[str, Callable[[Plane, Mask], Plane]]:
-    """What may stand in for clear pixels, by name."""
+    """Return the ways to replace clear pixels, by name."""
 
     def again(pixels: Plane, hidden: Mask) -> Plane:
         filled = fill(pixels, hidden)
@@ -152,7 +153,7 @@ def standing_in(codec: Codec, quality: int) -> dict[str, Callable[[Plane, Mask],
 
 
 def clear_pixels(codec: Codec, qualities: list[int]) -> Iterator[str]:
-    """A row for each stand-in: bytes without alpha, and PSNR of what can be seen, by quality."""
+    """Yield a row for each replacement: bytes without alpha, and PSNR of visible pixels, by quality."""
     whole = dict(masks())
     cases = []
     for photo in PHOTOS:

@@ -1,15 +1,15 @@
-"""A binary code against a vector-quantised one of as many bits a position, each with its prior.
+"""Compare a binary code with a vector-quantised code of as many bits a position, each with its own prior.
 
     python benchmarks/binary_or_vq.py CONFIG OUT --autoencoder-steps 1500 --prior-steps 1000 --samples 64
 
-CONFIG names a binary model (J = 1). Both models have the same budget, and its encoder, decoder and prior
-blocks. They are trained in three stages of the same steps on the same batches and crops, one thread: all
-networks; the prior alone; and a short end at a tenth of the learning rates, with the encoder frozen. That end
-gives the binary model its integers. Both then draw by the same chain, each class as often as training shows
-it, at temperature 1.
+CONFIG names a binary model (J = 1). Both models use its encoder, decoder and prior blocks, and have the same
+budget. They are trained on one thread in three stages with the same steps, batches and crops. The first stage
+trains all networks, and the second only the prior. The third is short, has a tenth of the learning rates and
+a frozen encoder, and gives the binary model its integers. Both models then draw with the same chain at
+temperature 1. Classes are drawn as often as they occur in training.
 
-OUT/binary-S and OUT/vq-S get the pictures that were sampled in S steps, OUT/real the validation pictures and
-OUT/binary-coded and OUT/vq-coded what each code leaves of them. A stage that is finished is not repeated.
+OUT/binary-S and OUT/vq-S hold the pictures that were sampled in S steps, OUT/real the validation pictures,
+and OUT/binary-coded and OUT/vq-coded their reconstructions. A finished stage is not repeated.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from bincodec.train.trainer import Trainer
 QUALITY = 100
 _BATCH = 32
 _VALIDATED = 32
-"""Pictures for the loop's own validation, which is not what is reported here."""
+"""The number of pictures for the validation of the training loop, which is not reported here."""
 _WARM_STEPS, _TIMED_STEPS = 3, 15
 
 STAGES = ("all networks", "prior alone", "end")
@@ -48,9 +48,9 @@ STAGES = ("all networks", "prior alone", "end")
 
 @dataclasses.dataclass(frozen=True)
 class Side:
-    """One of the two models: how it codes a batch of images, how it draws, and what its training was.
+    """One of the two models: how it reconstructs images, how it draws, and how it was trained.
 
-    `fresh` makes its networks as they were before.
+    `fresh` makes its networks as they are before training.
     """
 
     reconstruct: Callable[[Tensor], Tensor]
@@ -61,7 +61,7 @@ class Side:
 
 
 def binary(settings: RunSettings, out: Path, steps: tuple[int, int, int], names: list[str]) -> Side:
-    """Train the binary model, or take it from where it was finished."""
+    """Train the binary model, or load it if it is finished."""
     folders = out / "binary-joint", out / "binary-prior", out / "binary"
     for number, folder in enumerate(folders[:2]):
         if not (folder / "weights.safetensors").exists():
@@ -98,7 +98,7 @@ def binary(settings: RunSettings, out: Path, steps: tuple[int, int, int], names:
 def draw_binary(
     codec: Codec, side: int, names: list[str], noise_steps: int, labels: Tensor
 ) -> list[Image.Image]:
-    """One picture for each label, 0 for no class."""
+    """Draw one picture for each label. 0 means no class."""
     codes = [
         codec.sample(
             1,
@@ -115,7 +115,7 @@ def draw_binary(
 
 
 def vq(settings: RunSettings, out: Path, steps: tuple[int, int, int], codebooks: Codebooks) -> Side:
-    """Train the vector-quantised model, or take it from where it was finished."""
+    """Train the vector-quantised model, or load it if it is finished."""
     torch.manual_seed(settings.data.seed)
     objective = VqObjective(settings.architecture, settings.objective, codebooks)
     folder = out / "vq"
@@ -164,7 +164,7 @@ def train_vq(
     number: int,
     history: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """One of the three stages, in place: all networks, the prior alone, the gentle end."""
+    """Train one of the three stages in place: all networks, the prior alone, or the gentle end."""
     if number == 2:
         objective.requires_grad_(True)
         objective.prior_only, objective.hard_levels = False, True
@@ -182,7 +182,7 @@ def train_vq(
 
 
 def gentle(settings: RunSettings) -> RunSettings:
-    """The learning rates of a model's finishing."""
+    """Return the settings with the learning rates that finish a model."""
     rates = {
         name: RATE_SHARE * getattr(settings.optimiser, name)
         for name in ("adam_rate", "matrix_rate", "path_rate")
@@ -193,7 +193,7 @@ def gentle(settings: RunSettings) -> RunSettings:
 
 
 def parameters(autoencoder: nn.Module) -> dict[str, int]:
-    """Weights of encoder and decoder; without biases, as those of the integer prior are counted."""
+    """Return the numbers of weights of encoder and decoder. As for the integer prior, biases do not count."""
     return {
         part: sum(p.numel() for p in autoencoder.get_submodule(part).parameters() if p.ndim > 1)
         for part in ("encoder", "decoder")
@@ -201,13 +201,13 @@ def parameters(autoencoder: nn.Module) -> dict[str, int]:
 
 
 def images_of(pixels: Tensor) -> list[Image.Image]:
-    """Pictures from (B, 3, H, W), nominally in 0..1."""
+    """Return the pictures of pixels (B, 3, H, W), about 0..1."""
     levels = (pixels.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1)
     return [Image.fromarray(picture) for picture in levels.contiguous().numpy()]
 
 
 def save(pictures: list[Image.Image], folder: Path) -> None:
-    """000.png, 001.png and so on."""
+    """Save pictures as 000.png, 001.png and so on."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, picture in enumerate(pictures):
         picture.save(folder / f"{number:03d}.png")
@@ -215,7 +215,7 @@ def save(pictures: list[Image.Image], folder: Path) -> None:
 
 @torch.no_grad()
 def coded(side: Side, photos: list[Any], folder: Path) -> float:
-    """Save what the code leaves of photos, and return the mean PSNR."""
+    """Save the reconstructions of photos, and return their mean PSNR."""
     values, pictures = [], []
     for start in range(0, len(photos), _BATCH):
         pixels = np.stack(photos[start : start + _BATCH])
@@ -229,7 +229,7 @@ def coded(side: Side, photos: list[Any], folder: Path) -> float:
 
 
 def seconds_a_step(side: Side, settings: RunSettings, sampler: CropSampler, *, prior_only: bool) -> float:
-    """Processor time of a training step: unlike the clock's, not that of other programs."""
+    """Return the processor time of a training step. Other programs do not influence it, unlike wall time."""
     trainer = Trainer(settings, Path(), torch.device("cpu"), side.fresh())
     if prior_only:
         trainer.learn_prior_only()
@@ -240,7 +240,7 @@ def seconds_a_step(side: Side, settings: RunSettings, sampler: CropSampler, *, p
 
 
 def report(sides: dict[str, Side], rows: dict[str, dict[str, str]]) -> None:
-    """The table in Markdown."""
+    """Print the table in Markdown."""
     print("| | " + " | ".join(sides) + " |")
     print("| --- |" + " ---: |" * len(sides))
     for name in next(iter(rows.values())):
@@ -250,7 +250,7 @@ def report(sides: dict[str, Side], rows: dict[str, dict[str, str]]) -> None:
 def row_of(
     side: Side, settings: RunSettings, sampler: CropSampler, decibels: float, seconds: dict[int, float]
 ) -> dict[str, str]:
-    """What is reported of a model; all seconds are of the processor."""
+    """Return the results of a model. All seconds are processor seconds."""
     row = {"bits a position": str(settings.architecture.channels)}
     row["steps: " + ", ".join(STAGES)] = ", ".join(str(done["steps"]) for done in side.history)
     for name, prior_only in zip(STAGES[:2], (False, True), strict=True):

@@ -1,13 +1,14 @@
-"""Pictures in another colour space: coded as they are beside their profile, or converted to sRGB first.
+"""Compare two ways to code pictures in another colour space: keep it and its profile, or convert to sRGB.
 
     python benchmarks/colour.py [--model photo] [--quality 20,40,60,80] [IMAGE...] > tables.md
 
-The pictures are parts of photos (of three from scikit-image, if none are given), in two ways for each
-profile: *the same colours*, converted from sRGB, all within its gamut; and *vivid*, their numbers taken for
-ones of the profile, many outside sRGB's gamut. *Kept* is coded as it is, *converted* goes to sRGB before. The
-first error, in sRGB, is what a common screen shows, from 8 bits to 8 bits; the second, in the profile's own
-space, is what a wider one shows. Bytes are of files without the profile. *Bits* is by how much they rise at
-equal error of the first and of the second kind if colours are converted.
+The pictures are parts of photos (of three from scikit-image, if none are given). There are two kinds for each
+profile. *The same colours* are converted from sRGB, so all are within its gamut. *Vivid* pictures interpret
+the same numbers as colours of the profile, and many are outside the gamut of sRGB. *Kept* pictures are coded
+as they are, and *converted* ones are converted to sRGB first. The first error is measured in sRGB, as a
+common screen shows it, with 8 bits. The second is measured in the space of the profile, as a screen with a
+wider gamut shows it. Bytes do not include the profile. *Bits* says by how much they rise at equal error of
+the first and of the second kind if colours are converted.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ PHOTOS = ("astronaut", "coffee", "chelsea")
 PART = 256
 TOP_LEFT = 20, 60
 
-# ((X + 0.055) / 1.055) ** 2.4 from 0.04045 on, X / 12.92 before.
+# The curve is ((X + 0.055) / 1.055) ** 2.4 from 0.04045 on, and X / 12.92 below.
 SRGB_CURVE = b"para" + struct.pack(
     ">4xHxx5i", 3, *(round(65536 * value) for value in (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
 )
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-# Red, green and blue in CIE XYZ, adapted to D50, and the curve: an exponent, or None for that of sRGB.
+# Red, green and blue in CIE XYZ, adapted to D50, and the curve: an exponent, or None for the curve of sRGB.
 SPACES: dict[str, tuple[Matrix, float | None]] = {
     "Display P3": (
         ((0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)),
@@ -52,7 +53,7 @@ SPACES: dict[str, tuple[Matrix, float | None]] = {
 
 
 def profile(name: str) -> bytes:
-    """An ICC profile of one of the SPACES."""
+    """Return an ICC profile of one of the SPACES."""
     matrix, exponent = SPACES[name]
     curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(256 * exponent)) if exponent else SRGB_CURVE
     title = name.encode() + b"\0"
@@ -69,7 +70,7 @@ def profile(name: str) -> bytes:
     entries, data, places = b"", b"", dict[bytes, int]()
     start = 132 + 12 * len(tags)
     for tag, payload in tags.items():
-        if payload not in places:  # The curves share one.
+        if payload not in places:  # The three curves are equal and stored once.
             data += bytes(-len(data) % 4)
             places[payload] = start + len(data)
             data += payload
@@ -81,12 +82,12 @@ def profile(name: str) -> bytes:
 
 
 def point(xyz: Sequence[float]) -> bytes:
-    """A colour as profiles hold it."""
+    """Return a colour as profiles store it."""
     return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(65536 * value) for value in xyz))
 
 
 def through(pixels: Pixels, source: ImageCms.ImageCmsProfile, target: ImageCms.ImageCmsProfile) -> Pixels:
-    """Pixels (H, W, 3) from one profile to another, relative to white, as `bincodec.io.colour` does it."""
+    """Convert pixels (H, W, 3) between profiles, relative to white, as `bincodec.io.colour` does."""
     transform = ImageCms.ImageCmsTransform(
         source,
         target,
@@ -99,7 +100,7 @@ def through(pixels: Pixels, source: ImageCms.ImageCmsProfile, target: ImageCms.I
 
 
 def parts(paths: Sequence[str]) -> list[Pixels]:
-    """Square parts of the photos, in sRGB."""
+    """Return square parts of the photos in sRGB."""
     whole = [images.load_opaque(path) for path in paths]
     whole = whole or [getattr(skimage.data, photo)() for photo in PHOTOS]
     top, left = TOP_LEFT
@@ -109,7 +110,7 @@ def parts(paths: Sequence[str]) -> list[Pixels]:
 def measured(
     codec: Codec, pictures: Sequence[Pixels], space: bytes, quality: int, *, kept: bool
 ) -> tuple[float, float, float]:
-    """Mean bytes of a file without its profile, and PSNR in sRGB and in the profile's space."""
+    """Return the mean bytes of a file without its profile, and PSNR in sRGB and in the profile's space."""
     own = ImageCms.ImageCmsProfile(io.BytesIO(space))
     size, shown_error, own_error = 0, 0.0, 0.0
     for pixels in pictures:
@@ -127,12 +128,12 @@ def measured(
 
 
 def decibels(error: float) -> float:
-    """PSNR of a mean squared error of 8-bit samples."""
+    """Return the PSNR of a mean squared error of 8-bit samples."""
     return float(10 * np.log10(255**2 / error))
 
 
 def change(kept: NDArray[np.float64], converted: NDArray[np.float64], column: int) -> float:
-    """By how much bits rise at equal PSNR if colours are converted, in the mean over the common range."""
+    """Return by how much bits rise at equal PSNR if colours are converted, averaged over the common range."""
     low = max(kept[0, column], converted[0, column])
     high = min(kept[-1, column], converted[-1, column])
     grid = np.linspace(low, high, 50)
@@ -141,7 +142,7 @@ def change(kept: NDArray[np.float64], converted: NDArray[np.float64], column: in
 
 
 def table(codec: Codec, photos: Sequence[Pixels], qualities: Sequence[int]) -> Iterator[str]:
-    """A row for each kind of picture and way to code it."""
+    """Yield a row for each kind of picture and each way to code it."""
     yield "| pictures | coded | " + " | ".join(f"quality {quality}" for quality in qualities) + " | bits |"
     yield "| --- | --- |" + " --- |" * len(qualities) + " ---: |"
     for name in SPACES:

@@ -1,14 +1,14 @@
-"""What damage does to files: python benchmarks/damage.py FILE.bld... [--flips 2000] [--cuts 500]
+"""Measure how damaged files are read: python benchmarks/damage.py FILE.bld... [--flips 2000] [--cuts 500]
 
-Each file is damaged at random in so many ways of each kind: one bit turned over, the end cut off, one byte
-replaced (`--bytes`). Every damaged file is unpacked twice, as a whole file and as what there is. It counts
-what came of it:
+Each file is damaged at random many times in three ways: one bit is flipped, the end is cut off, or one byte
+is replaced (`--bytes`). Every damaged file is unpacked twice: as a whole file, and with `partial`, which
+returns what is intact. The results are counted:
 
-- refused: an error of ours, in one line;
-- the same: what was damaged means nothing (a byte that was replaced by itself);
-- rest whole: asked for what there is, all that is said to be there is as it was written;
-- silent: other levels than were written, and nobody said so. There must be none.
-- untyped: any other exception. There must be none.
+- refused: the reader raises a `BincodecError` with a message of one line;
+- the same: the damage has no effect (a byte was replaced by itself);
+- rest whole: with `partial`, all levels that the reader returns are as they were written;
+- silent: levels differ from what was written without an error. This must not happen;
+- untyped: any other exception. This must not happen.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bincodec.model import store
 
 
 def damaged(data: bytes, flips: int, cuts: int, others: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Damaged copies of a file, each with the name of what was done to it."""
+    """Yield damaged copies of a file, each with the name of the damage."""
     rng = np.random.default_rng(seed)
     for bit in rng.integers(0, 8 * len(data), flips):
         changed = bytearray(data)
@@ -40,7 +40,7 @@ def damaged(data: bytes, flips: int, cuts: int, others: int, seed: int) -> Itera
 
 
 def outcome(codec: Codec, data: bytes, original: BinaryCode, *, partial: bool) -> str:
-    """What comes of unpacking a damaged file."""
+    """Return the result of unpacking a damaged file."""
     try:
         found = codec.unpack(data, partial=partial)
     except BincodecError as error:

@@ -1,13 +1,13 @@
-"""What qualities look like beside the defaults of other codecs: python benchmarks/default_quality.py PHOTO...
+"""Compare qualities of bincodec with the defaults of other codecs.
 
-    [--crop 320] [--bincodec 50 60 ...] [--others jpeg:75 webp:75 ...]
+    python benchmarks/default_quality.py PHOTO... [--crop 320] [--bincodec 50 60 ...] [--others jpeg:75 ...]
 
-The middle of each photo, --crop pixels a side, is coded at each quality by bincodec and by the others, whose
-defaults these are: JPEG 75 (Pillow, libjpeg), WebP 75 (cwebp) and 80 (Pillow), AVIF 60 (avifenc) and
-75 (Pillow). Prints means over the photos of bits per pixel, PSNR, MS-SSIM and SSIMULACRA2, and the lowest
-SSIMULACRA2 of all. On that scale 70 is high quality, 50 medium and 30 low, its authors say.
+The middle of each photo, --crop pixels a side, is coded at each quality by bincodec and by the others. Their
+defaults are JPEG 75 (Pillow, libjpeg), WebP 75 (cwebp) and 80 (Pillow), AVIF 60 (avifenc) and 75 (Pillow).
+The table gives means over the photos of bits per pixel, PSNR, MS-SSIM and SSIMULACRA2, and the lowest
+SSIMULACRA2. According to the authors of SSIMULACRA2, 70 is high quality, 50 medium and 30 low.
 
-Needs the extra `eval`, and the package `ssimulacra2`.
+The script needs the extra `eval`, and the package `ssimulacra2`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from bincodec.eval.peers import Peer, Pixels
 
 
 def middle(path: Path, side: int) -> Pixels:
-    """The middle of a photo, (side, side, 3) or as large as it is."""
+    """Return the middle of a photo, (side, side, 3), or smaller if the photo is."""
     image = Image.open(path).convert("RGB")
     left, top = max(0, image.width - side) // 2, max(0, image.height - side) // 2
     return np.asarray(image.crop((left, top, min(left + side, image.width), min(top + side, image.height))))
 
 
 def ssimulacra2(original: Pixels, decoded: Pixels) -> float:
-    """SSIMULACRA2 of two pictures (H, W, 3)."""
+    """Return the SSIMULACRA2 of two pictures (H, W, 3)."""
     return float(compute_ssimulacra2(_png(original), _png(decoded)))
 
 
@@ -45,7 +45,7 @@ def _png(pixels: Pixels) -> BytesIO:
 
 
 def settings(bincodec: list[int], others: list[str]) -> Iterator[tuple[str, Peer, int]]:
-    """A name, a codec and its setting, for each row."""
+    """Yield a name, a codec and its setting for each row."""
     ours = peers.find("bincodec")
     yield from ((f"bincodec {quality}", ours, quality) for quality in bincodec)
     for other in others:

@@ -1,12 +1,13 @@
-"""Whether files are the same everywhere: one set of levels, written and read in many environments.
+"""Check that files are the same everywhere: write and read the same levels in many environments.
 
     python benchmarks/determinism.py [--model NAME] [--qualities 0 50 100] IMAGE...
 
-The images are encoded once (the encoder is a float network: its levels may differ between machines). Their
-levels are then written and read, in tiles of the usual size and in the smallest, by one process for each
-environment: 1 and 2 threads, three instruction sets of PyTorch's own kernels, three of oneDNN's, CUDA where
-there is one; and in each by every kernel of the integer prior. All must write the same bytes, read the levels
-from them, and write them again. A table says who did; the exit status is 1 if anybody did not.
+The images are encoded once, because the encoder is a float network, whose levels may differ between machines.
+One process for each environment then writes and reads the levels, in tiles of the default size and of the
+smallest. The environments are 1 and 2 threads, three instruction sets of PyTorch's own kernels and three of
+oneDNN's, and CUDA if there is a GPU. In each of them, every kernel of the integer prior is used. All must
+write the same bytes, read the same levels from them, and write them again. A table shows the results. The
+exit status is 1 if there is any difference.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from typing import Any
 KERNELS = ("conv", "matmul", "float64")
 THREADS = (1, 2)
 INSTRUCTION_SETS = (("default", "SSE41"), ("avx2", "AVX2"), ("avx512", "AVX512_CORE"))
-"""Names for ATEN_CPU_CAPABILITY, a command, and for ONEDNN_MAX_CPU_ISA, an upper bound."""
+"""Values for ATEN_CPU_CAPABILITY, which selects an instruction set, and for ONEDNN_MAX_CPU_ISA, which limits
+it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
-    """What a process is started with."""
+    """The settings that a process is started with."""
 
     threads: int = 1
     aten: str = "default"
@@ -41,7 +43,7 @@ class Environment:
     device: str = "cpu"
 
     def variables(self) -> dict[str, str]:
-        """The environment variables that make it so; libraries read them when they are loaded."""
+        """Return the environment variables of these settings. Libraries read them when they are loaded."""
         return {
             "OMP_NUM_THREADS": str(self.threads),
             "MKL_NUM_THREADS": str(self.threads),
@@ -55,10 +57,10 @@ class Environment:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What one kernel did in one environment: a digest by file written and by file read, and its time.
+    """The results of one kernel in one environment: a digest of each file written and read, and the time.
 
-    `capability` is what PyTorch says it uses; `repacked` says whether each file, read and written again, was
-    the same.
+    `capability` is the instruction set or GPU that PyTorch reports. `repacked` says whether every file was
+    the same after being read and written again.
     """
 
     environment: str
@@ -71,7 +73,7 @@ class Report:
 
 
 def supported_aten() -> tuple[str, ...]:
-    """The instruction sets that this machine has; PyTorch would use the others without looking, and crash."""
+    """Return the instruction sets of this machine. PyTorch would use others without a check, and crash."""
     import torch
 
     names = tuple(aten for aten, _ in INSTRUCTION_SETS)
@@ -80,7 +82,7 @@ def supported_aten() -> tuple[str, ...]:
 
 
 def cpu_environments(*, every_pair: bool) -> list[Environment]:
-    """All combinations, or those in which each setting appears with each number of threads."""
+    """Return all combinations, or only as many that each setting occurs with each number of threads."""
     atens = supported_aten()
     if every_pair:
         pairs = list(itertools.product(atens, (onednn for _, onednn in INSTRUCTION_SETS)))
@@ -90,9 +92,9 @@ def cpu_environments(*, every_pair: bool) -> list[Environment]:
 
 
 def prepare(folder: Path, model: str, images: Sequence[Path], qualities: Sequence[int]) -> tuple[str, ...]:
-    """Encode each image at each quality into `folder`: levels, and a file to compare with. Their digests.
+    """Encode each image at each quality, save levels and a reference file in `folder`, and return digests.
 
-    Where the smallest tiles are more than those of the usual size, there is a file of each.
+    There is also a file with the smallest tiles, unless it has as many tiles as with the default size.
     """
     import numpy as np
 
@@ -114,7 +116,7 @@ def prepare(folder: Path, model: str, images: Sequence[Path], qualities: Sequenc
 
 
 def work(folder: Path, model: str, environment: Environment) -> list[Report]:
-    """Write and read all files of `folder` here and now, with every kernel."""
+    """Write and read all files of `folder` in this process, with every kernel."""
     import torch
 
     from bincodec import Codec
@@ -143,7 +145,7 @@ def work(folder: Path, model: str, environment: Environment) -> list[Report]:
 
 
 def load_code(path: Path, codec: Any) -> Any:
-    """The code that `prepare` saved."""
+    """Load a code that `prepare` saved."""
     import numpy as np
 
     from bincodec import BinaryCode
@@ -158,7 +160,7 @@ def load_code(path: Path, codec: Any) -> Any:
 
 
 def start(folder: Path, model: str, environment: Environment) -> list[Report]:
-    """`work` in a process of its own."""
+    """Run `work` in a process of its own."""
     settings = json.dumps(dataclasses.asdict(environment))
     command = [sys.executable, str(Path(__file__).resolve()), "--work", str(folder), model, settings]
     done = subprocess.run(
@@ -174,9 +176,10 @@ def start(folder: Path, model: str, environment: Environment) -> list[Report]:
 
 
 def differences(folder: Path, digests: tuple[str, ...], reports: Sequence[Report]) -> list[str]:
-    """What is not the same everywhere, one line each.
+    """Return what is not the same everywhere, as one line for each difference.
 
-    That each environment reads every other's files follows: all of them write the file that all of them read.
+    If there is none, every environment can read the files of every other one, because all write the same file
+    that all have read.
     """
     files = tuple(
         hashlib.sha256((folder / f"{index}.bld").read_bytes()).hexdigest() for index in range(len(digests))
@@ -199,7 +202,7 @@ def _unequal(found: tuple[str, ...], expected: tuple[str, ...]) -> list[int]:
 def run(
     model: str, images: Sequence[Path], qualities: Sequence[int], environments: Sequence[Environment]
 ) -> tuple[list[Report], list[str]]:
-    """Do it all; what everybody did, and what was not the same."""
+    """Run all environments. Return their results, and the differences."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         digests = prepare(folder, model, images, qualities)
@@ -208,7 +211,7 @@ def run(
 
 
 def table(reports: Sequence[Report]) -> str:
-    """One line for each environment and kernel."""
+    """Return a table with one line for each environment and kernel."""
     widths = [max(len(getattr(r, field)) for r in reports) for field in ("environment", "capability")]
     rows = [
         f"{r.environment:{widths[0]}}  {r.capability:{widths[1]}}  {r.kernel:8} {_short(r.written)}  "
@@ -225,7 +228,7 @@ def _short(digests: tuple[str, ...]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", default="photo", help="name of a model, or its .safetensors file")
     parser.add_argument("--qualities", type=int, nargs="+", default=[0, 50, 100])

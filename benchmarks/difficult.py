@@ -1,8 +1,9 @@
-"""Content that no photo model was trained for: bytes, PSNR and colour cast beside JPEG, as a Markdown table.
+"""Measure content that no photo model was trained for, beside JPEG: bytes, PSNR and colour cast.
 
     python benchmarks/difficult.py [--model photo] > table.md
 
-The bound, in bytes, is the levels as plain binary numbers plus what may surround them in a file.
+The result is a Markdown table. The bound, in bytes, is the size of the levels as plain binary numbers plus
+what may surround them in a file.
 """
 
 from __future__ import annotations
@@ -37,25 +38,25 @@ WORDS = (
 
 
 def flat(value: int, width: int = SIDE, height: int = SIDE) -> Pixels:
-    """One grey everywhere."""
+    """Return a picture of one grey."""
     return np.full((height, width, 3), value, np.uint8)
 
 
 def gradient() -> Pixels:
-    """Red rises to the right, green downwards, blue falls along the diagonal."""
+    """Return a gradient: red rises to the right, green rises downwards, and blue falls along the diagonal."""
     row, column = np.mgrid[0:SIDE, 0:SIDE]
     return np.stack([column, row, (2 * (SIDE - 1) - row - column) // 2], -1).astype(np.uint8)
 
 
 def long_row() -> Pixels:
-    """4000 pixels in one row: a wave in each colour."""
+    """Return 4000 pixels in one row, with a wave in each colour."""
     phase = np.arange(4000)[None, :, None] / np.array([40, 100, 250])
     wave: NDArray[np.float64] = np.rint(127.5 + 110 * np.sin(phase))
     return wave.astype(np.uint8)
 
 
 def text() -> Pixels:
-    """Black letters on white, in several sizes."""
+    """Return black letters on white in several sizes."""
     image = Image.new("RGB", (SIDE, SIDE), "white")
     draw = ImageDraw.Draw(image)
     top = 4
@@ -68,7 +69,7 @@ def text() -> Pixels:
 
 
 def line_art() -> Pixels:
-    """Thin lines, a circle and a curve in pure colours on white."""
+    """Return thin lines, a circle and a curve in pure colours on white."""
     image = Image.new("RGB", (SIDE, SIDE), "white")
     draw = ImageDraw.Draw(image)
     for step in range(0, SIDE, 16):
@@ -81,12 +82,12 @@ def line_art() -> Pixels:
 
 
 def noise() -> Pixels:
-    """Independent uniform samples."""
+    """Return independent uniform samples."""
     return np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
 
 
 def checkerboard() -> Pixels:
-    """Black and white pixels in turn."""
+    """Return alternating black and white pixels."""
     row, column = np.mgrid[0:SIDE, 0:SIDE]
     return np.repeat(((row + column) % 2 * 255).astype(np.uint8)[..., None], 3, axis=2)
 
@@ -105,7 +106,7 @@ CONTENT = {
 
 
 def lines(name: str, pixels: Pixels, codec: bincodec.Codec) -> Iterator[str]:
-    """One row of the table for each quality."""
+    """Yield one row of the table for each quality."""
     jpeg = peers.find("jpeg")
     for quality in QUALITIES:
         code = codec.encode(pixels, quality)

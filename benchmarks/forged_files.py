@@ -1,10 +1,10 @@
-"""What files cost a reader that somebody made up for the purpose: seconds and memory.
+"""Measure the time and memory that forged files cost a reader.
 
     python benchmarks/forged_files.py [--model NAME] [CASE...]
 
-Each file is read in a process of its own, which says how many seconds of processors that took and how much
-memory the process had at most, libraries and weights included ("nothing" is a picture of one position).
-Whether the right rule refuses each of them is asked by `tests/attacks`; here it is only what that costs.
+Each file is read in a process of its own, which reports its processor seconds and its peak memory. The memory
+includes libraries and weights, so the case "nothing", a picture of one position, is there for comparison.
+`tests/attacks` checks that each file is refused for the right reason. This script only measures the cost.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ Make = Callable[[Codec], bytes]
 
 
 def header_of(codec: Codec, width: int, height: int) -> Header:
-    """Of a picture of all the model's layers."""
+    """Return the header of a picture with all layers of the model."""
     card = codec.model.card
     return Header(width, height, 50, card.architecture.layers, card.fingerprint)
 
 
 def alike(codec: Codec, width: int, height: int, payload: bytes, *, raw: bool) -> bytes:
-    """A file whose chunks are all the same, one a tile."""
+    """Return a file with one chunk for each tile, all of them the same."""
     header = header_of(codec, width, height)
     row = tuple(Chunk(payload, raw, 0) for _ in header.tiles)
     return container.write(header, (header.layers,), (row,))
 
 
 def zeros(codec: Codec, width: int, height: int, extras: tuple[Extra, ...] = ()) -> bytes:
-    """A whole picture without any payload: all levels are 0."""
+    """Return a whole picture with empty payloads. All of its levels are 0."""
     header, channels = header_of(codec, width, height), codec.model.card.architecture.channels
     row = []
     for tile in header.tiles:
@@ -52,7 +52,7 @@ def zeros(codec: Codec, width: int, height: int, extras: tuple[Extra, ...] = ())
 
 
 def endless(codec: Codec) -> bytes:
-    """A number in the index that goes on for 16 MiB."""
+    """Return a file whose index has a number of 16 MiB."""
     whole = zeros(codec, 16, 16)
     mask = -(-codec.model.card.architecture.layers // 8)
     return whole[: 36 + mask + 1] + b"\x80" * 2**24
@@ -75,7 +75,7 @@ CASES: dict[str, Make] = {
 
 
 def read(model: str, path: str) -> None:
-    """Read a file, and print as JSON what that cost and what became of it."""
+    """Read a file, and print the cost and the result as JSON."""
     codec = Codec.load(model)
     start = time.process_time()
     try:
@@ -83,14 +83,14 @@ def read(model: str, path: str) -> None:
     except BincodecError as error:
         said = f"{type(error).__name__}: {error}"
     seconds = time.process_time() - start
-    # Linux counts in KiB, macOS in bytes.
+    # Linux reports KiB, and macOS reports bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     print(json.dumps({"seconds": seconds, "memory": memory, "said": said}))
 
 
 def main() -> None:
-    """Make the files, have each one read, and print a table."""
+    """Make the files, read each one in a process, and print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="photo")
     parser.add_argument(

@@ -1,9 +1,9 @@
-"""Seconds and peak memory of large pictures: python benchmarks/large.py PHOTO... [--sizes 4000x3000 ...]
+"""Measure time and memory of large pictures: python benchmarks/large.py PHOTO... [--sizes 4000x3000 ...]
 
-A picture of each size is a mosaic of the photos, every second one mirrored. `bincodec compress` and
-`bincodec decompress` then run as processes of their own, with as many threads as `--threads` says. Seconds
-are those of the whole process, starting Python and loading the model included; processor seconds are summed
-over the threads, and hardly notice what else the machine does.
+The picture of each size is a mosaic of the photos, and every second round of photos is mirrored.
+`bincodec compress` and `bincodec decompress` run as processes of their own with `--threads` threads. Seconds
+are those of the whole process, including the start of Python and the loading of the model. Processor seconds
+are the sum over the threads. They hardly depend on other work of the machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMMAND = str(Path(sys.executable).with_name("bincodec"))
 
 
 def mosaic(photos: Sequence[npt.NDArray[np.uint8]], width: int, height: int) -> npt.NDArray[np.uint8]:
-    """A picture of that size, (height, width, 3): the photos row by row, turned over every other time."""
+    """Return a picture (height, width, 3) of the photos, row by row, mirrored in every second round."""
     cell = min(min(photo.shape[:2]) for photo in photos)
     result = np.empty((height, width, 3), np.uint8)
     number = 0
@@ -40,7 +40,7 @@ def mosaic(photos: Sequence[npt.NDArray[np.uint8]], width: int, height: int) -> 
 
 
 def measured(*arguments: str, threads: int) -> tuple[float, float, float]:
-    """Seconds, processor seconds and peak megabytes of a command."""
+    """Return the seconds, processor seconds and peak megabytes of a command."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     began = time.perf_counter()
     process = subprocess.Popen([COMMAND, *arguments], env=environment)

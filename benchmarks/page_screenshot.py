@@ -1,10 +1,10 @@
-"""Draw docs/page.webp: the page of `bincodec eval rd` on three photos, on a desk and on a phone.
+"""Draw docs/page.webp: the page of `bincodec eval rd` on three photos, on a desktop and on a phone.
 
 python benchmarks/page_screenshot.py [--model photo] [--width 1600] [-o OUT]
 
-Needs the packages scikit-image and selenium, and chromium with chromedriver (Debian: chromium-driver). The
-photos are those of the scikit-image package: astronaut (NASA, public domain), coffee (Rachel Michetti, CC0)
-and chelsea (Stefan van der Walt, CC0).
+The script needs the packages scikit-image and selenium, and chromium with chromedriver (Debian:
+chromium-driver). The photos come from the scikit-image package: astronaut (NASA, public domain), coffee
+(Rachel Michetti, CC0) and chelsea (Stefan van der Walt, CC0).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ OUT = Path(__file__).resolve().parents[1] / "docs" / "page.webp"
 PHOTOS = ("astronaut", "coffee", "chelsea")
 CODECS = ("bincodec", "jpeg", "webp", "avif:tune=psnr")
 
-# In pixels of the page. The phone stands beside the two sections of the desk and is as tall as they are.
+# Widths in pixels of the page. The phone is beside the two sections of the desktop and as tall as they are.
 DESK, PHONE, GAP = 1240, 390, 36
 PAPER = "#d7dce4"
 
 
 def report(folder: Path, model: str) -> Path:
-    """Measure the photos; the page of it."""
+    """Measure the photos, and return the path of the page."""
     paths = [folder / f"{name}.png" for name in PHOTOS]
     for path in paths:
         Image.fromarray(getattr(skimage.data, path.stem)()).convert("RGB").save(path)
@@ -49,7 +49,7 @@ def report(folder: Path, model: str) -> Path:
 
 @contextmanager
 def browser() -> Iterator[webdriver.Chrome]:
-    """Headless Chromium that keeps to itself."""
+    """Yield a headless Chromium."""
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if program is None or driver is None:
         msg = "chromium and chromedriver must be on PATH (Debian: apt-get install chromium-driver)"
@@ -63,7 +63,7 @@ def browser() -> Iterator[webdriver.Chrome]:
 
 
 def opened(chrome: webdriver.Chrome, page: Path, width: int, height: int) -> None:
-    """The page at a size, its curves drawn."""
+    """Open the page at a size, and wait until its curves are drawn."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < DESK}
     chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     chrome.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": width < DESK})
@@ -73,7 +73,7 @@ def opened(chrome: webdriver.Chrome, page: Path, width: int, height: int) -> Non
 
 
 def picture(chrome: webdriver.Chrome, top: float, width: int, height: float) -> Image.Image:
-    """A part of the page, in view or not."""
+    """Return a picture of a part of the page, which need not be in view."""
     clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
     options = {"format": "png", "clip": clip, "captureBeyondViewport": True}
     data = base64.b64decode(chrome.execute_cdp_cmd("Page.captureScreenshot", options)["data"])
@@ -81,12 +81,12 @@ def picture(chrome: webdriver.Chrome, top: float, width: int, height: float) -> 
 
 
 def desk(chrome: webdriver.Chrome, page: Path) -> list[Image.Image]:
-    """The curves with the values of one point, and two pictures side by side, enlarged."""
+    """Return pictures of the curves with the values of one point, and of the enlarged comparison."""
     opened(chrome, page, DESK, 1000)
     point = chrome.find_elements("css selector", ".scatterlayer .trace:first-child .point")[2]
     ActionChains(chrome).move_to_element(point).perform()
     curves = chrome.find_element("id", "curves").rect
-    # What is in view: the larger capture would take the pointer away.
+    # This captures only what is in view. A larger capture would move the pointer away.
     top = Image.open(io.BytesIO(chrome.get_screenshot_as_png())).convert("RGB")
     top = top.crop((0, 0, DESK, round(curves["y"] + curves["height"] + 12)))
     Select(chrome.find_element("id", "picture-image")).select_by_visible_text("coffee.png")
@@ -96,7 +96,7 @@ def desk(chrome: webdriver.Chrome, page: Path) -> list[Image.Image]:
 
 
 def sheet(page: Path) -> Image.Image:
-    """All of it on one sheet."""
+    """Return all parts on one sheet."""
     with browser() as chrome:
         parts = desk(chrome, page)
         height = sum(part.height for part in parts)
@@ -110,7 +110,7 @@ def sheet(page: Path) -> Image.Image:
 
 
 def main() -> None:
-    """Measure, look, and save what is seen."""
+    """Measure the photos, take the pictures, and save the sheet."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,7 +1,7 @@
 """Draw rate against distortion: python benchmarks/rate_distortion_plot.py report/report.json OUT.webp
 
-The report is that of `bincodec eval rd`. Measured codecs are solid lines of means over all images, published
-curves are dashed. Needs the `eval` extra.
+The report comes from `bincodec eval rd`. Measured codecs are solid lines of means over all images, and
+published curves are dashed. The script needs the `eval` extra.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ NAMES = {
     "avif:tune=psnr:speed=4:subsampling=444": "AVIF at its best",
 }
 RATES = (0.05, 1.65)
-"""Bits per pixel at the ends of the horizontal axis."""
+"""The bits per pixel at the ends of the horizontal axis."""
 
 
 def measured(report: dict[str, Any], metric: str) -> dict[str, list[tuple[float, float]]]:
-    """For each codec, bits per pixel and the metric, each a mean over the images, by rising rate."""
+    """Return, for each codec, bits per pixel and the metric as means over the images, by rising rate."""
     cells = collections.defaultdict(list)
     for row in report["rows"]:
         cells[row["codec"], row["setting"]].append((row["bits_per_pixel"], row[metric]))

@@ -1,10 +1,10 @@
-"""How near files come to a size or a PSNR: python benchmarks/rate_targets.py PHOTO... [--targets bpp:1 ...]
+"""Measure how near files come to a target: python benchmarks/rate_targets.py PHOTO... [--targets bpp:1 ...]
 
-The middle of each photo, --crop pixels a side, is compressed to each target: `bpp:0.5` is that many bits per
-pixel, `psnr:32` that many dB. Prints, by target, how many photos cannot reach it, and how many cannot miss
-it, because even quality 100 takes fewer bits (or quality 0 has more PSNR). Of the others, the mean and the
-worst distance from it (in percent below it, or in dB above it), how many miss it by more than 2 % or 0.05 dB
-or are on its wrong side, and the mean and largest number of encodes.
+The middle of each photo, --crop pixels a side, is compressed to each target. `bpp:0.5` is that many bits per
+pixel, and `psnr:32` that many dB. The table says, for each target, how many photos cannot reach it, and how
+many cannot miss it, because even quality 100 takes fewer bits (or quality 0 has more PSNR). For the others,
+it gives the mean and the worst distance (in percent below the target, or in dB above it), how many miss it by
+more than 2 % or 0.05 dB or are on its wrong side, and the mean and the largest number of encodes.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from bincodec.encoder import analysis, targets
 
 
 def middle(path: Path, side: int) -> Image.Image:
-    """The middle of a photo, or all of it where it is smaller."""
+    """Return the middle of a photo, or all of it if it is smaller."""
     image = Image.open(path).convert("RGB")
     left, top = max(0, image.width - side) // 2, max(0, image.height - side) // 2
     return image.crop((left, top, min(left + side, image.width), min(top + side, image.height)))
 
 
 def distance(codec: Codec, image: Image.Image, kind: str, wanted: float) -> tuple[float, bool]:
-    """Percent below a rate, or dB above a PSNR, where negative is on the wrong side; and whether the quality
-    that allows most was chosen.
+    """Return percent below a rate, or dB above a PSNR, and whether the quality that allows most was chosen.
+
+    A negative distance is on the wrong side.
     """
     if kind == "psnr":
         data = codec.compress(image, psnr=wanted)

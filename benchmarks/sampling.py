@@ -1,10 +1,10 @@
-"""How long sampling takes, as a Markdown table: sixteen small pictures, and a large one in one piece.
+"""Measure how long sampling takes: sixteen small pictures, and a large one in one piece.
 
     python benchmarks/sampling.py [--small clothing] [--large photo] [--threads 2] [--device cpu] [--runs 3]
 
-Sampling and decoding are timed apart, medians over the runs, after one run that is not counted;
-loading is not in them. The last column begins the SHA-256 of all codes: it is the same on every device and
-number of threads.
+The result is a Markdown table. Sampling and decoding are timed separately, without loading. The times are
+medians over the runs, after one run that is not counted. The last column is the beginning of the SHA-256 of
+all codes. It is the same on every device and with any number of threads.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HEAD = (
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """`count` samples of a size (width, height), made in one way: keywords of `Codec.sample`."""
+    """`count` samples of a size (width, height). `how` holds keywords of `Codec.sample`."""
 
     model: str
     count: int
@@ -42,7 +42,7 @@ class Task:
 
 
 def tasks(small: str, large: str, side: int) -> list[Task]:
-    """Sixteen small pictures in 16 steps, by themselves and towards a class; and a large one."""
+    """Return the tasks: sixteen small pictures in 16 steps, without and with a class, and a large one."""
     codec = Codec.load(small)
     alone = Task(small, 16, codec.model.card.size, {"steps": 16, "sampler": "diffusion"})
     several = [alone]
@@ -53,7 +53,7 @@ def tasks(small: str, large: str, side: int) -> list[Task]:
 
 
 def line(task: Task, device: str, runs: int) -> str:
-    """The table's row for one task."""
+    """Return the row of the table for one task."""
     codec = Codec.load(task.model, device)
     measured = [_once(codec, task) for _ in range(runs + 1)][1:]
     digest = hashlib.sha256("".join(code.digest() for code in measured[0][2]).encode()).hexdigest()
@@ -68,7 +68,10 @@ def line(task: Task, device: str, runs: int) -> str:
 
 
 def _once(codec: Codec, task: Task) -> tuple[float, float, list[BinaryCode]]:
-    """Seconds to draw, seconds to decode, and the codes; a GPU is through when its results are here."""
+    """Return the seconds to draw, the seconds to decode, and the codes.
+
+    The results are copied from a GPU to the CPU, so the GPU has finished when the time is taken.
+    """
     start = time.perf_counter()
     codes = codec.sample(task.count, task.size, **task.how)
     drawn = time.perf_counter()

@@ -1,7 +1,8 @@
-"""How many hidden units of a model's blocks ever speak: python benchmarks/silent_units.py PHOTO...
+"""Count the silent hidden units of a model's blocks: python benchmarks/silent_units.py PHOTO...
 
-Prints, for each layer before a ReLU in encoder and decoder, its units, how many are silent at every position
-of all photos at qualities 10, 50 and 90, and the mean share of positions at which a unit speaks.
+The table has a row for each layer before a ReLU in encoder and decoder. It gives the number of units, how
+many are silent at every position of all photos at qualities 10, 50 and 90, and the mean share of positions at
+which a unit is active.
 """
 
 from __future__ import annotations

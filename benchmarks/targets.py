@@ -1,18 +1,19 @@
-"""What the prior is asked for: the value of a noisy bit, or whether it was flipped (the paper's choice).
+"""Compare two targets of the prior: the value of a noisy bit, or whether it was flipped (as in the paper).
 
     python benchmarks/targets.py CONFIG WEIGHTS OUT --steps 1500 [--finish-steps 80] [--without-own-context]
 
-From one autoencoder, that of WEIGHTS (a run's weights.safetensors), which stays as it is, every variant
-trains a fresh prior with the same seed, batches, crops and steps, one thread. The table gives its
-cross-entropy on the validation pictures, and the mean difference to `value` with its standard error over
-pictures. With --finish-steps each becomes a model file OUT/TARGET/TARGET.safetensors, from which
-`bincodec sample` draws.
+All variants use the autoencoder of WEIGHTS (a run's weights.safetensors), which does not change. Each trains
+a new prior on one thread, with the same seed, batches, crops and steps. The table gives the cross-entropy on
+the validation pictures, and the mean difference from `value` with its standard error over pictures. With
+--finish-steps, each variant becomes a model file OUT/TARGET/TARGET.safetensors, from which `bincodec sample`
+can draw.
 
-The prior gives a bit's odds from all *other* context, and the bit's own, log((1 + k) / (1 - k)), is added
-exactly. A network that has to give the odds from everything must learn that term as well, and there a flip
-may be the easier target. --without-own-context trains such networks too, for each target.
+The prior predicts the odds of a bit from all *other* context. What the bit shows about itself,
+log((1 + k) / (1 - k)), is added exactly. A network that predicts the odds from everything must also learn
+this term, and then a flip may be the easier target. --without-own-context trains such networks too, for each
+target.
 
-A variant that is finished is not repeated.
+A finished variant is not repeated. "The paper" is arXiv 2304.04820.
 """
 
 import argparse
@@ -37,16 +38,16 @@ from bincodec.train.weights import load_into, read_weights
 KEEPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 QUALITY = 0.5
 CODED_PICTURES = 128
-"""The coding order is measured picture by picture: that many are enough."""
+"""The number of pictures for which the coding order is measured. It is measured picture by picture."""
 
 _BATCH = 64
 
 
 class WithOwn(nn.Module):
-    """A network that gives a noisy bit's odds from everything, seen as one that gives them from all else.
+    """A network that predicts the odds of a noisy bit from everything, with the interface of `Prior`.
 
-    What the objective adds as the bit's own context is taken off first, so what comes out of the objective
-    is what the network said.
+    The objective adds what the bit shows about itself. This is subtracted here, so the result of the
+    objective is the prediction of the network.
     """
 
     def __init__(self, prior: nn.Module, channel_layer: Tensor, target: str) -> None:
@@ -58,7 +59,7 @@ class WithOwn(nn.Module):
     def forward(
         self, context: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """As `Prior.forward`."""
+        """Predict as `Prior.forward` does."""
         mu, log_scale = self.prior(context, keep, quality, label)
         kept = keep[:, self.channel_layer]
         noisy = (kept > 0) & (kept < 1)
@@ -68,7 +69,7 @@ class WithOwn(nn.Module):
 
 
 def fresh(settings: RunSettings, weights: Path, *, own: bool) -> Objective:
-    """The autoencoder of `weights` and a prior that knows nothing, the same one for every target."""
+    """Return the autoencoder of `weights` with an untrained prior, which is the same for every target."""
     torch.manual_seed(settings.data.seed)
     objective = Objective(settings.architecture, settings.objective)
     tensors, _ = read_weights(weights)
@@ -80,7 +81,7 @@ def fresh(settings: RunSettings, weights: Path, *, own: bool) -> Objective:
 
 
 def train(settings: RunSettings, weights: Path, folder: Path, steps: int, *, own: bool) -> Objective:
-    """A trained prior with its averaged weights, from `folder` if it was finished there."""
+    """Return a trained prior with its averaged weights. If it is finished, it is loaded from `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     objective = fresh(settings, weights, own=own)
     trainer = Trainer(settings, folder, torch.device("cpu"), objective)
@@ -95,9 +96,9 @@ def train(settings: RunSettings, weights: Path, folder: Path, steps: int, *, own
 
 @torch.no_grad()
 def noisy_bits(objective: Objective, clean: Tensor, keep: Tensor, label: Tensor | None) -> Tensor:
-    """Bits a position (B,) of centred levels (B, channels, h, w), of which noise of `keep` hides some.
+    """Return bits a position, (B,), of centred levels (B, channels, h, w) after noise of `keep`.
 
-    `keep` is (B, layers, h, w). Per hidden position: known levels cost nothing and count for nothing.
+    `keep` is (B, layers, h, w). Known levels cost nothing, and the mean is taken over the other levels.
     """
     bits = objective.hidden_bits(clean, keep, torch.full((len(clean),), QUALITY), label)
     hidden = keep[:, objective.channel_layer] < 1
@@ -106,7 +107,7 @@ def noisy_bits(objective: Objective, clean: Tensor, keep: Tensor, label: Tensor 
 
 @torch.no_grad()
 def measure(objective: Objective, found: Labelled) -> dict[str, Tensor]:
-    """Bits a position by picture, for each state; the noise is the same for every objective."""
+    """Return bits a position of each picture, for each state. The noise is the same for every objective."""
     layers, channels = objective.architecture.layers, objective.architecture.channels
     names = [f"noise, k = {keep}" if keep else "nothing known" for keep in KEEPS]
     parts: dict[str, list[Tensor]] = {name: [] for name in [*names, "half known", "coding order"]}
@@ -128,14 +129,14 @@ def measure(objective: Objective, found: Labelled) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def levels_of(objective: Objective, photos: list[Any]) -> Tensor:
-    """Centred hard levels of photos of one size."""
+    """Return the centred hard levels of photos of one size."""
     image = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).float() / 255
     model = objective.autoencoder
     return model.quantise(model.analyse(image, torch.full((len(photos),), QUALITY)))
 
 
 def report(measured: dict[str, dict[str, Tensor]]) -> None:
-    """The table in Markdown."""
+    """Print the table in Markdown."""
     base = measured["value"]
     print("| bits a position | " + " | ".join(measured) + " | flip less value |")
     print("| --- |" + " ---: |" * (len(measured) + 1))

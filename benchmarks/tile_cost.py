@@ -1,8 +1,10 @@
-"""What tiles cost in rate: python benchmarks/tile_cost.py PHOTO... [--sides 64 32 16] [--qualities 20 50 80]
+"""Measure the rate that tiles cost.
 
-Each photo is encoded once at each quality, and packed with tiles of each side and as one tile. Prints, by
-quality and side, the mean length of the seams in positions for each 1,000 positions, and by how many percent
-the files of all photos together grow.
+    python benchmarks/tile_cost.py PHOTO... [--sides 64 32 16] [--qualities 20 50 80]
+
+Each photo is encoded once at each quality, and packed with tiles of each side and as one tile. The table
+gives, by quality and side, the length of the seams for 1,000 positions, and by how many percent the files of
+all photos together grow.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from bincodec.bitstream.tiles import LARGEST_SIDE, tiles_of
 
 
 def seams(code: BinaryCode) -> int:
-    """Pairs of neighbouring positions that lie in different tiles."""
+    """Return the number of pairs of neighbouring positions that are in different tiles."""
     rows, columns = code.grid
     tiles = tiles_of(code.width, code.height, code.tile_side)
     across, down = {tile.left for tile in tiles} - {0}, {tile.top for tile in tiles} - {0}

@@ -1,7 +1,7 @@
-"""Draw the log of a training run and keep its numbers: python benchmarks/training_curve.py OUT LOG...
+"""Draw the log of a training run and save its numbers: python benchmarks/training_curve.py OUT LOG...
 
-LOG are the `log.jsonl` files of a model's stages, in order. Writes OUT.webp and, of every second row,
-OUT.csv. Needs the `eval` extra.
+LOG are the `log.jsonl` files of a model's stages, in order. The script writes OUT.webp, and OUT.csv with
+every second row. It needs the `eval` extra.
 """
 
 import csv
@@ -21,7 +21,7 @@ WINDOW = 10
 
 
 def read(logs: list[Path]) -> list[dict[str, Any]]:
-    """All progress rows of the stages, numbered."""
+    """Return all progress rows of the stages, with the number of the stage."""
     rows = []
     for stage, log in enumerate(logs, 1):
         for line in log.read_text(encoding="utf-8").splitlines():
@@ -32,13 +32,13 @@ def read(logs: list[Path]) -> list[dict[str, Any]]:
 
 
 def smoothed(values: list[float]) -> np.ndarray:
-    """The running mean over WINDOW rows: crops and qualities differ from step to step."""
+    """Return the running mean over WINDOW rows, because crops and qualities differ between steps."""
     kernel = np.ones(WINDOW) / WINDOW
     return np.convolve(np.pad(values, (WINDOW // 2, WINDOW - 1 - WINDOW // 2), mode="edge"), kernel, "valid")
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Loss, rate and PSNR of the training batches over hours of training."""
+    """Draw loss, rate and PSNR of the training batches over hours of training."""
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
     passed = 0.0
     for stage in sorted({row["stage"] for row in rows}):
@@ -46,7 +46,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         hours = (passed + np.array([row["seconds"] for row in part])) / 3600
         passed += part[-1]["seconds"]
         for axis, name in zip(axes, ("loss", "bits_per_pixel", "psnr"), strict=True):
-            if part[0][name] is not None:  # PSNR, where the prior learned alone
+            if part[0][name] is not None:  # A stage that trains only the prior has no PSNR.
                 axis.plot(hours, smoothed([row[name] for row in part]), label=f"stage {int(stage)}")
     for axis, title in zip(axes, ("loss", "bits per pixel", "PSNR, dB"), strict=True):
         axis.set(title=f"{title} (training batches)", xlabel="hours")

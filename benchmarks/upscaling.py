@@ -1,14 +1,16 @@
-"""Whether the prior can enlarge pictures: each way beside bicubic interpolation, as a Markdown table.
+"""Measure whether the prior can enlarge pictures, in several ways beside bicubic interpolation.
 
     python benchmarks/upscaling.py [--model photo] [--quality 80] [--side 256] [IMAGE...] > table.md
 
-Parts of pictures (of three photos, if none are given) are halved, enlarged again, and compared with what they
-were. The enlarged picture's code gives some layers; the others are expected or sampled.
-*Detail* is what a picture loses when it is halved: how much there is, against the original's, and how far it
-agrees with it (their correlation).
-*Corrected*: where the result, halved, differs from the small picture, the difference is enlarged and added,
-three times; that needs no model.
-*Oracle*: the layers are the original's own, which shows what the prior makes of a perfect start.
+The result is a Markdown table. Parts of pictures (of three photos, if none are given) are halved, enlarged
+again, and compared with the originals. The code of the enlarged picture provides some layers. The others are
+replaced by their expectation or sampled.
+
+- *Detail* is what a picture loses when it is halved. The table gives its amount relative to the original, and
+  its agreement with the original (their correlation).
+- *Corrected* results are halved and compared with the small picture; the difference is enlarged and added.
+  This is done three times and needs no model.
+- *Oracle* results use layers of the original. They show what the prior makes of a perfect start.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from bincodec.io import images
 
 Pixels = NDArray[np.uint8]
 Way = Callable[[Pixels, Pixels], Pixels]
-"""From the original and the bicubically enlarged picture to another enlarged one."""
+"""A function of the original and the bicubically enlarged picture that returns another enlarged picture."""
 
 PHOTOS = ("astronaut", "coffee", "chelsea")
 TOP_LEFT = 32
@@ -40,24 +42,24 @@ HEAD = ("| way | PSNR dB | detail | agreement |", "|---|---:|---:|---:|")
 
 
 def resized(pixels: NDArray[Any], width: int, height: int, how: Image.Resampling) -> NDArray[Any]:
-    """Pillow's resampling of uint8 (H, W, 3), or of float32 (H, W)."""
+    """Resample uint8 (H, W, 3) or float32 (H, W) with Pillow."""
     return np.asarray(Image.fromarray(pixels).resize((width, height), how))
 
 
 def enlarged(pixels: Pixels, how: Image.Resampling = BICUBIC) -> Pixels:
-    """A picture of even sides, halved and enlarged again."""
+    """Halve a picture of even sides and enlarge it again."""
     height, width = pixels.shape[:2]
     half = resized(pixels, width // 2, height // 2, BICUBIC)
     return resized(half, width, height, how)
 
 
 def detail(pixels: Pixels) -> NDArray[np.float64]:
-    """What is lost by halving."""
+    """Return what a picture loses by halving."""
     return pixels.astype(np.float64) - enlarged(pixels)
 
 
 def ways(codec: Codec, quality: int) -> Iterator[tuple[str, Way]]:
-    """All ways that are tried, by name."""
+    """Yield all ways with their names."""
     layers = codec.model.card.architecture.layers
     yield "bicubic", _bicubic
     yield "Lanczos", lambda original, big: enlarged(original, Image.Resampling.LANCZOS)
@@ -82,7 +84,10 @@ def _bicubic(original: Pixels, big: Pixels) -> Pixels:
 
 
 def _corrected(way: Way) -> Way:
-    """Another way, made to halve to what the original halves to (iterated back-projection)."""
+    """Return a way whose results are corrected to halve to the same picture as the original.
+
+    The method is iterated back-projection.
+    """
 
     def corrected(original: Pixels, big: Pixels) -> Pixels:
         height, width = original.shape[:2]
@@ -103,7 +108,7 @@ def _corrected(way: Way) -> Way:
 def _layered(
     codec: Codec, quality: int, count: int, temperature: float | None, *, oracle: bool = False
 ) -> Way:
-    """The first `count` layers are kept; the others are sampled, or expected without a temperature."""
+    """Return a way that keeps the first `count` layers. Without a temperature, the others are expected."""
 
     def way(original: Pixels, big: Pixels) -> Pixels:
         code = codec.encode(original if oracle else big, quality)
@@ -115,7 +120,7 @@ def _layered(
 
 
 def _varied(codec: Codec, quality: int, strength: float) -> Way:
-    """Noise is added to all bits and taken away."""
+    """Return a way that adds noise to all bits and removes it again."""
 
     def way(original: Pixels, big: Pixels) -> Pixels:
         return decoded(codec, codec.vary(big, strength, quality, temperature=0.5)[0])
@@ -124,18 +129,18 @@ def _varied(codec: Codec, quality: int, strength: float) -> Way:
 
 
 def decoded(codec: Codec, code: BinaryCode) -> Pixels:
-    """The pixels (H, W, 3) of a code."""
+    """Return the pixels (H, W, 3) of a code."""
     return np.asarray(codec.decode(code).convert("RGB"))
 
 
 def of_even_sides(pixels: Pixels, most: int) -> Pixels:
-    """The part of a picture from its top left corner whose sides are even and not over `most`."""
+    """Return the upper left part of a picture whose sides are even and at most `most`."""
     height, width = (min(side, most) // 2 * 2 for side in pixels.shape[:2])
     return np.ascontiguousarray(pixels[:height, :width])
 
 
 def line(name: str, way: Way, originals: Sequence[Pixels]) -> str:
-    """One row of the table: means over the photos."""
+    """Return one row of the table, with means over the photos."""
     rows = []
     for original in originals:
         found = way(original, enlarged(original))

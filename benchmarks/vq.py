@@ -1,12 +1,11 @@
-"""A vector-quantised code (arXiv 1711.00937) with a prior of its own, to compare binary codes with.
+"""A vector-quantised code (arXiv 1711.00937) with a prior of its own, as a baseline for binary codes.
 
-Encoder, decoder, prior blocks, loss, noise and sampler are those of the binary model; only the code differs.
-A position holds one index into each of several codebooks instead of bits. With b bits an index and G groups
-that are as many bits a position as a binary model of G b channels has. One codebook for a whole position
-cannot be had: of 64 bits it would have 2^64 entries, and a picture set of a million positions could not even
-visit them.
+Encoder, decoder, prior blocks, loss, noise and sampler are those of the binary model. Only the code differs.
+Instead of bits, a position holds one index into each of several codebooks. With G indices of b bits, it has
+as many bits as in a binary model of G b channels. One codebook for a whole position is not possible: with
+64 bits, it would have 2^64 entries, far more than there are positions in any training set.
 
-A baseline for measurements: float, slow to draw, and without a file format.
+The baseline serves measurements only. It uses floats, draws slowly, and has no file format.
 """
 
 from __future__ import annotations
@@ -32,24 +31,24 @@ from bincodec.train.objective import Objective, ObjectiveSettings, Terms
 COMMITMENT = 0.25
 EMA_DECAY = 0.99
 LEAST_USE = 0.1
-"""An entry that fewer rows a batch fall to, on average, is dead and starts anew."""
+"""An entry is dead, and gets a new start, if on average fewer rows of a batch than this are nearest to it."""
 
 _LOSS_SCALE = 0.05
 _CONDITIONED = 0.85
-"""As in the binary model's objective."""
+"""The share of crops whose class is shown to the prior, as in the objective of the binary model."""
 _ALMOST_KNOWN = 0.999
 
 
 @dataclasses.dataclass(frozen=True)
 class Codebooks:
-    """`groups` indices a position, each of `bits` bits."""
+    """The size of the codebooks: a position has `groups` indices of `bits` bits each."""
 
     groups: int = 8
     bits: int = 8
 
     @property
     def entries(self) -> int:
-        """Of one codebook."""
+        """The number of entries of one codebook."""
         return 1 << self.bits
 
     def check(self, architecture: Architecture) -> None:
@@ -66,10 +65,10 @@ class Codebooks:
 
 
 class VectorQuantiser(nn.Module):
-    """Nearest entries, codebooks that follow their rows' averages, and new starts for dead entries.
+    """Quantise to nearest entries. Entries follow the averages of their rows, and dead entries are replaced.
 
-    Channel c of a position belongs to group c modulo `groups`: where channels begin as principal components,
-    every group gets strong ones.
+    Channel c of a position belongs to group c modulo `groups`. If channels start as principal components,
+    every group thus gets strong ones.
     """
 
     codebook: Tensor
@@ -82,24 +81,24 @@ class VectorQuantiser(nn.Module):
         shape = (codebooks.groups, codebooks.entries, channels // codebooks.groups)
         self.register_buffer("codebook", torch.zeros(shape))
         self.register_buffer("sums", torch.zeros(shape))
-        # Nothing is in use yet: the first batch starts every entry.
+        # No entry is in use yet, so the first batch gives every entry its start.
         self.register_buffer("use", torch.zeros(shape[:2]))
 
     def nearest(self, value: Tensor) -> Tensor:
-        """Indices (B, groups, h, w) of values (B, channels, h, w)."""
+        """Return the indices (B, groups, h, w) of values (B, channels, h, w)."""
         batch, _, height, width = value.shape
         rows = self._rows(value)
         distance = self.codebook.square().sum(2)[:, None] - 2 * rows @ self.codebook.transpose(1, 2)
         return distance.argmin(2).view(self.groups, batch, height, width).movedim(0, 1)
 
     def look_up(self, indices: Tensor) -> Tensor:
-        """The values (B, channels, h, w) that indices (B, groups, h, w) stand for."""
+        """Return the values (B, channels, h, w) that indices (B, groups, h, w) stand for."""
         group = torch.arange(self.groups, device=indices.device)[:, None, None]
         entries = self.codebook[group, indices]  # (B, groups, h, w, channels / groups)
         return entries.permute(0, 4, 1, 2, 3).flatten(1, 2)
 
     def restart(self, value: Tensor) -> None:
-        """Give dead entries the places of random values of this batch."""
+        """Replace dead entries by random values of this batch."""
         rows = self._rows(value)
         dead = self.use < LEAST_USE
         chosen = torch.randint(rows.shape[1], self.use.shape, device=rows.device)
@@ -109,7 +108,7 @@ class VectorQuantiser(nn.Module):
         self.use.masked_fill_(dead, 1.0)
 
     def follow(self, value: Tensor, indices: Tensor) -> None:
-        """Move every entry towards the average of the values that fell to it."""
+        """Move every entry towards the average of the values that are nearest to it."""
         rows, flat = self._rows(value), indices.movedim(1, 0).flatten(1)
         sums, counts = torch.zeros_like(self.sums), torch.zeros_like(self.use)
         sums.scatter_add_(1, flat[:, :, None].expand_as(rows), rows)
@@ -119,16 +118,16 @@ class VectorQuantiser(nn.Module):
         self.codebook.copy_(self.sums / self.use.clamp(min=1e-6)[:, :, None])
 
     def _rows(self, value: Tensor) -> Tensor:
-        """(groups, B h w, channels / groups) float32, without a gradient."""
+        """Return values as rows, float32 (groups, B h w, channels / groups), without a gradient."""
         batch, channels, height, width = value.shape
         grouped = value.detach().float().reshape(batch, channels // self.groups, self.groups, height, width)
         return grouped.permute(2, 0, 3, 4, 1).flatten(1, 3)
 
 
 class VqPrior(nn.Module):
-    """Noisy indices with their keep, to each index's distribution from all other context.
+    """Predict the distribution of each index from all other context, given noisy indices with their keep.
 
-    The trunk is that of `bincodec.model.prior.Prior`; an index is shown as a learned vector.
+    The trunk is that of `bincodec.model.prior.Prior`. Its input for an index is a learned vector.
     """
 
     def __init__(self, architecture: Architecture, codebooks: Codebooks) -> None:
@@ -143,7 +142,10 @@ class VqPrior(nn.Module):
         self.head_class = nn.Parameter(torch.zeros(a.classes, outputs)) if a.classes else None
 
     def forward(self, indices: Tensor, keep: Tensor, label: Tensor | None = None) -> Tensor:
-        """Log-probabilities, float32 (B, groups, h, w, entries), from indices and keep (B, groups, h, w)."""
+        """Return log-probabilities, float32 (B, groups, h, w, entries), of indices.
+
+        `indices` and `keep` are (B, groups, h, w).
+        """
         groups, entries, _ = self.embedding.shape
         group = torch.arange(groups, device=indices.device)[:, None, None]
         shown = (keep[..., None] * self.embedding[group, indices]).permute(0, 1, 4, 2, 3).flatten(1, 2)
@@ -158,10 +160,10 @@ def _everywhere(label: Tensor | float) -> Tensor | float:
 
 
 class VqObjective(Objective):
-    """The binary model's objective with indices for bits: the trainer takes it like the other.
+    """The objective of the binary model with indices instead of bits. It has the same trainer.
 
-    The prior learns the same mix of states. Where the binary one measures its coding order, this one, which
-    has none, learns from random masks."""
+    The prior learns from the same mix of states. Random masks replace states of a coding order.
+    """
 
     def __init__(self, architecture: Architecture, settings: ObjectiveSettings, codebooks: Codebooks) -> None:
         codebooks.check(architecture)
@@ -178,7 +180,7 @@ class VqObjective(Objective):
         rng: np.random.Generator,
         label: Tensor | None = None,
     ) -> Terms:
-        """The loss of a batch, as `Objective.forward`; quality only says how much a crop weighs."""
+        """Return the loss of a batch, as `Objective.forward` does. Quality only determines crops' weights."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.prior_only):
             value = self.analyse(image)
         indices = self._quantise(value)
@@ -190,7 +192,7 @@ class VqObjective(Objective):
             mse = ((self.synthesise(straight_through(entries, value)) - image) ** 2).mean((1, 2, 3))
             loss = mse
             if not self.hard_levels:
-                # By pixel and channel, like the error that it stands for while the networks are orthonormal.
+                # It is divided by pixels and colours, as the error that it equals in orthonormal networks.
                 far = ((value - entries) ** 2).sum((1, 2, 3)) / image[0].numel()
                 loss = loss + COMMITMENT * far
         charged = 255**2 * weight.sqrt() * loss
@@ -200,21 +202,21 @@ class VqObjective(Objective):
         return Terms(total, first.mean(), mse.detach().mean(), rest.mean())
 
     def analyse(self, image: Tensor) -> Tensor:
-        """Values (B, channels, h, w), float32, of images (B, 3, H, W) in 0..1."""
+        """Return values, float32 (B, channels, h, w), of images (B, 3, H, W) in 0..1."""
         value: Tensor = self.autoencoder.encoder(image, _best(image)).float()
         return value
 
     def synthesise(self, value: Tensor) -> Tensor:
-        """The image of values."""
+        """Return the image of values."""
         image: Tensor = self.autoencoder.decoder(value, _best(value))
         return image
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """The image after quantisation."""
+        """Return the image after quantisation."""
         return self.synthesise(self.quantiser.look_up(self.quantiser.nearest(self.analyse(image))))
 
     def _quantise(self, value: Tensor) -> Tensor:
-        """Indices; while the encoder learns, the codebooks do too."""
+        """Return indices. While the encoder learns, update the codebooks."""
         with torch.autocast(value.device.type, enabled=False), torch.no_grad():
             if self.hard_levels or not self.training:
                 return self.quantiser.nearest(value)
@@ -224,7 +226,8 @@ class VqObjective(Objective):
             return indices
 
     def _prior_bits(self, clean: Tensor, rng: np.random.Generator, label: Tensor | None) -> Tensor:
-        """Cross-entropy of hidden and noisy indices in bits per pixel: of all crops, then of some again."""
+        """Return the cross-entropy of hidden and noisy indices in bits per pixel, for all crops in a masked
+        state, and then for some of them in other states."""
         others = states.other_kinds(len(clean), self.settings.other_states)
         height, width = clean.shape[2:]
         kinds = ["masked"] * len(clean) + others
@@ -235,7 +238,7 @@ class VqObjective(Objective):
         return bits / (height * width * STRIDE**2)
 
     def bits(self, clean: Tensor, keep: Tensor, label: Tensor | None = None) -> Tensor:
-        """Bits (B,) of the indices (B, groups, h, w) that noise of `keep` hides; known ones cost none."""
+        """Return the bits (B,) of indices (B, groups, h, w) after noise of `keep`. Known ones cost none."""
         maximum = torch.tensor(self.codebooks.entries - 1, device=clean.device)
         noisy = bernoulli.add_noise(clean, keep, maximum).long()
         log_probability = bernoulli.with_own_observation(
@@ -246,15 +249,16 @@ class VqObjective(Objective):
 
 
 def _best(like: Tensor) -> Tensor:
-    """The features of quality 100 for a batch: indices are all there is, so there is one quality."""
+    """Return the features of quality 100 for a batch. The code has no gains, so there is only one quality."""
     return quality_features(torch.ones(len(like), device=like.device))
 
 
 def less_noisy(log_cavity: Tensor, observed: Tensor, keep_t: float, keep_s: float) -> Tensor:
-    """p(L_s | L_t = observed) (..., levels) from the cavity: `bernoulli.posterior` without its matrices.
+    """Return p(L_s | L_t = observed), (..., levels), from the cavity, without the matrices of
+    `bernoulli.posterior`.
 
-    `log_cavity` (..., levels) does not count `observed` (...) as context; `keep_t` <= `keep_s`, both from
-    time 0.
+    `log_cavity` (..., levels) does not include `observed` (...) as context. `keep_t` <= `keep_s`, and both
+    are measured from time 0.
     """
     levels = log_cavity.shape[-1]
     stay = keep_t / keep_s if keep_s > 0 else 0.0
@@ -274,7 +278,7 @@ def sample(
     label: Tensor | None = None,
     temperature: float = 1.0,
 ) -> Tensor:
-    """Indices of `shape` (B, groups, h, w) by the reverse chain through `keeps`, from 0 to 1."""
+    """Draw indices of `shape` (B, groups, h, w) by the reverse chain through `keeps`, from 0 to 1."""
     state = torch.randint(entries, shape, generator=generator)
     for keep_t, keep_s in itertools.pairwise(keeps):
         log_cavity = functional.log_softmax(prior(state, torch.full(shape, keep_t), label) / temperature, -1)

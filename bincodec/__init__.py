@@ -1,7 +1,8 @@
-"""A learned photo codec: photographs in, small `.bld` files out, and new pictures from the same model.
+"""A learned photo codec. It turns photographs into small `.bld` files, and its models can draw new pictures.
 
-The public names stand in `__init__.pyi`. They are loaded on first use, so that `import bincodec` and
-`read_header` need neither torch nor a model. Pillow opens and saves `.bld` files from here on.
+The public names are listed in `__init__.pyi`. They are loaded when they are first used, so that
+`import bincodec` and `read_header` need neither torch nor a model. After this import, Pillow can open and
+save `.bld` files.
 """
 
 import lazy_loader

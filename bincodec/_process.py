@@ -1,4 +1,4 @@
-"""Which process imported the package: what was forked from it since has to take care (`isolation`)."""
+"""Remember which process imported the package, so that `isolation` recognises processes forked from it."""
 
 import os
 

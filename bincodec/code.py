@@ -1,4 +1,4 @@
-"""`BinaryCode`: the bits of one image, between the networks and the file."""
+"""`BinaryCode`: the levels of one image, which the encoder makes and files hold."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from bincodec.model.card import ModelCard
 
 Levels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
-"""True where something is: known, to be inpainted. Of pixels or of positions."""
+"""True where something holds, such as "known" or "to be inpainted", for each pixel or position."""
 
 
 class DecodedInfo(TypedDict):
-    """What `image.info["bld"]` says of a decoded picture.
+    """The contents of `image.info["bld"]` of a decoded picture.
 
     Args:
-        model: name of the model.
-        quality: 0..100.
-        layers: how many layers the picture shows.
+        model: the name of the model.
+        quality: the quality, 0..100.
+        layers: the number of layers that the picture shows.
         intact: whether the file was whole and undamaged.
-        damage: one sentence for each thing that was missing or damaged.
-        real_layers: how many of the layers, from the first, came from the file; the others are sampled.
-        real_share: their part of the bits, 0..1.
+        damage: one sentence for each part that was missing or damaged.
+        real_layers: the number of layers, from the first, that came from the file; the others are sampled.
+        real_share: the share of these layers in the bits, 0..1.
     """
 
     model: str
@@ -45,18 +45,20 @@ class DecodedInfo(TypedDict):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BinaryCode:
-    """Levels by layer, each uint8 (channels, h, w) with values 0..`maximum[layer]`, and what decoding needs.
+    """The levels of an image, and everything else that decoding needs.
 
-    `width` and `height` are the image's, in pixels; the grid is (ceil(height / 16), ceil(width / 16)).
-    There may be fewer layers than the model has: a prefix of a file is a picture too.
+    `levels` holds an array for each layer, uint8 (channels, h, w) with values 0..`maximum[layer]`. `width`
+    and `height` are those of the image in pixels, and the grid is (ceil(height / 16), ceil(width / 16)). A
+    code may have fewer layers than the model: a prefix of a file is a picture too.
 
-    `tile_side` says how files cut the grid into tiles (`bincodec.bitstream.tiles`). Where a file was damaged
-    or cut short, or only a region of it was read, `tile_layers` is the number of layers that each tile has,
-    and the levels of the others mean nothing; it is None where all tiles have all `layers`. `damage` says
-    what was missing or damaged, one sentence each.
+    `tile_side` says how files cut the grid into tiles (`bincodec.bitstream.tiles`). If a file was damaged or
+    cut short, or if only a region of it was read, `tile_layers` is the number of layers of each tile, and the
+    levels of the other layers have no meaning. It is None if all tiles have all `layers`. `damage` has one
+    sentence for each part that was missing or damaged.
 
     Raises:
-        InvalidSetting: if something is out of range, or the shapes do not fit together.
+        InvalidSetting: if a value is out of range, or if shapes do not go with each other.
+        TypeError: if an argument has a wrong type.
 
     Example:
         >>> import bincodec, numpy
@@ -79,7 +81,7 @@ class BinaryCode:
     damage: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        # NumPy's integers wrap around where Python's grow.
+        # NumPy's integers overflow, and Python's do not.
         object.__setattr__(self, "quality", checked_quality(self.quality))
         for name in ("width", "height"):
             object.__setattr__(self, name, checked_integer(name, getattr(self, name), 1, 2**32 - 1))
@@ -98,42 +100,42 @@ class BinaryCode:
 
     @property
     def tiles(self) -> tuple[Tile, ...]:
-        """The tiles that files are made of."""
+        """The tiles of the file."""
         return tiles_of(self.width, self.height, self.tile_side)
 
     @property
     def intact(self) -> bool:
-        """Whether nothing was missing or damaged."""
+        """Whether no part of the file was missing or damaged."""
         return not self.damage
 
     def layers_of(self, tile: Tile) -> int:
-        """How many layers of a tile there are."""
+        """Return the number of layers that a tile has."""
         return self.layers if self.tile_layers is None else self.tile_layers[tile.number]
 
     def levels_of(self, tile: Tile) -> tuple[Levels, ...]:
-        """The levels of a tile, by layer, as many as there are."""
+        """Return the levels of a tile by layer, for the layers that it has."""
         return tuple(levels[:, *tile.place] for levels in self.levels[: self.layers_of(tile)])
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Height and width in positions."""
+        """The height and width in positions."""
         height, width = self.levels[0].shape[1:]
         return height, width
 
     @property
     def layers(self) -> int:
-        """How many layers there are."""
+        """The number of layers."""
         return len(self.levels)
 
     def bits(self) -> tuple[npt.NDArray[np.bool_], ...]:
-        """The bits z_j = [L >= j], j = 1..J, by layer: (channels, J, h, w)."""
+        """Return the bits z_j = [L >= j] for j = 1..J by layer, bool (channels, J, h, w)."""
         return tuple(
             levels[:, None] >= np.arange(1, top + 1)[:, None, None]
             for levels, top in zip(self.levels, self.maximum, strict=True)
         )
 
     def check_model(self, card: ModelCard) -> None:
-        """Raise `WrongModel` unless the code is of the model that `card` describes."""
+        """Raise `WrongModel` unless the code belongs to the model that `card` describes."""
         card.check(self.fingerprint)
         own, layers = card.architecture, self.layers
         channels = tuple(len(levels) for levels in self.levels)
@@ -142,13 +144,13 @@ class BinaryCode:
             raise WrongModel(msg)
 
     def same_as(self, other: BinaryCode) -> bool:
-        """Whether both make the same file: levels, size, quality, model, grey, tiles and extras."""
+        """Return whether both codes are equal: levels, size, quality, model, grey, tiles, extras, damage."""
         names = [field.name for field in dataclasses.fields(self) if field.name != "levels"]
         alike = all(getattr(self, name) == getattr(other, name) for name in names)
         return alike and self.digest() == other.digest()
 
     def digest(self) -> str:
-        """SHA-256 of the levels, in hexadecimal: equal exactly when the bits are."""
+        """Return the SHA-256 of the levels in hexadecimal. It is equal exactly if all bits are."""
         digest = hashlib.sha256()
         for levels in self.levels:
             digest.update(repr(levels.shape).encode())
@@ -176,7 +178,7 @@ def _is_tuple_of(kind: type, value: object) -> bool:
 
 
 def _checked_tile_layers(code: BinaryCode, tile_layers: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The number of layers of each tile; None where they have all."""
+    """Return the number of layers of each tile, or None if all tiles have all layers."""
     if len(tile_layers) != len(code.tiles):
         msg = f"{len(tile_layers)} numbers of layers do not go with {len(code.tiles)} tiles"
         raise InvalidSetting(msg)
@@ -188,7 +190,7 @@ def _checked_tile_layers(code: BinaryCode, tile_layers: tuple[int, ...]) -> tupl
 
 
 def _in_order(extras: tuple[Extra, ...]) -> tuple[Extra, ...]:
-    """Extras as a file has them, each kind once."""
+    """Return extras in the order of a file. Each kind may occur once."""
     kinds = [extra.kind for extra in extras]
     for kind in kinds:
         if kinds.count(kind) > 1:

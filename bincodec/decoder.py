@@ -1,8 +1,8 @@
-"""From a code back to a picture: the decoder's network, then the post-filter (DESIGN §3).
+"""Turn a code into a picture: the decoder's network, then the post-filter (DESIGN §3).
 
-Float, like the encoder: another machine may round a pixel differently. Levels that a file does not hold, or
-that are not asked for, enter as the prior's expectation, so every prefix of a file is a picture. A large
-picture is decoded in windows, several at once.
+This part computes in floating point, like the encoder, so another machine may round a pixel differently.
+Levels that are missing from a file, or that are not asked for, are replaced by the prior's expectation. Every
+prefix of a file is therefore a picture. A large picture is decoded in windows, several at once.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ from bincodec.windows import Window, covering, of_pixels, overlap
 from bincodec.workers import in_order
 
 MARGIN = 1
-"""Positions around a window that the post-filter sees: 16 pixels, of which it reads 8."""
+"""The positions around a window that are decoded for the post-filter: 16 pixels, of which it reads 8."""
 _ROUNDS = 1000
-"""Enough for a tile: what is left would take a few hundred more to halve."""
+"""The rounds of `spread_out`. They are enough for a tile: a few hundred more would only halve the error."""
 
 
 def reconstruct(
     model: Model, code: BinaryCode, layers: int, decoder: str = MAIN_DECODER, region: Region | None = None
 ) -> Pixels:
-    """The picture of the first `layers` layers, uint8 (H, W, 3), or (H, W, 1) where it is grey; or a region.
+    """Return the picture of the first `layers` layers, or a region of it, uint8.
 
-    The post-filter was fitted to the picture of all layers by the main decoder, so only that goes through it.
+    It is (H, W, 3), or (H, W, 1) if the code is grey. The post-filter was fitted to the picture of all layers
+    by the main decoder, so it is applied to that picture only.
 
     Raises:
-        Corrupt: if the code's post-filter cannot be read; a file's always can.
+        Corrupt: if the post-filter of the code cannot be read. That of a file can always be read.
     """
     left, top, width, height = region or (0, 0, code.width, code.height)
     filtered = layers == model.card.architecture.layers and decoder == MAIN_DECODER
@@ -65,17 +66,17 @@ def reconstruct(
 
 
 def needed(model: Model, grid: tuple[int, int], area: Window) -> Window:
-    """The positions of a grid whose levels decide the pixels of an area."""
+    """Return the window of all positions whose levels can influence the pixels of an area."""
     return area.grown(model.card.architecture.decoder_reach + MARGIN, grid)
 
 
 def synthesise(
     shown: Shown, window: Window, decoder: str = MAIN_DECODER
 ) -> tuple[npt.NDArray[np.float32], View]:
-    """Pixels (h, w, 3), nominally in 0..1, before the post-filter, of a window and what the filter reads
-    around it; and where they lie in the picture.
+    """Decode a window, and the pixels around it that the post-filter reads, without applying the filter.
 
-    Of a grey picture all three colours are their mean.
+    Return the pixels, float32 (h, w, 3), about 0..1, and their place in the picture. If the picture is grey,
+    each of the three colours is replaced by their mean.
     """
     code, model = shown.code, shown.model
     around = window.grown(MARGIN, code.grid)
@@ -94,10 +95,10 @@ def synthesise(
 
 
 class Shown:
-    """The levels of a code that are shown: its own, and where it has none, what the prior expects of them."""
+    """The levels that are shown: those of a code, and the prior's expectation where the code has none."""
 
     def __init__(self, model: Model, code: BinaryCode, layers: int, area: Window | None = None) -> None:
-        """Of the first `layers` layers, in an `area` of the grid or all of it."""
+        """Show the first `layers` layers, in an `area` of the grid or in all of it."""
         self.model = model
         self.code = code
         self._layers = layers
@@ -116,7 +117,7 @@ class Shown:
         return min(self._layers, self.code.layers_of(tile))
 
     def centred(self, window: Window) -> Tensor:
-        """Centred levels (channels, h, w), float32, of a window."""
+        """Return the centred levels of a window, float32 (channels, h, w)."""
         code, architecture = self.code, self.model.card.architecture
         rows, columns = window.place
         shape = architecture.channels, rows.stop - rows.start, columns.stop - columns.start
@@ -137,10 +138,11 @@ class Shown:
         return (tile for tile in self.code.tiles if overlap(tile, window))
 
     def _expectation(self, tile: Tile) -> list[Tensor]:
-        """What the prior expects of a tile's missing layers, given those that are there and what is near.
+        """Return the prior's expectation of a tile's missing layers, given its other layers and what is near.
 
-        Far from anything known it expects no more than the grey mean of all pictures. So of a tile that lacks
-        everything, the first layer is spread from around, and the prior expects what goes with it.
+        Far from everything that is known, the prior would expect the grey mean of all pictures. If a tile has
+        no layers, its first layer is therefore interpolated from its surroundings, and the prior predicts the
+        other layers from it.
         """
         code, architecture = self.code, self.model.card.architecture
         own = Window(*tile.bounds)
@@ -163,16 +165,16 @@ class Shown:
             context.add(0, positions, levels)
             spread.append(torch.from_numpy(first).float() - code.maximum[0] / 2)
             missing = 1
-        prior = self.model.prior.untested()  # A picture may be off by a hair.
+        prior = self.model.prior.untested()  # A small error in a picture would not matter.
         layers = range(missing, architecture.layers)
         found = passes.expected(prior, code.quality, context, positions, layers)
         return [*spread, *(part.reshape(-1, *tile.shape) for part in found)]
 
 
 def spread_out(values: npt.NDArray[np.uint8], known: Mask) -> npt.NDArray[np.float64]:
-    """Values (channels, h, w) where they are known, and elsewhere the means of their four neighbours.
+    """Interpolate values (channels, h, w) so that each unknown value is the mean of its four neighbours.
 
-    Found by repeating that (Jacobi's method for Laplace's equation), from the mean of all that is known.
+    This is Jacobi's method for Laplace's equation. It starts from the mean of all known values.
     """
     mean = values[:, known].mean(1)[:, None, None]
     result = np.where(known, values.astype(np.float64), mean)
@@ -192,7 +194,7 @@ def _slice(inside: range, start: int) -> slice:
 
 
 def _flat(place: tuple[slice, slice], width: int) -> passes.Positions:
-    """Flat indices of a rectangle in an array of rows of `width`."""
+    """Return the flat indices of a rectangle in an array whose rows have `width` items."""
     rows, columns = (np.arange(part.start, part.stop) for part in place)
     result: passes.Positions = (rows[:, None] * width + columns).ravel()
     return result

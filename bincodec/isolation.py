@@ -1,12 +1,12 @@
-"""The one place that makes a public call independent of what its caller has set in torch and numpy.
+"""Make public calls independent of what the caller has set in PyTorch and NumPy.
 
-torch and numpy have switches that change what the same code computes, or whether it runs at all. Those of a
-thread are entered and left here: default device, autocast, gradients, inference mode, denormals, numpy's
-errors. Those of the whole process belong to the caller's other threads as well, so nothing else depends on
-them: every tensor says its type instead of taking the default one, and no bit depends on deterministic
-algorithms or warnings. Only the precision of float32 products has no such way out (`float32_products`). The
-number of threads is the caller's: by it torch chooses the library that multiplies, so it may move a pixel by
-the last bit of a float, and integers never.
+PyTorch and NumPy have settings that change what the same code computes, or whether it runs at all. This
+module changes and restores the settings of a thread: default device, autocast, gradients, inference mode,
+denormals, and NumPy's error states. Settings of the whole process also belong to the caller's other threads,
+so they stay, and the code does not depend on them: every tensor names its dtype instead of using the default,
+and no bit depends on deterministic algorithms or warnings. The one exception is the precision of float32
+products (`float32_products`). The number of threads is left to the caller. PyTorch chooses the library for
+products by it, so it may change the last bit of a float in a pixel, but never an integer.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ _FAITHFUL = ("none", "ieee")
 
 @contextlib.contextmanager
 def isolated() -> Iterator[None]:
-    """Around a block, or as a decorator: nothing that the caller has set in torch or numpy gets in.
+    """Run a block, or a decorated function, without the caller's settings of PyTorch and NumPy.
 
-    Afterwards all of it is as it was, also after an exception. Gradients are on inside, and tensors normal
-    ones. Threads may be inside at the same time, and a thread several times.
+    Afterwards, all settings are as before, even after an exception. Inside, gradients are enabled and new
+    tensors are not inference tensors. Several threads may be inside at the same time, and blocks may be
+    nested.
 
     Raises:
-        MemoryError: where torch says so in words of its own.
-        Unsupported: inside one of torch.func's transforms, which see no bits.
+        MemoryError: if PyTorch reports in its own words that memory ran out.
+        Unsupported: inside a transform of torch.func, which replaces every tensor.
     """
     _refuse_transforms()
     _keep_to_this_thread_after_a_fork()
@@ -71,7 +72,7 @@ def _unchanged(value: Any) -> Any:
 
 @contextlib.contextmanager
 def memory_errors() -> Iterator[None]:
-    """Torch's ways to say that memory ran out become Python's `MemoryError`, in one line."""
+    """Turn PyTorch's errors about too little memory into Python's `MemoryError`, with a one-line message."""
     try:
         yield
     except RuntimeError as error:
@@ -84,9 +85,9 @@ def memory_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_operations() -> Iterator[None]:
-    """Operations are torch's own and keep their types: no default device or other mode, no autocast.
+    """Disable function modes, such as a default device, and autocast, so that operations keep their dtypes.
 
-    Only what is on is left.
+    Only modes that are active are disabled.
     """
     with contextlib.ExitStack() as stack:
         if torch._C._len_torch_function_stack():
@@ -99,7 +100,10 @@ def _plain_operations() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _denormals() -> Iterator[None]:
-    """The smallest floats are themselves in this thread, not zero: a draw multiplies many probabilities."""
+    """Keep denormal floats in this thread instead of flushing them to zero.
+
+    A draw multiplies many probabilities, so its products may be denormal.
+    """
     flushed = sys.float_info.min / 2 == 0
     if flushed:
         torch.set_flush_denormal(False)
@@ -111,9 +115,10 @@ def _denormals() -> Iterator[None]:
 
 
 def outlives_forks(lock: threading.Lock, in_child: Callable[[], object] = bool) -> None:
-    """See to it that no thread holds `lock` while the process forks: in the child nobody would release it.
+    """Hold `lock` while the process forks, so that no other thread holds it then.
 
-    There `in_child` is called while it is held.
+    A thread that holds the lock does not exist in the child process, so the lock would never be released
+    there. In the child, `in_child` is called before the lock is released.
     """
 
     def release_in_child() -> None:
@@ -127,15 +132,15 @@ def outlives_forks(lock: threading.Lock, in_child: Callable[[], object] = bool) 
 
 
 class _Float32Products:
-    """Keeps the products of float32 on a CPU in float32 while any thread is inside.
+    """Keep float32 products on a CPU in float32 while any thread is inside.
 
-    The first in that finds a switch elsewhere sets it, the last out sets it back, unless somebody else has
-    moved it meanwhile. Whoever shares the process gets products that are more exact than asked for, for that
-    long. Where the switches stand as they do by default, nothing is touched.
+    The first thread that enters and finds a lower precision changes the setting. The last thread that leaves
+    restores it, unless someone else has changed it meanwhile. During this time, the other threads of the
+    process get more exact products than they asked for. With the default settings, nothing is changed.
     """
 
     def __init__(self, library: Any, switches: tuple[Any, ...]) -> None:
-        """A switch that says "none" follows its `library`."""
+        """Manage `switches`. A switch with the value "none" follows the setting of its `library`."""
         self._library, self._switches = library, switches
         self._lock = threading.Lock()
         self._inside = 0
@@ -165,7 +170,8 @@ class _Float32Products:
         self._moved.clear()
 
     def _forget(self) -> None:
-        """Of the threads that were inside, a forked process has none, but perhaps the one that forked."""
+        """Restore the settings in a forked process. It has none of the threads that were inside, except
+        perhaps the one that forked."""
         self._inside = 0
         self._restore()
 
@@ -176,13 +182,13 @@ float32_products = _Float32Products(_mkldnn, (_mkldnn.matmul, _mkldnn.conv))
 
 
 def _keep_to_this_thread_after_a_fork() -> None:
-    """In a process forked from one that had loaded torch, keep this thread to itself.
+    """Let PyTorch use one thread in a process that was forked from one that had loaded PyTorch.
 
-    The threads of OpenMP do not survive a fork, but its books say that they do, and the first parallel
-    region waits for them for ever. With one thread there is none. Torch's `DataLoader` does the same in its
-    workers. `multiprocessing.get_context("spawn")` gives processes with as many threads as one likes.
+    The threads of OpenMP do not survive a fork, but OpenMP does not know this, and the first parallel region
+    would wait for them forever. With one thread, there are no parallel regions. PyTorch's `DataLoader` does
+    the same in its workers. Processes of `multiprocessing.get_context("spawn")` may use all threads.
     """
-    # A process may be forked before it imports this module, so where the package was imported counts.
+    # A process may be forked before it imports this module, so the process that imported the package counts.
     forked = os.getpid() != PROCESS or isinstance(multiprocessing.current_process(), _ForkProcess)
     if forked and torch.get_num_threads() > 1:
         torch.set_num_threads(1)

@@ -1,6 +1,6 @@
-"""What a codec draws: new pictures, filled holes, variations, layers that a file lacks.
+"""The methods of `Codec` that draw: new pictures, filled holes, variations, and layers that a file lacks.
 
-The draws themselves work on codes (`bincodec.generation`); here pictures become codes, and codes pictures.
+`bincodec.generation` draws codes. This module turns pictures into codes, and codes into pictures.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Inpainted:
-    """A picture with its hole filled.
+    """A picture whose hole has been filled.
 
     Args:
-        image: the picture; where an image was given, its own pixels outside the mask.
-        code: what was drawn, as a code that packs like any other.
-        known: the positions (h, w) that kept their bits.
+        image: the picture. If an image was given, its pixels outside the mask are kept.
+        code: the drawn code, which can be packed like any other.
+        known: the positions that kept their bits, bool (h, w).
     """
 
     image: Image.Image
@@ -44,7 +44,7 @@ class Inpainted:
 
 
 class Sampling(abc.ABC):
-    """The half of `Codec` that draws."""
+    """The methods of `Codec` that draw."""
 
     model: Model
 
@@ -52,11 +52,11 @@ class Sampling(abc.ABC):
     def encode(
         self, image: images.Source, quality: int | None = None, limits: Limits = DEFAULT_LIMITS
     ) -> BinaryCode:
-        """As `Codec.encode`."""
+        """Return the code of an image (see `Codec.encode`)."""
 
     @abc.abstractmethod
     def decode(self, code: BinaryCode, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
-        """As `Codec.decode`."""
+        """Return the image of a code (see `Codec.decode`)."""
 
     @isolated()
     def sample(
@@ -69,13 +69,14 @@ class Sampling(abc.ABC):
         watch: Watch | None = None,
         **options: Unpack[SamplingOptions],
     ) -> list[BinaryCode]:
-        """`count` pictures of `size` (width, height), drawn from the prior; options as `SamplingSettings`.
+        """Draw `count` pictures of `size` (width, height) in pixels from the prior, and return their codes.
 
-        The size is the model's own if None. Picture i of a seed is the same however many are drawn. `watch`
-        is called with the code as it stands after each step.
+        If `size` is None, the model's default size is used. Picture i of a seed is the same however many
+        pictures are drawn. `watch` is called with the present code after each step. The options are the
+        fields of `SamplingSettings`.
 
         Raises:
-            InvalidSetting: for a number out of range, or a class that the model does not have.
+            InvalidSetting: if a number is out of range, or if the model does not have the class.
 
         Example:
             >>> import bincodec
@@ -100,16 +101,17 @@ class Sampling(abc.ABC):
         watch: Watch | None = None,
         **options: Unpack[SamplingOptions],
     ) -> list[Inpainted]:
-        """`count` ways to fill what `mask` marks; options as `SamplingSettings`, `watch` as `sample`.
+        """Fill the part of a picture that `mask` marks, in `count` different ways.
 
-        `mask` is bool (H, W), or an image in which white marks. Positions well outside keep their bits. Of an
-        image all pixels outside stay, but for a narrow rim; a code keeps its own quality. Alpha and metadata
-        stay as well, in the hole too.
+        `mask` is bool (H, W), or an image whose white pixels mark the part to fill. Positions well outside
+        the mask keep their bits. If `source` is an image, its pixels outside the mask are kept, except for a
+        narrow rim. If it is a code, its own quality is used and not `quality`. Alpha and metadata are kept,
+        also inside the mask. For `watch` and the options, see `sample`.
 
         Raises:
-            ImageError: for a mask of another size, an empty one, or one that leaves nothing.
-            WrongModel: for another model's code.
-            InvalidSetting: as `sample`; for a code that lacks layers.
+            ImageError: if the mask has another size than the picture, is empty, or covers everything.
+            WrongModel: if the code belongs to another model.
+            InvalidSetting: as in `sample`, or if the code lacks layers.
 
         Example:
             >>> import bincodec, numpy
@@ -138,7 +140,7 @@ class Sampling(abc.ABC):
         return [Inpainted(self._blended(original, code, hole, limits), code, known) for code in codes]
 
     def _blended(self, original: images.Picture, code: BinaryCode, hole: Mask, limits: Limits) -> Image.Image:
-        """The picture of a code inside the hole, the original outside, faded into each other at the rim."""
+        """Return the picture of a code inside the hole and the original outside, blended at the rim."""
         drawn = np.array(self.decode(code, limits=limits).convert("RGB"))
         image = images.to_image(masks.blend(original.pixels, drawn, hole), grey=original.grey)
         return restored(image, beside(original))
@@ -155,14 +157,15 @@ class Sampling(abc.ABC):
         watch: Watch | None = None,
         **options: Unpack[SamplingOptions],
     ) -> list[BinaryCode]:
-        """`count` pictures like a given one: noise of time `strength` is added to its bits and taken away.
+        """Draw `count` pictures similar to a given one, and return their codes.
 
-        0 changes nothing, 1 leaves nothing. Options as `SamplingSettings`, `watch` as `sample`; a code keeps
-        its own quality. Alpha and metadata stay.
+        Noise of time `strength` is added to the bits of the picture and removed again. With strength 0,
+        nothing changes; with 1, nothing of the picture is left. If `source` is a code, its own quality is
+        used and not `quality`. Alpha and metadata are kept. For `watch` and the options, see `sample`.
 
         Raises:
-            InvalidSetting: as `sample`; for a strength outside 0..1, a code that lacks layers.
-            WrongModel: for another model's code.
+            InvalidSetting: as in `sample`, or if the strength is outside 0..1, or if the code lacks layers.
+            WrongModel: if the code belongs to another model.
 
         Example:
             >>> import bincodec, numpy
@@ -180,11 +183,11 @@ class Sampling(abc.ABC):
     def complete(
         self, code: BinaryCode, layers: int | None = None, *, seed: int = 0, temperature: float = 1.0
     ) -> Completed:
-        """`code`, or its first `layers` layers, with all layers that are missing drawn from the prior.
+        """Draw all layers that `code`, or its first `layers` layers, lacks.
 
         Raises:
-            InvalidSetting: as `sample`; if `layers` is not between 1 and the code's.
-            WrongModel: for another model's code.
+            InvalidSetting: as in `sample`, or if `layers` is below 1 or above the code's number of layers.
+            WrongModel: if the code belongs to another model.
 
         Example:
             >>> import bincodec, numpy

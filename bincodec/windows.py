@@ -1,8 +1,8 @@
-"""Parts of the latent grid that the float networks see one at a time, so that memory does not grow with the
-picture (DESIGN §3).
+"""Windows: parts of the latent grid that the float networks process one at a time (DESIGN §6).
 
-Around each window the networks see as much more as can reach it, so no seam shows: what comes out differs
-from the whole picture's only as float rounding does. Files know nothing of windows.
+With windows, memory does not grow with the picture. Together with each window, the networks receive all
+surroundings that can influence it. The result therefore has no seams: it differs from that of the whole
+picture only by float rounding. Files do not depend on windows.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from collections.abc import Iterable
 from bincodec.bitstream.tiles import POSITION, Tile, cuts
 
 SIDE = 48
-"""Positions a side: few enough for a processor's caches, many enough for what is seen around them not to
-matter. On two threads 12 megapixels stay within a gigabyte."""
+"""The largest side of a window in positions. Windows of this side fit a processor's caches, and are large
+enough that their surroundings cost little. With two threads, 12 megapixels take less than a gigabyte."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """Rows `top` up to `bottom`, columns `left` up to `right` of a grid, in positions."""
+    """The rows from `top` up to, but not including, `bottom`, and the columns from `left` up to, but not
+    including, `right` of a grid, in positions."""
 
     top: int
     left: int
@@ -28,7 +29,7 @@ class Window:
     right: int
 
     def grown(self, reach: int, grid: tuple[int, int]) -> Window:
-        """With `reach` positions more on each side, as far as the grid goes."""
+        """Return the window with `reach` positions more on each side, as far as the grid has them."""
         height, width = grid
         return Window(
             max(0, self.top - reach),
@@ -39,24 +40,24 @@ class Window:
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Its rows and columns in an array of positions."""
+        """The rows and columns of the window in an array of positions, as slices."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def within(self, outer: Window) -> tuple[slice, slice]:
-        """Its rows and columns in an array that holds `outer`."""
+        """Return the rows and columns of the window in an array that holds the window `outer`."""
         return (
             slice(self.top - outer.top, self.bottom - outer.top),
             slice(self.left - outer.left, self.right - outer.left),
         )
 
     def moved(self, outer: Window) -> Window:
-        """The same, counted from where `outer` begins."""
+        """Return the same window in coordinates that start at the upper left corner of `outer`."""
         return Window(
             self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left
         )
 
     def pixels(self, height: int, width: int) -> tuple[range, range]:
-        """Its rows and columns of pixels in a picture of that size."""
+        """Return the rows and columns of the window's pixels in a picture of `height` x `width` pixels."""
         return (
             range(self.top * POSITION, min(self.bottom * POSITION, height)),
             range(self.left * POSITION, min(self.right * POSITION, width)),
@@ -64,7 +65,7 @@ class Window:
 
 
 def covering(area: Window, side: int = SIDE) -> list[Window]:
-    """Windows of at most `side` positions a side that make up an area, row by row."""
+    """Return windows of at most `side` positions a side that together cover an area, row by row."""
     rows = [area.top + cut for cut in cuts(area.bottom - area.top, side)]
     columns = [area.left + cut for cut in cuts(area.right - area.left, side)]
     return [
@@ -75,14 +76,14 @@ def covering(area: Window, side: int = SIDE) -> list[Window]:
 
 
 def of_pixels(left: int, top: int, width: int, height: int) -> Window:
-    """The positions that cover a rectangle of pixels."""
+    """Return the positions that cover a rectangle of pixels."""
     return Window(
         top // POSITION, left // POSITION, -(-(top + height) // POSITION), -(-(left + width) // POSITION)
     )
 
 
 def overlap(tile: Tile, window: Window) -> Window | None:
-    """What a tile and a window have in common, if anything."""
+    """Return the intersection of a tile and a window, or None if it is empty."""
     top, left, bottom, right = tile.bounds
     common = Window(
         max(top, window.top), max(left, window.left), min(bottom, window.bottom), min(right, window.right)
@@ -91,5 +92,5 @@ def overlap(tile: Tile, window: Window) -> Window | None:
 
 
 def tiles_under(window: Window, tiles: Iterable[Tile]) -> frozenset[int]:
-    """The numbers of the tiles that have something in common with a window."""
+    """Return the numbers of the tiles that intersect a window."""
     return frozenset(tile.number for tile in tiles if overlap(tile, window))

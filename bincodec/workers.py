@@ -1,7 +1,7 @@
-"""Several parts of one picture at once: tiles and windows on threads, one core for each.
+"""Process several parts of one picture, tiles or windows, at once on threads.
 
-The heavy work, torch's and NumPy's, lets other threads run meanwhile. Inside a thread torch multiplies on one
-core, so that threads do not compete; a picture of one part keeps all cores for itself.
+PyTorch and NumPy let other threads run during their heavy work. Inside each of these threads, PyTorch uses
+one core, so that the threads do not compete. If a picture has one part, that part uses all cores.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ outlives_forks(_beginning)
 
 
 Progress = Callable[[str, int, int], None]
-"""Called with the name of a task, and how many of its parts are done, of how many."""
+"""A function that is called with the name of a task, the number of parts that are done, and the number of all
+parts."""
 
 _progress: contextvars.ContextVar[Progress | None] = contextvars.ContextVar("progress", default=None)
 
 
 @contextlib.contextmanager
 def watched(progress: Progress) -> Iterator[None]:
-    """While inside, `progress` is told of every part of a picture that is done, in this thread."""
+    """Call `progress` for every finished part of a picture while the block runs, in this thread."""
     token = _progress.set(progress)
     try:
         yield
@@ -45,11 +46,12 @@ def watched(progress: Progress) -> Iterator[None]:
 def in_order(
     task: str, function: Callable[[Given], Made], parts: Iterable[Given], device: str = "cpu"
 ) -> Iterator[Made]:
-    """`function` of each part, in the order of the parts, as many at once as torch has threads here.
+    """Yield `function(part)` for each part, in the order of the parts. Several parts are computed at once.
 
-    `task` is its name, for whoever is `watched`. No more parts are begun than are soon asked for, so memory
-    follows the number of threads. An exception ends the others as soon as they are done with their part. A
-    GPU takes one part after the other, and so does a process that cannot start threads.
+    There are as many threads as PyTorch uses in the calling thread. `task` is the name that `watched` passes
+    to its function. Parts are started only shortly before they are needed, so memory grows with the number of
+    threads and not with the number of parts. After an exception, the other threads stop at the end of their
+    parts. On a GPU, and in a process that cannot start threads, parts are computed one after the other.
     """
     parts, progress = list(parts), _progress.get()
     for done, made in enumerate(_made(function, parts, device), 1):
@@ -59,7 +61,7 @@ def in_order(
 
 
 def _made(function: Callable[[Given], Made], parts: list[Given], device: str) -> Iterator[Made]:
-    with _beginning:  # Torch would tell a thread that it does not know yet the number of those that begin.
+    with _beginning:  # While a pool begins, a thread that is new to PyTorch would be told the wrong number.
         threads = min(torch.get_num_threads(), len(parts))
     pool = _begun(threads) if threads > 1 and torch.device(device).type == "cpu" else None
     if pool is None:
@@ -78,12 +80,12 @@ def _made(function: Callable[[Given], Made], parts: list[Given], device: str) ->
 
 
 def _begun(threads: int) -> ThreadPoolExecutor | None:
-    """Threads that have begun, in each of which torch multiplies on one core; None if they cannot begin.
+    """Return a pool of running threads in which PyTorch uses one core each, or None if they cannot start.
 
-    What torch is told in one thread also becomes the default of threads that are yet to come, which may be
-    the caller's own. So a keeper, a thread that does nothing else, reads the default before and sets it again
-    when all have begun; the caller's own number is never touched. Two pools that begin at the same time would
-    take each other's number for the default.
+    The number of cores that is set in one thread also becomes PyTorch's default for later threads, which may
+    be the caller's own. A separate thread, the keeper, therefore reads the default before and sets it again
+    when all threads have started. The caller's own number is not touched. Pools start one at a time, because
+    otherwise each of them could mistake the other's number for the default.
     """
     pool, begun = ThreadPoolExecutor(threads, _NAME), threading.Barrier(threads + 1)
     try:
@@ -94,7 +96,7 @@ def _begun(threads: int) -> ThreadPoolExecutor | None:
                     pool.submit(_begin, begun)
                 begun.wait()
             except BaseException:
-                begun.abort()  # Nobody is to wait for a thread that does not come.
+                begun.abort()  # Threads that have started must not wait for one that will never start.
                 pool.shutdown(cancel_futures=True)
                 raise
             finally:
@@ -105,7 +107,7 @@ def _begun(threads: int) -> ThreadPoolExecutor | None:
 
 
 def _begin(begun: threading.Barrier) -> None:
-    # In each thread torch takes the default when it first needs a number, whatever it was told before.
+    # PyTorch takes the default when a thread first asks for its number, even if it was set before.
     torch.get_num_threads()
     torch.set_num_threads(1)
     begun.wait()

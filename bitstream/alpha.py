@@ -1,8 +1,9 @@
-"""Alpha: how opaque each pixel is, from 0 (clear) to 255 (opaque), without loss (FORMAT, "Alpha").
+"""Store alpha without loss: how opaque each pixel is, from 0 (clear) to 255 (opaque) (FORMAT, "Alpha").
 
-There are two ways to store it, and the writer takes the shorter one: *coded* from coarse to fine by the range
-coder (`plane`), or *deflated*, the plane or its differences, which is better where something repeats exactly,
-as in a drawn gradient (docs/decisions/0018).
+There are two ways to store a plane of alpha, and the writer takes the shorter one. A *coded* plane is coded
+from coarse to fine with the range coder (`plane`). A *deflated* plane is compressed with zlib, either the
+samples or their differences. Deflating is better where something repeats exactly, as in a drawn gradient
+(docs/decisions/0018).
 """
 
 import numpy as np
@@ -13,16 +14,16 @@ from bincodec.bitstream.errors import Corrupt, TooLarge
 from bincodec.bitstream.plane import Plane
 
 ACROSS, DOWN = 1, 2
-"""Bits of the method of a deflated plane: differences to the left, differences to the row above."""
+"""Bits in the method of a deflated plane: differences to the left neighbour, and to the row above."""
 CODED = 4
 """The method of a coded plane."""
 
 
 def pack(alpha: Plane) -> bytes:
-    """The payload of a plane: a byte that names the method, and the plane by the method that is shortest.
+    """Return the shortest payload of a plane, uint8 (height, width): a byte for the method, then the plane.
 
     Raises:
-        ValueError: for an array that is no uint8 (height, width), or is empty.
+        ValueError: if the array is empty, or not uint8 with two dimensions.
 
     Example:
         >>> import numpy
@@ -41,7 +42,7 @@ def pack(alpha: Plane) -> bytes:
 
 
 def deflated(alpha: Plane, method: int) -> bytes:
-    """The payload of a plane by one of the methods 0..3: as bytes, or as differences modulo 256."""
+    """Return the payload of a plane with method 0 (its samples) or 1..3 (differences modulo 256)."""
     for bit, axis in ((ACROSS, 1), (DOWN, 0)):
         if method & bit:
             alpha = np.diff(alpha, axis=axis, prepend=np.uint8(0))
@@ -49,12 +50,12 @@ def deflated(alpha: Plane, method: int) -> bytes:
 
 
 def unpack(payload: bytes, width: int, height: int) -> Plane:
-    """The plane (height, width) in a payload; `width` and `height` are at least 1.
+    """Return the plane in a payload, uint8 (height, width). `width` and `height` must be at least 1.
 
-    Time and memory grow with the number of pixels, whatever the payload says.
+    Time and memory are bounded by the number of pixels, whatever the payload contains.
 
     Raises:
-        Corrupt: for a payload that holds no plane of this size, or is coded as no writer does it.
+        Corrupt: if the payload holds no plane of this size, or if no writer makes such a payload.
     """
     try:
         return _unpacked(payload, width, height)

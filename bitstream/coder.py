@@ -1,6 +1,6 @@
-"""The range coder: bits and their probabilities to bytes and back (FORMAT, "Range coder").
+"""The range coder: turn bits and their probabilities into bytes, and back (FORMAT, "Range coder").
 
-The only module that imports `constriction`, whose errors stay inside.
+This is the only module that imports `constriction`. It translates the errors of that library.
 """
 
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ _MODEL = constriction.stream.model.Bernoulli(perfect=False)
 
 
 class BitEncoder:
-    """Codes bits, each at its own probability, into one payload."""
+    """Encode bits into one payload. Each bit has a probability of its own."""
 
     def __init__(self) -> None:
         self._encoder = constriction.stream.queue.RangeEncoder()
 
     def put(self, bits: npt.NDArray[np.bool_ | np.uint8], numerators: Integers) -> None:
-        """Code `bits` (flat, 0 or 1) where `numerators` / 65536 are the probabilities of ones.
+        """Encode `bits` (flat, 0 or 1). The probability of a one is its numerator / 65536.
 
         Raises:
-            ValueError: for lengths that differ or a numerator that is no integer within 1..65535.
+            ValueError: if the lengths differ, or if a numerator is not an integer in 1..65535.
         """
         if bits.shape != numerators.shape:
             msg = f"{bits.shape} bits do not go with {numerators.shape} probabilities"
@@ -38,14 +38,15 @@ class BitEncoder:
 
     @property
     def size(self) -> int:
-        """Bytes of the payload, if it ended here."""
+        """The number of bytes that the payload would have if it ended here."""
         return len(self.finish())
 
     def finish(self) -> bytes:
-        """Return the payload: the shortest bytes that name a number within the coder's last interval.
+        """Return the payload: the shortest bytes that name a number in the coder's final interval.
 
-        The library ends on a whole word, whose value may still grow by `slack` without leaving the interval:
-        round it up to as many zero bytes as that allows, and drop them, since a reader appends zeros.
+        The library ends with a whole word. The number may still grow by `slack` without leaving the interval.
+        So it is rounded up until as many of its last bytes as possible are zero. These are dropped, because
+        a reader appends zeros.
         """
         words = self._encoder.get_compressed()
         if not words.size:
@@ -61,9 +62,9 @@ class BitEncoder:
 
 
 class BitDecoder:
-    """Decodes what `BitEncoder` made, given the same probabilities.
+    """Decode a payload of `BitEncoder`, given the same probabilities.
 
-    A payload that is too short reads as if zeros followed; `stream.TileReader` finds out.
+    A payload that is too short is read as if zeros followed it. `stream.TileReader` detects this.
     """
 
     def __init__(self, payload: bytes) -> None:
@@ -74,8 +75,8 @@ class BitDecoder:
         """Return the next bits, one for each of `numerators` (flat).
 
         Raises:
-            ValueError: for a numerator that is no integer within 1..65535.
-            BitsMismatch: for a payload that no encoder writes with such probabilities.
+            ValueError: if a numerator is not an integer in 1..65535.
+            BitsMismatch: if no encoder writes this payload with these probabilities.
         """
         with _typed_errors():
             bits = self._decoder.decode(_MODEL, _probabilities(numerators))
@@ -83,7 +84,7 @@ class BitDecoder:
 
 
 def _probabilities(numerators: Integers) -> npt.NDArray[np.float32]:
-    """Check, since the coder panics on what is no probability; n / 65536 is exact in float32."""
+    """Return n / 65536, which float32 represents exactly. Check n first, because the coder would panic."""
     if numerators.dtype.kind not in "iu":
         msg = f"numerators are {numerators.dtype}, not integers"
         raise ValueError(msg)
@@ -95,7 +96,7 @@ def _probabilities(numerators: Integers) -> npt.NDArray[np.float32]:
 
 @contextmanager
 def _typed_errors() -> Iterator[None]:
-    """Translate the coder's complaints; its panics are no `Exception` and are known by name only."""
+    """Translate the errors of the coder. Its panics do not derive from `Exception` and have only a name."""
     try:
         yield
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""A file taken apart and put together: what can be read and checked without a model (FORMAT, "Layout")."""
+"""Split a file into its parts and join them, as far as no model is needed (FORMAT, "Layout")."""
 
 import struct
 import zlib
@@ -26,7 +26,7 @@ from bincodec.bitstream.tiles import Tile
 _CRC = struct.Struct("<I")
 _TAIL = struct.Struct("<II")
 _INDEX_READ = 2**12
-"""Bytes that are read at first to find the index in: it fits for all but large pictures."""
+"""The number of bytes that are read first. They contain the whole index, except for large pictures."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ class Chunk:
 
     Args:
         payload: the coded or raw levels.
-        raw: whether the levels are stored uncoded.
-        bits_crc: CRC-32 of the header, the tile's number and the tile's levels of all layers up to here.
+        raw: whether the levels are stored without coding.
+        bits_crc: CRC-32 of the header, the number of the tile, and the tile's levels of all layers up to the
+            last one of this group.
     """
 
     payload: bytes
@@ -46,31 +47,31 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Extra:
-    """What a file holds beside levels: `kind` is a byte (`bincodec.bitstream.extras`)."""
+    """Data that a file holds beside levels. `kind` is a byte (`bincodec.bitstream.extras`)."""
 
     kind: int
     payload: bytes
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in a file: payload and checksum, and about three in the index."""
+        """The bytes that it takes in a file: payload, checksum, and about three bytes in the index."""
         return len(self.payload) + EXTRA_TAIL + 3
 
 
 Chunks = tuple[tuple[Chunk | None, ...], ...]
-"""By group and tile; None where a chunk is missing, damaged or was not asked for."""
+"""Chunks by group and tile. None stands for a chunk that is missing, damaged or not asked for."""
 
 
 @dataclass(frozen=True)
 class Container:
-    """A file taken apart.
+    """The parts of a file.
 
     Args:
-        header: its first 36 bytes.
+        header: the first 36 bytes of the file.
         groups: the number of layers in each group.
-        chunks: by group and tile.
-        extras: in the order of the file.
-        damage: one sentence for each thing that is missing or damaged; empty for a file that is intact.
+        chunks: the chunks by group and tile.
+        extras: the extras in the order of the file.
+        damage: one sentence for each part that is missing or damaged; empty for a file that is intact.
     """
 
     header: Header
@@ -81,12 +82,12 @@ class Container:
 
     @property
     def intact(self) -> bool:
-        """Whether everything was there and undamaged."""
+        """Whether no part is missing or damaged."""
         return not self.damage
 
     @property
     def tile_layers(self) -> tuple[int, ...]:
-        """How many layers of each tile are there, from the first one without a gap."""
+        """The number of layers of each tile that are there without a gap, counted from the first layer."""
         result = [0] * len(self.header.tiles)
         before = 0
         for layers, row in zip(self.groups, self.chunks, strict=True):
@@ -98,32 +99,32 @@ class Container:
 
 
 class ByteSource(Protocol):
-    """Where a file's bytes come from: memory, or a file that can be read anywhere."""
+    """The source of a file's bytes: memory, or a file that can be read at any position."""
 
     def read_at(self, position: int, size: int) -> bytes:
-        """`size` bytes from `position` on, fewer where the file ends."""
+        """Return `size` bytes from `position` on, or fewer if the file ends before that."""
 
     def size(self) -> int:
-        """Bytes of the whole file."""
+        """Return the number of bytes of the whole file."""
 
 
 class Memory:
-    """A file that is in memory, as any bytes-like object."""
+    """A file in memory, given as a bytes-like object."""
 
     def __init__(self, data: bytes) -> None:
         self._view = memoryview(data).cast("B")
 
     def read_at(self, position: int, size: int) -> bytes:
-        """As `ByteSource.read_at`."""
+        """Return `size` bytes from `position` on (see `ByteSource.read_at`)."""
         return bytes(self._view[position : position + size])
 
     def size(self) -> int:
-        """As `ByteSource.size`."""
+        """Return the number of bytes (see `ByteSource.size`)."""
         return self._view.nbytes
 
 
 def read_index(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> tuple[Header, Index, int]:
-    """The header, the index, and the position behind both.
+    """Return the header, the index, and the position of the first byte behind the index.
 
     Raises:
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
@@ -135,7 +136,7 @@ def read_index(source: ByteSource, limits: Limits = DEFAULT_LIMITS) -> tuple[Hea
 def _parse_index(
     source: ByteSource, header: Header, limits: Limits, damage: list[str], *, partial: bool
 ) -> tuple[Index, int]:
-    """The index and the position behind it; with `partial`, one wrong bit is set right."""
+    """Return the index and the position behind it. With `partial`, one wrong bit is corrected."""
     wanted = _INDEX_READ
     while True:
         data = source.read_at(0, wanted)
@@ -151,14 +152,14 @@ def _parse_index(
         except (Corrupt, Unsupported):
             if not partial or (found := repaired_index(header, data, limits)) is None:
                 raise
-        damage.append("one bit of the index was wrong, and is set right")
+        damage.append("one bit of the index was wrong and has been corrected")
         return found
 
 
 def read_header(
     source: ByteSource, limits: Limits, damage: list[str] | None = None, *, partial: bool = False
 ) -> Header:
-    """The header; with `partial`, one wrong bit is set right, and `damage` says so.
+    """Return the header. With `partial`, one wrong bit is corrected, and a note is added to `damage`.
 
     Raises:
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
@@ -171,7 +172,7 @@ def read_header(
         if header is None:
             raise
     if damage is not None:
-        damage.append("one bit of the header was wrong, and is set right")
+        damage.append("one bit of the header was wrong and has been corrected")
     return header
 
 
@@ -182,11 +183,11 @@ def read(
     partial: bool = False,
     tiles: Collection[int] | None = None,
 ) -> Container:
-    """Take a file apart and check all that needs no model.
+    """Split a file into its parts and check everything that needs no model.
 
-    With `partial`, chunks and extras that are missing or fail their checksums are left out, and `damage` says
-    which. In header and index one wrong bit each is set right; else they must be whole. With `tiles`, only
-    the chunks of the tiles with these numbers are read.
+    With `partial`, chunks and extras that are missing or fail their checksums are left out, and `damage`
+    names them. One wrong bit in the header and one in the index are corrected; any other fault in them is an
+    error. With `tiles`, only the chunks of the tiles with these numbers are read.
 
     Raises:
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: see `errors`.
@@ -221,7 +222,7 @@ def read(
 
 
 class _Reader:
-    """Reads and checks what the index names; collects what is wrong, or raises it."""
+    """Read and check the parts that the index names. Collect what is wrong with them, or raise it."""
 
     def __init__(self, source: ByteSource, header: Header, partial: bool, damage: list[str]) -> None:
         self.damage = damage
@@ -230,7 +231,7 @@ class _Reader:
         self._partial = partial
 
     def note(self, error: Truncated | Corrupt) -> None:
-        """Remember damage, or raise it where it is not tolerated."""
+        """Collect an error as damage, or raise it if damage is not tolerated."""
         if not self._partial:
             raise error
         self.damage.append(str(error))
@@ -238,7 +239,7 @@ class _Reader:
     def chunk(
         self, position: int, length: int, place: tuple[int, int], name: str, *, raw: bool
     ) -> Chunk | None:
-        """The chunk of a group and a tile, or None if it is damaged."""
+        """Return the chunk of a group and a tile, or None if it is damaged."""
         data = self._bytes(position, length + CHUNK_TAIL, name)
         if data is None:
             return None
@@ -249,7 +250,7 @@ class _Reader:
         return Chunk(data[:length], raw, bits_crc)
 
     def extra(self, position: int, kind: int, length: int) -> Extra | None:
-        """An extra, or None if it is damaged."""
+        """Return an extra, or None if it is damaged."""
         name = f"the data of kind {kind:#04x}"
         data = self._bytes(position, length + EXTRA_TAIL, name)
         if data is None:
@@ -269,23 +270,23 @@ class _Reader:
 
 
 def in_file_order(extras: Sequence[Extra]) -> list[Extra]:
-    """Leading extras, then trailing ones, each by kind."""
+    """Sort extras: first the leading ones, then the trailing ones, each by kind."""
     return sorted(extras, key=lambda extra: file_order(extra.kind))
 
 
 def name_of(tile: Tile, group: int, groups: Sequence[int]) -> str:
-    """What a chunk holds, in words."""
+    """Describe the layers and the tile of a chunk in words."""
     first = sum(groups[:group]) + 1
     last = first + groups[group] - 1
     return f"layer {first} of {tile}" if first == last else f"layers {first} to {last} of {tile}"
 
 
 def write(header: Header, groups: Sequence[int], chunks: Chunks, extras: Sequence[Extra] = ()) -> bytes:
-    """Put a file together; `chunks` by group and tile, as `stream.TileWriter` makes them.
+    """Return the bytes of a file. `chunks` are given by group and tile, as `stream.TileWriter` makes them.
 
     Raises:
-        TooLarge: for a payload beyond 2^31 - 1 bytes.
-        ValueError: for groups, chunks or extras that `read` would refuse.
+        TooLarge: if a payload has more than 2^31 - 1 bytes.
+        ValueError: if `read` would refuse the groups, the chunks or the extras.
     """
     tiles = len(header.tiles)
     layers = sum(groups) if min(groups, default=0) > 0 else 0
@@ -314,12 +315,12 @@ def write(header: Header, groups: Sequence[int], chunks: Chunks, extras: Sequenc
 
 
 def _in_order(extras: Sequence[Extra]) -> list[Extra]:
-    """Extras in the order of a file; one of a kind, of kinds that readers know or may ignore."""
+    """Sort extras as in a file. Each kind must occur once, and be known to readers or ancillary."""
     kinds = {extra.kind for extra in extras}
     known = all(kind in CRITICAL_KINDS or ANCILLARY <= kind < 2 * ANCILLARY for kind in kinds)
     if not known or len(kinds) != len(extras):
         listed = ", ".join(f"{extra.kind:#04x}" for extra in extras)
-        msg = f"extras {listed} are not of known or ancillary kinds, each once"
+        msg = f"extras {listed}: each kind must occur once, and be known or ancillary"
         raise ValueError(msg)
     return in_file_order(extras)
 
@@ -332,7 +333,10 @@ def _whole(chunk: Chunk | None) -> Chunk:
 
 
 def _chunk_crc(header: Header, place: tuple[int, int], body: bytes) -> int:
-    """CRC-32 of the header, the chunk's place and the chunk: a chunk in another's place is damage."""
+    """Return the CRC-32 of the header, the chunk's place and the chunk.
+
+    Because of the place, a chunk that stands in the place of another one counts as damage.
+    """
     return zlib.crc32(body, zlib.crc32(_TAIL.pack(*place), header.crc))
 
 

@@ -1,4 +1,4 @@
-"""Bytes packed by zlib (RFC 1950), and unpacked without more memory than was allowed (FORMAT, "Extras")."""
+"""Compress bytes with zlib (RFC 1950), and unpack them within a limit of memory (FORMAT, "Extras")."""
 
 import zlib
 
@@ -8,7 +8,7 @@ BEST = 9
 
 
 def deflate(data: bytes) -> bytes:
-    """A zlib stream of `data`.
+    """Return a zlib stream of `data`.
 
     Example:
         >>> from bincodec.bitstream.deflate import deflate, inflate
@@ -19,11 +19,11 @@ def deflate(data: bytes) -> bytes:
 
 
 def inflate(payload: bytes, most: int) -> bytes:
-    """The bytes in a zlib stream, of which there may be at most `most`; memory ends there too.
+    """Return the bytes in a zlib stream, at most `most`. The memory for them is bounded by `most` too.
 
     Raises:
-        TooLarge: for more bytes than that.
-        Corrupt: for anything but one whole stream.
+        TooLarge: if the stream unpacks to more bytes than that.
+        Corrupt: if the payload is anything other than one whole stream.
     """
     machine = zlib.decompressobj()
     try:

@@ -1,11 +1,11 @@
-"""Everything that can be wrong with a file. `bincodec.errors` draws the whole tree of errors.
+"""The errors that a file can cause. `bincodec.errors` shows the whole tree of errors.
 
-Calls that no file can cause (arrays of the wrong shape, writing a quality of 101) raise `ValueError` instead.
+A mistake that no file can cause, such as an array of the wrong shape, raises `ValueError` instead.
 """
 
 
 class BincodecError(Exception):
-    """The root of every error that bad input can cause."""
+    """The base class of every error that bad input can cause."""
 
 
 class NotBld(BincodecError):
@@ -13,18 +13,18 @@ class NotBld(BincodecError):
 
 
 class Truncated(BincodecError):
-    """The data ends before the file does."""
+    """The data ends before the end of the file that it describes."""
 
 
 class Corrupt(BincodecError):
-    """The data contradicts its checksums, itself or the format."""
+    """The data contradicts its checksums, contradicts itself, or breaks a rule of the format."""
 
 
 class BitsMismatch(Corrupt):
     """A chunk is intact, but its decoded levels are not the ones that were written.
 
-    Either the file was forged, or the probabilities differ from the writer's: decoding once more with exact
-    arithmetic that depends on nothing tells which.
+    Either the file was forged, or the probabilities differ from those of the writer. A reader finds out which
+    by decoding once more with its safest arithmetic.
     """
 
 
@@ -33,10 +33,10 @@ class Unsupported(BincodecError):
 
 
 class TooLarge(BincodecError):
-    """Something exceeds one of `limits.Limits`, or a size that the format cannot express.
+    """Something exceeds one of `limits.Limits`, or is larger than the format can express.
 
-    `option` is the field of `Limits` that can be raised, or None where nothing can; `value` is what was found
-    and `limit` what is allowed.
+    `option` is the field of `Limits` that can be raised, or None if there is none. `value` is the number that
+    was found, and `limit` is the largest that is allowed.
     """
 
     def __init__(
@@ -47,4 +47,4 @@ class TooLarge(BincodecError):
 
 
 class WrongModel(BincodecError):
-    """The file or the code belongs to another model than the one that it was given to."""
+    """The file or the code belongs to a different model than the one that should decode it."""

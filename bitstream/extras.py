@@ -1,7 +1,7 @@
-"""What a file holds beside its layers: alpha, colour profile, Exif, XMP (FORMAT, "Extras").
+"""Alpha, colour profile, Exif and XMP, which a file holds beside its layers (FORMAT, "Extras").
 
-Each is one extra, known by its kind. Alpha has a form of its own; the others are bytes that came from
-elsewhere, packed by zlib and kept as they are.
+Each of them is one extra and is identified by its kind. Alpha has a format of its own. The others are bytes
+from elsewhere: they are compressed with zlib and not changed.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from bincodec.bitstream.plane import Plane
 
 ALPHA = 0x41
 METADATA = {"icc": 0xC1, "exif": 0x82, "xmp": 0x83}
-"""The kinds of extras; metadata by the name of its field in `Extras`."""
+"""The kinds of extras. For metadata, they are listed by the name of the field in `Extras`."""
 
 TITLES = {"alpha": "alpha", "icc": "colour profile", "exif": "Exif", "xmp": "XMP"}
-"""What messages call them."""
+"""The names of the extras in messages."""
 
 
 @dataclass(frozen=True, eq=False)
 class Extras:
-    """What a picture has beside its colours; None is what it lacks.
+    """What a picture has beside its colours. A field is None if the picture does not have it.
 
     Args:
         alpha: uint8 (height, width), from 0 (clear) to 255 (opaque).
         icc: a colour profile, as the International Color Consortium defines it.
-        exif: Exif, from its TIFF header on.
+        exif: Exif data, from its TIFF header on.
         xmp: an XMP packet.
     """
 
@@ -42,15 +42,15 @@ class Extras:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The fields that are not None."""
+        """The names of the fields that are not None."""
         return tuple(name for name in TITLES if getattr(self, name) is not None)
 
 
 def payloads(extras: Extras, limits: Limits = DEFAULT_LIMITS) -> list[tuple[int, bytes]]:
-    """Kinds and payloads of what holds `extras` in a file.
+    """Return the kind and the payload of each extra that holds a field of `extras` in a file.
 
     Raises:
-        TooLarge: for metadata that a reader with these limits would refuse.
+        TooLarge: if a reader with these limits would refuse the metadata.
     """
     found = [] if extras.alpha is None else [(ALPHA, planes.pack(extras.alpha))]
     for name, kind in METADATA.items():
@@ -63,19 +63,19 @@ def payloads(extras: Extras, limits: Limits = DEFAULT_LIMITS) -> list[tuple[int,
     total = sum(len(payload) for kind, payload in found if kind != ALPHA)
     if total > limits.ancillary_bytes:
         most = limits.ancillary_bytes
-        msg = f"metadata take {total} bytes, over the limit ancillary_bytes={most}"
+        msg = f"metadata takes {total} bytes, over the limit ancillary_bytes={most}"
         raise TooLarge(msg, option="ancillary_bytes", value=total, limit=most)
     return found
 
 
 def read(held: Iterable[Extra], width: int, height: int, limits: Limits = DEFAULT_LIMITS) -> Extras:
-    """What the extras of a picture of `width` x `height` pixels hold; other kinds are passed over.
+    """Unpack the extras of a picture of `width` x `height` pixels. Extras of other kinds are ignored.
 
-    Nothing is unpacked beyond `limits.metadata_bytes`, or beyond one sample of alpha a pixel.
+    At most `limits.metadata_bytes` are unpacked of each piece of metadata, and one sample of alpha per pixel.
 
     Raises:
-        Corrupt: if one does not unpack to what it should.
-        TooLarge: for metadata beyond the limit.
+        Corrupt: if an extra does not unpack to what its kind requires.
+        TooLarge: if a piece of metadata exceeds the limit.
 
     Example:
         >>> from bincodec.bitstream import extras

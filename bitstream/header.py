@@ -25,20 +25,20 @@ _SIDE_END = 2**32
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about itself before the first chunk.
+    """The fields of a header: what a file says about itself.
 
     Args:
-        width: of the image in pixels, 1 to 2^32 - 1.
-        height: of the image in pixels, 1 to 2^32 - 1.
-        quality: 0 to 100.
-        layers: how many layers of levels the file carries, 1 to 255.
+        width: the width of the image in pixels, 1 to 2^32 - 1.
+        height: the height of the image in pixels, 1 to 2^32 - 1.
+        quality: the quality of the image, 0 to 100.
+        layers: the number of layers in the file, 1 to 255.
         fingerprint: the 8 bytes that name the model.
-        grey: the image has no colour.
-        tile_side: the most positions of 16 x 16 pixels that a tile has a side, 16 to 64.
-        version: (major, minor) of the format.
+        grey: whether the image is grey.
+        tile_side: the largest side of a tile, in positions of 16 x 16 pixels, 16 to 64.
+        version: the version of the format, (major, minor).
 
     Raises:
-        ValueError: for a field outside its range.
+        ValueError: if a field is outside its range.
     """
 
     width: int
@@ -74,7 +74,7 @@ class Header:
 
     @property
     def crc(self) -> int:
-        """The CRC-32 of the fields, from which all other checksums of the file go on."""
+        """The CRC-32 of the fields. All other checksums of the file continue from it."""
         return zlib.crc32(self.pack()[:FIELD_BYTES])
 
     def pack(self) -> bytes:
@@ -96,15 +96,15 @@ class Header:
 
     @classmethod
     def parse(cls, data: bytes, limits: Limits = DEFAULT_LIMITS) -> "Header":
-        """Read the header at the start of `data`, any bytes-like object; anything may follow it.
+        """Read the header at the start of `data`, a bytes-like object. Anything may follow the header.
 
         Raises:
-            NotBld: the magic bytes are not there.
-            Truncated: `data` is a proper prefix of a header.
-            Unsupported: unknown version or flag.
-            Corrupt: wrong checksum or a field out of range.
-            TooLarge: the image exceeds `limits`.
-            TypeError: `data` is not bytes-like, or `limits` are none.
+            NotBld: if the magic bytes are missing.
+            Truncated: if `data` ends within the header.
+            Unsupported: if the version or a flag is unknown.
+            Corrupt: if the checksum is wrong, or a field is out of range.
+            TooLarge: if the image exceeds `limits`.
+            TypeError: if `data` is not bytes-like, or `limits` is not a `Limits`.
         """
         checked_limits(limits)
         data = bytes(memoryview(data).cast("B")[:HEADER_BYTES])
@@ -127,7 +127,7 @@ class Header:
 
 
 def _check_start(data: bytes) -> None:
-    """Magic, length and version: what must hold before any other byte means something."""
+    """Check the magic, the length and the version. Without them, no other byte has a meaning."""
     start = data[: len(MAGIC)]
     if not start or not MAGIC.startswith(start):
         msg = "not a .bld file: the magic bytes are missing"

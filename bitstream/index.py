@@ -1,6 +1,6 @@
-"""The index of a file: how its layers are grouped, and how long everything is (FORMAT, "Index").
+"""The index of a file: how its layers are grouped, and how long each part is (FORMAT, "Index").
 
-It stands right behind the header, so a reader knows where each chunk lies before it reads any.
+The index follows the header, so a reader knows where each chunk is before it reads any chunk.
 """
 
 import itertools
@@ -14,14 +14,14 @@ from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.bitstream.tiles import count_tiles
 
 ANCILLARY = 0x80
-"""Bit of an extra's kind: a reader that does not know it goes on without."""
+"""Bit of an extra's kind: a reader that does not know the kind ignores the extra."""
 LEADING = 0x40
-"""Bit of an extra's kind: it stands before the levels."""
+"""Bit of an extra's kind: the extra stands before the chunks."""
 CRITICAL_KINDS = (0x41,)
-"""Critical extras that are defined: alpha (FORMAT, "Extras")."""
+"""The critical kinds that are defined: alpha (FORMAT, "Extras")."""
 
 MAX_LENGTH = 2**31 - 1
-"""Bytes of a payload: what every reader can count."""
+"""The largest number of bytes of a payload. It fits a signed 32-bit integer, so every reader can count it."""
 CRC_BYTES = 4
 CHUNK_TAIL = 2 * CRC_BYTES
 EXTRA_TAIL = CRC_BYTES
@@ -32,12 +32,12 @@ _MORE = 0x80
 
 @dataclass(frozen=True)
 class Index:
-    """What stands in a file, without the payloads themselves.
+    """What a file contains, without the payloads themselves.
 
     Args:
-        groups: the number of layers in each group; a group of a tile is one chunk.
-        extras: kind and payload length of each extra, in the order of the file.
-        entries: by group and tile, the bytes of each chunk's payload, and whether it holds raw levels.
+        groups: the number of layers in each group. One group of one tile is one chunk.
+        extras: the kind and the payload length of each extra, in the order of the file.
+        entries: for each chunk, by group and tile, the length of its payload in bytes and whether it is raw.
     """
 
     groups: tuple[int, ...]
@@ -45,7 +45,7 @@ class Index:
     entries: tuple[tuple[tuple[int, bool], ...], ...]
 
     def pack(self, header: Header) -> bytes:
-        """The bytes of the index, its checksum included."""
+        """Return the bytes of the index, including its checksum."""
         ends = set(itertools.accumulate(self.groups))
         mask = sum(1 << (end - 1) for end in ends).to_bytes(-(-header.layers // 8), "little")
         body = bytearray(mask)
@@ -59,11 +59,11 @@ class Index:
 
     @property
     def leading(self) -> int:
-        """How many extras stand before the levels."""
+        """The number of extras that stand before the chunks."""
         return sum(bool(kind & LEADING) for kind, _ in self.extras)
 
     def sizes(self) -> Iterator[int]:
-        """Bytes of each thing behind the index, its checksums included, in the order of the file."""
+        """Yield the bytes of each part behind the index, including checksums, in the order of the file."""
         extras = [length + EXTRA_TAIL for _, length in self.extras]
         yield from extras[: self.leading]
         yield from (length + CHUNK_TAIL for length, _ in itertools.chain.from_iterable(self.entries))
@@ -71,12 +71,12 @@ class Index:
 
 
 def file_order(kind: int) -> tuple[bool, int]:
-    """What extras are sorted by in a file: leading ones, then trailing ones, each by kind."""
+    """Return the sorting key of extras in a file: leading ones first, then trailing ones, each by kind."""
     return not kind & LEADING, kind
 
 
 def varint(value: int) -> bytes:
-    """An unsigned integer in groups of seven bits, the lowest first; bit 7 says that more follow (LEB128)."""
+    """Encode an unsigned integer as LEB128: seven bits a byte, lowest first; bit 7 says that more follow."""
     result = bytearray()
     while value > _SEVEN:
         result.append(value & _SEVEN | _MORE)
@@ -86,7 +86,7 @@ def varint(value: int) -> bytes:
 
 
 class IndexParser:
-    """Reads an index from the beginning of a file, and says where the rest begins."""
+    """Read the index in the beginning of a file, and find the position behind it."""
 
     def __init__(self, header: Header, data: bytes) -> None:
         self._header = header
@@ -94,18 +94,18 @@ class IndexParser:
         self.position = HEADER_BYTES
 
     def parse(self, limits: Limits = DEFAULT_LIMITS) -> Index:
-        """The index that follows the header in `data`; `position` is then behind it.
+        """Return the index that follows the header in `data`. Afterwards, `position` is behind the index.
 
         Raises:
             Truncated: if `data` ends before the index does.
-            Corrupt: for a wrong checksum, or an index that no writer makes.
-            Unsupported: for a critical extra that is not known.
-            TooLarge: for more ancillary bytes than `limits` allow.
+            Corrupt: if the checksum is wrong, or if no writer makes such an index.
+            Unsupported: if there is a critical extra of an unknown kind.
+            TooLarge: if there are more ancillary bytes than `limits` allow.
         """
         groups = self._groups()
         extras = tuple((self._byte(), self._length()) for _ in range(self._varint(255)))
         tiles = count_tiles(self._header.width, self._header.height, self._header.tile_side)
-        # Each entry takes a byte at least, so a short file cannot ask for many.
+        # Each entry takes at least one byte, so a short file cannot make the reader allocate many entries.
         self._need(tiles * len(groups))
         entries = [[self._varint(2 * MAX_LENGTH + 1) for _ in range(tiles)] for _ in groups]
         self._check_crc()
@@ -122,7 +122,7 @@ class IndexParser:
         self.position += size
         ends = [layer + 1 for layer in range(8 * size) if mask >> layer & 1]
         if not ends or ends[-1] != layers:
-            # A mask that does not end with the last layer leads nowhere; the checksum will tell damage.
+            # Without a group that ends with the last layer, the rest of the index has no defined length.
             msg = f"index: the last group ends with layer {ends[-1] if ends else 0} of {layers}"
             raise Corrupt(msg)
         return tuple(end - start for start, end in itertools.pairwise([0, *ends]))
@@ -150,7 +150,7 @@ class IndexParser:
         return self._varint(MAX_LENGTH)
 
     def _varint(self, most: int) -> int:
-        """One number; one that is written longer than it has to be, or too large, is no writer's."""
+        """Read one number. It must be at most `most` and must not be longer than necessary."""
         value, shift = 0, 0
         while True:
             byte = self._byte()
@@ -170,7 +170,7 @@ def _check_extras(extras: tuple[tuple[int, int], ...], limits: Limits) -> None:
     order = [file_order(kind) for kind, _ in extras]
     for one, two in itertools.pairwise(order):
         if one >= two:
-            msg = f"index: extras {one[1]:#04x}, {two[1]:#04x} are not in order, each once"
+            msg = f"index: extras {one[1]:#04x}, {two[1]:#04x} are not in order or not unique"
             raise Corrupt(msg)
     for kind, _ in extras:
         if not kind & ANCILLARY and kind not in CRITICAL_KINDS:

@@ -1,9 +1,9 @@
-"""Levels as binary decisions (FORMAT, "Order of decisions").
+"""Represent levels as binary decisions (FORMAT, "Order of decisions").
 
-A level L in 0..J is given by bits z_j = [L >= j]. The middle one comes first; then the levels above it are
-asked for the next higher j, those below for the next lower one, round by round, until each has given the
-answer that ends it. `decide` is the one loop over rounds. Who answers is up to the caller: known levels
-(encoding, pricing), a decoder, or a random generator (sampling).
+A level L in 0..J is represented by the bits z_j = [L >= j]. The middle bit is asked first. Then, round by
+round, levels above the middle are asked for the next higher j, and levels below it for the next lower j,
+until every level is decided. `decide` is the one loop over the rounds. The caller provides the answers: they
+come from known levels (to encode or measure them), from a decoder, or from a random generator (to sample).
 """
 
 from collections.abc import Callable
@@ -19,23 +19,23 @@ Levels = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.intp]
 Answers = npt.NDArray[np.bool_]
 Ask = Callable[[Positions, Integers, Numerators], Answers]
-"""(where in the flat pass, j of each, P(z_j = 1) of each in 1/65536) -> z_j of each."""
+"""(indices into the flat pass, j of each, P(z_j = 1) of each in 1/65536) -> z_j of each."""
 
 MAX_LEVELS = 255
-"""The largest J: a level is stored in a byte."""
+"""The largest J. A level is stored in a byte."""
 
 
 def decide(mu: Integers, scale: Integers, maximum: int, ask: Ask) -> Levels:
-    """Ask for the bits of a pass and return its levels.
+    """Ask for the bits of a pass and return its levels, uint8 of the shape of `mu`.
 
     Args:
-        mu: locations in 1/64 level, 0 is the middle of 0..J; shape (channels, positions) or any other.
-        scale: indices 0..63, the same shape.
+        mu: locations in 1/64 level, where 0 is the middle of 0..J; shape (channels, positions) or any other.
+        scale: scale indices 0..63, of the same shape.
         maximum: J, 1..255.
-        ask: gets what is undecided, in order, once a round.
+        ask: called once a round with the levels that are not decided yet, in order.
 
     Raises:
-        ValueError: for arguments out of range.
+        ValueError: if an argument is out of range.
     """
     _check_pass(mu, scale, maximum)
     shape, mu, scale = mu.shape, mu.ravel().astype(np.int64), scale.ravel().astype(np.intp)
@@ -58,7 +58,7 @@ def decide(mu: Integers, scale: Integers, maximum: int, ask: Ask) -> Levels:
 
 
 def encode_levels(encoder: BitEncoder, levels: Levels, mu: Integers, scale: Integers, maximum: int) -> None:
-    """Code the levels of a pass; all arrays (channels, positions), the rest as in `decide`."""
+    """Encode the levels of a pass. All arrays are (channels, positions); see `decide` for the others."""
     flat = _check_levels(levels, mu, maximum)
 
     def ask(where: Positions, j: Integers, numerators: Numerators) -> Answers:
@@ -70,7 +70,7 @@ def encode_levels(encoder: BitEncoder, levels: Levels, mu: Integers, scale: Inte
 
 
 def decode_levels(decoder: BitDecoder, mu: Integers, scale: Integers, maximum: int) -> Levels:
-    """Decode the levels of a pass, shape (channels, positions); arguments as in `decide`."""
+    """Decode the levels of a pass, (channels, positions). See `decide` for the arguments."""
 
     def ask(where: Positions, j: Integers, numerators: Numerators) -> Answers:
         return decoder.get(numerators).astype(np.bool_)
@@ -79,7 +79,7 @@ def decode_levels(decoder: BitDecoder, mu: Integers, scale: Integers, maximum: i
 
 
 def level_bits(levels: Levels, mu: Integers, scale: Integers, maximum: int) -> npt.NDArray[np.float64]:
-    """Return the bits of each level, the sum of -log2 of its integer probabilities; (channels, positions)."""
+    """Return the bits of each level, (channels, positions): the sum of -log2 of its integer probabilities."""
     flat = _check_levels(levels, mu, maximum)
     cost = np.zeros(flat.size)
 
@@ -93,9 +93,9 @@ def level_bits(levels: Levels, mu: Integers, scale: Integers, maximum: int) -> n
 
 
 def probability_of(levels: Levels, mu: Integers, scale: Integers, maximum: int) -> npt.NDArray[np.float64]:
-    """Return the probability of each level: the product of its decisions', multiplied in coding order.
+    """Return the probability of each level: the product over its decisions, multiplied in coding order.
 
-    A product of the same numbers in the same order is the same on every machine; a logarithm is not.
+    A product of the same numbers in the same order is the same on every machine. A logarithm is not.
     """
     flat = _check_levels(levels, mu, maximum)
     result = np.ones(flat.size)
@@ -112,7 +112,10 @@ def probability_of(levels: Levels, mu: Integers, scale: Integers, maximum: int) 
 def _next_numerators(
     mu: Integers, scale: Integers, rising: Answers, passed_above: int, passed_below: int
 ) -> Numerators:
-    """P(z_j = 1) where z_{j-1} = 1 was the last answer (rising) or z_{j+1} = 0 was, given its threshold."""
+    """Return P(z_j = 1), given the last answer: z_{j-1} = 1 where `rising`, z_{j+1} = 0 elsewhere.
+
+    `passed_above` and `passed_below` are the thresholds of these last answers.
+    """
     falling = ~rising
     numerators = np.empty(mu.size, np.int32)
     numerators[rising] = probability.up(mu[rising], scale[rising], passed_above)

@@ -1,29 +1,29 @@
-"""Every cap that bounds the work and memory a file can ask for (FORMAT, "Limits")."""
+"""The limits of the work and memory that a file can demand (FORMAT, "Limits")."""
 
 from dataclasses import dataclass
 
 PIXELS = 64 * 2**20
-"""64 Mpx: larger than the sensors of today's cameras; a reader then stays within a few gigabytes."""
+"""64 megapixels, more than most cameras have. With this limit, a reader needs a few gigabytes at most."""
 
 SIDE = 65535
-"""The longest edge that JPEG can express, hence what other software expects an image to fit in."""
+"""The longest side that JPEG can express. Other software expects images to stay within it."""
 
 ANCILLARY_BYTES = 2**24
-"""16 MiB of colour profile, Exif, XMP and the like, as they stand in the file, all together."""
+"""16 MiB for colour profile, Exif, XMP and the like together, as they are stored in the file."""
 
 METADATA_BYTES = 2**22
-"""4 MiB each of unpacked colour profile, Exif and XMP: no camera's reach it, and a reader notices nothing."""
+"""4 MiB each for the unpacked colour profile, Exif and XMP. This is little memory, and cameras write less."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a reader accepts; a file beyond it raises `TooLarge`, which names the field to raise.
+    """The largest file that a reader accepts. A larger one raises `TooLarge`, which names the field to raise.
 
     Args:
-        pixels: width times height.
-        side: width and height, each.
-        ancillary_bytes: bytes in the file of all data that a reader may ignore, together.
-        metadata_bytes: bytes of the colour profile, of Exif and of XMP, each, once they are unpacked.
+        pixels: the largest width times height.
+        side: the largest width, and the largest height.
+        ancillary_bytes: the most bytes in the file for all data together that a reader may ignore.
+        metadata_bytes: the most bytes for each of colour profile, Exif and XMP once it is unpacked.
 
     Example:
         >>> import bincodec, numpy
@@ -42,17 +42,17 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-"""What a reader accepts if it is not told otherwise."""
+"""The default limits of a reader."""
 
 WRITING_LIMITS = Limits(pixels=SIDE**2)
-"""What a writer accepts: any number of pixels."""
+"""The limits of a writer. Only the sides are limited, not the number of pixels."""
 
 
 def checked_limits(limits: object) -> Limits:
-    """`limits`, if they are some; a plain number of pixels, or None, is a mistake that would show much later.
+    """Return `limits` if it is a `Limits`. Without this check, a plain number would fail only much later.
 
     Raises:
-        TypeError: for anything else.
+        TypeError: if it is anything else.
     """
     if not isinstance(limits, Limits):
         msg = f"limits must be a Limits, not {type(limits).__name__}"

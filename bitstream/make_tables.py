@@ -1,7 +1,7 @@
-"""Make `probability_tables.zlib` again: `python -m bincodec.bitstream.make_tables`.
+"""Compute `probability_tables.zlib` again: `python -m bincodec.bitstream.make_tables`.
 
-The tables are part of the format. This script says where they come from and must reproduce them; the codec
-never runs it, and a run that prints another checksum than `probability.TABLES_SHA256` has found a bug.
+The tables are part of the format. This script shows how they were computed and must reproduce them exactly.
+The codec never runs it. If it prints another checksum than `probability.TABLES_SHA256`, there is a bug.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bincodec.bitstream.probability import ONE, REACH, SCALES, SPAN, STEPS, TABLES_PATH
 
 DIGITS = 60
-"""Far beyond need: entries have 5 digits, and none lies on a rounding boundary."""
+"""The precision in decimal digits. It is ample: entries have 5 digits, and none is a tie when rounded."""
 
 
 def numerator(probability: Decimal) -> int:
@@ -23,12 +23,12 @@ def numerator(probability: Decimal) -> int:
 
 
 def rows(scale: int) -> tuple[list[int], list[int]]:
-    """Return F and U of one scale index for distances -REACH..REACH in 1/64 level."""
+    """Return F and U of one scale index, for the distances -REACH..REACH in 1/64 level."""
     with localcontext() as context:
         context.prec = DIGITS
         width = STEPS * (Decimal(scale - 32) / 8).exp()
         factor = (-1 / width).exp()
-        # inverse[k] = 1 + e^(-d / width) = 1 / sigmoid(d / width), from one level below the lowest distance.
+        # inverse[k] = 1 + e^(-d / width) = 1 / sigmoid(d / width). It starts one level below the lowest d.
         power = (Decimal(REACH + STEPS) / width).exp()
         inverse = []
         for _ in range(SPAN + STEPS):

@@ -1,9 +1,10 @@
-"""A plane of alpha from coarse to fine, by the range coder (FORMAT, "Alpha").
+"""Code a plane of alpha from coarse to fine with the range coder (FORMAT, "Alpha").
 
-Pixels come as those of a quadtree do: a lattice of known ones is made twice as fine, and again, until all are
-known. Of each pixel is asked whether it is clear, then whether it is opaque, and else how far it is from what
-the four known ones around it let expect. Every answer is coded with a probability that follows from the
-answers before it in the same context.
+Pixels are coded in the order of a quadtree: a lattice of known pixels is made twice as fine, again and again,
+until all pixels are known. For each pixel, the first question is whether it is clear, and the second whether
+it is opaque. If it is neither, further questions give its distance from a value that is expected from the
+four known pixels around it. Each answer is coded with a probability that is estimated from the earlier
+answers in the same context.
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ from bincodec.bitstream.errors import BitsMismatch, Corrupt
 from bincodec.bitstream.probability import ONE
 
 Plane = npt.NDArray[np.uint8]
-"""(height, width)."""
+"""Samples of alpha, (height, width)."""
 Whole = npt.NDArray[np.int64]
 Answers = npt.NDArray[np.bool_]
 Ask = Callable[[Whole, Answers], Answers]
-"""(contexts, the answers where they are known already) -> the answers."""
+"""(contexts, answers) -> answers. An encoder passes the true answers; a decoder ignores the ones it gets."""
 
 CLEAR, OPAQUE = 0, 255
 
 ADAPTING = 16
 SHORTEST_RUN = 128
 LONGEST_RUN = 2**18
-"""Probabilities follow after each run of pixels: as many as were told before it, divided by ADAPTING, and
-within these bounds."""
+"""The probabilities are updated after each run of pixels. The length of a run is the number of pixels that
+were coded before it, divided by ADAPTING and limited to these bounds."""
 
 _SPREADS = np.array([1, 2, 3, 4, 6, 9, 14, 22, 35, 60, 100, 160])
-"""Where the classes of spread begin, but for the first one: how far the four pixels disagree."""
+"""The lowest spread of each class but the first. The spread says how much the four pixels differ."""
 _CLASSES = np.array([0, *[1] * 254, 2])
-"""Clear, between, opaque."""
+"""The class of each value of a pixel: 0 for clear, 1 for values between, 2 for opaque."""
 
 _WAYS = 2
-"""Contexts differ between pixels whose four are straight (0) and diagonal (1)."""
+"""Contexts distinguish pixels whose four neighbours are straight (0) or diagonal (1)."""
 _AROUND = 3**4
 _SPREAD = len(_SPREADS) + 1
 _LENGTHS = 8
@@ -50,11 +51,11 @@ _IS_ABOVE = _IS_EXACT + _WAYS * _SPREAD
 _IS_LONGER = _IS_ABOVE + _WAYS * _SPREAD
 _IS_ONE = _IS_LONGER + _WAYS * _SPREAD * _LENGTHS
 _CONTEXTS = _IS_ONE + _LENGTHS * _LENGTHS
-"""Where the contexts of each question begin, and how many there are in all."""
+"""The first context of each question, and the number of all contexts."""
 
 
 def encode(plane: Plane) -> bytes:
-    """The first pixel, and the range coder's bytes of all others."""
+    """Return the first pixel as a byte, and then the bytes of the range coder for all other pixels."""
     encoder, learned = BitEncoder(), _Learned()
 
     def ask(contexts: Whole, answers: Answers) -> Answers:
@@ -68,10 +69,10 @@ def encode(plane: Plane) -> bytes:
 
 
 def decode(payload: bytes, width: int, height: int) -> Plane:
-    """The plane (height, width) that `encode` made these bytes of.
+    """Return the plane, uint8 (height, width), that `encode` turns into `payload`.
 
     Raises:
-        Corrupt: if there is none.
+        Corrupt: if there is no such plane.
     """
     if not payload:
         msg = "the first pixel is missing"
@@ -91,34 +92,38 @@ def decode(payload: bytes, width: int, height: int) -> Plane:
     except BitsMismatch as error:
         raise Corrupt(str(error)) from error
     if again.finish() != payload[1:]:
-        msg = f"its {len(payload)} coded bytes are not those that its pixels make"
+        msg = f"its {len(payload)} coded bytes are not the ones that a writer makes of its pixels"
         raise Corrupt(msg)
     return plane
 
 
 class _Learned:
-    """The share of ones among the answers so far, by context."""
+    """The counts of zeros and ones among the answers so far, by context."""
 
     def __init__(self) -> None:
         self._zeros_ones = np.zeros((_CONTEXTS, 2), np.int64)
 
     def numerators(self, contexts: Whole) -> Whole:
-        """Probabilities of ones in 1/65536: (ones + 1/2) / (all + 1), rounded down, within 1..65535."""
+        """Return the probabilities of ones in 1/65536: (ones + 1/2) / (all + 1), rounded down to 1..65535."""
         zeros, ones = self._zeros_ones.T
         every = (2 * ones + 1) * ONE // (2 * (zeros + ones) + 2)
         found: Whole = np.minimum(np.maximum(every, 1), ONE - 1)[contexts]
         return found
 
     def add(self, contexts: Whole, answers: Answers) -> None:
-        """Learn from answers."""
+        """Count the answers in their contexts."""
         seen = np.bincount(2 * contexts + answers, minlength=2 * _CONTEXTS)
         self._zeros_ones += seen.reshape(_CONTEXTS, 2)
 
 
 def _walk(known: Plane, ask: Ask) -> Plane:
-    """The plane that the answers tell; `known` has its first pixel, and all others where they are known."""
+    """Ask for all pixels but the first, and return the plane.
+
+    An encoder passes the whole plane as `known`. A decoder only knows the first pixel, and `ask` ignores the
+    others.
+    """
     height, width = known.shape
-    # Beyond the picture is one more pixel, which is clear.
+    # One more pixel, which is clear, stands for everything outside the picture.
     values = np.full(height * width + 1, CLEAR, np.int16)
     values[0], truth = known[0, 0], known.ravel()
     for run in _runs(height, width):
@@ -129,7 +134,7 @@ def _walk(known: Plane, ask: Ask) -> Plane:
 
 @dataclass(frozen=True)
 class _Run:
-    """Pixels that are told together: each knows four others, `reach` away, diagonally or straight."""
+    """Pixels that are coded together. Each has four known neighbours at a distance of `reach`."""
 
     rows: Whole
     columns: Whole
@@ -137,9 +142,10 @@ class _Run:
     diagonal: bool
 
     def around(self, height: int, width: int) -> Whole:
-        """Where the four are in the flat picture, two opposite pairs: (4, n).
+        """Return the indices of the four neighbours in the flat picture as two opposite pairs, (4, n).
 
-        For one beyond the picture stands its opposite; height * width where that is beyond it as well.
+        If one of a pair is outside the picture, the other takes its place. If both are outside, the index is
+        height * width.
         """
         found = []
         for down, across in ((1, 1), (1, -1)) if self.diagonal else ((1, 0), (0, 1)):
@@ -153,10 +159,10 @@ class _Run:
 
 
 def _runs(height: int, width: int) -> Iterator[_Run]:
-    """All pixels but the first, in the order that they are told in.
+    """Yield all pixels but the first, in coding order.
 
-    The lattice gets the pixels in the middle of four known ones, then those between two of a row, then those
-    between two of a column.
+    Each refinement of the lattice adds the pixels in the middle of four known ones, then the pixels between
+    two known ones of a row, then those between two known ones of a column.
     """
     done, reach = 1, (1 << (max(height, width) - 1).bit_length()) >> 1
     while reach:
@@ -174,7 +180,7 @@ def _runs(height: int, width: int) -> Iterator[_Run]:
 
 
 def _told(truth: Whole, around: Whole, diagonal: bool, ask: Ask) -> Whole:
-    """The pixels of a run (n,), given those around them (4, n); `truth` is what is known of them already."""
+    """Return the pixels of a run, (n,), given their neighbours (4, n). `truth` holds them for an encoder."""
     contexts = np.full(len(truth), int(diagonal))
     for one in _CLASSES[around]:
         contexts = 3 * contexts + one
@@ -188,7 +194,11 @@ def _told(truth: Whole, around: Whole, diagonal: bool, ask: Ask) -> Whole:
 
 
 def _between(truth: Whole, around: Whole, diagonal: bool, ask: Ask) -> Whole:
-    """Pixels neither clear nor opaque, by how far they are from what is expected."""
+    """Return pixels that are neither clear nor opaque. Each is coded as a distance from its expected value.
+
+    Raises:
+        Corrupt: if a distance leads outside 1..254.
+    """
     expected, spread = _expected(around)
     contexts = _SPREAD * int(diagonal) + np.searchsorted(_SPREADS, spread, side="right")
     distance = np.abs(truth - expected)
@@ -199,15 +209,16 @@ def _between(truth: Whole, around: Whole, diagonal: bool, ask: Ask) -> Whole:
     values = expected.copy()
     values[off] += np.where(above, found, -found)
     if values.size and not CLEAR < values.min() <= values.max() < OPAQUE:
-        msg = f"pixels from {values.min()} to {values.max()} where {CLEAR + 1} to {OPAQUE - 1} are possible"
+        msg = f"pixels reach from {values.min()} to {values.max()}, not within {CLEAR + 1}..{OPAQUE - 1}"
         raise Corrupt(msg)
     return values
 
 
 def _expected(around: Whole) -> tuple[Whole, Whole]:
-    """What a pixel is expected to be, 1..254, and how far the four around it disagree.
+    """Return the expected value of each pixel, 1..254, and the spread of its four neighbours.
 
-    The mean of the two opposite ones that are nearer to each other, or of all four if neither pair is.
+    The expected value is the mean of the pair of opposite neighbours that differ less from each other. If
+    both pairs differ equally, it is the mean of all four.
     """
     first, second = np.abs(around[0] - around[1]), np.abs(around[2] - around[3])
     means = (around[0] + around[1] + 1) // 2, (around[2] + around[3] + 1) // 2
@@ -218,7 +229,7 @@ def _expected(around: Whole) -> tuple[Whole, Whole]:
 
 
 def _distances(truth: Whole, contexts: Whole, ask: Ask) -> Whole:
-    """Numbers from 1 to 255: the number of bits below the highest, as so many ones and a zero; then they."""
+    """Return numbers from 1 to 255: the place of the highest bit comes in unary, then the bits below it."""
     length = np.zeros_like(truth)
     going = np.arange(len(truth))
     for bits in range(_LENGTHS - 1):

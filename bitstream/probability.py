@@ -1,14 +1,14 @@
-"""The frozen integer tables that give a decision its probability (FORMAT, "Probabilities").
+"""The frozen integer tables of the probabilities of decisions (FORMAT, "Probabilities").
 
-A level L follows a logistic distribution around `mu`. With d = mu - theta_j in levels and s the scale:
+A level L has a logistic distribution with location `mu`. With d = mu - theta_j in levels and the scale s:
 
     F[s][d] = sigmoid(d / s)                           = P(L >= j)
     U[s][d] = sigmoid((d - 1) / s) / sigmoid(d / s)    = P(L >= j + 1 | L >= j)
 
 and, by symmetry, U[s][theta_{j+1} - mu] = P(L < j | L < j + 1). Locations and thresholds are integers in
-1/64 level, a scale is an index i that means e^((i - 32) / 8) levels, a probability an integer n that means
-n / 65536, 1 <= n <= 65535. Nothing here computes with floats: `make_tables` made the tables once, in exact
-arithmetic.
+1/64 level. A scale is an index i that stands for e^((i - 32) / 8) levels. A probability is an integer n,
+1 <= n <= 65535, that stands for n / 65536. This module does not compute with floats: `make_tables` computed
+the tables once, with 60 decimal digits.
 """
 
 import functools
@@ -25,35 +25,36 @@ import numpy.typing as npt
 from bincodec.bitstream.errors import Corrupt
 
 ONE = 65536
-"""The numerator that would mean certainty."""
+"""The numerator of a probability of 1. No decision has it: numerators are 1..65535."""
 
 MU_BITS = 6
 STEPS = 1 << MU_BITS
-"""Steps of a location in one level."""
+"""The steps of a location in one level."""
 
 SCALES = 64
-"""Number of scales."""
+"""The number of scale indices."""
 
 SCALE_BITS = 3
 SCALE_OFFSET = 32
 LOG_SCALE_STEP = 2.0**-SCALE_BITS
 LOG_SCALE_LOWEST = -SCALE_OFFSET * LOG_SCALE_STEP
 LOG_SCALE_HIGHEST = (SCALES - 1 - SCALE_OFFSET) * LOG_SCALE_STEP
-"""Scale index i means e^((i - 32) / 8) levels: the logarithms are evenly spaced from -4 to 3.875."""
+"""Scale index i stands for e^((i - 32) / 8) levels. The logarithms are evenly spaced from -4 to 3.875."""
 
 REACH = 64 * STEPS
-"""Distances beyond +-REACH steps are taken as +-REACH."""
+"""Distances are limited to -REACH..REACH steps."""
 
 SPAN = 2 * REACH + 1
 TABLES_PATH = Path(__file__).with_name("probability_tables.zlib")
 TABLES_SHA256 = "d3889427c24bdf49032e460fe9867e4954f92e41eac652da043dff09703ba1a5"
-"""Of F, then U, row by row as little-endian 16-bit integers: part of every model's fingerprint."""
+"""The SHA-256 of F, then U, row by row as little-endian 16-bit integers. Every fingerprint includes it."""
 
 Integers = npt.NDArray[np.integer[Any]]
 Numerators = npt.NDArray[np.int32]
 
 _LOADING = threading.Lock()
-if hasattr(os, "register_at_fork"):  # A child of which another thread was loading would wait for it for ever.
+# If a process forks while another thread holds the lock, the child would wait for it forever.
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_LOADING.acquire, after_in_parent=_LOADING.release, after_in_child=_LOADING.release
     )
@@ -65,17 +66,20 @@ def threshold(j: int, maximum: int) -> int:
 
 
 def first(mu: Integers, scale: Integers, theta: int) -> Numerators:
-    """Return P(L >= j) in 1/65536: `mu` and the threshold `theta` of j in 1/64 level, `scale` in 0..63."""
+    """Return P(L >= j) in 1/65536, given the threshold `theta` of j.
+
+    `mu` and `theta` are in 1/64 level, and `scale` is an index 0..63.
+    """
     return _look_up(0, mu - theta, scale)
 
 
 def up(mu: Integers, scale: Integers, theta: int) -> Numerators:
-    """Return P(L >= j + 1 | L >= j), given the threshold `theta` of j; otherwise as `first`."""
+    """Return P(L >= j + 1 | L >= j) in 1/65536, given the threshold `theta` of j (see `first`)."""
     return _look_up(1, mu - theta, scale)
 
 
 def down(mu: Integers, scale: Integers, theta: int) -> Numerators:
-    """Return P(L < j | L < j + 1), given the threshold `theta` of j + 1; otherwise as `first`."""
+    """Return P(L < j | L < j + 1) in 1/65536, given the threshold `theta` of j + 1 (see `first`)."""
     return _look_up(1, theta - mu, scale)
 
 
@@ -83,7 +87,7 @@ def tables() -> npt.NDArray[np.uint16]:
     """Return F and U, shape (2, SCALES, SPAN), indexed by table, scale and distance + REACH.
 
     Raises:
-        Corrupt: the file of the tables was damaged.
+        Corrupt: if the file of the tables is damaged.
     """
     with _LOADING:
         return _load()
@@ -91,7 +95,7 @@ def tables() -> npt.NDArray[np.uint16]:
 
 @functools.cache
 def _load() -> npt.NDArray[np.uint16]:
-    """Undo the two rounds of differences along the distance that made the file small."""
+    """Read the tables and undo the two rounds of differences along the distance."""
     differences = np.frombuffer(zlib.decompress(TABLES_PATH.read_bytes()), "<u2").reshape(2, SCALES, SPAN)
     values = differences.cumsum(axis=-1, dtype=np.uint16).cumsum(axis=-1, dtype=np.uint16)
     if hashlib.sha256(values.astype("<u2").tobytes()).hexdigest() != TABLES_SHA256:

@@ -1,4 +1,4 @@
-"""Levels stored as plain binary numbers, where coding would not make them smaller (FORMAT, "Raw chunks")."""
+"""Store levels as plain binary numbers if coding would not make them smaller (FORMAT, "Raw chunks")."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,21 +8,21 @@ from bincodec.bitstream.errors import Corrupt
 from bincodec.bitstream.levels import Levels
 
 Pass = tuple[Levels, int]
-"""The levels of a pass and their maximum."""
+"""The levels of a pass, and their maximum J."""
 
 
 def raw_size(passes: Sequence[Pass]) -> int:
-    """Return the bytes that `pack_raw` would take."""
+    """Return the number of bytes that `pack_raw` would return."""
     return bytes_of((levels.size, maximum) for levels, maximum in passes)
 
 
 def bytes_of(counts: Iterable[tuple[int, int]]) -> int:
-    """Return the bytes of raw levels, given how many there are of each maximum."""
+    """Return the bytes that raw levels take, given pairs of the number of levels and their maximum J."""
     return -(-sum(count * maximum.bit_length() for count, maximum in counts) // 8)
 
 
 def pack_raw(passes: Sequence[Pass]) -> bytes:
-    """Write each level in ceil(log2(J + 1)) bits, most significant first; zeros fill the last byte."""
+    """Return each level in ceil(log2(J + 1)) bits, most significant first. Zeros fill the last byte."""
     bits = [
         np.unpackbits(levels.reshape(-1, 1), axis=1)[:, -maximum.bit_length() :].ravel()
         for levels, maximum in passes
@@ -31,17 +31,17 @@ def pack_raw(passes: Sequence[Pass]) -> bytes:
 
 
 class RawDecoder:
-    """Reads what `pack_raw` wrote, pass by pass. What follows the last pass is the caller's to check."""
+    """Read what `pack_raw` wrote, pass by pass. The caller checks what follows the last pass."""
 
     def __init__(self, payload: bytes) -> None:
         self._payload = np.frombuffer(payload, np.uint8)
         self._position = 0
 
     def get(self, shape: tuple[int, ...], maximum: int) -> Levels:
-        """Return the next levels.
+        """Return the next levels, of this shape.
 
         Raises:
-            Corrupt: at the end of the payload, or for a level above `maximum`.
+            Corrupt: if the payload ends before them, or if a level is above `maximum`.
         """
         width, count = maximum.bit_length(), int(np.prod(shape))
         start, stop = self._position, self._position + count * width

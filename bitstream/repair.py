@@ -1,8 +1,9 @@
-"""Header and index with a single wrong bit, set right (FORMAT, "What is missing").
+"""Correct a single wrong bit in the header or in the index (FORMAT, "What is missing").
 
-Without them nothing of a file can be read, and they are short: a CRC-32 tells apart all single wrong bits of
-anything as short as this. Of the header each bit is turned over until the checksum holds. An index may be
-longer, and where it ends depends on its bits: so the difference between checksums is looked up.
+Without header and index, nothing of a file can be read. Both are short enough that a CRC-32 identifies every
+single wrong bit. In the header, one bit after the other is flipped until the checksum holds. An index may be
+longer, and its bits determine where it ends. There, the wrong bit is looked up by the difference between the
+stored and the computed checksum.
 """
 
 import functools
@@ -15,11 +16,11 @@ from bincodec.bitstream.index import CRC_BYTES, Index, IndexParser
 from bincodec.bitstream.limits import Limits
 
 _MOST_BYTES = 2**11
-"""An index that is longer is not set right: it may end at more places, and chance explains some of them."""
+"""A longer index is not corrected: it has so many possible ends that some would fit by chance."""
 
 
 def repaired_header(data: bytes, limits: Limits) -> Header | None:
-    """The header that differs from the first 36 bytes of `data` by one bit and is whole, if there is one."""
+    """Return a valid header that differs by one bit from the first 36 bytes of `data`, or None."""
     data = data[:HEADER_BYTES]
     for bit in range(8 * len(MAGIC), 8 * len(data)):
         try:
@@ -30,7 +31,7 @@ def repaired_header(data: bytes, limits: Limits) -> Header | None:
 
 
 def repaired_index(header: Header, data: bytes, limits: Limits) -> tuple[Index, int] | None:
-    """The index that differs by one bit from what stands in `data`, and where it ends, if one is whole."""
+    """Return a valid index that differs by one bit from the one in `data`, and where it ends, or None."""
     for bit in _wrong_bits(header, data):
         parser = IndexParser(header, _turned(data, bit))
         try:
@@ -41,12 +42,12 @@ def repaired_index(header: Header, data: bytes, limits: Limits) -> tuple[Index, 
 
 
 def _wrong_bits(header: Header, data: bytes) -> Iterator[int]:
-    """The bit that is wrong if the index ends here, for each place where one wrong bit would explain it."""
+    """Yield, for each possible end of the index, the one wrong bit that would explain the checksum there."""
     differences, crc = _differences(), header.crc
     for end in range(HEADER_BYTES + 1, min(len(data) - CRC_BYTES, HEADER_BYTES + _MOST_BYTES) + 1):
         crc = zlib.crc32(data[end - 1 : end], crc)
         difference = crc ^ int.from_bytes(data[end : end + CRC_BYTES], "little")
-        if not difference & difference - 1:  # Of the checksum one bit is wrong; 0 is no damage.
+        if not difference & difference - 1:  # One bit of the checksum itself is wrong, or none (0).
             if difference:
                 yield 8 * end + difference.bit_length() - 1
         elif (before := differences.get(difference)) is not None and before <= 8 * (end - HEADER_BYTES):
@@ -55,7 +56,10 @@ def _wrong_bits(header: Header, data: bytes) -> Iterator[int]:
 
 @functools.cache
 def _differences() -> dict[int, int]:
-    """How far before the end a wrong bit is, in bits, by what it changes of a CRC-32: that is linear."""
+    """Return a map from the change of a CRC-32 to the distance of the wrong bit from the end, in bits.
+
+    A CRC is linear: the change depends on the place of the wrong bit and not on the other bits.
+    """
     found = {}
     for bit in range(8):
         difference = zlib.crc32(bytes([1 << bit])) ^ zlib.crc32(b"\0")
@@ -66,7 +70,7 @@ def _differences() -> dict[int, int]:
 
 
 def _turned(data: bytes, bit: int) -> bytes:
-    """`data` with a bit turned over."""
+    """Return `data` with one bit flipped."""
     changed = bytearray(data)
     changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)

@@ -1,7 +1,7 @@
-"""Rice codes: small signed integers in few bits, without tables (FORMAT, "The post-filter").
+"""Rice codes: represent small signed integers in few bits, without tables (FORMAT, "The post-filter").
 
-An integer v is folded to z = 2 v, or -2 v - 1 if it is negative; z >> k ones and a zero follow, then the last
-k bits of z, the highest first.
+An integer v is folded to z = 2 v, or to -2 v - 1 if it is negative. The code of v has z >> k ones, then a
+zero, then the last k bits of z, the highest first.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ LARGEST = 2**15 - 1
 
 
 def best_shift(values: Integers) -> int:
-    """The k, 0..15, that makes `values` shortest."""
+    """Return the k, 0..15, with which `values` take the fewest bits."""
     return min(range(MAX_SHIFT + 1), key=lambda shift: bits(values, shift))
 
 
 def bits(values: Integers, shift: int) -> int:
-    """How many bits `values` take at k = `shift`."""
+    """Return the number of bits that `values` take with k = `shift`."""
     return int((_folded(values) >> shift).sum()) + values.size * (shift + 1)
 
 
 def encode(values: Integers, shift: int) -> bytes:
-    """The codes of `values`, one after the other, and zeros up to a whole byte.
+    """Return the codes of `values`, one after the other, filled up with zeros to a whole byte.
 
     Raises:
-        ValueError: if a magnitude is beyond `LARGEST`, or `shift` beyond `MAX_SHIFT`.
+        ValueError: if a magnitude is above `LARGEST`, or if `shift` is not within 0..15.
     """
     if np.abs(values).max(initial=0) > LARGEST or not 0 <= shift <= MAX_SHIFT:
-        msg = f"values up to {LARGEST} and a shift of 0..{MAX_SHIFT} can be coded"
+        msg = f"values must be within -{LARGEST}..{LARGEST} and the shift within 0..{MAX_SHIFT}"
         raise ValueError(msg)
     stream: list[int] = []
     for z in _folded(values).ravel().tolist():
@@ -46,14 +46,14 @@ def encode(values: Integers, shift: int) -> bytes:
 
 
 def decode(data: bytes, count: int, shift: int) -> Integers:
-    """`count` integers, the inverse of `encode`.
+    """Return the `count` integers that `encode` turned into `data`.
 
     Raises:
-        Corrupt: if `data` is not exactly what `encode` makes of some integers.
+        Corrupt: if `encode` does not make exactly `data` of any integers.
     """
     most = count * ((2 * LARGEST >> shift) + 1 + shift)
     if 8 * len(data) >= most + 8:
-        # Before there is room for eight times as much.
+        # This is checked before the bits are unpacked, which takes eight times the memory.
         msg = f"Rice codes: {len(data)} bytes, more than {count} numbers can take"
         raise Corrupt(msg)
     stream = np.unpackbits(np.frombuffer(data, np.uint8))

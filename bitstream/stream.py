@@ -1,7 +1,7 @@
-"""The levels of a tile in, its chunks out, and back (FORMAT, "Chunks" and "Strictness").
+"""Turn the levels of a tile into chunks, and chunks into levels (FORMAT, "Chunks" and "Strictness").
 
-The reader writes each chunk again as it reads, with the writer's own code, and requires it to come out as it
-was. So a file that breaks a rule is refused, and packing what was unpacked gives the same bytes.
+While the reader decodes a chunk, it writes the chunk again with the writer's own code and requires the same
+bytes. It thus refuses a file that breaks a rule, and packing what was unpacked gives the same bytes.
 """
 
 import zlib
@@ -19,12 +19,13 @@ from bincodec.bitstream.raw import Pass, RawDecoder, pack_raw, raw_size
 from bincodec.bitstream.tiles import Tile
 
 GROUP_BYTES = 2048
-"""A writer ends the n-th group with the layer that brings it to about n times this a tile: a picture is there
-early, and what surrounds a payload stays in proportion to what came before it (FORMAT, "Overhead")."""
+"""The size of the first group in bytes a tile. A writer ends the n-th group with the layer that brings it to
+about n times this size. The first groups are small, so a first picture comes early. Later groups are larger,
+so the bytes around the payloads stay few in proportion (FORMAT, "Chunks")."""
 
 
 def group_layers(layer_bits: Sequence[int], tiles: int) -> tuple[int, ...]:
-    """How many layers to put into each group, given about how many bits each layer takes in all tiles."""
+    """Return the number of layers of each group, given an estimate of the bits of each layer in all tiles."""
     groups: list[int] = []
     bits, layers = 0, 0
     for layer in layer_bits:
@@ -36,27 +37,27 @@ def group_layers(layer_bits: Sequence[int], tiles: int) -> tuple[int, ...]:
 
 
 class TileWriter:
-    """Takes the passes of each layer of a tile in coding order and makes the tile's chunks, one a group."""
+    """Encode the passes of a tile's layers, in coding order, into chunks. Each group becomes one chunk."""
 
     def __init__(self, header: Header, tile: Tile, groups: Sequence[int]) -> None:
         self.chunks: list[Chunk] = []
-        # It goes on from the header's own CRC, so a forged header is noticed with the first levels. (A CRC
-        # over a header and its CRC would not do: that is the same number for every header.)
+        # The CRC continues from the CRC of the header's fields, so a forged header is noticed with the first
+        # levels. (A CRC over a header and its own CRC would not work: it is the same for every header.)
         self.bits_crc = zlib.crc32(tile.number.to_bytes(4, "little"), header.crc)
         self._groups = groups
         self._left = 0
         self._open()
 
     def put(self, levels: Levels, mu: Integers, scale: Integers, maximum: int) -> None:
-        """Code one pass; all arrays (channels, positions), `levels` uint8, the rest as in `levels.decide`."""
+        """Encode one pass. Arrays are (channels, positions); `levels` is uint8; see `levels.decide`."""
         encode_levels(self._encoder, levels, mu, scale, maximum)
         self._passes.append((levels.copy(), maximum))
 
     def end_layer(self, levels: Levels) -> None:
-        """Note that a layer's passes are complete; `levels` holds them all, uint8 (channels, rows, columns).
+        """Finish a layer after its last pass. `levels` is the whole layer, uint8 (channels, rows, columns).
 
         Raises:
-            ValueError: for levels of another type.
+            ValueError: if the levels have another type.
         """
         if levels.dtype != np.uint8:
             msg = f"levels are {levels.dtype}, not uint8"
@@ -82,28 +83,27 @@ class TileWriter:
 
 
 class TileReader:
-    """Gives back the passes of each layer of a tile, in coding order."""
+    """Decode the passes of a tile's layers, in coding order."""
 
     def __init__(
         self, header: Header, tile: Tile, groups: Sequence[int], chunks: Sequence[Chunk | None]
     ) -> None:
-        """`chunks` are the tile's, by group."""
+        """Start with the first chunk. `chunks` are the chunks of this tile, by group."""
         self._tile = tile
         self._groups = groups
         self._chunks = chunks
         self.confirmed = 0
-        """How many layers the checksums have confirmed."""
+        """The number of layers that the checksums have confirmed."""
         self._group = -1
         self._layers_left = 0
         self._again = TileWriter(header, tile, groups)
 
     def get(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """Decode one pass, shape (channels, positions) like `mu` and `scale`; arguments as in
-        `levels.decide`.
+        """Decode one pass, (channels, positions) like `mu` and `scale` (see `levels.decide`).
 
         Raises:
-            Truncated: after the last chunk that is there.
-            Corrupt: for a payload that no writer makes.
+            Truncated: if the next chunk is missing.
+            Corrupt: if no writer makes this payload.
         """
         if not self._layers_left:
             self._open()
@@ -119,11 +119,13 @@ class TileReader:
         return levels
 
     def end_layer(self, levels: Levels) -> None:
-        """Check, at the end of a chunk, all that was decoded from it; `levels` as in `TileWriter.end_layer`.
+        """Finish a layer. At the end of a chunk, check everything that was decoded from it.
+
+        `levels` is the whole layer, as in `TileWriter.end_layer`.
 
         Raises:
-            BitsMismatch: if the levels are not those that were written.
-            Corrupt: if they are, but a writer would have stored them differently.
+            BitsMismatch: if the levels are not the ones that were written.
+            Corrupt: if the levels are right, but a writer would have stored them differently.
         """
         self._layers_left -= 1
         self._again.end_layer(levels)
@@ -134,7 +136,7 @@ class TileReader:
             msg += f", not {self._chunk.bits_crc:#010x}"
             raise BitsMismatch(msg)
         if self._again.chunks[-1] != self._chunk:
-            msg = f"{self._name}: {len(self._chunk.payload)} bytes are not the ones that their levels make"
+            msg = f"{self._name}: {len(self._chunk.payload)} bytes are not what a writer makes of its levels"
             raise Corrupt(msg)
         self.confirmed += self._groups[self._group]
 

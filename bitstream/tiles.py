@@ -1,7 +1,8 @@
 """The latent grid and its tiles (FORMAT, "Grid and tiles").
 
-A picture is described on a grid of positions, each for 16 x 16 pixels. The grid is cut into tiles of nearly
-the same size, which are coded independently of each other: each can be read, and damaged, alone.
+A picture is described on a grid of positions. One position stands for 16 x 16 pixels. The grid is cut into
+tiles of nearly the same size, which are coded independently of each other. Each tile can therefore be read
+alone, and damage to one tile does not affect the others.
 """
 
 import functools
@@ -11,17 +12,19 @@ POSITION = 16
 """Pixels per position along each axis."""
 
 SMALLEST_SIDE, LARGEST_SIDE = 16, 64
-"""The range of a header's tile side, in positions: what bounds the number of tiles, and memory for one."""
+"""The range of the tile side, in positions. It bounds the number of tiles and the memory for one tile."""
 
 DEFAULT_SIDE = 64
-"""1024 pixels: losses at the seams stay below one percent (docs/decisions/0020)."""
+"""64 positions, or 1024 pixels. Tiles of this side make files less than 1 % larger (docs/decisions/0020)."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile: rows `top` up to `bottom`, columns `left` up to `right` of the grid, in positions.
+    """One tile of the grid, in positions.
 
-    `number` counts tiles from 0, row by row; `row` and `column` count them along each axis.
+    It has the rows from `top` up to, but not including, `bottom`, and the columns from `left` up to, but not
+    including, `right`. `number` counts tiles from 0, row by row. `row` and `column` count them along each
+    axis.
     """
 
     number: int
@@ -34,17 +37,17 @@ class Tile:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width in positions."""
+        """The height and width in positions."""
         return self.bottom - self.top, self.right - self.left
 
     @property
     def bounds(self) -> tuple[int, int, int, int]:
-        """Top, left, bottom and right."""
+        """The top, left, bottom and right."""
         return self.top, self.left, self.bottom, self.right
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Its rows and columns in an array of positions."""
+        """The rows and columns of the tile in an array of positions, as slices."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def __str__(self) -> str:
@@ -52,16 +55,16 @@ class Tile:
 
 
 def grid_of(width: int, height: int) -> tuple[int, int]:
-    """Rows and columns of positions that cover an image of that many pixels."""
+    """Return the number of rows and columns of positions for an image of `width` x `height` pixels."""
     return -(-height // POSITION), -(-width // POSITION)
 
 
 @functools.lru_cache(maxsize=64)
 def tiles_of(width: int, height: int, side: int) -> tuple[Tile, ...]:
-    """The tiles of an image of that many pixels, where `side` is the most positions that one may have a side.
+    """Return the tiles of an image of `width` x `height` pixels. `side` is the largest side in positions.
 
-    Along an axis of g positions there are n = ceil(g / side) tiles; tile i reaches from floor(i g / n) up to
-    floor((i + 1) g / n). So no tile is a sliver.
+    An axis of g positions is cut into n = ceil(g / side) parts. Part i reaches from floor(i g / n) up to, but
+    not including, floor((i + 1) g / n). The tiles thus have nearly equal sides.
     """
     rows, columns = (cuts(length, side) for length in grid_of(width, height))
     across = len(columns) - 1
@@ -75,12 +78,12 @@ def tiles_of(width: int, height: int, side: int) -> tuple[Tile, ...]:
 
 
 def count_tiles(width: int, height: int, side: int) -> int:
-    """How many tiles `tiles_of` gives, without making them."""
+    """Return the number of tiles that `tiles_of` returns, without making them."""
     rows, columns = grid_of(width, height)
     return -(-rows // side) * -(-columns // side)
 
 
 def cuts(length: int, side: int) -> list[int]:
-    """Where `length` positions are cut into the fewest parts of at most `side`, both ends included."""
+    """Return where `length` positions are cut into the fewest parts of at most `side`, with both ends."""
     count = -(-length // side)
     return [index * length // count for index in range(count + 1)]

@@ -1,1 +1,1 @@
-"""Measuring: quality metrics, other codecs, sweeps over qualities, reports and speed."""
+"""Measure codecs: quality metrics, other codecs, sweeps over qualities, reports and speed."""

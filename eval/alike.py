@@ -1,4 +1,4 @@
-"""What every metric asks of the two pictures that it compares."""
+"""The check that every metric makes of the two pictures that it compares."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from bincodec.eval.formats import Pixels
 
 Measure = Callable[["Pixels", "Pixels"], float]
-"""Two uint8 (H, W, 3) pictures, original first, to the value of a metric."""
+"""A function that returns the value of a metric for two uint8 (H, W, 3) pictures, the original first."""
 
 
 def require_alike(reference: Pixels, decoded: Pixels) -> None:
-    """Refuse what NumPy would broadcast or a metric would take on the wrong scale.
+    """Refuse pictures that NumPy would broadcast, or that have another scale than a metric expects.
 
     Raises:
-        ValueError: unless both are uint8 (H, W, 3), of one shape.
+        ValueError: unless both are uint8 (H, W, 3) and have the same shape.
     """
     both = (reference, decoded)
     right = all(image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 for image in both)

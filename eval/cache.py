@@ -1,6 +1,6 @@
-"""What was measured once: one small file a result, named by the digest of everything it depends on.
+"""A cache of measurements: one small file for each result, named by a digest of everything it depends on.
 
-A file that is missing, damaged or of another schema is no result: it is measured again and written anew.
+If a file is missing, damaged or of another schema, the result is measured again and the file is replaced.
 """
 
 import hashlib
@@ -14,17 +14,17 @@ from bincodec.eval.errors import needed
 from bincodec.eval.formats import Pixels
 
 SCHEMA = 1
-"""Raised when a result of old would mean something else today."""
+"""The version of the results. It is incremented when old results would have another meaning."""
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Results in a folder, which need not exist. Several processes may use it at once."""
+    """Results in a folder, which may not exist yet. Several processes may use it at once."""
 
     folder: Path
 
     def get(self, key: str) -> Any:
-        """The value written under `key`, None where there is none that is intact."""
+        """Return the value that was stored under `key`, or None if there is no intact one."""
         try:
             content = json.loads(self._path(key).read_bytes())
         except (OSError, ValueError, RecursionError):
@@ -34,10 +34,10 @@ class Cache:
         return content["value"]
 
     def put(self, key: str, value: Any) -> None:
-        """Keep a value that JSON can hold; readers see all of it or nothing.
+        """Store a value that JSON can represent. Readers see either all of it or nothing.
 
         Raises:
-            OSError: as the system reports it.
+            OSError: if the system cannot write the file.
         """
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,10 +54,10 @@ class Cache:
 
 
 def default_folder() -> Path:
-    """Where the system keeps what a user's programs can compute again.
+    """Return the default folder: a part of the system's cache folder of the user.
 
     Raises:
-        NotInstalled: without the package `platformdirs`.
+        NotInstalled: if the package `platformdirs` is missing.
     """
     with needed("the usual cache folder needs", "platformdirs"):
         import platformdirs
@@ -65,12 +65,12 @@ def default_folder() -> Path:
 
 
 def key(kind: str, *parts: object) -> str:
-    """The name of a result of some kind that depends on `parts`, in hexadecimal."""
+    """Return the key, in hexadecimal, of a result of some kind that depends on `parts`."""
     return hashlib.sha256(json.dumps([SCHEMA, kind, *map(str, parts)]).encode()).hexdigest()
 
 
 def pixels_digest(pixels: Pixels) -> str:
-    """SHA-256 of a picture's samples and shape."""
+    """Return the SHA-256 of a picture's samples and shape."""
     digest = hashlib.sha256(repr((pixels.shape, pixels.dtype.str)).encode())
     digest.update(pixels.tobytes())
     return digest.hexdigest()

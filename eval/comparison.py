@@ -1,4 +1,4 @@
-"""Pictures side by side: what each codec makes of an image with the same number of bytes."""
+"""Compare pictures side by side: what each codec makes of an image with the same number of bytes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ from bincodec.eval.sweep import Failure
 from bincodec.eval.workers import Broken
 
 LARGEST_SIDE = 1024
-"""Of what is shown; of a larger image it is the middle. Codecs always get the whole of it."""
+"""The largest side of a picture that is shown. Of a larger image, the middle is shown. Codecs always get the
+whole image."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """The search for the setting at which a codec comes nearest to `size` bytes."""
+    """A search for the setting at which the file of a codec is nearest to `size` bytes."""
 
     source: Source
     spec: Spec
@@ -40,7 +41,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Found:
-    """What that setting gives; `shown` is the decoded picture, or its middle, as lossless WebP."""
+    """The result of a search. `shown` is the decoded picture, or its middle, as lossless WebP."""
 
     setting: int
     size: int
@@ -48,12 +49,12 @@ class Found:
     shown: bytes
 
     def to_json(self) -> dict[str, Any]:
-        """As a cache keeps it."""
+        """Return the result as a cache stores it."""
         return {**asdict(self), "shown": base64.b64encode(self.shown).decode()}
 
     @classmethod
     def from_json(cls, value: Any) -> Found | None:
-        """What a cache has kept, None where it has nothing."""
+        """Return the result that a cache has stored, or None if it has none."""
         return None if value is None else cls(**{**value, "shown": base64.b64decode(value["shown"])})
 
 
@@ -67,13 +68,14 @@ def compare(
     progress: bool = False,
     build: Build = peers.build,
 ) -> tuple[list[Comparison], list[Failure]]:
-    """Each image at each of `targets` bits per pixel, by every codec.
+    """Encode each image with every codec at each of `targets` bits per pixel.
 
-    Settings are steps: the first bincodec among the codecs comes as near to the target as it can, and the
-    others as near as they can to the bytes that it took. Without one, all aim at the target.
+    Settings are integers, so targets are met approximately. The first bincodec among the codecs comes as near
+    to the target as it can, and the others come as near as they can to the bytes that it took. Without a
+    bincodec, all codecs aim at the target.
 
     Raises:
-        Interrupted: as `resume.work`.
+        Interrupted: on Ctrl-C (see `resume.work`).
     """
     originals, failures = _originals(sources)
     aims = [
@@ -102,11 +104,11 @@ def compare(
 
 
 def within(comparisons: Sequence[Comparison], most: int) -> list[Comparison]:
-    """As many of the first comparisons as take no more than `most` bytes of pictures, but at least one."""
+    """Return the first comparisons whose pictures take at most `most` bytes, but at least one comparison."""
     kept: list[Comparison] = []
     pictures: set[bytes] = set()
     for comparison in comparisons:
-        # A page holds a picture once, however many comparisons show it.
+        # A page holds each picture once, even if several comparisons show it.
         pictures |= {comparison.original, *(picture.image for picture in comparison.pictures)}
         if kept and sum(map(len, pictures)) > most:
             break
@@ -115,7 +117,7 @@ def within(comparisons: Sequence[Comparison], most: int) -> list[Comparison]:
 
 
 def search(task: Task) -> Found:
-    """Find the setting, and take its picture."""
+    """Find the setting, and return it with its decoded picture."""
     pixels = task.source.pixels()
     found = match.nearest(adapter(task.build, task.spec), pixels, task.size)
     data, decoded = found.encoded.data, found.encoded.pixels
@@ -129,7 +131,7 @@ def _search(tasks: Sequence[Task], jobs: int, cache: Cache | None, label: str) -
 def _piece(task: Task, cache: Cache | None) -> Piece[Task, Found]:
     about = task.build(task.spec).about
     key = caching.key("match", task.source.digest, task.spec.codec, about, task.size, LARGEST_SIDE)
-    # A grid of its own changes nothing here, and one adapter is enough.
+    # The grid of settings does not matter here. Without it, one adapter serves all grids.
     task = replace(task, spec=replace(task.spec, settings=()))
     return Piece(key, task, Found.from_json(cache.get(key)) if cache is not None else None)
 
@@ -176,7 +178,7 @@ def _comparison(
 
 
 def _shown(pixels: Pixels) -> bytes:
-    """The middle of a picture, all of it where it is small, as lossless WebP."""
+    """Return a picture, or the middle of a large one, as lossless WebP."""
     height, width = pixels.shape[:2]
     top, left = max(0, height - LARGEST_SIDE) // 2, max(0, width - LARGEST_SIDE) // 2
     image = Image.fromarray(pixels[top : top + LARGEST_SIDE, left : left + LARGEST_SIDE])

@@ -1,7 +1,7 @@
-"""Networks of the package CompressAI with random weights: their speed needs no training, their rate would.
+"""Networks of the package CompressAI with random weights. Their speed does not depend on training.
 
-What they write is no file that anyone else reads: the strings that CompressAI returns, one after the other,
-each behind its length.
+Their files have no standard format. They hold the strings that CompressAI returns, one after the other, each
+behind its length.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ _LENGTH = struct.Struct("<I")
 
 
 def find(text: str, *, device: str = "cpu") -> Peer:
-    """The network that a spec names, such as `cheng2020_anchor:quality=3`; its one setting is that quality.
+    """Return the network that a spec names, such as `cheng2020_anchor:quality=3`.
+
+    Its only setting is that quality.
 
     Raises:
         UnknownCodec: if there is no such network or option.
@@ -71,7 +73,7 @@ def _zoo() -> Any:
     try:
         return import_module("compressai.zoo")
     except (ImportError, RuntimeError) as error:
-        # torchvision, which it needs, raises RuntimeError where it was built for another torch.
+        # The package needs torchvision, which raises RuntimeError if it was built for another torch.
         reason = str(error).splitlines()[0]
         msg = f"{' and '.join(NAMES)} need the package compressai, which does not import: {reason}"
         raise NotInstalled(msg) from error

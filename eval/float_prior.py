@@ -1,4 +1,4 @@
-"""The float network behind a model's integers, asked for the same rates in the same order."""
+"""Measure rates with the float network behind a model's integers, in the same coding order."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class FloatPrior:
 
     @classmethod
     def load(cls, path: Path, architecture: Architecture) -> FloatPrior:
-        """Read float weights, a run's or those beside a model file.
+        """Read float weights: those of a run, or those beside a model file.
 
         Raises:
-            Unsupported: if it is not one.
-            WrongModel: if its architecture is another.
+            Unsupported: if the file does not hold such weights.
+            WrongModel: if they have another architecture.
         """
         weights, metadata = read_weights(path)
         found = metadata.get("architecture")
@@ -51,19 +51,21 @@ class FloatPrior:
 
     @property
     def architecture(self) -> Architecture:
-        """Layers, channels and phases."""
+        """The layers, channels and phases of the model."""
         return self.objective.architecture
 
     def incremental(self) -> FloatPrior:
-        """This one: floats that are added in another order are not the same."""
+        """Return this prior itself. It reuses nothing, because float sums depend on their order."""
         return self
 
     @torch.inference_mode()
     def predict(
         self, context: Tensor, quality: int, layer: int | None, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Location and log-scale in levels, float32 (channels of `layer`, positions), from the integer
-        context."""
+        """Return location and log-scale in levels, each float32 (channels of `layer`, positions).
+
+        `context` is the integer context.
+        """
         channels = self.architecture.channels
         shown = context.float().permute(2, 0, 1)[None]
         steps = 2.0 ** context_bits(self.architecture)
@@ -74,9 +76,9 @@ class FloatPrior:
         return mu[0, part].flatten(1)[:, positions], log_scale[0, part].flatten(1)[:, positions]
 
     def bits(self, code: BinaryCode, groups: int | None = None) -> float:
-        """The sum of -log2 of this prior's probabilities of a code's levels, in an order of `groups` passes.
+        """Return the sum of -log2 of this prior's probabilities of a code's levels.
 
-        None is the coding order itself.
+        The passes are merged into `groups` groups; None means the coding order itself.
         """
         bits = 0.0
         for tile in code.tiles:
@@ -87,7 +89,7 @@ class FloatPrior:
 
 
 class _FloatRateSource:
-    """`passes.RateSource` for locations and scales that are float."""
+    """The counterpart of `passes.RateSource` for float locations and scales."""
 
     def __init__(self, levels: tuple[Levels, ...]) -> None:
         self._levels = levels

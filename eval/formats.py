@@ -1,7 +1,7 @@
-"""The image formats that Pillow writes, itself or through a plugin, as codecs under measurement.
+"""The image formats that Pillow writes, by itself or with a plugin, as codecs to measure.
 
-A setting is an integer that rises with the rate. Encoders run on one thread where they can be told to:
-a sweep has other work for the other cores, and some write another file for another number of threads.
+A setting is an integer that rises with the rate. Encoders run on one thread if they have an option for it. A
+sweep uses the other cores for other work, and some encoders write a different file with more threads.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Format:
-    """How Pillow calls a format, and what there is to decide about it.
+    """An image format of Pillow, and its options.
 
     Args:
-        pillow: the format's name.
+        pillow: Pillow's name for the format.
         library: the library inside Pillow, or the distribution of the plugin.
-        options: what a spec may say.
-        settings: the grid that a sweep takes by default.
-        limits: the lowest and highest setting there is.
-        save: values of the options and a setting to what `Image.save` takes.
-        plugin: the module to import, empty where Pillow itself is enough.
-        register: the function in it that has to be called, if any.
-        meaning: what a setting is.
+        options: the options that a spec may set.
+        settings: the default grid of settings of a sweep.
+        limits: the lowest and the highest setting.
+        save: a function that turns values of the options and a setting into arguments of `Image.save`.
+        plugin: the module to import, or empty if Pillow needs no plugin.
+        register: the function of the plugin that must be called, if any.
+        meaning: the meaning of a setting.
     """
 
     pillow: str
@@ -54,10 +54,10 @@ class Format:
     meaning: str = "quality"
 
     def about(self, codec: str, values: Values) -> str:
-        """Versions and everything that `Image.save` is told. Makes Pillow know the format.
+        """Return the versions and all arguments of `Image.save`, and register the format with Pillow.
 
         Raises:
-            NotInstalled: if it cannot be.
+            NotInstalled: if Pillow cannot write the format.
         """
         made_of = self._load_plugin(codec) if self.plugin else self._own_library(codec)
         fixed = self.save(values, self.settings[0])
@@ -65,7 +65,7 @@ class Format:
         return f"Pillow {PIL.__version__}, {made_of}; {shown}; {self.meaning}"
 
     def encode(self, values: Values, pixels: Pixels, setting: int) -> bytes:
-        """A complete file."""
+        """Return a complete file of uint8 (H, W, 3) pixels."""
         buffer = BytesIO()
         height, width, _ = pixels.shape
         with _room_for_a_file(width, height):
@@ -73,7 +73,7 @@ class Format:
         return buffer.getvalue()
 
     def decode(self, data: bytes) -> Pixels:
-        """A complete file to uint8 (H, W, 3)."""
+        """Decode a complete file to uint8 (H, W, 3)."""
         with Image.open(BytesIO(data), formats=[self.pillow]) as image:
             return np.asarray(image.convert("RGB"))
 
@@ -103,11 +103,12 @@ _BLOCK = threading.Lock()
 
 @contextmanager
 def _room_for_a_file(width: int, height: int) -> Iterator[None]:
-    """Let Pillow's buffer hold whatever JPEG file of a picture there may be.
+    """Make Pillow's buffer large enough for any JPEG file of a picture.
 
-    An optimised or progressive one is written in one piece. Pillow expects a byte or two a pixel, and fails
-    ("broken data stream") where a narrow picture, which JPEG fills up to multiples of 16, or a noisy one
-    takes more. The size is the module's, not an argument's, so one thread at a time may change it.
+    An optimised or progressive file is written in one piece. Pillow expects at most two bytes a pixel and
+    fails ("broken data stream") if a file is larger. This happens with noise, and with narrow pictures, which
+    JPEG pads to multiples of 16. The size of the buffer is a global of Pillow's module, so only one thread at
+    a time may change it.
     """
     padded = (width + -width % 16) * (height + -height % 16)
     with _BLOCK:
@@ -120,7 +121,7 @@ def _room_for_a_file(width: int, height: int) -> Iterator[None]:
 
 
 _MAX_BYTES_PER_PIXEL = 4
-"""Noise of black and white samples takes 2.3 at quality 95 without subsampling."""
+"""An upper bound. Noise of black and white samples takes 2.3 at quality 95 without subsampling."""
 
 
 def _jpeg(values: Values, quality: int) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def _avif(values: Values, quality: int) -> dict[str, Any]:
 
 
 def _jp2(values: Values, hundredths: int) -> dict[str, Any]:
-    # Pillow takes the ratio to 24 bits per pixel.
+    # Pillow expects the ratio of 24 bits per pixel to the rate.
     ratio = round(2400 / hundredths, 2)
     return {"quality_mode": "rates", "quality_layers": [ratio], "irreversible": True, "mct": 1}
 

@@ -1,8 +1,8 @@
-"""How good pictures drawn from a model are, against real ones that it was not trained on.
+"""Measure how good drawn pictures are, compared with real pictures that the model was not trained on.
 
-All sets are compared with the same real pictures, in the features of one network. Two rows are the floor that
-no generator gets under: the two halves of the real set, and training pictures. A row of reconstructions says
-what the decoder alone costs.
+All sets are compared with the same real pictures, in the features of one network. Two rows are a floor that
+no generator can be better than: the two halves of the real set, and training pictures. A row of
+reconstructions shows how much the decoder alone costs.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ HELD_OUT = "held-out"
 
 @dataclass(frozen=True)
 class GenerationPlan:
-    """What is measured.
+    """What to measure.
 
     Args:
         real: held-out pictures, all of one size.
-        network: whose features distances are measured in.
-        count: pictures drawn for each of `settings`.
-        codecs: by the name that settings give their model.
-        train: training pictures of that size, None where there are none at hand.
-        folders: sets made elsewhere, by name.
-        cache: where features of `real` and `train` are kept, None for nowhere.
+        network: the network whose features are used for distances.
+        count: the number of pictures to draw for each of `settings`.
+        settings: the settings to draw with.
+        codecs: the codecs, by the name of the model in `settings`.
+        train: training pictures of the same size, or None.
+        folders: sets of pictures from elsewhere, by name.
+        cache: the folder in which the features of `real` and `train` are stored, or None.
     """
 
     real: PictureSet
@@ -59,19 +60,20 @@ class GenerationPlan:
 
 @dataclass(frozen=True)
 class SetRow:
-    """One set against another.
+    """The distances of one set from another.
 
     Args:
         kind: "floor", "reconstruction", "folder" or "drawn".
-        pictures: in the set.
-        against: pictures that it was compared with; held-out ones, except for the floor of halves.
-        kernel: the squared distance itself, not times 1000.
-        seconds: for one picture, drawn and decoded, on the threads that PyTorch was given.
-        bits: of one picture's complete file, the mean.
-        prior_bits: the sum of -log2 of the prior's probabilities of one picture, the mean.
-        psnr: mean PSNR of reconstructions, in dB.
-        sampler: what `setting` meant for the model.
-        steps: likewise.
+        pictures: the number of pictures in the set.
+        against: the number of pictures it was compared with. These are held-out ones, except for the floor
+            of halves.
+        kernel: the squared kernel distance, not multiplied by 1000.
+        seconds: the time to draw and decode one picture, with the threads that PyTorch was given.
+        bits: the mean size of a picture's complete file in bits.
+        prior_bits: the mean over pictures of the sum of -log2 of the prior's probabilities.
+        psnr: the mean PSNR of reconstructions in dB.
+        sampler: the sampler that was used.
+        steps: the number of steps that was used.
     """
 
     name: str
@@ -93,14 +95,14 @@ class SetRow:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that was measured.
+    """All results.
 
     Args:
-        memories: by the name of a row, and of `HELD_OUT`; empty without training pictures.
-        samples: some pictures of each set that is no floor, by name, (N, H, W, 3).
-        pairs: the closest pairs of `memories`, each picture beside its training picture, as `samples`.
-        dimensions: of the features.
-        interrupted: whether sets are missing.
+        memories: memorisation by the name of a row, or `HELD_OUT`; empty without training pictures.
+        samples: some pictures of each set that is not a floor, by name, (N, H, W, 3).
+        pairs: the closest pairs of `memories`, each picture beside its training picture, as in `samples`.
+        dimensions: the number of features of a picture.
+        interrupted: whether sets are missing because of an interruption.
     """
 
     plan: GenerationPlan
@@ -113,17 +115,17 @@ class Outcome:
 
 
 SHOWN = 12
-"""Pictures that are kept of each set, to be looked at."""
+"""The number of pictures of each set that are kept for the sheet of samples."""
 
 
 def check(plan: GenerationPlan) -> None:
-    """Refuse what cannot be measured, before anything is.
+    """Check a plan before anything is measured.
 
     Raises:
-        InvalidSetting: for a setting that its model cannot do.
-        NameTaken: if two sets have one name.
-        TooFew: for sets that are too small.
-        OSError: for a cache that takes no file.
+        InvalidSetting: if a setting does not fit its model.
+        NameTaken: if two sets have the same name.
+        TooFew: if a set is too small.
+        OSError: if the cache cannot be written.
     """
     set_distances.require_enough(len(plan.real) // 2, "each half of the held-out pictures")
     others = plan.folders if plan.train is None else {"training pictures": plan.train, **plan.folders}
@@ -148,10 +150,10 @@ def check(plan: GenerationPlan) -> None:
 def run(plan: GenerationPlan, *, progress: bool = False) -> Outcome:
     """Measure every set of a plan that `check` accepts.
 
-    After Ctrl-C the sets that were complete are returned, if any was.
+    After Ctrl-C, the sets that are complete are returned, if there are any.
 
     Raises:
-        KeyboardInterrupt: if there is none yet.
+        KeyboardInterrupt: on Ctrl-C if no set is complete yet.
     """
     ground = _ground(plan, progress)
     rows = list(_floors(ground))
@@ -178,7 +180,7 @@ def run(plan: GenerationPlan, *, progress: bool = False) -> Outcome:
 
 @dataclass(frozen=True)
 class _Ground:
-    """What every set is held against: features of real pictures and, where there are any, training ones."""
+    """What every set is compared with: features of real pictures and, if given, of training pictures."""
 
     features: Features
     known: Known | None = None
@@ -202,14 +204,14 @@ def _memory(ground: _Ground, made: Drawn, features: Features) -> Memory | None:
 
 
 def _some(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pictures from all over a set: those of a class lie beside each other."""
+    """Return pictures from all over a set, because pictures of one class are next to each other."""
     chosen = np.linspace(0, len(pixels) - 1, min(SHOWN, len(pixels))).astype(int)
     result: NDArray[np.uint8] = pixels[chosen]
     return result
 
 
 def _floors(ground: _Ground) -> Iterator[SetRow]:
-    """The halves of the real set, and as many training pictures as there are real ones; both at random."""
+    """Yield two rows: random halves of the real set, and as many random training pictures as real ones."""
     real = ground.features
     order = np.random.default_rng(0).permutation(len(real))
     halves = real[order[: len(real) // 2]], real[order[len(real) // 2 :]]
@@ -256,12 +258,12 @@ def _sets(plan: GenerationPlan) -> Iterator[Drawn]:
 
 
 def _reconstructions(plan: GenerationPlan) -> list[tuple[str, int]]:
-    """Models and qualities that pictures are drawn with."""
+    """Return the models and qualities that pictures are drawn with."""
     return list(dict.fromkeys((setting.model, setting.quality) for setting in plan.settings))
 
 
 def _beside(found: Memory, pixels: NDArray[np.uint8], training: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The closest pairs (N, H, 2 W, 3)."""
+    """Return the closest pairs, (N, H, 2 W, 3)."""
     return np.stack(
         [np.concatenate([pixels[p.picture], training[p.training]], axis=1) for p in found.closest]
     )

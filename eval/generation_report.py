@@ -1,4 +1,4 @@
-"""What a study of drawn pictures says: tables for people, JSON and CSV for programs, sheets to look at."""
+"""Report a study of drawn pictures: tables for people, JSON and CSV for programs, and sheets of pictures."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from bincodec.io import files, images, writing
 from bincodec.io.contact_sheet import contact_sheet
 
 SCHEMA = 1
-"""Raised when a key of generation.json is renamed, removed or given another meaning."""
+"""The version of generation.json. It rises when a key is renamed, removed or given another meaning."""
 
 NAMES = ("generation.json", "generation.md", "rows.csv", "samples.png", "closest.png")
-"""The files of a report; the first is always there."""
+"""The files of a report. The first is always there."""
 
 _MEASURES = (
     "set",
@@ -53,7 +53,7 @@ _MEMORY = ("set", "feature distance", "near", "pixel distance", "near")
 
 
 def notes(outcome: Outcome) -> list[str]:
-    """What has to be known to read the numbers: the first line before the table, others after it."""
+    """Return what a reader needs to know about the numbers. The first line is shown above the table."""
     plan = outcome.plan
     lines = [
         f"Distances in features of {plan.network.title}, against {len(plan.real)} held-out pictures; kernel: "
@@ -63,8 +63,8 @@ def notes(outcome: Outcome) -> list[str]:
     if plan.settings:
         lines.append(f"s each: seconds to draw and decode one picture, {_threads()}, with whatever else ran")
         lines.append(
-            "Coded and decoded pictures stand against the very pictures that they were: the kernel distance "
-            "leaves such pairs out, the Frechet distance, precision and recall are flattered by them"
+            "Coded and decoded pictures are compared with their own originals: the kernel distance leaves "
+            "such pairs out, but the Frechet distance, precision and recall look better because of them"
         )
     fewest = min(min(row.pictures, row.against) for row in outcome.rows)
     if fewest < 2 * outcome.dimensions:
@@ -81,7 +81,7 @@ def _threads() -> str:
 
 
 def text(outcome: Outcome) -> str:
-    """The tables as a terminal shows them."""
+    """Return the tables as a terminal shows them."""
     first, *others = notes(outcome)
     parts = [first, _aligned(_MEASURES, [_cells(row) for row in outcome.rows]), *others]
     if outcome.memories:
@@ -90,7 +90,7 @@ def text(outcome: Outcome) -> str:
 
 
 def markdown(outcome: Outcome) -> str:
-    """The same, as Markdown."""
+    """Return the same tables as Markdown."""
     first, *others = notes(outcome)
     parts = [f"{first}.", _piped(_MEASURES, [_cells(row) for row in outcome.rows])]
     parts += [f"{line}." for line in others]
@@ -157,7 +157,7 @@ def _piped(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def content(outcome: Outcome) -> dict[str, Any]:
-    """All of a run as generation.json has it."""
+    """Return all results of a run as generation.json stores them."""
     plan = outcome.plan
     everything = {
         "schema": SCHEMA,
@@ -198,7 +198,7 @@ def _memory_content(plan: GenerationPlan, name: str, found: Memory) -> dict[str,
 
 
 def flat(row: SetRow) -> dict[str, Any]:
-    """A row of rows.csv."""
+    """Return a row of rows.csv."""
     return {
         "set": row.name,
         "kind": row.kind,
@@ -219,12 +219,12 @@ def flat(row: SetRow) -> dict[str, Any]:
 
 
 def _drawing(setting: Setting, steps: int | None, sampler: str | None) -> dict[str, Any]:
-    """How a set was drawn; None is the model's own."""
+    """Return how a set was drawn. None stands for the model's default."""
     return {name: getattr(setting, name) for name in _DRAWING} | {"sampler": sampler, "steps": steps}
 
 
 def as_csv(rows: Sequence[SetRow]) -> str:
-    """One line a row; empty where a set has no such value."""
+    """Return one line for each row. A field is empty if a set has no such value."""
     lines = [flat(row) for row in rows]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(lines[0]), lineterminator="\n")
@@ -234,10 +234,10 @@ def as_csv(rows: Sequence[SetRow]) -> str:
 
 
 def write(outcome: Outcome, folder: Path) -> None:
-    """Everything into an existing folder, all or nothing; what only an earlier run had goes after that.
+    """Write all files into an existing folder, or none. Files that only an earlier run had are then deleted.
 
     Raises:
-        OSError: as the system reports it.
+        OSError: if the system cannot write a file.
     """
     contents = {
         "generation.json": to_json(content(outcome)).encode(),
@@ -254,7 +254,7 @@ def write(outcome: Outcome, folder: Path) -> None:
 
 
 def sheet(rows: Mapping[str, NDArray[np.uint8]]) -> bytes:
-    """A PNG with a line of pictures (N, H, W, 3) for each set, from the top in the order of the tables."""
+    """Return a PNG with a row of pictures (N, H, W, 3) for each set, in the order of the tables."""
     columns = max(len(row) for row in rows.values())
     blank = np.full_like(next(iter(rows.values()))[:1], 255)
     tiles = [tile for row in rows.values() for tile in (*row, *[blank[0]] * (columns - len(row)))]

@@ -1,6 +1,7 @@
-"""How sampled sets are named: `option=value[:option=value]...`, as `sampler=diffusion:steps=4,8,16:seed=1`.
+"""Specs of sampled sets: `option=value[:option=value]...`, such as `sampler=diffusion:steps=4,8,16:seed=1`.
 
-A list of values, separated by commas, stands for as many sets; several lists for all combinations.
+A list of values, separated by commas, stands for one set for each value. Several lists stand for all
+combinations of their values.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ _KINDS: Mapping[object, str] = {int: "an integer", float: "a number"}
 
 @dataclass(frozen=True)
 class Setting:
-    """How one set of pictures is drawn. None is the model's own.
+    """How one set of pictures is drawn. None stands for the model's default.
 
     Args:
-        label: what tables call it: the options that were given.
-        model: a name, or a model file.
-        classes: `REAL`, in the shares that the real pictures have; `NONE`, no class; or a class.
+        label: the name in tables, made of the options that were given.
+        model: the name of a model, or a model file.
+        classes: `REAL` for classes in the same shares as the real pictures, `NONE` for no class, or the name
+            of a class.
     """
 
     label: str
@@ -55,10 +57,10 @@ class Setting:
     seed: int = 0
 
     def how(self, name: str | None = None, number: int = 0) -> SamplingOptions:
-        """Keywords for `Codec.sample`, for the class called `name`, the `number`-th from 1.
+        """Return keywords for `Codec.sample`, for the class called `name` with `number`, counted from 1.
 
-        A class has a seed of its own: with one seed the first picture of every class would come out of the
-        same noise.
+        Each class has a seed of its own. With the same seed, the first picture of every class would be drawn
+        from the same noise.
         """
         seed = (self.seed + (number << 32)) % (MAX_SEED + 1)
         every = {
@@ -74,17 +76,17 @@ class Setting:
         return how
 
     def names(self, labels: Iterable[str]) -> list[str | None]:
-        """The classes that are drawn where the real pictures have `labels`."""
+        """Return the classes to draw if the real pictures have `labels`."""
         if self.classes == NONE:
             return [None]
         return [*sorted(set(labels))] if self.classes == REAL else [self.classes]
 
 
 def parse(text: str, *, model: str, quality: int) -> list[Setting]:
-    """The settings that a spec stands for; `model` and `quality` are those of a spec that names none.
+    """Return the settings that a spec stands for. `model` and `quality` are the defaults of the spec.
 
     Raises:
-        InvalidSetting: naming the part that there is not.
+        InvalidSetting: if a part of the spec is unknown or invalid. The message names it.
     """
     given: dict[str, list[Any]] = {}
     for part in re.split(r":(?=[A-Za-z_]+=)", text) if text else ():
@@ -123,7 +125,7 @@ def _value(text: str, name: str, value: str) -> Any:
 
 
 def _check(text: str, setting: Setting) -> None:
-    """What can be said of a setting without the model."""
+    """Check a setting as far as that is possible without the model."""
     try:
         checked_quality(setting.quality)
         checked_integer("seed", setting.seed, 0, MAX_SEED)
@@ -134,7 +136,7 @@ def _check(text: str, setting: Setting) -> None:
 
 
 def apportion(labels: Sequence[str], count: int) -> dict[str, int]:
-    """How many of `count` pictures each class gets for the shares of `labels`, by largest remainders."""
+    """Divide `count` pictures among classes in the shares of `labels`, by the largest-remainder method."""
     shares = Counter(labels)
     exact = {name: count * shares[name] / len(labels) for name in sorted(shares)}
     result = {name: int(value) for name, value in exact.items()}

@@ -1,8 +1,8 @@
-"""Run one program; say how long it took and how much memory: `python -I -S launcher.py CORES PROGRAM...`.
+"""Run one program and report its time and memory: `python -I -S launcher.py CORES PROGRAM...`.
 
-Linux counts the memory of whoever starts a program towards that program's own peak, so this small interpreter
-stands between. It knows the standard library only, and hands the program's exit code on. The last line on
-standard output is JSON.
+On Linux, the peak memory of a program includes the memory of the process that starts it. Programs are
+therefore started by this small interpreter, which only uses the standard library. It prints a last line of
+JSON to standard output, and returns the program's exit code.
 """
 
 import json
@@ -12,7 +12,7 @@ import time
 
 
 def main(cores: int, program: list[str]) -> int:
-    """Run `program` on the last `cores` of the cores that this process may use; 0 leaves them as they are."""
+    """Run `program` on the last `cores` of the cores that this process may use, or on all of them with 0."""
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-cores:])
     start = time.perf_counter()

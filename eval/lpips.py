@@ -1,8 +1,9 @@
 """LPIPS with AlexNet (Zhang, Isola, Efros, Shechtman and Wang 2018, arXiv 1801.03924), version 0.1.
 
-A weights file is a .safetensors with torchvision's layer numbers in its names: `features.<i>.weight` and
-`features.<i>.bias` of AlexNet's convolutions i = 0, 3, 6, 8, 10, and `lin<k>.weight` of shape (1, C, 1, 1)
-for these five in turn, k = 0..4. The weights belong to others and do not come with this package.
+A weights file is a .safetensors file whose names use torchvision's layer numbers: `features.<i>.weight` and
+`features.<i>.bias` for AlexNet's convolutions i = 0, 3, 6, 8, 10, and `lin<k>.weight` of shape (1, C, 1, 1)
+for these five convolutions in order, k = 0..4. The weights belong to others and do not come with this
+package.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ if TYPE_CHECKING:
     from bincodec.eval.formats import Pixels
 
 VARIABLE = "BINCODEC_LPIPS_WEIGHTS"
-"""The environment variable that names a weights file where none is given."""
+"""The environment variable that names the weights file if none is given."""
 
 SMALLEST_SIDE = 31
-"""Of a smaller picture, AlexNet's second pooling has nothing left."""
+"""The smallest side of a picture. With a smaller one, AlexNet's second pooling has an empty result."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution of AlexNet and the ReLU after it, where a feature map is taken."""
+    """A convolution of AlexNet and the ReLU after it, whose output is a feature map."""
 
     index: int
     inputs: int
@@ -50,7 +51,7 @@ class Layer:
     stride: int
     padding: int
     pooled: bool
-    """Whether a 3 x 3 max-pooling of stride 2 comes before it."""
+    """Whether a 3 x 3 max-pooling with stride 2 comes before the convolution."""
 
 
 LAYERS = (
@@ -65,24 +66,24 @@ SHAPES = {
     **{f"features.{layer.index}.bias": (layer.outputs,) for layer in LAYERS},
     **{f"lin{k}.weight": (1, layer.outputs, 1, 1) for k, layer in enumerate(LAYERS)},
 }
-"""The tensors of a weights file."""
+"""The names and shapes of the tensors of a weights file."""
 
-# Of RGB in -1..1; the means and deviations of ImageNet, rounded, as the paper's code has them.
+# For RGB in -1..1: the rounded means and deviations of ImageNet, as in the code of the paper.
 _SHIFT = torch.tensor([-0.030, -0.088, -0.188])[:, None, None]
 _SCALE = torch.tensor([0.458, 0.448, 0.450])[:, None, None]
 
 
 @dataclass(frozen=True)
 class Lpips:
-    """The distance itself. `weights` are float32 tensors of the names and shapes in `SHAPES`."""
+    """The LPIPS metric. `weights` are float32 tensors with the names and shapes in `SHAPES`."""
 
     weights: Mapping[str, Tensor] = field(repr=False)
 
     def __call__(self, reference: Pixels, decoded: Pixels) -> float:
-        """The distance of two uint8 (H, W, 3) pictures; nan where a side is under 31 pixels.
+        """Return the distance of two uint8 (H, W, 3) pictures, or nan if a side is below 31 pixels.
 
         Raises:
-            ValueError: if they are not two such pictures of one shape.
+            ValueError: if they are not two such pictures of the same shape.
         """
         require_alike(reference, decoded)
         if min(reference.shape[:2]) < SMALLEST_SIDE:
@@ -92,7 +93,7 @@ class Lpips:
             return float(self.distance(*both))
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
-        """Distances (N,) of two batches (N, 3, H, W) of RGB in -1..1."""
+        """Return the distances (N,) of two batches (N, 3, H, W) of RGB in -1..1."""
         total = first.new_zeros(len(first))
         for k, (a, b) in enumerate(zip(self.maps(first), self.maps(second), strict=True)):
             difference = F.conv2d((_unit(a) - _unit(b)) ** 2, self.weights[f"lin{k}.weight"])
@@ -100,7 +101,7 @@ class Lpips:
         return total
 
     def maps(self, images: Tensor) -> Iterator[Tensor]:
-        """Feature maps (N, channels, h, w) after each of `LAYERS`, of RGB in -1..1 (N, 3, H, W)."""
+        """Yield the feature maps (N, channels, h, w) after each of `LAYERS`, of RGB in -1..1 (N, 3, H, W)."""
         maps = (images - _SHIFT.to(images.device)) / _SCALE.to(images.device)
         for layer in LAYERS:
             if layer.pooled:
@@ -111,20 +112,21 @@ class Lpips:
 
 
 def _unit(maps: Tensor) -> Tensor:
-    """Each position's vector of channels at length one; zeros stay zeros."""
+    """Scale the vector of channels of each position to length 1. Zeros stay zeros."""
     return maps / (maps.square().sum(1, keepdim=True).sqrt() + 1e-10)
 
 
 def load(path: Path | None = None) -> tuple[str, Lpips]:
-    """What it is, with where the weights are from, and the metric.
+    """Return a description of the metric with the source of its weights, and the metric.
 
-    The weights are those of `path`, else of the file that the environment variable BINCODEC_LPIPS_WEIGHTS
-    names, else those of the package `lpips`, which fetches AlexNet through torchvision when first used.
+    The weights come from `path`. Without a path, they come from the file that the environment variable
+    BINCODEC_LPIPS_WEIGHTS names. Without that, they come from the package `lpips`, which downloads AlexNet
+    with torchvision when it is first used.
 
     Raises:
-        NotInstalled: if there are none.
-        Unreadable: if the system does not let us read the file.
-        Unsupported: if it does not hold these weights.
+        NotInstalled: if there are no weights.
+        Unreadable: if the system does not allow reading the file.
+        Unsupported: if the file does not hold these weights.
     """
     if path is None and os.environ.get(VARIABLE):
         path = Path(os.environ[VARIABLE])
@@ -154,17 +156,17 @@ def _from_file(data: bytes, path: Path) -> dict[str, Tensor]:
 
 
 def _from_package() -> tuple[str, dict[str, Tensor]]:
-    """The same out of `lpips.LPIPS`, where convolutions are `net.slice<n>.<i>` and heads `lin<k>.model.1`."""
+    """Return the weights of `lpips.LPIPS`, which names them `net.slice<n>.<i>` and `lin<k>.model.1`."""
     how = f"--lpips-weights FILE, {VARIABLE}=FILE, or pip install lpips torchvision"
     try:
         import lpips
 
         with warnings.catch_warnings():
-            # Of torchvision, about the way in which this package asks for its weights.
+            # torchvision warns about the way in which the package requests its weights.
             warnings.simplefilter("ignore")
             state = lpips.LPIPS(net="alex", verbose=False).state_dict()
     except (ImportError, OSError) as error:
-        # OSError: the weights could not be fetched.
+        # An OSError means that the weights could not be downloaded.
         msg = f"LPIPS has no weights ({' '.join(str(error).split())}): {how}"
         raise NotInstalled(msg) from error
     renamed = {

@@ -1,4 +1,4 @@
-"""The setting at which a codec comes closest to a given number of bytes."""
+"""Find the setting at which a codec comes closest to a given number of bytes."""
 
 from dataclasses import dataclass
 
@@ -7,20 +7,21 @@ from bincodec.eval.peers import Encoded, Peer, Pixels
 
 @dataclass(frozen=True)
 class Match:
-    """A setting and what it gives."""
+    """A setting, and the file and picture that it gives."""
 
     setting: int
     encoded: Encoded
 
 
 def nearest(peer: Peer, pixels: Pixels, size: int, *, at_most: bool = False) -> Match:
-    """The setting whose file comes nearest to `size` bytes; with `at_most`, the nearest that is no larger.
+    """Return the setting whose file is nearest to `size` bytes. With `at_most`, the file must not be larger.
 
-    Sizes are taken to rise with the setting. Where even the lowest setting is too large, it is the answer.
-    The lowest and the highest are tried last, where they matter at all: one that fails leaves its neighbour.
+    The search assumes that sizes rise with the setting. If the file of the lowest setting is already too
+    large, that setting is returned. The lowest and the highest setting are tried last, and only if they
+    matter. If one of them fails, its neighbour is returned.
 
     Raises:
-        Exception: what the codec raises at another setting, or where nothing is left to answer with.
+        Exception: what the codec raises at any other setting, or if no setting is left.
     """
     lowest, highest = peer.limits
     data: dict[int, bytes] = {}
@@ -36,7 +37,7 @@ def nearest(peer: Peer, pixels: Pixels, size: int, *, at_most: bool = False) -> 
         if setting not in data:
             try:
                 data[setting] = peer.encode(pixels, setting)
-            except Exception:  # Codecs raise what they like.
+            except Exception:  # Codecs may raise any exception.
                 if data.keys().isdisjoint(ends):
                     raise
     both = [setting for setting in ends if setting in data]

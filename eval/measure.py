@@ -1,4 +1,4 @@
-"""One cell of a sweep: a codec on a picture at a setting, wherever the work is done."""
+"""Measure one cell of a sweep: one codec, one picture, one setting. This may run in any process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Build = Callable[[Spec], Peer]
 
 
 class Changed(BincodecError):
-    """A picture that is no longer what it was when the run began."""
+    """A picture has changed since the run began."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of a run: where it is, and what it holds. `digest` is that of its pixels."""
+    """An image of a run: its path, the digest of its pixels, and its size."""
 
     path: str
     digest: str
@@ -35,28 +35,30 @@ class Picture:
 
     @classmethod
     def of(cls, path: str, pixels: Pixels) -> Picture:
-        """The picture that was found at a path."""
+        """Return the picture of `pixels` that were read from `path`."""
         height, width, _ = pixels.shape
         return cls(path, cache.pixels_digest(pixels), width, height)
 
     def pixels(self) -> Pixels:
-        """Read it; the last few pictures are remembered.
+        """Return the pixels. The last two pictures are kept in memory.
 
         Raises:
-            Changed: if it is another picture by now.
-            ImageError, Unreadable: as `images.load_opaque`.
+            Changed: if the file now holds another picture.
+            ImageError, Unreadable: as in `images.load_opaque`.
         """
         return _read(self)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one file gave.
+    """The results of one file.
 
     Args:
-        digest: SHA-256 of the file.
-        size: its bytes.
-        metrics: values by `identity` of the metric.
+        digest: the SHA-256 of the file.
+        size: the number of its bytes.
+        encode_seconds: the wall time to encode it.
+        decode_seconds: the wall time to decode it.
+        metrics: the values of metrics by their `identity`.
     """
 
     digest: str
@@ -66,12 +68,12 @@ class Measured:
     metrics: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """As a cache keeps it."""
+        """Return the results as a cache stores them."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Any) -> Measured | None:
-        """What a cache has kept, None where it has nothing."""
+        """Return the results that a cache has stored, or None if it has none."""
         return None if value is None else cls(**value)
 
 
@@ -80,9 +82,9 @@ class Task:
     """A cell to measure, as it is sent to a process.
 
     Args:
-        names: the metrics that are wanted.
-        known: what was measured before, with some of them missing.
-        build: makes the adapter of `spec`.
+        names: the names of the metrics to measure.
+        known: earlier results in which some of these metrics are missing, or None.
+        build: a function that makes the adapter of `spec`.
     """
 
     picture: Picture
@@ -95,15 +97,16 @@ class Task:
 
 
 def identity(metric: Metric) -> str:
-    """A metric with all that its value depends on."""
+    """Return the name of a metric with everything that its value depends on."""
     return f"{metric.name}: {metric.about}"
 
 
 def measure(task: Task) -> Measured:
-    """Encode, decode and measure. Values and seconds are kept from `task.known` where the file is the same.
+    """Encode, decode and measure. If the file is the same, values and seconds of `task.known` are kept.
 
     Raises:
-        Exception: whatever the codec or a metric raises; ValueError if a picture of another size comes back.
+        Exception: what the codec or a metric raises.
+        ValueError: if the decoded picture has another size.
     """
     pixels = task.picture.pixels()
     peer = adapter(task.build, task.spec)
@@ -130,7 +133,7 @@ def measure(task: Task) -> Measured:
 
 @functools.cache
 def adapter(build: Build, spec: Spec) -> Peer:
-    """A codec, made ready once in a process."""
+    """Return the adapter of a codec. It is made and prepared once in each process."""
     peer = build(spec)
     peer.prepare()
     return peer

@@ -1,6 +1,7 @@
-"""Whether drawn pictures are training pictures: how near the nearest one is, in features and in pixels.
+"""Test whether a model has memorised training pictures: how near is the nearest one to each drawn picture?
 
-Held-out pictures are the measure of what is near: they cannot have been learned by heart.
+Distances are measured in features and in pixels. Held-out pictures define what counts as near, because a
+model cannot have memorised them.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ from PIL import Image
 from bincodec.eval.set_distances import Features, nearest
 
 THUMBNAIL = 32
-"""Pixels are compared as 32 x 32, so that neither a small shift nor what the codec loses hides a copy."""
+"""The side of thumbnails. Pixels are compared at this size, so that small shifts and coding loss do not hide
+a copy."""
 
 NEAR_PERCENT = 1
-"""As near as this share of held-out pictures is near."""
+"""A picture is near if it is as near as this share, in percent, of the held-out pictures."""
 
 PAIRS = 4
-"""Closest pairs that are kept of each kind."""
+"""The number of closest pairs of each kind that are kept."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """Training pictures: features, and thumbnails as rows of numbers."""
+    """The features of training pictures, and their thumbnails as rows of numbers."""
 
     features: Features
     thumbnails: Features
@@ -34,12 +36,12 @@ class Known:
 
 @dataclass(frozen=True)
 class Nearest:
-    """Of every picture of a set, the distance to the nearest training picture, and which that is.
+    """The distance of each picture of a set to the nearest training picture, and the index of that picture.
 
     Args:
-        by_features: Euclidean.
-        by_pixels: root mean square difference of thumbnails in 8-bit steps, the picture mirrored if that is
-            nearer: training mirrors pictures too.
+        by_features: the Euclidean distance of features.
+        by_pixels: the root mean square difference of thumbnails in 8-bit steps. The picture may also be
+            mirrored, because training mirrors pictures too.
     """
 
     by_features: tuple[Features, NDArray[np.intp]]
@@ -48,7 +50,7 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture of a set, by its number, and the training picture nearest to it."""
+    """A picture of a set and the training picture nearest to it, both by their numbers."""
 
     kind: str
     picture: int
@@ -58,15 +60,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a set says of memorisation.
+    """The results of a set about memorisation.
 
     Args:
-        feature_median: of the distances to the nearest training picture.
-        feature_limit: the distance that 1 % of held-out pictures keep within; 0 means that these lie among
-            the training pictures themselves, and measure nothing.
-        feature_share: of pictures within the limit; 0.01 is as held-out ones.
+        feature_median: the median of the distances to the nearest training picture.
+        feature_limit: the distance that 1 % of the held-out pictures do not exceed. 0 means that held-out
+            pictures are among the training pictures, so the results say nothing.
+        feature_share: the share of pictures within the limit. It is 0.01 for held-out pictures.
         pixel_median, pixel_limit, pixel_share: the same in pixels.
-        closest: the closest pairs, by features first.
+        closest: the closest pairs, first by features, then by pixels.
     """
 
     feature_median: float
@@ -79,12 +81,15 @@ class Memory:
 
 
 def known(pixels: NDArray[np.uint8], features: Features) -> Known:
-    """Training pictures (N, H, W, 3) and their features, ready for `look`."""
+    """Prepare training pictures (N, H, W, 3) and their features for `look`."""
     return Known(features, thumbnails(pixels))
 
 
 def thumbnails(pixels: NDArray[np.uint8]) -> Features:
-    """Pictures (N, H, W, 3) as rows of 3072 numbers; Euclidean distances of rows are those of `Nearest`."""
+    """Return thumbnails of pictures (N, H, W, 3) as rows of 3072 numbers.
+
+    Euclidean distances between rows are the pixel distances of `Nearest`.
+    """
     size = (THUMBNAIL, THUMBNAIL)
     small = [np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX)) for one in pixels]
     rows = np.stack(small).reshape(len(small), -1)
@@ -93,7 +98,7 @@ def thumbnails(pixels: NDArray[np.uint8]) -> Features:
 
 
 def look(training: Known, pixels: NDArray[np.uint8], features: Features) -> Nearest:
-    """The nearest training picture of each picture."""
+    """Find the nearest training picture of each picture."""
     plain = nearest(thumbnails(pixels), training.thumbnails)
     mirrored = nearest(thumbnails(np.ascontiguousarray(pixels[:, :, ::-1])), training.thumbnails)
     turned = mirrored[0] < plain[0]
@@ -102,7 +107,7 @@ def look(training: Known, pixels: NDArray[np.uint8], features: Features) -> Near
 
 
 def memory(found: Nearest, held_out: Nearest) -> Memory:
-    """A set's nearness to training pictures, against that of held-out ones."""
+    """Compare a set's distances to training pictures with those of held-out pictures."""
     return Memory(
         *_nearness(found.by_features[0], held_out.by_features[0]),
         *_nearness(found.by_pixels[0], held_out.by_pixels[0]),
@@ -111,7 +116,7 @@ def memory(found: Nearest, held_out: Nearest) -> Memory:
 
 
 def _nearness(distances: Features, held_out: Features) -> tuple[float, float, float]:
-    """Median, limit and the share within the limit."""
+    """Return the median, the limit, and the share within the limit."""
     limit = float(np.percentile(held_out, NEAR_PERCENT))
     return float(np.median(distances)), limit, float((distances <= limit).mean())
 

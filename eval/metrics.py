@@ -1,4 +1,4 @@
-"""How far a decoded picture is from its original: one number, by one of several measures."""
+"""Metrics: how far a decoded picture is from its original, as one number."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scale:
-    """How a metric's values are to be read; `unit` is empty for pure numbers."""
+    """How to read a metric's values. `unit` is empty for pure numbers."""
 
     label: str
     unit: str
@@ -39,7 +39,8 @@ NAMES = tuple(SCALES)
 DEFAULT = ("psnr", "psnr_y", "ms_ssim")
 
 SMALLEST_MS_SSIM_SIDE = 161
-"""Five scales of an 11 x 11 window: of a smaller picture the last would be larger than the picture."""
+"""The smallest side for MS-SSIM. On the last of its five scales, the 11 x 11 window would otherwise be larger
+than the picture."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,12 @@ class Metric:
 
     Args:
         name: one of `NAMES`.
-        label: what tables and axes call it.
+        label: the name in tables and on axes.
         unit: "dB", or empty for a pure number.
         higher_is_better: whether equal pictures have the highest value.
-        about: its definition in short, and what computes it, with versions.
-        measure: gives nan for pictures too small for it; raises ValueError for other than two uint8 (H, W, 3)
-            of one shape.
+        about: a short definition, and what computes the metric, with versions.
+        measure: the function that measures it. It returns nan for pictures that are too small, and raises
+            ValueError unless it gets two uint8 (H, W, 3) pictures of the same shape.
     """
 
     name: str
@@ -65,15 +66,15 @@ class Metric:
 
 
 def find(name: str, *, lpips_weights: Path | None = None) -> Metric:
-    """The metric called `name`. For LPIPS, see `lpips.load` about its weights.
+    """Return the metric called `name`. `lpips.load` explains where the weights of LPIPS come from.
 
     Raises:
-        UnknownMetric: if there is none.
+        UnknownMetric: if there is no such metric.
         NotInstalled: if the package or program that computes it is missing.
         Unsupported: if `lpips_weights` are not the weights of LPIPS with AlexNet.
     """
     measure: Measure
-    # Late imports: what needs torch is not always asked for.
+    # Modules that need torch are imported late, because they are not always needed.
     if name == "psnr":
         about, measure = "10 log10(255^2 / MSE), over all R, G and B samples", psnr
     elif name == "psnr_y":
@@ -102,22 +103,23 @@ def find(name: str, *, lpips_weights: Path | None = None) -> Metric:
 
 
 def psnr(reference: Pixels, decoded: Pixels) -> float:
-    """10 log10(255^2 / MSE) in dB over all samples of two uint8 (H, W, 3) pictures; inf where they are equal.
+    """Return 10 log10(255^2 / MSE) in dB over all samples of two uint8 (H, W, 3) pictures, inf if equal.
 
     Raises:
-        ValueError: if they are not two such pictures of one shape.
+        ValueError: if they are not two such pictures of the same shape.
     """
     require_alike(reference, decoded)
     return _decibels(reference, decoded)
 
 
 def psnr_y(reference: Pixels, decoded: Pixels) -> float:
-    """PSNR in dB of luma alone, as Pillow's mode L has it: Y = (299 R + 587 G + 114 B) / 1000, 8-bit, 0..255.
+    """Return the PSNR of luma in dB, with luma as in Pillow's mode L.
 
-    That is ITU-R BT.601 in full range, the Y of JPEG; figures for video are of a range of 16..235 and differ.
+    This is Y = (299 R + 587 G + 114 B) / 1000 with 8 bits in 0..255: ITU-R BT.601 in full range, as in JPEG.
+    Values for video differ, because they use a range of 16..235.
 
     Raises:
-        ValueError: as `psnr`.
+        ValueError: as in `psnr`.
     """
     require_alike(reference, decoded)
     before, after = (np.asarray(Image.fromarray(image).convert("L")) for image in (reference, decoded))
@@ -130,13 +132,14 @@ def _decibels(reference: Pixels, decoded: Pixels) -> float:
 
 
 def ms_ssim(reference: Pixels, decoded: Pixels) -> float:
-    """Multi-scale structural similarity (Wang, Simoncelli and Bovik 2003), 0..1, mean over R, G and B.
+    """Return the multi-scale structural similarity, 0..1, averaged over R, G and B.
 
-    With the paper's five scales and weights; nan where a side is under 161 pixels.
+    It has the five scales and weights of Wang, Simoncelli and Bovik (2003). The result is nan if a side is
+    below 161 pixels.
 
     Raises:
-        ValueError: as `psnr`.
-        NotInstalled: without the package `pytorch-msssim`.
+        ValueError: as in `psnr`.
+        NotInstalled: if the package `pytorch-msssim` is missing.
     """
     require_alike(reference, decoded)
     if min(reference.shape[:2]) < SMALLEST_MS_SSIM_SIDE:
@@ -149,7 +152,7 @@ def ms_ssim(reference: Pixels, decoded: Pixels) -> float:
 
 
 def _pytorch_msssim() -> Any:
-    # Late: it is not always there, and imports torch.
+    # This is imported late, because it is not always installed, and it imports torch.
     with needed("MS-SSIM needs", "pytorch-msssim"):
         import pytorch_msssim
     return pytorch_msssim

@@ -1,7 +1,7 @@
-"""How large the networks are and what they compute: parameters and multiply-adds, counted by PyTorch.
+"""Count the parameters and multiply-adds of networks with PyTorch.
 
-A multiply-add is one multiplication and one addition of a convolution or a matrix product. What is done
-element by element (activations, rounding, the entropy coder) is not counted.
+A multiply-add is one multiplication and one addition of a convolution or a matrix product. Element-wise
+operations (activations, rounding, the entropy coder) are not counted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a codec on one picture. `parameters` is None where a part has none of its own."""
+    """One part of a codec on one picture. `parameters` is None if the part has none of its own."""
 
     name: str
     parameters: int | None
@@ -37,7 +37,7 @@ class Part:
 
 
 def multiply_adds(call: Callable[[], object]) -> int:
-    """Multiply-adds of whatever networks run in `call`."""
+    """Return the multiply-adds of all networks that run in `call`."""
     with FlopCounterMode(display=False) as counter:
         call()
     operations: int = counter.get_total_flops()
@@ -45,10 +45,11 @@ def multiply_adds(call: Callable[[], object]) -> int:
 
 
 def parts(codec: Codec, width: int, height: int, quality: int) -> list[Part]:
-    """Encoder, decoder and every pass of the prior of a model, on a picture of `width` x `height` pixels.
+    """Return the parts of a model on a picture of `width` x `height` pixels.
 
-    Gains count as the encoder's, inverse gains as the decoder's. The prior's parameters are those of the
-    float network that the integers were made from: the integers hold its quality layers as tables.
+    These are the encoder, the decoder, each pass of the prior, and all passes together. Gains belong to the
+    encoder, and inverse gains to the decoder. The parameters of the prior are those of the float network
+    behind the integers, because the integers hold its quality layers as tables.
     """
     network, architecture = codec.model.autoencoder, codec.model.card.architecture
     rows, columns = grid_of(width, height)
@@ -67,7 +68,7 @@ def parts(codec: Codec, width: int, height: int, quality: int) -> list[Part]:
 
 
 def parameters(network: nn.Module) -> int:
-    """Numbers that training has set."""
+    """Return the number of parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -78,7 +79,7 @@ def _prior_parameters(architecture: Architecture) -> int:
 
 def _prior_passes(prior: IntegerPrior, rows: int, columns: int, quality: int) -> list[int]:
     architecture = prior.architecture
-    # The other kernels multiply element by element, which is not counted.
+    # The other kernels multiply element by element, and these products are not counted.
     convolving = prior.with_kernel("conv").incremental()
     context = Context(architecture, rows, columns)
     counts = []
@@ -88,7 +89,7 @@ def _prior_passes(prior: IntegerPrior, rows: int, columns: int, quality: int) ->
             convolving.predict, context.values, quality, step.layer, torch.from_numpy(positions)
         )
         counts.append(multiply_adds(predict) if positions.size else 0)
-        # Something must change for the next pass to take account of: the highest levels do.
+        # The next pass only computes what has changed, so the context gets the highest levels.
         channels, top = architecture.layer_channels[step.layer], architecture.maximum_level[step.layer]
         context.add(step.layer, positions, np.full((channels, positions.size), top, np.uint8))
     return counts

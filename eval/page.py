@@ -1,8 +1,8 @@
-"""A run as one HTML page that needs no network: curves, tables and pictures side by side.
+"""Show a run as one HTML page that works offline: curves, tables and pictures side by side.
 
-The page's own files are in `page_assets`; the curves are drawn by Plotly, which travels inside, compressed.
-Every value of a run enters as JSON and becomes text nodes, never markup. The page's policy lets nothing run
-but its own script and Plotly.
+The page's own files are in `page_assets`. Plotly draws the curves and is included in compressed form. Every
+value of a run is inserted as JSON and becomes a text node, never markup. The security policy of the page only
+allows its own script and Plotly to run.
 """
 
 import base64
@@ -19,13 +19,13 @@ from bincodec.eval.errors import needed
 from bincodec.eval.plain import plain
 
 SCRIPTS = ("read.js", "series.js", "curves.js", "tables.js", "slider.js", "main.js")
-"""In this order they become one script."""
+"""The parts of the script, in order."""
 
 STYLES = ("base.css", "curves.css", "tables.css", "slider.css", "narrow.css")
-"""In this order they become one style sheet."""
+"""The parts of the style sheet, in order."""
 
 SHOWN = ("anchor", "codecs", "metrics", "failures", "skipped", "means", "dropped", "bd", "curves")
-"""What the page takes of a report as it is."""
+"""The keys of a report that the page contains unchanged."""
 
 _IMAGE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"RIFF": "image/webp"}
 
@@ -35,12 +35,12 @@ class Picture:
     """What one codec made of an image: the size of its file, and its pixels as a PNG or lossless WebP file.
 
     Args:
-        codec: its label.
-        setting: what it was written with.
+        codec: the label of the codec.
+        setting: the setting of the codec.
         bytes: the size of the codec's own file, not of `image`.
-        bits_per_pixel: 8 `bytes` over the number of pixels.
-        psnr: in dB; inf where nothing was lost.
-        image: the decoded picture as a whole PNG or WebP file.
+        bits_per_pixel: 8 times `bytes`, divided by the number of pixels.
+        psnr: the PSNR in dB; inf if nothing was lost.
+        image: the decoded picture as a complete PNG or WebP file.
     """
 
     codec: str
@@ -53,15 +53,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One image by several codecs, each at the setting whose file comes nearest to a target rate.
+    """One image coded by several codecs, each at the setting whose file is nearest to a target rate.
 
     Args:
-        image: its name.
-        width: in pixels.
-        height: in pixels.
-        target_bits_per_pixel: the rate that all come near to.
-        original: the image itself as a whole PNG or WebP file.
-        pictures: one for each codec.
+        image: the name of the image.
+        width: the width in pixels.
+        height: the height in pixels.
+        target_bits_per_pixel: the target rate.
+        original: the image itself as a complete PNG or WebP file.
+        pictures: one picture for each codec.
     """
 
     image: str
@@ -73,14 +73,14 @@ class Comparison:
 
 
 def page(report: Mapping[str, Any], comparisons: Sequence[Comparison] = ()) -> str:
-    """One HTML file that shows a report and lays pictures side by side.
+    """Return one HTML file that shows a report and pictures side by side.
 
     Args:
-        report: the content of report.json, schema 2. Its own `comparisons` are not read.
-        comparisons: the pictures; without any, the page has no such section.
+        report: the content of report.json, schema 2. Its own `comparisons` are not used.
+        comparisons: the pictures. Without any, the page has no section for them.
 
     Raises:
-        NotInstalled: without the packages `plotly` and `Jinja2`.
+        NotInstalled: if the package `plotly` or `Jinja2` is missing.
         ValueError: if a picture is neither a PNG nor a WebP file.
     """
     with needed("the page needs", "plotly"):
@@ -110,14 +110,14 @@ def page(report: Mapping[str, Any], comparisons: Sequence[Comparison] = ()) -> s
 
 
 class _Pictures:
-    """Image files of the page, each once however many comparisons show it: type, name and base64."""
+    """The image files of the page, as type, name and base64. Each is stored once, even if shown often."""
 
     def __init__(self) -> None:
         self.files: list[dict[str, str]] = []
         self._names: dict[bytes, str] = {}
 
     def add(self, comparison: Comparison) -> dict[str, Any]:
-        """A comparison as the page's script reads it, its image files by the names of their elements."""
+        """Return a comparison as the page's script reads it. Images are given by their elements' names."""
         return {
             "image": comparison.image,
             "width": comparison.width,
@@ -150,7 +150,7 @@ class _Pictures:
 
 
 def _policy(*scripts: str) -> str:
-    """The Content-Security-Policy: these scripts by their hashes, pictures from the page, no network."""
+    """Return a Content-Security-Policy that allows only these scripts, by hash, and included pictures."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
     return (
@@ -165,12 +165,12 @@ def _asset(name: str) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _compressed(library: str) -> str:
-    """In base64, 2 MB instead of nearly 5; the page inflates it."""
+    """Compress the library and return it in base64: 2 MB instead of nearly 5. The page inflates it."""
     return base64.b64encode(zlib.compress(library.encode(), 9)).decode()
 
 
 def _columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Rows without the repetition of their keys."""
+    """Return rows as a list of columns and a list of values, so that keys are not repeated."""
     rows = list(rows)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return {"columns": columns, "values": [[row.get(column) for column in columns] for row in rows]}

@@ -1,6 +1,6 @@
-"""One adapter a codec, all of one shape: pixels and a setting to real bytes, real bytes to pixels.
+"""An adapter for each codec, with one interface: encode pixels at a setting to a file, and decode a file.
 
-A setting is an integer that rises with the rate. What it means is the codec's own affair.
+A setting is an integer that rises with the rate. Each codec defines its meaning.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bincodec.model.card import ModelCard
 
 QUALITIES = (0, 17, 33, 50, 67, 83, 100)
-"""The seven steps in which bincodec's range of qualities is reported."""
+"""The seven qualities at which bincodec is measured by default."""
 
 OPTIONS = (
     Option("model", "photo"),
@@ -36,20 +36,20 @@ OPTIONS = (
     Option("effort", "0", numbers(0, 9)),
     Option("kernel", "auto", ("auto", "conv", "matmul", "float64", "int64")),
 )
-"""What a spec of bincodec may say."""
+"""The options of a spec of bincodec."""
 
 NAMES = ("bincodec", *FORMATS)
 
 BESIDE = ("cli", "eval")
-"""Sub-packages, where bincodec is installed as one, that take no part in coding."""
+"""The sub-packages of an installed bincodec that have no influence on coding."""
 
 LAMBDA_RANGE = "lambda_range"
-"""The entry of a model's card without which there is no effort above 0."""
+"""The entry of a model's card that an effort above 0 needs."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A complete file and what it decodes to: `pixels` is uint8 (H, W, 3)."""
+    """A complete file and its decoded `pixels`, uint8 (H, W, 3)."""
 
     data: bytes
     pixels: Pixels
@@ -57,16 +57,17 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Peer:
-    """A codec under measurement.
+    """A codec to measure.
 
     Args:
-        name: what tables call it, the label of its spec.
-        about: versions and all options, and what a setting is: whatever may change a file or its picture.
-        settings: the grid that a sweep takes.
-        limits: the lowest and highest setting there is.
-        encode: uint8 (H, W, 3) and a setting to a complete file.
-        decode: a complete file to uint8 (H, W, 3).
-        prepare: loads what the two need, so that the first of them is not timed with it.
+        name: the name in tables, which is the label of its spec.
+        about: everything that may change a file or its picture: versions, options, and the meaning of a
+            setting.
+        settings: the grid of settings for a sweep.
+        limits: the lowest and the highest setting.
+        encode: a function that encodes uint8 (H, W, 3) pixels at a setting to a complete file.
+        decode: a function that decodes a complete file to uint8 (H, W, 3).
+        prepare: a function that loads what the other two need, so that this is not timed with the first call.
     """
 
     name: str
@@ -78,24 +79,24 @@ class Peer:
     prepare: Callable[[], object] = lambda: None
 
     def __call__(self, pixels: Pixels, setting: int) -> Encoded:
-        """Encode, then decode from nothing but the bytes."""
+        """Encode, and then decode the bytes of the file."""
         data = self.encode(pixels, setting)
         return Encoded(data, self.decode(data))
 
 
 def find(text: str, *, model: str = "photo", device: str = "cpu") -> Peer:
-    """The codec that a spec names; bincodec takes `model` and `device` unless its spec says otherwise.
+    """Return the codec that a spec names. `model` and `device` are the defaults of a spec of bincodec.
 
     Raises:
         UnknownCodec: if there is no such codec, option or setting.
-        NotInstalled: if its package is missing, or this Pillow cannot write the format.
-        UnknownModel, DamagedModel: as `bincodec.model.store.find`.
+        NotInstalled: if its package is missing, or if this Pillow cannot write the format.
+        UnknownModel, DamagedModel: as in `bincodec.model.store.find`.
     """
     return build(read_spec(text, model=model, device=device))
 
 
 def read_spec(text: str, *, model: str = "photo", device: str = "cpu") -> Spec:
-    """The spec of a codec, with `model` and `device` as bincodec's usual ones.
+    """Read the spec of a codec. `model` and `device` are the defaults of a spec of bincodec.
 
     Raises:
         UnknownCodec: if there is no such codec or option.
@@ -105,7 +106,7 @@ def read_spec(text: str, *, model: str = "photo", device: str = "cpu") -> Spec:
 
 
 def build(spec: Spec) -> Peer:
-    """The adapter for a spec. Nothing large is loaded before it is used; raises as `find`."""
+    """Return the adapter for a spec. Nothing large is loaded before it is used. It raises as `find` does."""
     peer = _build_bincodec(spec) if spec.codec == "bincodec" else _through_pillow(spec, FORMATS[spec.codec])
     low, high = peer.limits
     for setting in spec.settings:
@@ -127,7 +128,7 @@ def _through_pillow(spec: Spec, file_format: Format) -> Peer:
 
 
 def bincodec(codec: Codec) -> Peer:
-    """A loaded codec of this project; a setting is its quality."""
+    """Return the adapter of a loaded codec of this project. Its setting is the quality."""
     about = _about_bincodec(codec.model.card, {"device": codec.device})
     return _bincodec("bincodec", about, lambda: codec)
 
@@ -165,7 +166,7 @@ def _bincodec(
         codec = load()
         code = codec.encode(pixels, quality, effort=effort)
         if layers is not None and layers < code.layers:
-            # The post-filter was fitted to the picture of all layers.
+            # The post-filter belongs to the picture of all layers, so it is removed.
             code = replace(code, levels=code.levels[:layers], maximum=code.maximum[:layers], extras=())
         return codec.pack(code)
 
@@ -177,10 +178,14 @@ def _bincodec(
 
 
 def _about_bincodec(card: ModelCard, values: Values) -> str:
-    """The fingerprint leaves the encoder out, and the version number what was edited since."""
+    """Return everything that files of bincodec depend on.
+
+    The fingerprint does not cover the encoder, and the version number does not cover edits since the release.
+    So the digests of the encoder and of the code are included.
+    """
     options = ", ".join(f"{name}={value}" for name, value in values.items() if name != "model")
     if LAMBDA_RANGE in card.card:
-        # The encoder's search depends on it, and nothing else in the file does.
+        # The encoder depends on it, and neither the fingerprint nor the encoder's digest covers it.
         options += f", {LAMBDA_RANGE}={card.card[LAMBDA_RANGE]}"
     return (
         f"bincodec {__version__} (code {_code_digest()}), torch {version('torch')}; "
@@ -190,7 +195,7 @@ def _about_bincodec(card: ModelCard, values: Values) -> str:
 
 @functools.cache
 def _code_digest() -> str:
-    """Eight hexadecimal digits of what coding is programmed in."""
+    """Return the first eight hexadecimal digits of a digest of the code that encodes and decodes."""
     import bincodec as package
     from bincodec import bitstream
 
@@ -198,7 +203,7 @@ def _code_digest() -> str:
 
 
 def digest_of_code(*packages: Path) -> str:
-    """SHA-256 of all modules and tables in some packages and those below them, without `BESIDE`."""
+    """Return the SHA-256 of all modules and tables in packages and their sub-packages, without `BESIDE`."""
     digest = hashlib.sha256()
     for package in packages:
         for path in sorted(package.rglob("*")):

@@ -1,4 +1,4 @@
-"""Sets of pictures of one size: from files, folders and tar archives."""
+"""Read sets of pictures of one size from files, folders and tar archives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bincodec.errors import BincodecError, ImageError
 from bincodec.io import files, images, streams
 
 SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
-"""Files of a folder or an archive with other endings are passed over."""
+"""The suffixes of pictures. Other files of a folder or an archive are ignored."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class PictureSet:
     """Pictures of one size.
 
     Args:
-        names: where each is from.
-        labels: the name of the folder that each lies in; its class, where pictures are sorted by class.
-        pixels: (N, H, W, 3) uint8.
+        names: the path of each picture, or its name in an archive.
+        labels: the name of the folder of each picture. If pictures are sorted by class, it is the class.
+        pixels: the pictures, uint8 (N, H, W, 3).
     """
 
     names: tuple[str, ...]
@@ -39,7 +39,7 @@ class PictureSet:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
+        """The width and height in pixels."""
         height, width = self.pixels.shape[1:3]
         return width, height
 
@@ -47,15 +47,15 @@ class PictureSet:
 def read(
     paths: Sequence[str], *, under: str = "", size: tuple[int, int] | None = None, fit: bool = False
 ) -> PictureSet:
-    """All pictures of some files, folders (with the folders in them) and tar archives, by name in each.
+    """Read all pictures of files, folders (with their sub-folders) and tar archives, in order of name.
 
-    Of folders and archives only those count whose name, relative to it, starts with `under`. `size` (width,
-    height) is what all must have, None: that of the first. With `fit` others are cut to its shape about
-    their middle and resized (Lanczos).
+    From folders and archives, only pictures are read whose relative name starts with `under`. All pictures
+    must have the `size` (width, height), or that of the first picture if it is None. With `fit`, other
+    pictures are cropped around their middle to the same shape and resized (Lanczos).
 
     Raises:
-        Unreadable: for a path that the system does not let us read.
-        ImageError: for a picture that cannot be read or is of another size, or where there is none.
+        Unreadable: if the system does not allow reading a path.
+        ImageError: if a picture cannot be read or has another size, or if a path has no pictures.
     """
     names: list[str] = []
     labels: list[str] = []
@@ -80,7 +80,7 @@ def _load(name: str, source: str | bytes) -> NDArray[np.uint8]:
         return images.load_opaque(source)
     except BincodecError as error:
         if isinstance(source, str):
-            raise  # It names the path.
+            raise  # The message already names the path.
         msg = f"{name}: {error}"
         raise ImageError(msg) from error
 
@@ -96,7 +96,7 @@ def _of_size(name: str, pixels: NDArray[np.uint8], size: tuple[int, int], fit: b
 
 
 def _sources(path: str, under: str) -> Iterator[tuple[str, str | bytes]]:
-    """Names, and paths or the bytes of files."""
+    """Yield the names of pictures with their paths or bytes."""
     if os.path.isdir(path):
         folder = Path(path)
         for place in sorted(folder.rglob("*")):

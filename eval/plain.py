@@ -1,4 +1,4 @@
-"""Values as JSON, CSV and a terminal can hold them: text that is UTF-8, numbers that are finite."""
+"""Convert values for JSON, CSV and terminals: text to valid UTF-8, and numbers to finite ones."""
 
 import dataclasses
 import json
@@ -8,15 +8,15 @@ from typing import Any
 
 
 def printable(text: str) -> str:
-    r"""The text, what is no UTF-8 of it escaped: a path of the bytes `bad\xff.png` becomes `bad\udcff.png`.
+    r"""Return text whose parts that are not UTF-8 are escaped. A path `bad\xff.png` becomes `bad\udcff.png`.
 
-    Python hands such bytes over as lone surrogates, and its standard error shows them in the same way.
+    Python represents such bytes as lone surrogates, and its standard error shows them in the same way.
     """
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, sequences and mappings as lists and dictionaries; None for what is not finite."""
+    """Convert dataclasses, sequences and mappings to lists and dictionaries. Infinity and nan become None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -31,5 +31,5 @@ def plain(value: Any) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """Readable JSON of whatever `plain` takes."""
+    """Return readable JSON of any value that `plain` accepts."""
     return json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"

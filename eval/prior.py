@@ -1,10 +1,11 @@
-"""What the prior's bits cost: raw, under frequencies, in fewer passes, as integers, in float, and in a file.
+"""Measure how many bits the same levels take: raw, with static frequencies, with the prior, and in a file.
 
-The same levels are measured each time. An order of n passes is the model's own with consecutive passes merged
-into n groups of as equal numbers as can be (`bincodec.coding.order.merged`): every level of a group is
-measured from what the groups before it made known, those of the first from nothing but the quality. The
-network is the same throughout, and it was trained for the whole order: one that was trained for few passes
-might need fewer bits in them."""
+The prior is measured in integers and in float, and in orders of fewer passes. An order of n passes is the
+model's own order with consecutive passes merged into n groups of nearly equal size
+(`bincodec.coding.order.merged`). Every level of a group is predicted from the earlier groups only, and those
+of the first group from the quality alone. The network is always the same, and it was trained for the whole
+order. A network that was trained for few passes might need fewer bits in them.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
     from bincodec.eval.formats import Pixels
 
 SCHEMA = 3
-"""Raised when a key of prior.json is renamed, removed or given another meaning."""
+"""The version of prior.json. It rises when a key is renamed, removed or given another meaning."""
 
 FEWER_PASSES = (1, 2, 4, 8)
-"""Orders that are measured beside the complete one, where it is longer."""
+"""The numbers of passes that are measured beside the complete order, if that has more passes."""
 
 OVERHEAD_BYTES = 96
 OVERHEAD_SHARE = 0.001
-"""A file may take so many bytes, and this share, more than the sum of -log2 of its probabilities (FORMAT)."""
+"""A file may take this number of bytes, plus this share, more than the sum of -log2 of its probabilities."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,13 @@ class PriorRow:
     """One image at one quality.
 
     Args:
-        file_bytes: the complete file.
-        raw_bits: the levels as plain binary numbers.
-        frequency_bits: the levels under `Frequencies`.
-        integer_by_passes: the sum of -log2 of the integer prior's probabilities, by number of passes; the
-            largest number is the coding order, and its sum is what files are coded with.
-        float_by_passes: the same under the float prior, empty where there is none at hand.
-        extra_bytes: of the file, what carries no levels (the post-filter).
+        file_bytes: the size of the complete file.
+        raw_bits: the bits of the levels as plain binary numbers.
+        frequency_bits: the bits of the levels with `Frequencies`.
+        integer_by_passes: the sum of -log2 of the integer prior's probabilities, by number of passes. The
+            largest number is the coding order, with whose probabilities files are coded.
+        float_by_passes: the same with the float prior; empty if there is none.
+        extra_bytes: the bytes of the file that do not hold levels (the post-filter).
     """
 
     image: str
@@ -63,44 +64,44 @@ class PriorRow:
 
     @property
     def integer_bits(self) -> float:
-        """With all passes."""
+        """The bits with the integer prior and all passes."""
         return self.integer_by_passes[max(self.integer_by_passes)]
 
     @property
     def float_bits(self) -> float | None:
-        """With all passes."""
+        """The bits with the float prior and all passes."""
         return self.float_by_passes[max(self.float_by_passes)] if self.float_by_passes else None
 
     @property
     def overhead_bytes(self) -> float:
-        """What the file takes for its levels beyond the sum; negative where raw parts are shorter."""
+        """The bytes for levels in the file minus `integer_bits` / 8. Raw chunks can make it negative."""
         return self.file_bytes - self.extra_bytes - self.integer_bits / 8
 
     @property
     def budget_bytes(self) -> float:
-        """The most that `overhead_bytes` may be."""
+        """The largest allowed value of `overhead_bytes`."""
         return OVERHEAD_BYTES + OVERHEAD_SHARE * self.integer_bits / 8
 
     @property
     def lost_percent(self) -> float | None:
-        """Rate lost to integers."""
+        """The additional rate of the integer prior compared with the float prior, in percent."""
         return None if self.float_bits is None else 100 * (self.integer_bits / self.float_bits - 1)
 
 
 @dataclass(frozen=True)
 class Frequencies:
-    """Static frequencies of each channel's levels, by layer (channels, J + 1): a prior that sees no context.
+    """Static frequencies of each channel's levels, by layer (channels, J + 1): a prior without context.
 
-    Level frequencies are per-bit frequencies: those of each z_j among the levels that reach it, multiplied.
-    Measured on the very codes that they describe, and sent for nothing, they flatter themselves; more so the
-    fewer the images.
+    Frequencies of levels are equivalent to frequencies of bits: they are the products of the frequency of
+    each z_j among the levels that reach it. The frequencies are measured on the same codes that they are used
+    for, and their own cost is not counted. They therefore look too good, especially with few images.
     """
 
     counts: tuple[NDArray[np.int64], ...]
 
     @classmethod
     def measure(cls, codes: Iterable[BinaryCode]) -> Frequencies:
-        """Counts over all positions of codes of one model."""
+        """Count levels over all positions of codes of one model."""
         by_code = [
             [_count(levels, top) for levels, top in zip(code.levels, code.maximum, strict=True)]
             for code in codes
@@ -108,7 +109,7 @@ class Frequencies:
         return cls(tuple(np.sum(layer, axis=0) for layer in zip(*by_code, strict=True)))
 
     def bits(self, code: BinaryCode) -> float:
-        """The sum of -log2 of the frequencies of one of these codes' levels."""
+        """Return the sum of -log2 of the frequencies of the levels of one of these codes."""
         total = 0.0
         for counts, levels, top in zip(self.counts, code.levels, code.maximum, strict=True):
             own = _count(levels, top)
@@ -118,19 +119,19 @@ class Frequencies:
 
 
 def _count(levels: Levels, maximum: int) -> NDArray[np.int64]:
-    """How often each channel (rows) has each level (columns)."""
+    """Return how often each channel (rows) has each level (columns)."""
     channels = len(levels)
     cells = levels.reshape(channels, -1) + (maximum + 1) * np.arange(channels)[:, None]
     return np.bincount(cells.ravel(), minlength=channels * (maximum + 1)).reshape(channels, maximum + 1)
 
 
 def integer_bits(codec: Codec, code: BinaryCode, groups: int) -> float:
-    """The sum of -log2 of the integer prior's probabilities in an order of `groups` passes."""
+    """Return the sum of -log2 of the integer prior's probabilities in an order of `groups` passes."""
     return float(cost(codec.model.prior, code, groups=groups).sum())
 
 
 def orders(architecture: Architecture) -> tuple[int, ...]:
-    """The numbers of passes that are measured; the last is all."""
+    """Return the numbers of passes to measure. The last is the number of all passes."""
     every = sum(architecture.layer_phases)
     return (*(count for count in FEWER_PASSES if count < every), every)
 
@@ -142,7 +143,7 @@ def measure(
     frequencies: Frequencies,
     float_prior: FloatPrior | None = None,
 ) -> PriorRow:
-    """Measure the levels of one code of the model's every layer."""
+    """Measure the levels of one code that has all layers of the model."""
     counts = orders(codec.model.card.architecture)
     size = len(codec.pack(code))
     return PriorRow(
@@ -166,7 +167,10 @@ def measure_all(
     *,
     progress: bool = False,
 ) -> list[PriorRow]:
-    """Every picture, uint8 (H, W, 3), at every quality; frequencies are those of all pictures at one."""
+    """Measure every picture, uint8 (H, W, 3), at every quality.
+
+    Frequencies are counted over all pictures at one quality.
+    """
     rows = []
     total = len(pictures) * len(qualities)
     with tqdm(total=total, desc="files", unit="file", disable=None if progress else True) as bar:
@@ -180,7 +184,11 @@ def measure_all(
 
 
 def as_json(rows: Sequence[PriorRow], codec: Codec) -> dict[str, Any]:
-    """Content of prior.json: `rows` by image and quality, `orders` by image, quality, prior and passes."""
+    """Return the content of prior.json.
+
+    `rows` has an entry for each image and quality, and `orders` one for each image, quality, prior and number
+    of passes.
+    """
     every = orders(codec.model.card.architecture)[-1]
     flat = [
         {
@@ -213,7 +221,7 @@ def as_json(rows: Sequence[PriorRow], codec: Codec) -> dict[str, Any]:
 
 
 def text(rows: Sequence[PriorRow]) -> str:
-    """Means by quality: rates, what the prior and its passes save, what the file and integers cost."""
+    """Return tables of means by quality: rates, savings by the prior and its passes, costs of files."""
     groups: dict[str, list[PriorRow]] = {}
     for row in rows:
         groups.setdefault(str(row.quality), []).append(row)
@@ -251,7 +259,7 @@ def _table(
 
 
 def _mean_rates(rows: Sequence[PriorRow]) -> list[float]:
-    """Means over rows, in bits per pixel: raw, frequencies, then by number of passes."""
+    """Return means over rows in bits per pixel: raw, frequencies, then by number of passes."""
     rates = [
         [bits / row.pixels for bits in (row.raw_bits, row.frequency_bits, *row.integer_by_passes.values())]
         for row in rows

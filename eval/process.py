@@ -1,4 +1,4 @@
-"""A program from its start to its end: what it said, how long it took, how much memory at the most."""
+"""Run a program from start to end, and return its output, its time and its peak memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 class ProcessFailed(BincodecError):
-    """A program ended with another exit code than 0; the message is its last line on standard error."""
+    """A program ended with an exit code other than 0. The message is its last line on standard error."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """Standard output, wall time, and peak resident memory of a finished program (1 MB = 10^6 bytes)."""
+    """The standard output, wall time and peak resident memory of a finished program (1 MB = 10^6 bytes)."""
 
     output: str
     seconds: float
@@ -31,10 +31,11 @@ class Process:
 def run(program: Sequence[str], threads: int | None = None) -> Process:
     """Run `program`, whose first word is a full path, to its end.
 
-    With `threads` it gets so many cores, where the system can say which, and is told so in OMP_NUM_THREADS.
+    With `threads`, the program may use that many cores, if the system can restrict it, and OMP_NUM_THREADS
+    has that value.
 
     Raises:
-        ProcessFailed: if it fails.
+        ProcessFailed: if the program fails.
     """
     environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
     command = [sys.executable, "-I", "-S", str(LAUNCHER), str(threads or 0), *program]
@@ -50,7 +51,7 @@ def run(program: Sequence[str], threads: int | None = None) -> Process:
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from bincodec.eval.formats import Pixels
 
 SMALLEST_SIDE = 8
-"""Of a smaller picture, one program measures nothing and the other prints 0."""
+"""The smallest side of a picture. For smaller ones, one program measures nothing and the other prints 0."""
 
 SECONDS = 600
-"""How long a program may take over one pair of pictures."""
+"""The longest time that a program may take for one pair of pictures."""
 
 
 class ProgramFailed(BincodecError):
-    """A program that measures did not run, or said something else than a number."""
+    """A program that measures a metric did not run, or did not print a number."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,19 @@ class Program:
     """A metric that an executable prints when given two PNG files.
 
     Args:
-        path: the executable.
-        pattern: what it prints, the value as its one group.
+        path: the path of the executable.
+        pattern: a regular expression for its output. Its one group is the value.
     """
 
     path: str
     pattern: str
 
     def __call__(self, reference: Pixels, decoded: Pixels) -> float:
-        """The value for two uint8 (H, W, 3) pictures; nan where a side is under 8 pixels.
+        """Return the value for two uint8 (H, W, 3) pictures, or nan if a side is below 8 pixels.
 
         Raises:
-            ValueError: if they are not two such pictures of one shape.
-            ProgramFailed: if it prints no value, with what it said.
+            ValueError: if they are not two such pictures of the same shape.
+            ProgramFailed: if the program prints no value. The message contains its output.
         """
         require_alike(reference, decoded)
         if min(reference.shape[:2]) < SMALLEST_SIDE:
@@ -80,22 +80,23 @@ _NUMBER = r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
 
 
 def ssimulacra2() -> tuple[str, Measure]:
-    """What the program `ssimulacra2` prints: the metric as its authors, who keep it in libjxl, define it.
+    """Return SSIMULACRA2 as the program `ssimulacra2` of its authors, a part of libjxl, computes it.
 
     Raises:
-        NotInstalled: without it.
+        NotInstalled: if the program is missing.
     """
     path = _which("ssimulacra2", "SSIMULACRA2", "a tool of libjxl")
     return "program ssimulacra2", Program(path, rf"^{_NUMBER}\s*$")
 
 
 def butteraugli() -> tuple[str, Measure]:
-    """The 3-norm that the program `butteraugli_main` of libjxl prints, for a screen of 80 nits.
+    """Return the 3-norm of Butteraugli as the program `butteraugli_main` of libjxl prints it, for 80 nits.
 
-    The maximum that it prints too is of one spot only; a mean over a picture says more about a codec.
+    The program also prints a maximum. It belongs to a single spot, and a mean over the picture says more
+    about a codec.
 
     Raises:
-        NotInstalled: without it.
+        NotInstalled: if the program is missing.
     """
     path = _which("butteraugli_main", "Butteraugli", "a tool of libjxl, in Debian's libjxl-devtools")
     return "program butteraugli_main: 3-norm, 80 nits", Program(path, rf"^3-norm: {_NUMBER}\s*$")

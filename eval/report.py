@@ -1,4 +1,4 @@
-"""What a run says: tables for people, JSON and CSV for programs."""
+"""Report a run: tables for people, JSON and CSV for programs."""
 
 import csv
 import dataclasses
@@ -16,27 +16,28 @@ from bincodec.eval.plain import plain, printable
 from bincodec.eval.sweep import Dropped, Failure, Point, Sweep, SweepRow, dropped, means
 
 SCHEMA = 2
-"""Raised when a key of the JSON is renamed, removed or given another meaning."""
+"""The version of the JSON. It rises when a key is renamed, removed or given another meaning."""
 
 ANCHOR = "jpeg"
 
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")
-"""Metrics whose mean difference at equal rate is a gain in dB."""
+"""The metrics whose mean difference at equal rate is a gain in dB."""
 
 _DIGITS = {"ms_ssim": 5, "lpips": 4}
-"""Decimals in tables, where they are not 3."""
+"""The number of decimals in tables for metrics that do not have 3."""
 
 
 @dataclass(frozen=True)
 class Bd:
-    """One codec or published curve against the anchor, by one metric.
+    """One codec or published curve compared with the anchor, by one metric.
 
     Args:
-        rate_percent: mean difference in rate at equal quality, None where there is a `reason`.
-        gain_db: mean difference in quality at equal rate, None too where it is not in dB or not comparable.
-        low: with `high`, the ends of the range of quality that the rate is a mean over.
-        high: see `low`.
-        bits_per_pixel: the codec's rates at the two.
+        rate_percent: the mean difference in rate at equal quality, or None if there is a `reason`.
+        gain_db: the mean difference in quality at equal rate. It is None if there is a `reason`, if the
+            metric is not in dB, or if the curves are not comparable in this way.
+        low: the lowest quality of the range over which the mean of the rate is taken.
+        high: the highest quality of this range.
+        bits_per_pixel: the rates of the codec at `low` and `high`.
         reason: why there is no number.
     """
 
@@ -53,11 +54,11 @@ class Bd:
 
 @dataclass(frozen=True)
 class Report:
-    """A run with what it is compared to.
+    """A run, and what it is compared with.
 
     Args:
-        anchor: the label of a codec or the name of a published curve; without its points there is no BD-rate.
-        skipped: what was asked for and could not be measured, each with its reason.
+        anchor: the label of a codec, or the name of a published curve. BD-rates are computed against it.
+        skipped: what could not be measured although it was asked for, each with its reason.
 
     Raises:
         NameTaken: if a published curve has the name of a codec or of another curve.
@@ -75,25 +76,25 @@ class Report:
         require_distinct(measured, self.published)
 
     def points(self) -> list[Point]:
-        """Means over the images."""
+        """Return the means over the images."""
         return means(self.sweep.rows)
 
     @property
     def has_anchor(self) -> bool:
-        """Whether the anchor was measured, or published."""
+        """Whether the anchor is among the measured codecs or the published curves."""
         return self.anchor in (*self._measured(), *(curve.name for curve in self.published))
 
     def _measured(self) -> list[str]:
-        """The codecs with a row or a failure."""
+        """Return the codecs that have a row or a failure."""
         failed = (failure.codec for failure in self.sweep.failures if failure.codec is not None)
         return list(dict.fromkeys((*(row.codec for row in self.sweep.rows), *failed)))
 
     def dropped(self) -> list[Dropped]:
-        """Settings that have no means, for an image or more that failed there."""
+        """Return the settings without means, because at least one image failed there."""
         return dropped(self.sweep)
 
     def bd(self) -> list[Bd]:
-        """Every codec and published curve against the anchor, by every metric that both have."""
+        """Compare every codec and published curve with the anchor, by every metric that both have."""
         curves = self._curves()
         return [
             self._distance(codec, metric, curves)
@@ -114,7 +115,7 @@ class Report:
         return dataclasses.replace(found, reason=f"{found.reason}{also}")
 
     def _undefined(self, metric: Metric, codecs: Sequence[str]) -> str:
-        """Why there are no means of a metric, if so: an image may be too small for it."""
+        """Return why a metric has no means, or an empty text. An image may be too small for it."""
         rows = [row for row in self.sweep.rows if row.codec in codecs]
         images = dict.fromkeys(row.image for row in rows if math.isnan(row.metrics[metric.name]))
         if not images:
@@ -123,7 +124,7 @@ class Report:
         return f"{metric.label} is not defined for {next(iter(images))}{others}, too small for it"
 
     def _curves(self) -> dict[str, dict[str, Curve]]:
-        # Every codec has an entry, even where all of its settings were dropped.
+        # Every codec has an entry, even if all of its settings were dropped.
         curves: dict[str, dict[str, Curve]] = {
             codec: {metric.name: () for metric in self.metrics} for codec in self._measured()
         }
@@ -135,10 +136,10 @@ class Report:
 
 
 def require_distinct(labels: Iterable[str], published: Sequence[PublishedCurve]) -> None:
-    """Refuse a curve that would stand in the place of another, or of a codec.
+    """Refuse a curve that has the name of another curve or of a codec.
 
     Raises:
-        NameTaken: naming it.
+        NameTaken: if there is such a curve. The message names it.
     """
     taken = set(labels)
     for curve in published:
@@ -163,13 +164,13 @@ def _distance(codec: str, metric: str, anchor: str, curves: Mapping[str, Mapping
         try:
             gain = bd_psnr(reference, tested, metric).gain
         except NotComparable:
-            # Curves may overlap in quality and not in rate.
+            # Two curves may overlap in quality although they do not overlap in rate.
             gain = None
     return Bd(codec, metric, anchor, rate.percent, gain, rate.low, rate.high, rate.bits_per_pixel)
 
 
 def text(report: Report) -> str:
-    """Means at each setting, then what lies between the anchor and the others, with the range of each."""
+    """Return the means at each setting, then the differences from the anchor and the range of each."""
     points = report.points()
     count = len({row.image for row in report.sweep.rows})
     width = max([len("codec"), *(len(point.codec) for point in points)])
@@ -192,7 +193,7 @@ def text(report: Report) -> str:
 
 
 def number(metric: str, value: float) -> str:
-    """A metric's value as tables show it."""
+    """Return a metric's value as tables show it."""
     return "-" if math.isnan(value) else f"{value:.{_DIGITS.get(metric, 3)}f}"
 
 
@@ -232,8 +233,8 @@ def _sources(report: Report) -> Iterator[str]:
 
 
 def failure_line(failure: Failure) -> str:
-    """A failed cell in one line."""
-    # What is wrong with an image already names the image.
+    """Describe a failed cell in one line."""
+    # A reason that concerns an image already names the image.
     if not failure.codec:
         return failure.reason
     setting = "" if failure.setting is None else f" {failure.setting}"
@@ -241,7 +242,7 @@ def failure_line(failure: Failure) -> str:
 
 
 def content(report: Report, comparisons: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """All of a run as report.json has it: plain values, with None for what is not finite."""
+    """Return all results of a run as report.json stores them. Infinity and nan become None."""
     about = {
         metric.name: {
             "label": metric.label,
@@ -274,7 +275,7 @@ def content(report: Report, comparisons: Sequence[Mapping[str, Any]] = ()) -> di
 
 
 def as_csv(rows: Sequence[SweepRow]) -> str:
-    """One line a row; empty where a metric is not defined, inf where nothing was lost."""
+    """Return one line for each row. A field is empty if a metric is undefined, inf if nothing was lost."""
     lines = [_flat(row) for row in rows]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(lines[0]) if lines else [], lineterminator="\n")
@@ -285,7 +286,7 @@ def as_csv(rows: Sequence[SweepRow]) -> str:
 
 
 def _flat(item: SweepRow | Point) -> dict[str, Any]:
-    """The fields, with the metrics among them."""
+    """Return the fields of an item, with the metrics among them."""
     fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
     values = fields.pop("metrics")
     return {**fields, **values}

@@ -1,4 +1,4 @@
-"""Work that goes on where it was interrupted: what the cache has is not done again."""
+"""Continue interrupted work: results that are in the cache are not computed again."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Task = TypeVar("Task")
 
 
 class Keepable(Protocol):
-    """A result that a cache can hold."""
+    """A result that a cache can store."""
 
     def to_json(self) -> dict[str, Any]:
-        """What `json` can write."""
+        """Return the result as values that `json` can write."""
 
 
 Result = TypeVar("Result", bound=Keepable)
@@ -28,7 +28,7 @@ Result = TypeVar("Result", bound=Keepable)
 
 @dataclass(frozen=True)
 class Piece(Generic[Task, Result]):
-    """A piece of work: the `key` of its result, the `task`, and the result where it was `found` complete."""
+    """A piece of work: the `key` of its result, the `task`, and the complete result if it was `found`."""
 
     key: str
     task: Task
@@ -36,7 +36,10 @@ class Piece(Generic[Task, Result]):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C; `done` of `total` results are there, failures not counted, and kept where there is a cache."""
+    """Work was interrupted by Ctrl-C. `done` of `total` results are there, without failures.
+
+    They have been stored if there is a cache.
+    """
 
     def __init__(self, done: int, total: int) -> None:
         super().__init__(f"{done} of {total} done")
@@ -51,9 +54,9 @@ def work(
     cache: Cache | None = None,
     label: str = "",
 ) -> list[Result | Broken]:
-    """Results in the order of the pieces, each kept in the cache as soon as it is there.
+    """Return results in the order of the pieces. Each is stored in the cache as soon as it is computed.
 
-    `jobs` as in `workers.run`; a progress bar is shown where it has a `label`.
+    `workers.run` explains `jobs`. With a `label`, a progress bar is shown.
 
     Raises:
         Interrupted: on Ctrl-C.
@@ -68,7 +71,7 @@ def work(
         with bar:
             for position, result in running:
                 index = missing[position]
-                # Kept first: an interruption in between must not count what is not there.
+                # The result is stored before it is counted, in case of an interruption in between.
                 if not isinstance(result, Broken):
                     cache = _keep(cache, pieces[index].key, result)
                 results[index] = result
@@ -82,7 +85,7 @@ def work(
 
 
 def _keep(cache: Cache | None, key: str, result: Keepable) -> Cache | None:
-    """Keep a result; the cache, or None where it takes nothing: then once is enough to say so."""
+    """Store a result and return the cache. If that fails, warn, and return None to warn only once."""
     if cache is not None:
         try:
             cache.put(key, result.to_json())

@@ -1,4 +1,4 @@
-"""The sets of pictures that a model makes: drawn ones, and reconstructions of real ones."""
+"""Make sets of pictures with a model: drawn pictures, and reconstructions of real ones."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A set to be measured, and what its row has beside distances.
+    """A set to be measured, and what its row contains beside distances.
 
     Args:
-        pixels: (N, H, W, 3) uint8.
+        pixels: the pictures, uint8 (N, H, W, 3).
         facts: fields of `generation.SetRow`, by name.
     """
 
@@ -37,7 +37,7 @@ class Drawn:
 
 
 def draw(codec: Codec, setting: Setting, count: int, size: tuple[int, int], labels: Sequence[str]) -> Drawn:
-    """`count` pictures of `size` (width, height); `labels` are the classes of the real pictures."""
+    """Draw `count` pictures of `size` (width, height). `labels` are the classes of the real pictures."""
     start = time.perf_counter()
     codes: list[BinaryCode] = []
     facts: dict[str, Any] = {}
@@ -58,7 +58,7 @@ def _shares(setting: Setting, count: int, labels: Sequence[str]) -> list[tuple[s
 
 
 def reconstruct(codec: Codec, model: str, quality: int, pixels: NDArray[np.uint8]) -> Drawn:
-    """Pictures (N, H, W, 3) coded and decoded."""
+    """Encode and decode pictures (N, H, W, 3)."""
     codes = [codec.encode(picture, quality) for picture in pixels]
     decoded = _decoded(codec, codes)
     means = {"psnr": fmean(psnr(*both) for both in zip(pixels, decoded, strict=True))}

@@ -1,6 +1,6 @@
-"""How far two sets of pictures are apart, from their features: arrays (pictures, dimensions), in float64.
+"""Distances between two sets of pictures, computed from features: float64 arrays (pictures, dimensions).
 
-Nothing here knows a picture or a network. Large tables of distances are made in blocks of rows.
+This module does not depend on pictures or networks. Large tables of distances are made in blocks of rows.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from bincodec.errors import BincodecError
 Features = NDArray[np.float64]
 
 FEWEST = 4
-"""Pictures that a set needs: its halves must hold two."""
+"""The fewest pictures of a set. Each half of a set must hold two."""
 
 SUBSETS = 1000
-"""Pairs of halves that an interval is taken over."""
+"""The number of pairs of halves from which an interval is computed."""
 
 NEIGHBOUR = 3
 """The k of precision and recall, as in arXiv 1904.06991."""
@@ -28,7 +28,7 @@ _BLOCK = 512
 
 
 class TooFew(BincodecError, ValueError):
-    """A set with too few pictures for a distance."""
+    """A set has too few pictures for a distance."""
 
 
 @dataclass(frozen=True)
@@ -41,27 +41,27 @@ class Estimate:
 
 
 def require_enough(pictures: int, what: str) -> None:
-    """Raise `TooFew` for a set, named by `what`, that is too small for distances."""
+    """Raise `TooFew` if a set is too small for distances. `what` names the set in the message."""
     if pictures < FEWEST:
         msg = f"{what}: distances need at least {FEWEST} pictures, not {pictures}"
         raise TooFew(msg)
 
 
 def kernel_distance(first: Features, second: Features, *, paired: bool = False, seed: int = 0) -> Estimate:
-    """The unbiased squared maximum mean discrepancy with the kernel (x.y / dimensions + 1)^3.
+    """Return the unbiased squared maximum mean discrepancy with the kernel (x.y / dimensions + 1)^3.
 
-    The estimator is that of Gretton et al. 2012 (Lemma 6), the kernel that of Binkowski et al., arXiv
-    1801.01401. It is about 0 where both sets are of one kind, and may be negative.
+    The estimator is that of Gretton et al. 2012 (Lemma 6), and the kernel that of Binkowski et al., arXiv
+    1801.01401. It is about 0 if both sets have the same distribution, and may be negative.
 
     The interval holds the middle 95 % of the values of `SUBSETS` pairs of random halves, one of each set,
-    drawn without replacement. Their spread about the value is that of the value itself where the sets differ
-    (Shao and Wu 1989, the delete-half jackknife), and is up to 1.7 times too wide where they do not.
+    drawn without replacement. If the sets differ, the spread of these values is that of the value itself
+    (Shao and Wu 1989, the delete-half jackknife). If they do not, the interval is up to 1.7 times too wide.
 
-    In `paired` sets row i of one is made from row i of the other: such pairs are left out, as they are more
-    alike than two independent pictures, and halves are halves of pairs.
+    In `paired` sets, row i of one set is made from row i of the other. Such pairs are left out, because they
+    are more alike than two independent pictures, and halves are halves of pairs.
 
     Raises:
-        TooFew: for a set of fewer than `FEWEST`.
+        TooFew: if a set has fewer than `FEWEST` pictures.
         ValueError: if `paired` sets differ in size.
     """
     if paired and len(first) != len(second):
@@ -80,7 +80,7 @@ def kernel_distance(first: Features, second: Features, *, paired: bool = False, 
 
 
 def _all_and_halves(count: int, rng: np.random.Generator) -> Features:
-    """(1 + SUBSETS, count): a row of ones, then rows with ones for a random half."""
+    """Return a row of ones, then rows with ones for random halves, (1 + SUBSETS, count)."""
     halves = np.argsort(rng.random((SUBSETS, count)), axis=1) < count // 2
     return np.vstack([np.ones(count), halves])
 
@@ -91,7 +91,7 @@ def _kernel(first: Features, second: Features) -> Features:
 
 
 def _between(first: Features, second: Features, chosen: Features, other: Features, paired: bool) -> Features:
-    """The mean kernel of a picture of each choice and one of the other, without i and i where `paired`."""
+    """Return the mean kernel between the pictures of each choice. If `paired`, pairs (i, i) are left out."""
     total, count = _sums(first, second, chosen, other), chosen.sum(1) * other.sum(1)
     if paired:
         total -= chosen @ ((first * second).mean(1) + 1) ** 3
@@ -108,13 +108,13 @@ def _sums(first: Features, second: Features, chosen: Features, other: Features) 
 
 
 def frechet_distance(first: Features, second: Features) -> float:
-    """|mean - mean'|^2 + tr(C + C' - 2 (C C')^(1/2)) with the sample covariances (Dowson and Landau 1982).
+    """Return |mean - mean'|^2 + tr(C + C' - 2 (C C')^(1/2)) with sample covariances (Dowson, Landau 1982).
 
-    With fewer pictures than dimensions it is biased upwards by much, and not comparable between sets of
-    different sizes.
+    With fewer pictures than dimensions, it has a large upward bias, and sets of different sizes are not
+    comparable.
 
-    With C = A^T A and C' = B^T B the eigenvalues of C C' are the squared singular values of A B^T: no root of
-    a matrix is taken, and singular covariances do no harm.
+    With C = A^T A and C' = B^T B, the eigenvalues of C C' are the squared singular values of A B^T. So no
+    root of a matrix is needed, and covariances may be singular.
     """
     a, b = _root(first), _root(second)
     shift = float(np.square(first.mean(0) - second.mean(0)).sum())
@@ -124,7 +124,7 @@ def frechet_distance(first: Features, second: Features) -> float:
 
 
 def _root(features: Features) -> Features:
-    """A matrix A, of at most as many rows as there are dimensions, with A^T A the covariance."""
+    """Return a matrix A with A^T A equal to the covariance. It has at most as many rows as dimensions."""
     root: Features = (features - features.mean(0)) / np.sqrt(len(features) - 1)
     if len(root) > root.shape[1]:
         _, root = np.linalg.qr(root)
@@ -132,17 +132,17 @@ def _root(features: Features) -> Features:
 
 
 def precision_and_recall(real: Features, drawn: Features) -> tuple[float, float]:
-    """Improved precision and recall (Kynkaanniemi et al., arXiv 1904.06991), with k = `NEIGHBOUR`, 0..1.
+    """Return improved precision and recall (Kynkaanniemi et al., arXiv 1904.06991), each 0..1.
 
-    Precision is the share of drawn pictures that are no farther from some real one than that one's k-th
-    nearest other real picture is; recall is the same with the sets exchanged. Both depend on the sizes of
-    the sets: compare sets of equal sizes only.
+    Precision is the share of drawn pictures that are near a real picture. A drawn picture is near if it is
+    not farther away than the k-th nearest other real picture is, with k = `NEIGHBOUR`. Recall is the same
+    with the sets exchanged. Both depend on the sizes of the sets, so only sets of equal sizes are comparable.
     """
     return _covered(drawn, real), _covered(real, drawn)
 
 
 def _covered(points: Features, by: Features) -> float:
-    """The share of `points` inside the balls around `by`."""
+    """Return the share of `points` inside the balls around `by`."""
     radii = np.concatenate(
         [np.partition(part, NEIGHBOUR, axis=1)[:, NEIGHBOUR] for _, part in _squared(by, by, itself=True)]
     )
@@ -151,7 +151,7 @@ def _covered(points: Features, by: Features) -> float:
 
 
 def nearest(queries: Features, others: Features) -> tuple[Features, NDArray[np.intp]]:
-    """The Euclidean distance of each query to the nearest of `others`, and which that is."""
+    """Return the Euclidean distance of each query to the nearest of `others`, and the index of that one."""
     distances, indices = np.empty(len(queries)), np.empty(len(queries), np.intp)
     for rows, part in _squared(queries, others):
         indices[rows] = part.argmin(1)
@@ -160,7 +160,10 @@ def nearest(queries: Features, others: Features) -> tuple[Features, NDArray[np.i
 
 
 def _squared(first: Features, second: Features, *, itself: bool = False) -> Iterator[tuple[slice, Features]]:
-    """Squared distances, some rows of `first` at a time; exactly 0 of each to `itself`, where it is there."""
+    """Yield squared distances for some rows of `first` at a time.
+
+    With `itself`, both sets are the same, and the distance of each row to itself is exactly 0.
+    """
     lengths = np.square(second).sum(1)
     for rows in _blocks(len(first)):
         part = first[rows]

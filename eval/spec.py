@@ -1,4 +1,4 @@
-"""How a codec under measurement is named: `NAME[:option=value]...`, such as `avif:tune=psnr:speed=4`."""
+"""Specs of codecs to measure: `NAME[:option=value]...`, such as `avif:tune=psnr:speed=4`."""
 
 import re
 from collections.abc import Mapping
@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 from bincodec.eval.errors import UnknownCodec
 
 SETTINGS = "settings"
-"""The option that every codec has: its own grid of settings, separated by commas."""
+"""The option that every codec has: a grid of settings, separated by commas."""
 
-# A value may hold colons (4:4:4); an option begins where a colon is followed by a name and =.
+# A value may contain colons (4:4:4). An option begins after a colon that is followed by a name and =.
 _BETWEEN = re.compile(r":(?=[a-z_]+=)")
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a codec. `values` are all there are, or None where any text will do."""
+    """One option of a codec. `values` lists all possible values, or is None if any text is possible."""
 
     name: str
     default: str
     values: tuple[str, ...] | None = None
 
     def read(self, text: str) -> str:
-        """The value that `text` spells: 4:2:0 and 420 are the same.
+        """Return the value that `text` spells. 4:2:0 and 420 are the same value.
 
         Raises:
             UnknownCodec: if there is no such value.
@@ -37,13 +37,13 @@ class Option:
 
 @dataclass(frozen=True)
 class Spec:
-    """A codec with all of its options decided.
+    """A codec with values for all of its options.
 
     Args:
-        codec: which adapter.
-        label: what tables call it: the codec and those options that are not as usual.
-        options: all of them, by name.
-        settings: its own grid, empty for the adapter's.
+        codec: the name of the codec.
+        label: the name in tables: the codec and the options that differ from their defaults.
+        options: the values of all options, by name.
+        settings: the grid of settings, or empty for the default grid of the adapter.
     """
 
     codec: str
@@ -59,10 +59,10 @@ class Spec:
 def parse(
     text: str, known: Mapping[str, tuple[Option, ...]], usual: Mapping[str, Mapping[str, str]] | None = None
 ) -> Spec:
-    """Read a spec; `known` lists the options of every codec, `usual` replaces defaults of some.
+    """Read a spec. `known` lists the options of every codec, and `usual` replaces some of their defaults.
 
     Raises:
-        UnknownCodec: naming the part that there is not.
+        UnknownCodec: if a part of the spec is unknown. The message names it.
     """
     codec, *parts = _BETWEEN.split(text)
     if codec not in known:
@@ -89,7 +89,7 @@ def parse(
 
 
 def _given(text: str, parts: list[str]) -> dict[str, str]:
-    """Values by option."""
+    """Return the values that a spec gives, by option."""
     given: dict[str, str] = {}
     for name, value in (part.split("=", 1) for part in parts):
         if name in given:
@@ -100,7 +100,7 @@ def _given(text: str, parts: list[str]) -> dict[str, str]:
 
 
 def _no_codec(text: str, codec: str, known: Mapping[str, tuple[Option, ...]]) -> str:
-    """What is wrong with what stands before the first option."""
+    """Describe what is wrong with the part of a spec before its first option."""
     name, _, rest = codec.partition(":")
     if name not in known:
         return f"no codec is called {codec!r}; there are {', '.join(known)}"
@@ -109,7 +109,7 @@ def _no_codec(text: str, codec: str, known: Mapping[str, tuple[Option, ...]]) ->
 
 
 def numbers(first: int, last: int) -> tuple[str, ...]:
-    """The values of an option that takes the integers from `first` to `last`."""
+    """Return the values of an option whose values are the integers from `first` to `last`."""
     return tuple(map(str, range(first, last + 1)))
 
 

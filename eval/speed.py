@@ -1,8 +1,8 @@
-"""How long codecs take, how much memory, how large their networks are: side by side, in one run.
+"""Measure the time and memory of codecs, and the size of their networks, side by side in one run.
 
-Each codec meets each picture in a fresh process (`bincodec.eval.timing`) that does nothing else. Its peak of
-memory is all that the process ever held, nothing subtracted: the interpreter, the libraries, the model, the
-picture, what the codec needed. Run it with nothing else on the machine.
+Each codec processes each picture in a new process (`bincodec.eval.timing`) that does nothing else. The peak
+memory is that of the whole process: the interpreter, the libraries, the model, the picture, and what the
+codec needs. Nothing is subtracted. Nothing else should run on the machine at the same time.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ WORKER = (sys.executable, "-m", "bincodec.eval.timing")
 
 @dataclass(frozen=True)
 class SpeedRow:
-    """One codec on one picture, its model loaded. Seconds are medians; `_least` is the fastest call.
+    """One codec on one picture, with its model loaded. Seconds are medians, and `_least` is the fastest call.
 
     Args:
-        load_seconds: importing its libraries and loading its model, once.
-        checked_seconds: encoding, and reading the file back as `bincodec compress` does; None for others.
-        loaded_megabytes: peak of memory before anything was coded.
-        megabytes: peak of memory of the whole process.
+        load_seconds: the time to import the libraries and load the model, once.
+        checked_seconds: the time to encode and read the file back, as `bincodec compress` does. It is None
+            for other codecs.
+        loaded_megabytes: the peak memory before anything was coded.
+        megabytes: the peak memory of the whole process.
     """
 
     image: str
@@ -64,8 +65,10 @@ class SpeedRow:
 
 @dataclass(frozen=True)
 class Network:
-    """What a codec's networks do on a picture, or a part of them; `parameters` None where it has none of its
-    own."""
+    """The work of a codec's networks, or of a part of them, on a picture.
+
+    `parameters` is None if the part has none of its own.
+    """
 
     image: str
     codec: str
@@ -77,7 +80,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Command:
-    """A whole process of the command line, from nothing to its end; `image` is None where it takes none."""
+    """A whole process of the command line, from start to end. `image` is None if it does not use one."""
 
     image: str | None
     command: str
@@ -88,25 +91,25 @@ class Command:
 
 @dataclass(frozen=True)
 class Subject:
-    """A codec that was found: the spec it came from and its adapter."""
+    """A codec to measure: its spec and its adapter."""
 
     spec: str
     peer: Peer
 
     @property
     def is_bincodec(self) -> bool:
-        """Whether it is this project's."""
+        """Whether it is a codec of this project."""
         return self.spec.partition(":")[0] == "bincodec"
 
     @property
     def setting(self) -> int:
-        """The middle of its grid."""
+        """The middle setting of its grid."""
         return self.peer.settings[len(self.peer.settings) // 2]
 
 
 @dataclass(frozen=True)
 class SpeedPlan:
-    """What to measure, and how. `threads` is the number of cores that each process gets."""
+    """What to measure and how. `threads` is the number of cores that each process may use."""
 
     pictures: Sequence[Picture]
     subjects: Sequence[Subject]
@@ -121,7 +124,7 @@ Result = SpeedRow | Network | Command
 
 @dataclass(frozen=True)
 class Report:
-    """All results of a run, those that failed apart."""
+    """All results of a run, and its failures."""
 
     plan: SpeedPlan
     machine: dict[str, Any]
@@ -133,7 +136,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Task:
-    """Something to measure in processes of its own."""
+    """Something that is measured in processes of its own."""
 
     picture: Picture
     codec: str
@@ -142,10 +145,10 @@ class Task:
 
 
 def measure(plan: SpeedPlan, *, progress: bool = False) -> Report:
-    """Every codec on every picture, then networks on the first of them, and on it the commands like the first
-    bincodec that is not restricted to fewer layers or another kernel.
+    """Measure every codec on every picture, and then the networks and the commands on the first picture.
 
-    A process that fails loses its own result only.
+    The commands use the options of the first bincodec that has all layers and the default kernel. If a
+    process fails, only its own result is missing.
     """
     before = machine()
     found: list[Result] = []
@@ -181,7 +184,7 @@ def _tasks(plan: SpeedPlan) -> list[Task]:
 
 
 def _is_as_commands(plan: SpeedPlan, subject: Subject) -> bool:
-    """Whether `bincodec compress` can do the same: it has no layers and no kernel to choose."""
+    """Return whether `bincodec compress` can do the same. It has no options for layers or the kernel."""
     if not subject.is_bincodec:
         return False
     values = read_spec(subject.spec, model=plan.model, device=plan.device).values
@@ -189,7 +192,7 @@ def _is_as_commands(plan: SpeedPlan, subject: Subject) -> bool:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on beside the codecs; the load is the mean of the last minute."""
+    """Return what the numbers depend on beside the codecs. The load is the mean of the last minute."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "system": f"{platform.system()} {platform.machine()}",
@@ -240,7 +243,7 @@ def _networks(plan: SpeedPlan, picture: Picture, subject: Subject) -> list[Resul
 
 
 def _commands(plan: SpeedPlan, picture: Picture, subject: Subject) -> list[Result]:
-    """Whole processes of `bincodec`, each after one that fills the disk cache."""
+    """Measure whole processes of `bincodec`. A first run of each fills the disk cache and is not counted."""
     photo, results = picture.path, list[Result]()
     spec = read_spec(subject.spec, model=plan.model, device=plan.device)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What a measurement of speed says: tables for people, JSON for programs."""
+"""Report a measurement of speed: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bincodec.eval.plain import printable
 from bincodec.eval.speed import Network, Report, SpeedRow
 
 SCHEMA = 1
-"""Raised when a key of speed.json is renamed, removed or given another meaning."""
+"""The version of speed.json. It rises when a key is renamed, removed or given another meaning."""
 
 PASS = "prior, pass "
-"""What the names of a prior's single passes begin with."""
+"""The prefix of the names of a prior's single passes."""
 
 _WORDS = ("codec", "part", "command")
 
@@ -22,7 +22,7 @@ Measured = TypeVar("Measured", SpeedRow, Network)
 
 
 def as_json(report: Report, skipped: Sequence[str] = ()) -> dict[str, Any]:
-    """Content of speed.json: `rows`, `networks` and `commands` are tidy, one dictionary a row."""
+    """Return the content of speed.json. `rows`, `networks` and `commands` hold one dictionary a row."""
     return {
         "schema": SCHEMA,
         "machine": report.machine,
@@ -38,7 +38,7 @@ def as_json(report: Report, skipped: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def text(report: Report) -> str:
-    """Means over the pictures by codec and setting, then networks and commands on the first picture."""
+    """Return means over pictures by codec and setting, then networks and commands of the first picture."""
     machine, plan = report.machine, report.plan
     load = "" if machine["load"] is None else f", load {machine['load']:.1f} before"
     sizes = ", ".join(dict.fromkeys(f"{picture.width}x{picture.height}" for picture in plan.pictures))
@@ -92,7 +92,7 @@ def _codec_line(rows: Sequence[SpeedRow]) -> tuple[str, ...]:
 
 
 def _network_lines(rows: Sequence[Network]) -> list[tuple[str, ...]]:
-    """One line a part; the passes of a prior, which differ little, as one with their mean."""
+    """Return one line for each part. The passes of a prior differ little, so one line holds their mean."""
     lines: list[tuple[str, ...]] = []
     passes = [row.multiply_adds_per_pixel for row in rows if row.part.startswith(PASS)]
     for row in rows:
@@ -111,7 +111,7 @@ def _seconds(median: float, least: float) -> tuple[str, str]:
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need to be: words to the left, numbers to the right."""
+    """Return a table with columns as wide as needed. Words are on the left and numbers on the right."""
     columns = list(zip(head, *lines, strict=True))
     widths = [max(map(len, column)) for column in columns]
     words = [name in _WORDS for name in head]

@@ -1,4 +1,4 @@
-"""A whole measurement: codecs over images, what they are compared to, and the files that tell of it."""
+"""Run a whole study: measure codecs on images, compare them, and write the files of the report."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,14 @@ from bincodec.io import files
 
 USUAL_TARGETS = (0.2, 0.5)
 COMPARED_IMAGES = 3
-"""So many images are shown side by side."""
+"""The number of images that are shown side by side."""
 
 MAX_PICTURE_BYTES = 5_500_000
-"""Of pictures that nobody asked for: a page with these and all else stays under 10 MB."""
+"""The most bytes of pictures if the user did not ask for them. The whole page then stays below 10 MB."""
 
 PAGE = "report.html"
 NAMES = ("report.json", "rows.csv", PAGE)
-"""The files of a report beside its pictures; the first is there as soon as any of the others is."""
+"""The files of a report beside its pictures. The first is there whenever one of the others is."""
 PICTURES = "pictures"
 _OWN_PICTURE = re.compile(r"\d+-(\d+|original)\.webp")
 
@@ -37,11 +37,15 @@ class StudyPlan:
     """What to measure.
 
     Args:
-        names: metrics.
-        anchor: what BD-rates are against, by its label or name.
-        targets: bits per pixel at which pictures are laid side by side.
-        most_picture_bytes: the comparisons after the first that take more are left out; None: all stay.
-        skipped: what was asked for and cannot be measured here, each with its reason.
+        specs: the codecs.
+        names: the metrics.
+        lpips_weights: the file with the weights of LPIPS, if any.
+        published: curves of others.
+        anchor: the label of a codec or the name of a curve. BD-rates are computed against it.
+        targets: the rates in bits per pixel at which pictures are compared side by side.
+        most_picture_bytes: the most bytes of pictures. Later comparisons are left out, but never the first
+            one. None means that all are kept.
+        skipped: what cannot be measured here although it was asked for, each with its reason.
 
     Raises:
         NameTaken: if a published curve has the name of a codec or of another curve.
@@ -62,7 +66,7 @@ class StudyPlan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it."""
+    """The results of a study."""
 
     report: Report
     comparisons: tuple[Comparison, ...]
@@ -77,7 +81,7 @@ def run(
     progress: bool = False,
     build: Build = peers.build,
 ) -> Outcome:
-    """Measure the images at `paths`; raises as `sweep.sweep`."""
+    """Measure the images at `paths`. The errors are as in `sweep.sweep`."""
     pictures, failures = look(paths)
     shared: dict[str, Any] = {"jobs": jobs, "cache": cache, "progress": progress, "build": build}
     result = sweep(pictures, plan.specs, plan.names, lpips_weights=plan.lpips_weights, **shared)
@@ -106,10 +110,10 @@ def _compare(
 def write(outcome: Outcome, folder: Path) -> None:
     """Write report.json, rows.csv and the pictures of the comparisons.
 
-    What an earlier run has left of these, and its report.html, goes.
+    Such files of an earlier run, and its report.html, are deleted.
 
     Raises:
-        OSError: as the system reports it.
+        OSError: if the system cannot write a file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PAGE).unlink(missing_ok=True)
@@ -121,7 +125,7 @@ def write(outcome: Outcome, folder: Path) -> None:
 
 
 def _remove_pictures(folder: Path, shown: Sequence[Mapping[str, Any]]) -> None:
-    """Remove the pictures of comparisons that are not `shown`; whatever else is there stays."""
+    """Delete the pictures of comparisons that are not `shown`. Other files are kept."""
     written = {file for comparison in shown for file in _picture_files(comparison)}
     found = [path for path in (folder / PICTURES).glob("*.webp") if _OWN_PICTURE.fullmatch(path.name)]
     stale = [path for path in found if f"{PICTURES}/{path.name}" not in written]
@@ -139,14 +143,14 @@ def write_page(outcome: Outcome, folder: Path) -> None:
     """Write report.html.
 
     Raises:
-        NotInstalled: as `page.page`.
-        OSError: as the system reports it.
+        NotInstalled: as in `page.page`.
+        OSError: if the system cannot write the file.
     """
     files.write(folder / PAGE, page(reports.content(outcome.report), outcome.comparisons).encode())
 
 
 def _write_pictures(number: int, shown: Comparison, folder: Path) -> dict[str, Any]:
-    """Write the pictures of one comparison; what report.json says of it."""
+    """Write the pictures of one comparison, and return its entry in report.json."""
     (folder / PICTURES).mkdir(exist_ok=True)
     pictures = []
     for position, picture in enumerate(shown.pictures, 1):

@@ -1,4 +1,4 @@
-"""Rate and distortion of codecs over images and settings: real files, decoded again, one row each."""
+"""Measure rate and distortion of codecs over images and settings. Each row is a real, decoded file."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ class SweepRow:
     """One image, one codec, one setting.
 
     Args:
-        metrics: value by name; inf where nothing was lost, nan where a metric is not defined for the image.
-        encode_seconds: wall time on one thread with other work beside it: `bincodec eval speed` is for speed.
+        metrics: the values by name. inf means that nothing was lost, and nan that a metric is not defined
+            for the image.
+        encode_seconds: the wall time on one thread, while other work may run. `bincodec eval speed` measures
+            speed properly.
         decode_seconds: likewise.
     """
 
@@ -46,7 +48,7 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class Failure:
-    """A cell without a result. `codec` and `setting` are None where the image itself could not be read."""
+    """A cell without a result. `codec` and `setting` are None if the image itself could not be read."""
 
     image: str
     reason: str
@@ -56,7 +58,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Point:
-    """Means over images of one codec's values at one setting."""
+    """The means over images of one codec's values at one setting."""
 
     codec: str
     setting: int
@@ -67,7 +69,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A setting without means: `images` of the `total` that others have gave a file."""
+    """A setting without means: only `images` of the `total` images have a file."""
 
     codec: str
     setting: int
@@ -77,14 +79,14 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Sweep:
-    """All cells of a run, those that failed apart."""
+    """All cells of a run, and its failures."""
 
     rows: tuple[SweepRow, ...]
     failures: tuple[Failure, ...]
 
 
 def read(paths: Sequence[str]) -> tuple[dict[str, Pixels], list[Failure]]:
-    """Pixels by path, in order, each file once; what cannot be read is a `Failure`."""
+    """Return pixels by path, in order, each file once, and a `Failure` for each that cannot be read."""
     pictures: dict[str, Pixels] = {}
     failures = []
     for path in _distinct(paths):
@@ -96,7 +98,7 @@ def read(paths: Sequence[str]) -> tuple[dict[str, Pixels], list[Failure]]:
 
 
 def look(paths: Sequence[str]) -> tuple[list[Picture], list[Failure]]:
-    """As `read`, without keeping the pixels: those of a large set may not fit into memory."""
+    """Do the same as `read` without keeping the pixels, which may not fit into memory for a large set."""
     pictures, failures = [], []
     for path in _distinct(paths):
         found, failed = read([path])
@@ -106,12 +108,12 @@ def look(paths: Sequence[str]) -> tuple[list[Picture], list[Failure]]:
 
 
 def _distinct(paths: Sequence[str]) -> list[str]:
-    """The first spelling of each file; warns of others."""
+    """Return the first spelling of each file, and warn of others."""
     spellings: dict[str, str] = {}
     for path in dict.fromkeys(paths):
         try:
             place = os.path.realpath(path)
-        except ValueError:  # There is a NUL in it.
+        except ValueError:  # The path contains a NUL.
             place = path
         first = spellings.setdefault(place, path)
         if first != path:
@@ -132,13 +134,13 @@ def sweep(
 ) -> Sweep:
     """Encode and decode every picture with every codec at every setting of its grid, and measure `names`.
 
-    A codec that raises loses that cell only. Rows and failures come by picture, codec and setting, whatever
-    the order in which `jobs` processes get to them (0: all is done in this one, see `workers.run`). `build`
-    makes the adapter of a spec, here and in each of the processes.
+    If a codec raises an exception, only that cell is lost. Rows and failures are ordered by picture, codec
+    and setting, in whatever order `jobs` processes finish them. With 0 jobs, this process does everything
+    (see `workers.run`). `build` makes the adapter of a spec, here and in each of the processes.
 
     Raises:
-        Interrupted: on Ctrl-C; what was measured is in the cache.
-        NotInstalled, UnknownCodec, UnknownMetric: as `peers.build` and `metrics.find`.
+        Interrupted: on Ctrl-C. What was measured is in the cache.
+        NotInstalled, UnknownCodec, UnknownMetric: as in `peers.build` and `metrics.find`.
     """
     measures = [metrics.find(name, lpips_weights=lpips_weights) for name in names]
     chosen = [(spec, build(spec)) for spec in specs]
@@ -161,7 +163,7 @@ def sweep(
 
 
 def _piece(task: Task, peer: Peer, measures: Sequence[Metric], cache: Cache | None) -> Piece[Task, Measured]:
-    """A cell, with what the cache knows of it: the label of a codec is no part of what is known."""
+    """Return a cell with its cached results. They do not depend on the label of the codec."""
     key = caching.key("file", task.picture.digest, task.spec.codec, peer.about, task.setting)
     known = Measured.from_json(cache.get(key)) if cache is not None else None
     complete = known is not None and all(identity(metric) in known.metrics for metric in measures)
@@ -185,10 +187,10 @@ def _row(task: Task, measured: Measured, measures: Sequence[Metric]) -> SweepRow
 
 
 def means(rows: Sequence[SweepRow]) -> list[Point]:
-    """Means of per-image values, in the order of the rows.
+    """Return the means over images, in the order of the rows.
 
-    A setting that lacks an image which other rows have is left out (`dropped`): its mean would be over other
-    pictures.
+    A setting that lacks one of the images is left out (`dropped`), because its mean would be over other
+    images than that of the other settings.
     """
     cells: dict[tuple[str, int], list[SweepRow]] = {}
     for row in rows:
@@ -208,7 +210,7 @@ def means(rows: Sequence[SweepRow]) -> list[Point]:
 
 
 def dropped(result: Sweep) -> list[Dropped]:
-    """The settings that `means` leaves out, those that gave no file at all among them."""
+    """Return the settings that `means` leaves out, including those without any file."""
     found: dict[tuple[str, int], set[str]] = {}
     for row in result.rows:
         found.setdefault((row.codec, row.setting), set()).add(row.image)

@@ -1,4 +1,4 @@
-"""One codec on one picture, in a process of its own: `python -m bincodec.eval.timing JOB`."""
+"""Time one codec on one picture in a process of its own: `python -m bincodec.eval.timing JOB`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """What to measure: `seconds` times the codec, `networks` counts what its networks compute."""
+    """What to measure. "seconds" times the codec, and "networks" counts what its networks compute."""
 
     what: Literal["seconds", "networks"]
     image: str
@@ -37,7 +37,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Seconds:
-    """Median and least of several calls, after one that warms up."""
+    """The median and the least time of several calls, after one call that warms up."""
 
     median: float
     least: float
@@ -45,15 +45,16 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Timing:
-    """One codec on one picture.
+    """The times of one codec on one picture.
 
     Args:
-        load: seconds for its libraries and its model, once.
-        encode: pixels to a complete file.
-        checked: the same, and the file read back to the levels it was made from, as `bincodec compress` does;
-            None for codecs that have no such thing.
-        decode: a complete file to pixels.
-        loaded_megabytes: the process's peak of memory before anything was coded.
+        bytes: the size of the file.
+        load: the seconds to load its libraries and its model, once.
+        encode: the time to encode pixels to a complete file.
+        checked: the time to encode, and to read the file back to levels as `bincodec compress` does. It is
+            None for other codecs.
+        decode: the time to decode a complete file to pixels.
+        loaded_megabytes: the peak memory of the process before anything was coded.
     """
 
     bytes: int
@@ -65,10 +66,10 @@ class Timing:
 
 
 def find(spec: str, *, model: str = "photo", device: str = "cpu") -> Peer:
-    """A codec of `bincodec.eval.peers`, or a network of CompressAI.
+    """Return a codec of `bincodec.eval.peers`, or a network of CompressAI.
 
     Raises:
-        UnknownCodec, NotInstalled, UnknownModel, DamagedModel: as theirs.
+        UnknownCodec, NotInstalled, UnknownModel, DamagedModel: as in `peers.find` and `compressai.find`.
     """
     if spec.partition(":")[0] in compressai.NAMES:
         return compressai.find(spec, device=device)
@@ -76,10 +77,10 @@ def find(spec: str, *, model: str = "photo", device: str = "cpu") -> Peer:
 
 
 def measure(make: Callable[[], Peer], pixels: Pixels, setting: int, repeat: int) -> Timing:
-    """Time the codec that `make` finds on a picture, uint8 (H, W, 3).
+    """Time the codec that `make` returns on a picture, uint8 (H, W, 3).
 
     Raises:
-        ValueError: if what it decodes has another shape.
+        ValueError: if the decoded picture has another shape.
     """
     start = time.perf_counter()
     peer = make()
@@ -105,7 +106,7 @@ def measure(make: Callable[[], Peer], pixels: Pixels, setting: int, repeat: int)
 
 
 def median(call: Callable[[], object], repeat: int) -> Seconds:
-    """Median and least of `repeat` calls."""
+    """Return the median and the least time of `repeat` calls."""
     seconds = []
     for _ in range(repeat):
         start = time.perf_counter()
@@ -115,7 +116,7 @@ def median(call: Callable[[], object], repeat: int) -> Seconds:
 
 
 def peak_megabytes() -> float:
-    """The most memory that this process has held; nan where the system does not say."""
+    """Return the peak memory of this process, or nan if the system does not report it."""
     try:
         import resource
     except ImportError:
@@ -125,19 +126,19 @@ def peak_megabytes() -> float:
 
 
 def count(job: Job, pixels: Pixels) -> list[dict[str, Any]]:
-    """What networks do when the picture is encoded and decoded, and for bincodec the parts of that.
+    """Count what networks do when the picture is encoded and decoded; for bincodec, also part by part.
 
-    Nothing for a codec without networks.
+    The result is empty for a codec without networks.
     """
     peer = find(job.spec, model=job.model, device=job.device)
     loaded: Any = peer.prepare()
     if loaded is None:
-        return []  # and PyTorch stays out of this process
+        return []  # This process then does not load PyTorch.
     from bincodec.eval import networks
 
     parts: list[networks.Part] = []
     if codec := as_codec(loaded):
-        # Only this kernel's work is all convolutions and products.
+        # Only the work of this kernel consists of convolutions and matrix products, which are counted.
         spec = peers.read_spec(job.spec, model=job.model, device=job.device)
         peer = peers.build(replace(spec, options=tuple({**spec.values, "kernel": "conv"}.items())))
         parts = networks.parts(codec, pixels.shape[1], pixels.shape[0], job.setting)
@@ -145,7 +146,7 @@ def count(job: Job, pixels: Pixels) -> list[dict[str, Any]]:
             sum(part.parameters or 0 for part in parts if part.name.startswith(name))
             for name in ("encoder", "decoder", "prior")
         )
-        # Encoding decodes too, to fit the post-filter.
+        # Encoding also decodes, in order to fit the post-filter.
         encoding, decoding = encoder + decoder + prior, decoder + prior
     else:
         encoding = decoding = networks.parameters(loaded)
@@ -157,7 +158,7 @@ def count(job: Job, pixels: Pixels) -> list[dict[str, Any]]:
 
 
 def as_codec(loaded: object) -> Codec | None:
-    """What an adapter has loaded, if it is a codec of this project."""
+    """Return what an adapter has loaded if it is a codec of this project, else None."""
     if loaded is None:
         return None
     from bincodec.codec import Codec
@@ -166,7 +167,7 @@ def as_codec(loaded: object) -> Codec | None:
 
 
 def main(text: str) -> str:
-    """Do a job that is given as JSON, and answer in JSON."""
+    """Do a job that is given as JSON, and return its results as JSON."""
     job = Job(**json.loads(text))
     pixels = images.load_opaque(job.image)
     if job.what == "networks":

@@ -1,4 +1,4 @@
-"""Work spread over processes, each of which may die without taking more with it than what it was doing."""
+"""Spread work over processes. If a process dies, only the task that it was working on is lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Broken:
-    """A task without a result, and why."""
+    """A task without a result, and the reason."""
 
     reason: str
 
@@ -29,14 +29,14 @@ class Broken:
 def run(
     function: Callable[[Task], Result], tasks: Sequence[Task], jobs: int
 ) -> Generator[tuple[int, Result | Broken], None, None]:
-    """Give every task to `function`, in `jobs` processes; yields the task's index and its result as it comes.
+    """Call `function` with every task in `jobs` processes. Yield the index and result of each when done.
 
-    With `jobs` 0 the work is done in this process. Otherwise function and tasks have to be picklable, and a
-    program that calls this guards its main module as `multiprocessing` demands of those that spawn. Closing
-    the iterator ends the processes.
+    With `jobs` 0, the work is done in this process. Otherwise, the function and the tasks must be picklable,
+    and the calling program must guard its main module, as `multiprocessing` requires for spawned processes.
+    Closing the iterator ends the processes.
 
     Raises:
-        NotInstalled: with `jobs`, without the package `pebble`.
+        NotInstalled: if there are `jobs` and the package `pebble` is missing.
     """
     if not jobs:
         for index, task in enumerate(tasks):
@@ -45,7 +45,7 @@ def run(
     with needed("several processes need", "pebble"):
         from pebble import ProcessPool
     spawn = multiprocessing.get_context("spawn")
-    # It starts no process before it has a task; not all of its methods have types.
+    # The pool starts its processes with the first task. Not all of its methods have types.
     pool: Any = ProcessPool(min(jobs, len(tasks)), initializer=_begin, context=spawn)
     futures: dict[Future[Result | Broken], int]
     try:
@@ -62,27 +62,27 @@ def _outcome(future: Future[Result | Broken]) -> Result | Broken:
     error = future.exception()
     if error is None:
         return future.result()
-    code = getattr(error, "exitcode", None)  # Of pebble.ProcessExpired.
-    if code is None:  # The task could not be sent there or the result not back.
+    code = getattr(error, "exitcode", None)  # pebble.ProcessExpired has it.
+    if code is None:  # The task or the result could not be sent.
         return Broken(describe(error))
     cause = f"signal {-code}" if code < 0 else f"exit code {code}"
     return Broken(f"the process that worked on it died ({cause})")
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line."""
+    """Describe an exception in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _attempt(function: Callable[[Task], Result], task: Task) -> Result | Broken:
     try:
         return function(task)
-    except Exception as error:  # Whatever one task raises, the others are worth having.
+    except Exception as error:  # An exception of one task must not end the others.
         return Broken(describe(error))
 
 
 def _begin() -> None:
-    """Make a new process a good worker: one thread, and no longer alive than who started it."""
+    """Prepare a new process: it uses one thread, and ends when the process that started it ends."""
     os.environ["OMP_NUM_THREADS"] = "1"
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
@@ -98,9 +98,10 @@ def _leave_with_parent() -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal; processes and threads begun in here are deaf to it.
+    """Block Ctrl-C in processes and threads that are started inside this block.
 
-    The pool's own threads start the processes that take the place of those that died.
+    A terminal sends Ctrl-C to all of its processes. The pool's threads must be started here as well, because
+    they start new processes in place of those that died.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

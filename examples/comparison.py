@@ -3,10 +3,10 @@
 python examples/comparison.py [--bytes 6000] [--photo coffee] [--corner X,Y] [--model photo] [-o OUT]
 python examples/comparison.py --rates 0.1,0.2,0.4 -o docs/rates.webp
 
-The first makes docs/comparison.webp, two by two; with --rates there is a row for each number of bits per
-pixel, and a column for JPEG, WebP, AVIF and bincodec. Each codec gets the highest quality whose file does not
-exceed the bytes. Bytes and PSNR are the whole photo's; what is shown is an enlarged part. The photos are
-those of the scikit-image package.
+The first command makes docs/comparison.webp with two rows of two pictures. With --rates, there is a row for
+each number of bits per pixel, and a column for each of JPEG, WebP, AVIF and bincodec. Each codec uses the
+highest quality whose file does not exceed the bytes. Bytes and PSNR are those of the whole photo, and the
+pictures show an enlarged part. The photos come from the scikit-image package.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from bincodec.eval.metrics import psnr
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "comparison.webp"
 
-# 1800 pixels in all: twice the width that the picture is shown at. Whole pixels are repeated, because smooth
-# enlarging would hide some of what each codec does, and make a file of three times the size.
+# The sheet is 1800 pixels wide, twice the width at which it is shown. Whole pixels are repeated, because
+# smooth enlarging would hide some of what each codec does, and would make the file three times as large.
 CROP_WIDTH, CROP_HEIGHT, SCALE = 288, 192, 3
 GAP, LABEL, TITLE = 24, 96, 46
 TITLES = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "bincodec": "bincodec"}
@@ -36,7 +36,7 @@ PAPER, INK, GREY, ACCENT = "#ffffff", "#16181d", "#5c6370", "#0b6e4f"
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture with its heading and what stands beside it."""
+    """A picture with its heading and the facts beside it."""
 
     name: str
     facts: str
@@ -45,14 +45,14 @@ class Panel:
 
 
 def original(photo: NDArray[np.uint8]) -> Panel:
-    """The photo itself."""
+    """Return the panel of the photo itself."""
     return Panel("Original", f"{photo.shape[1]} x {photo.shape[0]} pixels", photo)
 
 
 def panels(
     photo: NDArray[np.uint8], size: int, model: str, codecs: tuple[str, ...] = ("jpeg", "webp", "bincodec")
 ) -> Iterator[Panel]:
-    """Each codec at `size` bytes or just below."""
+    """Yield the panel of each codec at `size` bytes or just below."""
     for name in codecs:
         title = TITLES[name]
         found = match.nearest(peers.find(name, model=model), photo, size, at_most=True).encoded
@@ -61,7 +61,10 @@ def panels(
 
 
 def draw(shown: list[Panel], corner: tuple[int, int], columns: int = 2) -> Image.Image:
-    """Panels in rows of `columns`, each the same enlarged crop under its label; 1800 pixels wide or so."""
+    """Draw panels in rows of `columns`. Each shows the same enlarged crop below its label.
+
+    The sheet is about 1800 pixels wide.
+    """
     shrink = 2 / columns
     scale, label, title = max(1, round(SCALE * shrink)), round(LABEL * shrink**0.5), TITLE * shrink
     crop_width = round(CROP_WIDTH * SCALE * shrink / scale)
@@ -86,18 +89,18 @@ def draw(shown: list[Panel], corner: tuple[int, int], columns: int = 2) -> Image
 
 
 def parse_corner(text: str) -> tuple[int, int]:
-    """`X,Y` in pixels: the upper left corner of what is shown."""
+    """Read `X,Y` in pixels, the upper left corner of the part that is shown."""
     x, y = (int(part) for part in text.split(","))
     return x, y
 
 
 def parse_rates(text: str) -> list[float]:
-    """`R,R,...` in bits per pixel."""
+    """Read `R,R,...`, rates in bits per pixel."""
     return [float(part) for part in text.split(",")]
 
 
 def main() -> None:
-    """Write the picture and say what is in it."""
+    """Write the picture and print what it contains."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -116,7 +119,7 @@ def main() -> None:
     else:
         shown = [original(photo), *panels(photo, wanted.bytes, wanted.model)]
         sheet = draw(shown, wanted.corner)
-    # Photographs in 256 colours would band; a lower quality would add artefacts of its own to every panel.
+    # A palette of 256 colours would cause banding, and a lower quality would add artefacts to every panel.
     sheet.save(wanted.output, optimize=True, quality=85, method=6)
     for panel in shown:
         print(f"{panel.name}: {panel.facts}")

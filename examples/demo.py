@@ -1,8 +1,8 @@
-"""Compress the bundled photo, decode it again and say what that took.
+"""Compress the bundled photo, decode it again, and print bytes, PSNR and seconds.
 
 python examples/demo.py [PHOTO] [QUALITY]
 
-Leaves `demo.bld` and `demo.png` in the current folder.
+The script writes `demo.bld` and `demo.png` into the current folder.
 """
 
 import sys
@@ -18,7 +18,7 @@ from bincodec.eval.metrics import psnr
 
 
 def main(photo: Path, quality: int) -> None:
-    """Write `demo.bld` and `demo.png` for one photo and print bytes, bits per pixel, PSNR and seconds."""
+    """Write `demo.bld` and `demo.png` for one photo, and print bytes, bits per pixel, PSNR and seconds."""
     original = Image.open(photo).convert("RGB")
     start = time.perf_counter()
     codec = bincodec.Codec.load("photo")

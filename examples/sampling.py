@@ -1,8 +1,8 @@
-"""Pictures that the `clothing` model draws: rows of classes, and halves of its own pictures inpainted.
+"""Draw pictures with the `clothing` model: rows of classes, and its own pictures with one half inpainted.
 
     python examples/sampling.py -o docs
 
-Writes OUT/samples.webp and OUT/inpaintings.webp. The seeds were not chosen by what came out.
+The script writes OUT/samples.webp and OUT/inpaintings.webp. The seeds were not selected by their results.
 """
 
 import argparse
@@ -22,13 +22,13 @@ GREY = (128, 128, 128)
 
 
 def samples(codec: Codec, each: int) -> Image.Image:
-    """A row of `each` pictures for every class."""
+    """Return a row of `each` pictures for every class."""
     rows = [codec.sample(each, seed=SEED, label=label, guidance=1.0, **HOW) for label in CLASSES]
     return contact_sheet([codec.decode(code) for row in rows for code in row], each)
 
 
 def inpaintings(codec: Codec) -> Image.Image:
-    """Rows of a sample, the same with its lower half hidden, and ways to fill that half."""
+    """Return rows of a sample, the sample with its lower half hidden, and several ways to fill that half."""
     pictures = []
     for label in INPAINTED:
         code = codec.sample(1, seed=SEED, label=label, guidance=1.0, **HOW)[0]
@@ -44,7 +44,7 @@ def inpaintings(codec: Codec) -> Image.Image:
 
 
 def main() -> None:
-    """Make both."""
+    """Make both pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path())
     parser.add_argument("-n", type=int, default=8)

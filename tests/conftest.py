@@ -1,4 +1,4 @@
-"""What the tests of several folders share."""
+"""Fixtures that the tests of several folders share."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-# How long an example takes depends on what else the machine does: time is measured in benchmarks.
+# The duration of an example depends on other work of the machine. Benchmarks measure time.
 settings.register_profile("bincodec", deadline=None)
 settings.load_profile("bincodec")
 
 
 Forged = tuple[bytes, bool, int]
-"""A chunk's payload, whether it says that it is raw, and the CRC of its levels."""
+"""A chunk's payload, whether it claims to be raw, and the CRC of its levels."""
 
 
 def forge_header(**changes: int | bytes) -> bytes:
-    """A header of any fields with a right checksum, laid out by hand: if not told otherwise, of two tiles."""
+    """Return a header with any fields and a valid checksum, laid out by hand. The default has two tiles."""
     fields: dict[str, int | bytes] = {
         "magic": b"\x93BLD\r\n\x1a\n",
         "major": 0,
@@ -54,11 +54,11 @@ def forge(
     index: bytes | None = None,
     tail: bytes = b"",
 ) -> bytes:
-    """A file of any content with right checksums, laid out by hand.
+    """Return a file with any content and valid checksums, laid out by hand.
 
-    `chunks` by group and tile. The index holds what they need, or `mask` as groups, or is `index` altogether;
-    its last group is that of the last layer, each other one has one layer. Extras whose kind has bit 0x40
-    stand before the levels.
+    `chunks` are given by group and tile. The index describes them, or has `mask` as its groups, or is `index`
+    altogether. Each group has one layer, except that the last one has all remaining layers. Extras whose kind
+    has bit 0x40 stand before the levels.
     """
     crc = zlib.crc32(header[:32])
     layers = header[21]
@@ -82,7 +82,7 @@ def forge(
 
 
 def forge_chunk(crc: int, group: int, tile: int, payload: bytes, raw: bool, bits_crc: int) -> bytes:
-    """One chunk behind a header of that CRC; `raw` stands in the index alone."""
+    """Return a chunk behind a header with that CRC. Only the index says whether it is `raw`."""
     body = payload + u32(bits_crc)
     return body + u32(zlib.crc32(u32(group) + u32(tile) + body, crc))
 
@@ -92,12 +92,12 @@ def u32(value: int) -> bytes:
 
 
 def number(value: int) -> bytes:
-    """The index's way to write a number: seven bits a byte, the lowest first, and bit 7 where more follow."""
+    """Return a number as the index stores it: seven bits a byte, lowest first, and bit 7 if one follows."""
     return bytes([value]) if value < 128 else bytes([value % 128 | 128]) + number(value // 128)
 
 
 def repair(data: bytes, *, header: bool = True) -> bytes:
-    """Recompute the checksums of the header, the index and all behind it, as far as the lengths lead."""
+    """Compute all checksums of the header, the index and what is behind it again, as far as lengths allow."""
     fixed = bytearray(data)
     if header:
         fixed[32:36] = u32(zlib.crc32(fixed[:32]))
@@ -118,7 +118,7 @@ def repair(data: bytes, *, header: bool = True) -> bytes:
 
 
 def _lengths(data: bytes) -> tuple[int, list[tuple[bytes, int]]] | None:
-    """Where the index's checksum is; and of all behind it what its checksum begins with, and its bytes."""
+    """Return the place of the index's checksum and, for all others, the bytes before each and its size."""
     if len(data) < 40:
         return None
     width, height = struct.unpack_from("<II", data, 12)
@@ -134,7 +134,7 @@ def _lengths(data: bytes) -> tuple[int, list[tuple[bytes, int]]] | None:
                 return value
 
     try:
-        # A list, for a generator may not stop because another one does.
+        # A list, because a generator would turn the StopIteration of `rest` into another error.
         groups = sum([next(rest)[1].bit_count() for _ in range(-(-layers // 8))])
         extras = [(next(rest)[1], read()) for _ in range(read())]
         tiles = _parts(width, 16 * side) * _parts(height, 16 * side)
@@ -149,31 +149,31 @@ def _lengths(data: bytes) -> tuple[int, list[tuple[bytes, int]]] | None:
 
 
 def _parts(pixels: int, most: int) -> int:
-    """How many parts of at most so many pixels make up that many; many if there can be none."""
+    """Return how many parts of at most so many pixels make up that many, or many if there can be none."""
     return -(-pixels // most) if most else 2**32
 
 
 @pytest.fixture(name="repair", scope="session")
 def repair_fixture() -> Callable[..., bytes]:
-    """`repair`, for modules that cannot import this one."""
+    """Return `repair`, for modules that cannot import this one."""
     return repair
 
 
 @pytest.fixture(name="forge_header", scope="session")
 def forge_header_fixture() -> Callable[..., bytes]:
-    """`forge_header`, likewise."""
+    """Return `forge_header`, for modules that cannot import this one."""
     return forge_header
 
 
 @pytest.fixture(name="forge", scope="session")
 def forge_fixture() -> Callable[..., bytes]:
-    """`forge`, likewise."""
+    """Return `forge`, for modules that cannot import this one."""
     return forge
 
 
 @pytest.fixture(scope="session")
 def chunk_place() -> Callable[..., slice]:
-    """Where the payload of a chunk stands in a file, by the chunk's group and tile."""
+    """Return the place of a chunk's payload in a file, by the chunk's group and tile."""
     from bincodec.bitstream import container
     from bincodec.bitstream.index import CHUNK_TAIL
 
@@ -189,7 +189,7 @@ def chunk_place() -> Callable[..., slice]:
 
 @pytest.fixture(scope="session")
 def bits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model file of single bits with three classes and a size of its own, as random as `tiny-1`."""
+    """Return a model file of single bits with three classes and its own size, as random as `tiny-1`."""
     import torch
 
     from bincodec.model import weights

@@ -1,4 +1,4 @@
-"""The direction of imports, the public names and what may be loaded by a light command."""
+"""The direction of imports, the public names, and what a light command may load."""
 
 import ast
 import importlib
@@ -27,7 +27,7 @@ OWN = {
     "eval": ("bincodec", "bitstream"),
     "cli": ("eval", "bincodec", "bitstream"),
 }
-# What each part of bincodec/ imports of the others: every part only of those above it, so no circle fits.
+# Each part of bincodec/ may import only parts above it, so there can be no circles.
 PARTS = {
     "errors": (),
     "defaults": (),
@@ -89,7 +89,7 @@ def module_name(path: Path) -> str:
 
 
 def imported_names(path: Path) -> Iterator[str]:
-    """Every module that a file imports, wherever it says so; `from x import y` counts as x and x.y."""
+    """Yield every module that a file imports, anywhere in it. `from x import y` counts as x and x.y."""
     package = module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -102,7 +102,7 @@ def imported_names(path: Path) -> Iterator[str]:
 
 
 def folder_of(name: str) -> str | None:
-    """The folder that a module name of ours belongs to, None for foreign modules."""
+    """Return the folder that a module name of ours belongs to, or None for other modules."""
     for folder in ("bitstream", "eval", "cli", "bincodec"):
         if name == FOLDERS[folder] or name.startswith(FOLDERS[folder] + "."):
             return folder
@@ -131,7 +131,7 @@ def test_imports_follow_the_arrows(folder: str) -> None:
 
 
 def part_of(name: str) -> str | None:
-    """The part of bincodec/ that a module name belongs to; None for the package itself and for others."""
+    """Return the part of bincodec/ of a module name, or None for the package itself and for others."""
     if folder_of(name) != "bincodec" or name == "bincodec":
         return None
     part = name.split(".")[1]
@@ -154,7 +154,7 @@ def test_the_parts_of_bincodec_follow_their_arrows() -> None:
             if other not in (None, own, *PARTS[own])
         ]
     assert not wrong, "\n".join(wrong)
-    # An arrow that nobody needs any more would let something in unseen.
+    # An unused permission would allow an import without anyone noticing.
     assert used == {part: set(others) for part, others in PARTS.items()}
 
 
@@ -165,14 +165,14 @@ def test_no_arrow_points_upwards() -> None:
 
 
 def modules_of(path: Path) -> set[str]:
-    """The modules of ours that a file imports."""
+    """Return the modules of ours that a file imports."""
     known = {module_name(other) for folder in FOLDERS for other in sources(folder)}
     return {name for name in imported_names(path) if name in known}
 
 
 def test_no_module_imports_itself_through_others() -> None:
     graph = {module_name(path): modules_of(path) for folder in FOLDERS for path in sources(folder)}
-    # The package's own __init__ loads its names when they are asked for.
+    # The package's own __init__ loads its names when they are used.
     assert graph["bincodec"] - {"bincodec"} == {"bincodec._process", "bincodec._registration"}
     graph["bincodec"] = set()
     done: set[str] = set()
@@ -189,14 +189,14 @@ def test_no_module_imports_itself_through_others() -> None:
 
 
 def test_the_coding_loop_knows_no_float_network() -> None:
-    """What gives a bit its probability must not depend on anything that rounds."""
+    """What determines the probability of a bit must not depend on anything that rounds."""
     float_networks = {"bincodec.model.autoencoder", "bincodec.model.prior"}
     for path in (ROOT / "bincodec" / "coding" / "passes.py", ROOT / "bincodec" / "model" / "kernels.py"):
         assert not modules_of(path) & float_networks
 
 
 def test_imported_names_sees_relative_and_nested_imports() -> None:
-    """The walker itself: the checks above are worth nothing if it misses a form of import."""
+    """This tests the search for imports: the checks above would prove nothing if it missed a form of them."""
     source = ROOT / "cli" / "main.py"
     assert module_name(source) == "bincodec.cli.main"
     assert module_name(ROOT / "bitstream" / "__init__.py") == "bincodec.bitstream"
@@ -260,7 +260,7 @@ def test_images_need_no_torch(tmp_path: Path) -> None:
 
 
 def stub_names() -> dict[str, str]:
-    """The public names and the modules that `__init__.pyi` takes them from."""
+    """Return the public names and the modules from which `__init__.pyi` takes them."""
     tree = ast.parse((ROOT / "bincodec" / "__init__.pyi").read_text(encoding="utf-8"))
     return {
         alias.asname or alias.name: f"bincodec.{node.module}"
@@ -282,7 +282,7 @@ def test_the_public_names_are_those_of_the_stub_and_no_others() -> None:
 
 
 def test_every_error_is_a_bincodec_error_and_is_public() -> None:
-    """The tree that the docstring of `bincodec.errors` draws is the one that there is."""
+    """The tree in the docstring of `bincodec.errors` is the real one."""
     found = {
         name: kind
         for name, kind in vars(errors).items()

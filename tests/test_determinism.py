@@ -1,4 +1,4 @@
-"""The same bytes in every environment a CPU offers, each a process of its own."""
+"""The same bytes in every environment that a CPU offers, each in a process of its own."""
 
 import dataclasses
 import importlib.util
@@ -20,7 +20,7 @@ PHOTO = ROOT / "examples" / "chelsea.png"
 
 @pytest.fixture(scope="module")
 def determinism() -> ModuleType:
-    """The script as a module; dataclasses want to find it among the loaded ones."""
+    """Return the script as a module. Dataclasses look it up among the loaded modules."""
     spec = importlib.util.spec_from_file_location("determinism", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
@@ -32,7 +32,7 @@ def determinism() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A part of the photo, of no round size."""
+    """Return a part of the photo with sides that are not round."""
     path = tmp_path_factory.mktemp("determinism") / "part.png"
     with Image.open(PHOTO) as photo:
         photo.crop((150, 60, 293, 171)).save(path)
@@ -41,7 +41,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another part, of two tiles if they are small: two threads then have one each."""
+    """Return another part, of two tiles if they are small, so that two threads have one each."""
     path = tmp_path_factory.mktemp("determinism") / "wide.png"
     with Image.open(PHOTO) as photo:
         photo.crop((20, 100, 311, 155)).save(path)
@@ -59,7 +59,7 @@ def test_files_are_the_same_in_every_environment(determinism: ModuleType, image:
     assert {report.kernel for report in reports} == {"conv", "matmul", "float64"}
     assert len({(report.written, report.read) for report in reports}) == 1
     assert {len(report.written) for report in reports} == {2 + 2 * 2}
-    # The variables did something: PyTorch says that it uses these instruction sets.
+    # The variables have an effect: PyTorch reports that it uses these instruction sets.
     used = {report.capability.lower() for report in reports}
     assert used == set(determinism.supported_aten())
     assert all(report.environment in determinism.table(reports) for report in reports)
@@ -83,7 +83,7 @@ def test_a_difference_is_found(determinism: ModuleType, image: Path, tmp_path: P
     ):
         (line,) = determinism.differences(tmp_path, digests, [good, dataclasses.replace(good, **change)])
         assert complaint in line
-    # A process that writes something else: its reference is damaged, and the damage is reported.
+    # This process writes something else: its reference is damaged, and the damage is reported.
     code = next(tmp_path.glob("*.bld"))
     data = bytearray(code.read_bytes())
     data[-1] ^= 1

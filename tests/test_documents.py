@@ -1,4 +1,4 @@
-"""What the documents point to exists, and what several of them say agrees."""
+"""The targets of links in the documents exist, and several documents agree with each other."""
 
 import re
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ FOLDERS = "benchmarks|bincodec|bitstream|cli|configs|docs|eval|examples|tests|tr
 
 
 def without_code(text: str) -> str:
-    """Fenced blocks and code in a line may hold brackets that are no links."""
+    """Fenced blocks and code in a line, which may contain brackets that are not links."""
     return re.sub(r"`[^`\n]*`", "``", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
 
 
 def links(page: Path) -> Iterator[tuple[str, str]]:
-    """The path and the anchor of every link and picture that leads to no other site."""
+    """Yield the path and the anchor of every link and picture that does not lead to another site."""
     for target in re.findall(r"\]\(([^()\s]+)\)", without_code(page.read_text(encoding="utf-8"))):
         if not re.match(r"[a-z]+:", target):
             path, _, anchor = target.partition("#")
@@ -27,7 +27,7 @@ def links(page: Path) -> Iterator[tuple[str, str]]:
 
 
 def anchors(page: Path) -> set[str]:
-    """What headings are called in links: small letters, hyphens for spaces, no other marks."""
+    """Return the anchors of headings: small letters, hyphens for spaces, no other marks."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -43,7 +43,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_that_are_named_exist(page: Path) -> None:
-    # Links are relative to their page, these to the repository.
+    # Links are relative to their page, and these to the repository.
     text = re.sub(r"\]\([^()\s]+\)", "]", page.read_text(encoding="utf-8"))
     named = re.findall(rf"(?<![\w/.-])(?:{FOLDERS})/[\w./-]*\w", text)
     missing = [name for name in named if "." in Path(name).name and not (ROOT / name).exists()]
@@ -51,7 +51,7 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 
 def test_links_are_found_at_all(tmp_path: Path) -> None:
-    """The search itself: the checks above are worth nothing if it sees no links."""
+    """This tests the search: the checks above would prove nothing if it saw no links."""
     page = tmp_path / "page.md"
     page.write_text(
         "# A b-c: (d)\n[x](y.md#z) ![p](q/r.webp) [far](https://example.org) `[a](b)`\n```\n[c](d)\n```\n"
@@ -67,7 +67,7 @@ def changelog_versions() -> list[str]:
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    """The newest version that the changelog names, dated once it is released, is the package's."""
+    """The newest version in the changelog, which is dated once it is released, is that of the package."""
     unreleased, newest, *_ = changelog_versions()
     assert unreleased == "Unreleased"
     assert newest == bincodec.__version__

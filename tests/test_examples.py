@@ -1,4 +1,4 @@
-"""Every public name explains itself by an example that runs."""
+"""Every public name is explained by an example that runs."""
 
 import doctest
 import inspect
@@ -11,7 +11,7 @@ from bincodec import errors
 ERRORS = {name for name in bincodec.__all__ if name in errors.__all__}
 NUMBERS = {"FORMAT_VERSION", "__version__"}
 TYPES = {"DecodedInfo", "Completed", "Inpainted", "ModelCard", "Header"}
-"""What calls return: the examples of the calls show them."""
+"""Return values of calls. The examples of the calls show them."""
 NAMES = sorted(set(bincodec.__all__) - ERRORS - NUMBERS - TYPES)
 METHODS = [
     f"Codec.{name}"

@@ -1,4 +1,4 @@
-"""The distribution: flat folders in the repository, one package once installed."""
+"""The distribution: flat folders in the repository become one package when installed."""
 
 import importlib
 import pkgutil
@@ -46,7 +46,7 @@ def test_every_module_imports() -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a copy, so that neither a stale build folder nor this tree is touched."""
+    """Build a wheel from a copy, so that neither an old build folder nor this tree has an influence."""
     work = tmp_path_factory.mktemp("wheel")
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for folder in ("bincodec", "bitstream", "cli", "eval"):
@@ -65,7 +65,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def repository_files() -> set[str]:
-    """What the wheel must hold: every module and every data file, under its installed name."""
+    """Return what the wheel must contain: every module and every data file, by its installed name."""
     folders = {
         "bincodec": "bincodec",
         "bitstream": "bincodec/bitstream",
@@ -105,7 +105,7 @@ for module in (bincodec, bincodec.bitstream):
 from bincodec.cli.main import main
 main(["--version"])
 """
-    # -I: neither the working folder nor PYTHONPATH may supply what the wheel lacks.
+    # With -I, neither the working folder nor PYTHONPATH can provide what the wheel lacks.
     done = subprocess.run(
         [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )

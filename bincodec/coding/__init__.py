@@ -1,1 +1,1 @@
-"""The coding order, the passes that encoder, decoder and sampler share, and the mathematics of levels."""
+"""The coding order, the passes that encoder, decoder and sampler share, and the probabilities of levels."""

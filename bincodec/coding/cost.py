@@ -1,4 +1,4 @@
-"""What the levels of a code cost in a file, told without making one."""
+"""Compute what the levels of a code cost in a file, without making the file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from bincodec.workers import in_order
 
 
 def cost(prior: IntegerPrior, code: BinaryCode, *, groups: int | None = None) -> npt.NDArray[np.float64]:
-    """-log2 of the probabilities that a file codes levels with, in bits: float64 (layers, h, w).
+    """Return the bits of all levels in a file by layer and position, float64 (layers, h, w).
 
-    Each tile is measured by itself, as it is coded; layers that it lacks cost nothing. `groups` is that of
-    `passes.run`.
+    A level costs -log2 of the probability that it is coded with. Each tile is measured by itself, because it
+    is coded by itself. Layers that a tile does not have cost nothing. For `groups`, see `passes.run`.
     """
     result = np.zeros((code.layers, *code.grid))
 

@@ -1,8 +1,8 @@
-"""The coding order: layer by layer, and inside a layer by phases (DESIGN §4).
+"""The coding order: layer by layer, and phase by phase inside a layer (DESIGN §4).
 
-A *phase* is a subset of the positions of the grid. With one phase all positions come at once, two phases are
-a checkerboard, four a quadtree: two diagonal quarters first, then the other two. A *pass* is one (layer,
-phase) step. Everything here is deterministic, part of the format, and knows no network.
+A *phase* is a subset of the positions of the grid. One phase holds all positions. Two phases form a
+checkerboard. Four phases form a quadtree: first the two quarters of one diagonal, then those of the other. A
+*pass* is one (layer, phase) step. Everything in this module is deterministic and part of the format.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ class Pass(NamedTuple):
 
 
 def passes(layer_phases: tuple[int, ...]) -> tuple[Pass, ...]:
-    """All passes of a file in coding order."""
+    """Return all passes of a file in coding order."""
     return tuple(Pass(layer, phase) for layer, count in enumerate(layer_phases) for phase in range(count))
 
 
 def merged(layer_phases: tuple[int, ...], count: int) -> tuple[tuple[Pass, ...], ...]:
-    """All passes in coding order, in `count` groups of consecutive ones that differ by at most one pass.
+    """Return all passes in coding order, in `count` groups whose lengths differ by at most one pass.
 
-    Group i holds the passes floor(i P / count) to floor((i + 1) P / count) of P. Files know no groups: they
-    are for asking what fewer passes would cost.
+    Of P passes, group i holds those from floor(i P / count) up to, but not including,
+    floor((i + 1) P / count). Files do not use such groups. They serve to measure the cost of fewer passes.
 
     Raises:
-        ValueError: if there are fewer passes than groups, or no group.
+        ValueError: if `count` is below 1 or above the number of passes.
     """
     steps = passes(layer_phases)
     if not 1 <= count <= len(steps):
@@ -52,9 +52,9 @@ def merged(layer_phases: tuple[int, ...], count: int) -> tuple[tuple[Pass, ...],
 
 @functools.lru_cache(maxsize=64)
 def phase_map(height: int, width: int, phases: int) -> npt.NDArray[np.int64]:
-    """The phase of each position of a grid, (height, width), values 0..phases-1. Read-only."""
+    """Return the phase of each position of a grid: int64 (height, width), 0..phases-1, read-only."""
     if phases not in _PHASE_PATTERNS:
-        msg = f"{phases} phases in a layer; only {sorted(_PHASE_PATTERNS)} are defined"
+        msg = f"a layer has {phases} phases; only {sorted(_PHASE_PATTERNS)} are defined"
         raise ValueError(msg)
     pattern = np.array(_PHASE_PATTERNS[phases], dtype=np.int64)
     result = np.tile(pattern, ((height + 1) // 2, (width + 1) // 2))[:height, :width].copy()
@@ -63,7 +63,7 @@ def phase_map(height: int, width: int, phases: int) -> npt.NDArray[np.int64]:
 
 
 def known_map(step: Pass, layer_phases: tuple[int, ...], height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Which positions are known in each layer when `step` begins: (layers, height, width)."""
+    """Return which positions of each layer are known when `step` begins: bool (layers, height, width)."""
     known = np.zeros((len(layer_phases), height, width), dtype=np.bool_)
     known[: step.layer] = True
     known[step.layer] = phase_map(height, width, layer_phases[step.layer]) < step.phase

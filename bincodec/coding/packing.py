@@ -1,6 +1,6 @@
-"""From a code to the bytes of a file, and back: exact, whatever the machine (FORMAT; DESIGN §5, §6).
+"""Turn a code into the bytes of a file, and back, exactly and on any machine (FORMAT; DESIGN §5, §6).
 
-Tiles are independent of each other, so several are packed or unpacked at once (`bincodec.workers`).
+Tiles are independent of each other, so several of them are packed or unpacked at once (`bincodec.workers`).
 """
 
 from __future__ import annotations
@@ -38,53 +38,53 @@ _LOG_BITS = 8
 _LOG_TABLE = np.round(2**_LOG_BITS * np.log2(np.arange(1024).clip(1))).astype(np.int64)
 
 with postponed():
-    # In its first use the coder's library calls Python, and takes a Ctrl-C that falls into it for a failure.
+    # When the coder's library is first used, it calls Python. It would treat a Ctrl-C there as a failure.
     BitDecoder(b"")
 
 
 class _WritingSource:
-    """A source that knows the levels of a tile and passes them on to a writer."""
+    """A source that knows the levels of a tile and passes them to a writer."""
 
     def __init__(self, levels: tuple[Levels, ...], writer: TileWriter) -> None:
         self._levels = levels
         self._writer = writer
 
     def take(self, step: Pass, positions: Positions, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """Write the pass."""
+        """Write the levels of the pass and return them."""
         levels = passes.at_positions(self._levels[step.layer], positions)
         self._writer.put(levels, mu, scale, maximum)
         return levels
 
     def end_layer(self, layer: int, levels: Levels) -> None:
-        """Let the writer close its chunk, if its group is over."""
+        """Let the writer finish its chunk if the layer is the last one of its group."""
         self._writer.end_layer(levels)
 
 
 class _ReadingSource:
-    """A source that reads the levels of a tile from a file, and keeps what its checksums have confirmed."""
+    """A source that reads the levels of a tile from a file and keeps those that checksums have confirmed."""
 
     def __init__(self, reader: TileReader) -> None:
         self._reader = reader
         self._layers: list[Levels] = []
 
     def take(self, step: Pass, positions: Positions, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """Read the pass."""
+        """Read the levels of the pass and return them."""
         return self._reader.get(mu, scale, maximum)
 
     def end_layer(self, layer: int, levels: Levels) -> None:
-        """Let the reader check what it has decoded."""
+        """Let the reader check the levels that it has decoded."""
         self._layers.append(levels)
         self._reader.end_layer(levels)
 
     @property
     def confirmed(self) -> list[Levels]:
-        """The layers of all groups that are over."""
+        """The layers of all groups that have been read and checked."""
         return self._layers[: self._reader.confirmed]
 
 
 @dataclasses.dataclass(frozen=True)
 class _UnpackedTile:
-    """The levels of a tile, by layer, as far as checksums confirm them, and what is wrong with the next."""
+    """The levels of a tile by layer, as far as checksums confirm them, and the error that came after them."""
 
     tile: Tile
     levels: list[Levels]
@@ -92,10 +92,10 @@ class _UnpackedTile:
 
 
 def pack(model: Model, code: BinaryCode) -> bytes:
-    """The bytes of a `.bld` file of `code`, which is the model's.
+    """Return the bytes of a `.bld` file of `code`, which must belong to `model`.
 
     Raises:
-        InvalidSetting: if the code is what was left of a damaged file, or only a region of one.
+        InvalidSetting: if the code comes from a damaged file, or is only a region of a file.
     """
     if code.damage or code.tile_layers is not None:
         msg = "the code lacks what was damaged or not read, so it does not make a file"
@@ -112,7 +112,7 @@ def pack(model: Model, code: BinaryCode) -> bytes:
 def _pack_tile(
     prior: IntegerPrior, code: BinaryCode, header: Header, groups: tuple[int, ...], tile: Tile
 ) -> list[Chunk]:
-    """The chunks of a tile, by group."""
+    """Return the chunks of a tile, by group."""
     writer = TileWriter(header, tile, groups)
     source = _WritingSource(code.levels_of(tile), writer)
     passes.run(prior, code.quality, tile.shape, code.layers, source)
@@ -120,9 +120,9 @@ def _pack_tile(
 
 
 def _likely_bits(levels: Levels) -> int:
-    """About what a layer (channels, h, w) takes: the entropy of each channel by itself.
+    """Estimate the bits of a layer (channels, h, w) by the sum of the entropies of its channels.
 
-    In integers alone, so that every machine groups the layers alike.
+    The estimate is computed with integers only, so that every machine groups the layers in the same way.
     """
     channels, top = len(levels), int(levels.max(initial=0)) + 1
     index = levels.reshape(channels, -1) + top * np.arange(channels)[:, None]
@@ -133,7 +133,7 @@ def _likely_bits(levels: Levels) -> int:
 
 
 def _logarithm(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """2^8 log2 of integers, 0 for 0; of large ones from their ten highest bits."""
+    """Return 2^8 log2 of integers, and 0 for 0. For large ones, only their ten highest bits are used."""
     shift = np.zeros_like(numbers)
     while (numbers >> shift).max(initial=0) >= len(_LOG_TABLE):
         shift += (numbers >> shift) >= len(_LOG_TABLE)
@@ -142,7 +142,7 @@ def _logarithm(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def limits_of(code: BinaryCode) -> Limits:
-    """Limits that the file of `code` is within."""
+    """Return limits that the file of `code` does not exceed."""
     return Limits(
         pixels=code.width * code.height,
         side=max(code.width, code.height),
@@ -151,14 +151,14 @@ def limits_of(code: BinaryCode) -> Limits:
 
 
 def unpack(model: Model, file: Container, *, partial: bool = False, layers: int | None = None) -> BinaryCode:
-    """The code in a file that was taken apart; `pack` turns it into the same bytes again.
+    """Return the code in a file. `pack` turns it into the same bytes again.
 
-    With `partial`, tiles that do not decode to what was written keep the layers before that. If only the
-    first `layers` are wanted, the groups that hold them are unpacked, and no others.
+    With `partial`, a tile that does not decode to what was written keeps the layers before the error. With
+    `layers`, only the groups that hold the first `layers` layers are unpacked.
 
     Raises:
         WrongModel: if another model wrote the file.
-        Corrupt, Truncated: for a file that does not decode to what was written.
+        Corrupt, Truncated: if the file does not decode to what was written.
     """
     header, architecture = file.header, model.card.architecture
     model.card.check(header.fingerprint)
@@ -167,7 +167,7 @@ def unpack(model: Model, file: Container, *, partial: bool = False, layers: int 
         msg = f"the file has {header.layers} layers, more than the {own}"
         raise Corrupt(msg)
     _check_sizes(file, architecture)
-    read_filter(file.extras)  # a malformed post-filter makes the file corrupt, wanted or not
+    read_filter(file.extras)  # A malformed post-filter makes the file corrupt, even if it is not applied.
     available = file.tile_layers
     if layers is not None:
         enough = next((end for end in itertools.accumulate(file.groups) if end >= layers), header.layers)
@@ -182,10 +182,10 @@ def unpack(model: Model, file: Container, *, partial: bool = False, layers: int 
 
 
 class _Priors:
-    """The prior that reads, and the one that reads again what did not come out as it was written.
+    """The prior that reads tiles, and the one that reads a tile again if its checksum does not hold.
 
-    A reader needs no self-test: checksums tell. Should a library have broken the exact arithmetic in some
-    shape, the slowest dtype still gets it right.
+    A reader needs no self-test of the kernel, because checksums show wrong results. If a library is not exact
+    for the shape of a tile, the second prior still is: it uses the safest kernel.
     """
 
     def __init__(self, prior: IntegerPrior) -> None:
@@ -193,14 +193,14 @@ class _Priors:
 
     @functools.cached_property
     def again(self) -> IntegerPrior:
-        """Loaded when it is needed."""
+        """The second prior. It is made when it is first needed."""
         return self.first.with_kernel(SAFEST_KERNEL)
 
 
 def _unpack_tile(
     priors: _Priors, file: Container, available: Sequence[int], partial: bool, tile: Tile
 ) -> _UnpackedTile:
-    """The levels of a tile; those that its checksums confirm, if `partial` allows the rest to be damaged."""
+    """Return the levels of a tile. With `partial`, return those before an error, and the error."""
     found = _attempt(priors.first, file, available[tile.number], tile)
     if isinstance(found.error, BitsMismatch):
         found = _attempt(priors.again, file, available[tile.number], tile)
@@ -220,7 +220,7 @@ def _attempt(prior: IntegerPrior, file: Container, layers: int, tile: Tile) -> _
 
 
 def _assembled(model: Model, file: Container, unpacked: Iterable[_UnpackedTile]) -> BinaryCode:
-    """The code of all tiles together; those that were not unpacked have no layers."""
+    """Return the code of all tiles together. Tiles that were not unpacked have no layers."""
     header, architecture = file.header, model.card.architecture
     grid, damage = grid_of(header.width, header.height), list(file.damage)
     tile_layers = [0] * len(header.tiles)
@@ -253,7 +253,7 @@ def _assembled(model: Model, file: Container, unpacked: Iterable[_UnpackedTile])
 
 
 def _check_sizes(file: Container, architecture: Architecture) -> None:
-    """Raise `Corrupt` for a payload whose length alone shows that no writer made it."""
+    """Raise `Corrupt` if the length of a payload shows that no writer made it."""
     starts = [0, *itertools.accumulate(file.groups)]
     for group, row in enumerate(file.chunks):
         layers = range(starts[group], starts[group + 1])

@@ -1,8 +1,8 @@
 """The one loop over passes that encoding, decoding, measuring and sampling share (DESIGN §2, §4).
 
-Pass by pass the prior is shown what is known so far and gives a distribution for each channel of the pass; a
-*source* then says what the levels are: by looking them up and writing them, by reading them, by drawing
-them. Everything else therefore sees the very probabilities that a file was coded with.
+In each pass, the prior receives what is known so far and predicts a distribution for each channel of the
+pass. A *source* then gives the levels: it looks them up and writes them, reads them from a file, or draws
+them. Measuring and sampling therefore use exactly the probabilities that files are coded with.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ Positions = npt.NDArray[np.int64]
 
 
 class Predictor(Protocol):
-    """Who gives the distributions: `IntegerPrior` wherever there is a file."""
+    """A prior that predicts distributions. Files are always coded with an `IntegerPrior`."""
 
     @property
     def architecture(self) -> Architecture:
-        """Layers, channels and phases."""
+        """The layers, channels and phases of the model."""
 
     def predict(
         self, context: Tensor, quality: int, layer: int | None, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """mu and scale (channels of `layer`, positions), as `IntegerPrior.predict`."""
+        """Return mu and scale, (channels of `layer`, positions), as `IntegerPrior.predict` does."""
 
     def incremental(self) -> Predictor:
-        """The same distributions, by one that remembers what it was asked last, and nothing from before."""
+        """Return a predictor of the same distributions that reuses work from its own previous call."""
 
 
 class Source(Protocol):
-    """Who says what the levels of a pass are."""
+    """An object that gives the levels of each pass."""
 
     def take(self, step: Pass, positions: Positions, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """Levels (channels, positions) of one pass, given the prior's mu and scale of the same shape."""
+        """Return the levels of one pass, (channels, positions), given mu and scale of the same shape."""
 
     def end_layer(self, layer: int, levels: Levels) -> None:
-        """All passes of `layer` are over; `levels` is (channels, h, w)."""
+        """Finish `layer` after its last pass. `levels` is the whole layer, (channels, h, w)."""
 
 
 class Context:
-    """What the prior is shown: levels and keep on the grid, filled in as layers become known."""
+    """The input of the prior: levels and keep on the grid. It is filled in as levels become known."""
 
     def __init__(self, architecture: Architecture, height: int, width: int) -> None:
         self._architecture = architecture
@@ -63,7 +63,7 @@ class Context:
         )
 
     def add(self, layer: int, positions: Positions, levels: Levels, keep: Integers | None = None) -> None:
-        """Make `levels` (channels, positions) of `layer` known, or noisy at `keep` (positions,) in 1/64."""
+        """Add `levels` (channels, positions) of `layer` as known, or with `keep` (positions,) in 1/64."""
         rows = self.values.view(-1, self.values.shape[-1])
         where = torch.from_numpy(positions)
         twice_centred = 2 * levels.astype(np.int64) - self._architecture.maximum_level[layer]
@@ -85,11 +85,11 @@ def run(
     groups: int | None = None,
     context: Context | None = None,
 ) -> tuple[Levels, ...]:
-    """Go through the passes of the first `layers` layers on a (height, width) grid; the levels of each
-    layer.
+    """Run the passes of the first `layers` layers on a (height, width) grid. Return the levels by layer.
 
-    With `groups`, the prior is shown the levels of a pass only when its group of `order.merged` is over: that
-    measures a shorter order, and files are coded without. `context` may hold what is known beforehand.
+    With `groups`, the prior sees the levels of a pass only after the last pass of its group in
+    `order.merged`. This measures an order of fewer passes; files are coded without it. `context` may hold
+    what is known beforehand.
     """
     prior = prior.incremental()
     architecture, (height, width) = prior.architecture, grid
@@ -117,34 +117,34 @@ def run(
 
 
 def phase_positions(architecture: Architecture, step: Pass, height: int, width: int) -> Positions:
-    """Flat indices, row-major, of the positions of `step`."""
+    """Return the flat, row-major indices of the positions of `step`."""
     phases = phase_map(height, width, architecture.layer_phases[step.layer])
     return np.flatnonzero(phases == step.phase)
 
 
 class RateSource:
-    """A source that knows the levels and adds up their bits: `bits` is float64 (layers, h, w)."""
+    """A source that knows the levels and measures their bits. `bits` is float64 (layers, h, w)."""
 
     def __init__(self, levels: tuple[Levels, ...]) -> None:
         self._levels = levels
         self.bits = np.zeros((len(levels), *levels[0].shape[1:]))
 
     def take(self, step: Pass, positions: Positions, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """Look the pass up and measure it."""
+        """Measure the levels of the pass and return them."""
         levels = at_positions(self._levels[step.layer], positions)
         self.bits[step.layer].ravel()[positions] += level_bits(levels, mu, scale, maximum).sum(0)
         return levels
 
     def end_layer(self, layer: int, levels: Levels) -> None:
-        """Nothing to do: bits are kept by position."""
+        """Do nothing: the bits are already stored by position."""
 
 
 def rate(
     prior: Predictor, quality: int, levels: tuple[Levels, ...], *, groups: int | None = None
 ) -> npt.NDArray[np.float64]:
-    """-log2 of the probabilities that `levels` are coded with, in bits: float64 (layers, h, w).
+    """Return the bits of `levels` by layer and position, float64 (layers, h, w).
 
-    `groups` is that of `run`.
+    A level costs -log2 of the probability that it is coded with. For `groups`, see `run`.
     """
     height, width = levels[0].shape[1:]
     source = RateSource(levels)
@@ -155,7 +155,10 @@ def rate(
 def expected(
     prior: Predictor, quality: int, context: Context, positions: Positions, layers: Sequence[int]
 ) -> list[Tensor]:
-    """Expected centred levels, float32 (channels, positions), of each of `layers`, given what is known."""
+    """Return the expected centred levels of each of `layers`, float32 (channels, positions).
+
+    `context` holds what is known.
+    """
     prior = prior.incremental()
     result = []
     for layer in layers:
@@ -167,5 +170,5 @@ def expected(
 
 
 def at_positions(levels: Levels, positions: Positions) -> Levels:
-    """Levels (channels, positions) at flat positions of (channels, h, w)."""
+    """Return the levels at flat positions, (channels, positions), of levels (channels, h, w)."""
     return levels.reshape(len(levels), -1)[:, positions]

@@ -1,1 +1,1 @@
-"""From pixels to levels: analysis by the encoder's network, and the search for better levels."""
+"""Turn pixels into levels: the analysis by the encoder's network, and the search for better levels."""

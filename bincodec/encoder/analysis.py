@@ -1,7 +1,7 @@
-"""From a picture to its code: the encoder's network, the search if it is wanted, the post-filter (DESIGN §3).
+"""Turn a picture into a code: the encoder's network, an optional search, and the post-filter (DESIGN §3).
 
-This is the float side of the codec: its rounding may differ from machine to machine. A file holds the levels
-that came out here, and from there on everything is exact.
+This part computes in floating point, so its rounding may differ between machines. A file holds the levels
+that it returns, and everything after that is exact.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from bincodec.windows import Window, covering
 from bincodec.workers import in_order
 
 FITTED_PIXELS = 2**20
-"""As many as a post-filter is fitted to, about: fewer leave it worse, more cost time and gain little."""
+"""About how many pixels a post-filter is fitted to. Fewer make it worse; more take time and gain little."""
 
 
 def encode(
     model: Model, picture: Picture, quality: float, rounds: int, tile_side: int = DEFAULT_SIDE
 ) -> BinaryCode:
-    """The code of a picture at `quality` 0..100, after `rounds` of search, with its post-filter.
+    """Return the code of a picture at `quality` 0..100, after `rounds` of search, with its post-filter.
 
-    A quality between two integers is the encoder's alone: the code names the nearest one, by which it is
-    packed and decoded.
+    `tile_side` is the largest side of a tile in positions. A quality between two integers is used by the
+    encoder only: the code names the nearest integer, with which it is packed and decoded.
 
     Raises:
-        InvalidSetting: if there are rounds, and the model does not say its multipliers.
+        InvalidSetting: if a search is asked for and the model card has no Lagrange multipliers.
     """
     height, width = picture.pixels.shape[:2]
     weight = error_weight(model.card, quality)
     if rounds and weight is None:
-        msg = f"model {model.card.name} does not say its Lagrange multipliers: only effort 0"
+        msg = f"model {model.card.name} has no Lagrange multipliers in its card: only effort 0 is possible"
         raise InvalidSetting(msg)
     code = BinaryCode(
         _analysed(model, picture.pixels, quality),
@@ -73,7 +73,7 @@ def encode(
 
 
 def _analysed(model: Model, pixels: Pixels, quality: float) -> tuple[Levels, ...]:
-    """The encoder's guess of the levels, by layer, window by window."""
+    """Return the levels that the encoder's network gives, by layer. It processes window by window."""
     height, width = pixels.shape[:2]
     grid, architecture = grid_of(width, height), model.card.architecture
 
@@ -96,7 +96,7 @@ def _analysed(model: Model, pixels: Pixels, quality: float) -> tuple[Levels, ...
 
 
 def _fitted(model: Model, code: BinaryCode, original: Pixels, weight: float) -> BinaryCode:
-    """A code with its post-filter; that of a large one is fitted to strips that lie all over it."""
+    """Return a code with its post-filter. In a large picture, it is fitted to strips spread all over it."""
     shown, every = Shown(model, code, code.layers), max(1, code.width * code.height // FITTED_PIXELS)
 
     def part(window: Window) -> tuple[npt.NDArray[np.float32], View]:
@@ -108,7 +108,7 @@ def _fitted(model: Model, code: BinaryCode, original: Pixels, weight: float) -> 
 
 
 def _searched(model: Model, code: BinaryCode, original: Pixels, weight: float, rounds: int) -> BinaryCode:
-    """A code of one tile after a search, with the post-filter that was fitted along with its levels."""
+    """Return a code of one tile after a search, with the post-filter that was fitted during the search."""
     autoencoder, image = model.autoencoder, padded(original, model.device)
     fitting = functools.partial(_fit, original, weight)
     target = search.Target(image, code.height, code.width, code.quality, weight, fitting, code.grey)
@@ -121,10 +121,10 @@ def _searched(model: Model, code: BinaryCode, original: Pixels, weight: float, r
 def _search_tile(
     model: Model, code: BinaryCode, tile: Tile, original: Pixels, weight: float, rounds: int
 ) -> None:
-    """Search one of several tiles: its levels change in place, all around it and the post-filter stay.
+    """Search one of several tiles. Its levels change in place; other tiles and the post-filter do not.
 
-    Its pixels, and those around that it reaches, count; what the decoder must see of their surroundings is
-    shown to it as well.
+    The error counts in all pixels that the levels of the tile can influence. The decoder also receives the
+    surroundings of these pixels, as far as they have an influence on them.
     """
     reach = model.card.architecture.decoder_reach
     own = Window(*tile.bounds)
@@ -151,7 +151,10 @@ def _search_tile(
 
 
 def _filtered(code: BinaryCode, seen: Window, counted: Window, shown: Tensor) -> search.Fitted:
-    """What the post-filter of a code adds where it counts to a part of the decoded picture, (1, 3, H, W)."""
+    """Return what the post-filter of a code adds to a part of the picture, (1, 3, H, W).
+
+    `shown` holds the decoded pixels of the window `seen`. Outside the window `counted`, the result is 0.
+    """
     rows, columns = counted.pixels(code.height, code.width)
     view = View(seen.top * STRIDE, seen.left * STRIDE, code.height, code.width, rows, columns)
     decoded = shown[0].permute(1, 2, 0).cpu().contiguous().numpy()
@@ -164,7 +167,10 @@ def _filtered(code: BinaryCode, seen: Window, counted: Window, shown: Tensor) ->
 
 
 def _fit(original: Pixels, weight: float, shown: Tensor) -> search.Fitted:
-    """Fit the post-filter of a decoded picture (1, 3, H, W) to the `original` (height, width, 3)."""
+    """Fit the post-filter of a decoded picture (1, 3, H, W) to the `original` (height, width, 3).
+
+    Return what the filter adds to the picture, and the extras that hold the filter.
+    """
     height, width = original.shape[:2]
     decoded = shown[0, :, :height, :width].permute(1, 2, 0).cpu().contiguous().numpy()
     chunks = fit_filter(original, decoded, weight)
@@ -174,7 +180,7 @@ def _fit(original: Pixels, weight: float, shown: Tensor) -> search.Fitted:
 
 
 def padded(pixels: Pixels, device: str) -> Tensor:
-    """Pixels as (1, 3, H, W) in 0..1, both sides continued to multiples of 16 by their last pixels."""
+    """Return pixels as (1, 3, H, W) in 0..1, with sides padded to multiples of 16 by the last pixels."""
     height, width = pixels.shape[:2]
     padding = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
     image = torch.from_numpy(np.pad(pixels, padding, mode="edge")).to(device)
@@ -182,9 +188,10 @@ def padded(pixels: Pixels, device: str) -> Tensor:
 
 
 def error_weight(card: ModelCard, quality: float) -> float | None:
-    """Bits that a squared error of 1, summed over pixels and colours, is worth at `quality`.
+    """Return the bits that a squared error of 1, summed over pixels and colours, is worth at `quality`.
 
-    By the multiplier lambda that the model was trained with (DESIGN §3); None if its card does not say.
+    This follows from the lambda that the model was trained with (DESIGN §3). Return None if the card does not
+    contain it.
     """
     try:
         lowest, highest = (float(value) for value in card.card["lambda_range"])

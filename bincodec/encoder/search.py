@@ -1,18 +1,18 @@
-"""A longer search for the levels of one image: a better trade of bits against error, for any decoder.
+"""Search for better levels of one image: a better trade of bits against error, for any decoder.
 
-The encoder guesses all levels at once. Here each guess is tried against its neighbours, one level down and
-one up, by what they cost in both ways: bits, from the distributions that the file is coded with, and squared
-error, from its gradient and curvature at the present picture,
+The encoder's network chooses all levels at once. The search compares each level with its two neighbours, one
+level below and one above. Their cost consists of bits, from the distributions that the file is coded with,
+and of squared error, which is estimated from its gradient and curvature at the present picture:
 
     bits + lambda(q) 255^2 / 3 (g d + h d^2),    d in {-1, 0, 1} levels.
 
-h is the diagonal of J^T J by channel, J the decoder's derivative, estimated with random signs (Hutchinson).
-The model is local and treats channels one by one, so h is taken 1.5 times as large, a move must promise a
-little, and in each round only a random share of the channels may move. What came of a round is then measured
-position by position, and only positions that got better by it are kept (docs/decisions/0008). A round that
-even so made things worse is undone, and the share halved. The post-filter is fitted anew each time, and its
-bits count, so lambda 255^2 MSE + bits per pixel never rises with more rounds. Bytes and PSNR each may move
-either way.
+h is the diagonal of J^T J, averaged by channel, where J is the derivative of the decoder. It is estimated
+with random signs (Hutchinson). The estimate is local and treats levels independently. Therefore h is
+multiplied by 1.5, a move must promise a small gain, and only a random share of the levels may move in each
+round. The result of a round is measured position by position, and only positions that improved are kept
+(docs/decisions/0008). If the picture still became worse, the round is undone and the share is halved. The
+post-filter is fitted again in each round, and its bits count. So lambda 255^2 MSE + bits per pixel never
+rises with more rounds. Bytes and PSNR alone may rise or fall.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ from bincodec.model.kernels import IntegerPrior
 from bincodec.windows import Window
 
 Costs = npt.NDArray[np.float64]
-"""In bits, by position: (h, w)."""
+"""Costs in bits by position, (h, w)."""
 
 _SHARE = 0.5
 _CAUTION = 1.5
-"""Times the curvature: neighbours that move together disturb each other (docs/decisions/0008)."""
+"""The factor of the curvature: neighbours that move together disturb each other (docs/decisions/0008)."""
 _MARGIN = 0.3
-"""Bits that a move must promise."""
+"""The gain in bits that a move must promise."""
 _PROBES = 2
 _PROBE_STEP = 0.5
 
 
 Fitted = tuple[Tensor, tuple[Extra, ...]]
-"""What a fitted post-filter adds to a picture (1, 3, H, W), and the chunks that hold it."""
+"""What a fitted post-filter adds to a picture, (1, 3, H, W), and the extras that hold the filter."""
 
 
 def _unfiltered(picture: Tensor) -> Fitted:
@@ -59,12 +59,18 @@ def _unfiltered(picture: Tensor) -> Fitted:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What the search is for: an image (1, 3, H, W) in 0..1 of which the first `height` rows and `width`
-    columns count, a quality in 0..100, and the weight of a squared error in bits.
+    """What the search aims at.
 
-    `fit_filter` fits the post-filter to a decoded picture. If `grey`, the mean of the colours is shown. Of a
-    tile in a larger picture, the image also holds what is around it: `free` are then the positions whose
-    levels may change, `counted` those whose pixels they reach; None means all.
+    Args:
+        image: the original in 0..1, (1, 3, H, W). For a tile of a larger picture, it includes surroundings.
+        height: the number of rows of the image that count, from the first.
+        width: the number of columns that count, from the first.
+        quality: 0..100.
+        weight: what a squared error of 1 is worth in bits.
+        fit_filter: a function that fits the post-filter to a decoded picture.
+        grey: whether the three colours are replaced by their mean.
+        free: the positions whose levels may change; None means all.
+        counted: the positions whose pixels depend on these levels; None means all.
     """
 
     image: Tensor
@@ -79,36 +85,36 @@ class Target:
 
     @property
     def grid(self) -> Window:
-        """All positions of the image."""
+        """The window of all positions of the image."""
         return Window(0, 0, self.image.shape[2] // STRIDE, self.image.shape[3] // STRIDE)
 
     @property
     def free_place(self) -> tuple[slice, slice]:
-        """Where the levels that may change lie in an array of all positions."""
+        """The place of the levels that may change in an array of all positions."""
         return (self.free or self.grid).place
 
     @property
     def free_among_counted(self) -> tuple[slice, slice]:
-        """Where they lie in an array of the positions that count."""
+        """The place of the levels that may change in an array of the positions that count."""
         return (self.free or self.grid).within(self.counted or self.grid)
 
     @property
     def at(self) -> Tensor:
-        """The quality in 0..1, as networks take it."""
+        """The quality in 0..1, (1,), as networks take it."""
         return self.image.new_full((1,), self.quality / 100)
 
     def shown(self, autoencoder: Autoencoder, centred: Tensor) -> Tensor:
-        """What centred levels decode to, (1, 3, H, W), before the post-filter."""
+        """Return the decoded picture of centred levels, (1, 3, H, W), before the post-filter."""
         picture = autoencoder.synthesise(centred, self.at)
         return picture.mean(1, keepdim=True).expand_as(picture) if self.grey else picture
 
     def errors(self, picture: Tensor) -> Tensor:
-        """Differences from the image where it counts, (1, 3, rows, columns)."""
+        """Return the differences from the image where it counts, (1, 3, rows, columns)."""
         rows, columns = (self.counted or self.grid).pixels(self.height, self.width)
         return (picture - self.image)[..., rows.start : rows.stop, columns.start : columns.stop]
 
     def position_costs(self, errors: Tensor) -> Costs:
-        """What the squared errors of each position that counts are worth in bits, (h, w)."""
+        """Return what the squared errors of each position that counts are worth in bits, (h, w)."""
         height, width = errors.shape[2:]
         squared = functional.pad(errors.square().sum(1), (0, -width % STRIDE, 0, -height % STRIDE))
         positions = STRIDE**2 * functional.avg_pool2d(squared, STRIDE)[0]
@@ -119,10 +125,10 @@ class Target:
 def search(
     autoencoder: Autoencoder, prior: IntegerPrior, centred: Tensor, target: Target, rounds: int
 ) -> tuple[Tensor, tuple[Extra, ...]]:
-    """The best centred levels (1, channels, h, w) found in `rounds` rounds, starting from `centred`, and the
-    chunks of the post-filter that was fitted to them.
+    """Search for `rounds` rounds, starting from `centred`, (1, channels, h, w).
 
-    The same arguments give the same rounds whatever their number: a longer search only goes on.
+    Return the best centred levels, and the extras of the post-filter that was fitted to them. A longer search
+    begins with the same rounds as a shorter one with the same arguments.
     """
     rng = np.random.default_rng(0)
     best = _Picture(autoencoder, centred, target)
@@ -149,17 +155,17 @@ def search(
             best, costs = mixed, found
         else:
             share /= 2
-        del mixed  # What the decoder computed on the way is large: never hold it twice.
+        del mixed  # It holds the decoder's large intermediate results, which must not be in memory twice.
     return best.centred, best.filter_chunks
 
 
 def _position_by_position(tried: Tensor, tried_costs: Costs, present: Tensor, present_costs: Costs) -> Tensor:
-    """Levels (1, channels, h, w): those tried where they cost less, the present ones elsewhere."""
+    """Return the tried levels where they cost less and the present ones elsewhere, (1, channels, h, w)."""
     return torch.where(torch.from_numpy(tried_costs < present_costs).to(present.device), tried, present)
 
 
 class _Picture:
-    """Levels, what they decode to with its post-filter, and how that would change."""
+    """Levels with their decoded and filtered picture, its errors, and the derivatives of these errors."""
 
     def __init__(self, autoencoder: Autoencoder, centred: Tensor, target: Target) -> None:
         self.centred, self.target, self._autoencoder = centred, target, autoencoder
@@ -172,31 +178,33 @@ class _Picture:
 
     @property
     def filter_bits(self) -> int:
-        """Bits that the post-filter takes in a file."""
+        """The bits that the post-filter takes in a file."""
         return sum(8 * chunk.size for chunk in self.filter_chunks)
 
     def costs(self, prior: IntegerPrior) -> Costs:
-        """Bits and weighted squared error of each position that counts, (h, w)."""
+        """Return bits plus weighted squared error of each position that counts, (h, w)."""
         free = self._autoencoder.levels_of(self.centred[..., *self.target.free_place])
         costs = self.target.position_costs(self.errors.detach())
         costs[self.target.free_among_counted] += passes.rate(prior, self.target.quality, free).sum(0)
         return costs
 
     def pull(self, change: Tensor, *, again: bool = False) -> Tensor:
-        """J^T of a change of the picture; `again` if there is more to pull."""
+        """Return J^T times a change of the picture. Only with `again` can it be called once more."""
         (pulled,) = torch.autograd.grad(self.errors, self._leaf, change, retain_graph=again)
         return pulled
 
     def gradient(self) -> Tensor:
-        """Of the squared error, by level that may change: (channels, h, w). The last thing that can be asked
-        for."""
+        """Return the gradient of the squared error by each level that may change, (channels, h, w).
+
+        After the first call, `pull` cannot be used any more.
+        """
         if self._gradient is None:
             self._gradient = self.pull(2 * self.errors.detach())[0, :, *self.target.free_place]
         return self._gradient
 
 
 def _curvature(autoencoder: Autoencoder, picture: _Picture, rng: np.random.Generator) -> Tensor:
-    """The diagonal of J^T J, its mean by channel: (channels,)."""
+    """Return the diagonal of J^T J, averaged by channel, (channels,)."""
     centred, target = picture.centred, picture.target
     total = torch.zeros_like(centred[0, :, 0, 0])
     for _ in range(_PROBES):
@@ -210,10 +218,9 @@ def _curvature(autoencoder: Autoencoder, picture: _Picture, rng: np.random.Gener
 
 
 class _SearchSource:
-    """A source for `passes.run` that chooses levels near those of a picture, and adds up their bits by
-    position.
+    """A source for `passes.run` that chooses levels near those of a picture and sums their bits by position.
 
-    A `share` of the channels may move.
+    A random `share` of the levels may move.
     """
 
     def __init__(self, picture: _Picture, curvature: Tensor, share: float, rng: np.random.Generator) -> None:
@@ -235,7 +242,7 @@ class _SearchSource:
         scale: passes.Integers,
         maximum: int,
     ) -> Levels:
-        """Choose the levels of a pass."""
+        """Choose and return the levels of a pass."""
         part, where = slice(self._first_channel, self._first_channel + len(mu)), torch.from_numpy(positions)
         present, slope = self._centred[part][:, where], self._slope[part][:, where]
         top = torch.tensor(maximum / 2, dtype=torch.float32)
@@ -253,5 +260,5 @@ class _SearchSource:
         return levels
 
     def end_layer(self, layer: int, levels: Levels) -> None:
-        """The next pass is of the channels after these; it sees these levels through the prior."""
+        """Continue with the channels of the next layer. The prior already knows the levels of this one."""
         self._first_channel += len(levels)

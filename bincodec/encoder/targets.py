@@ -1,8 +1,8 @@
-"""The quality at which a file has so many bytes, or a picture so much PSNR.
+"""Find the quality at which a file has a given size, or a picture a given PSNR.
 
-Quality is a number here. Between two integers the encoder's gains, and the weight of an error, lie between
-those of its neighbours, and the file names the nearest integer (`analysis.encode`). So sizes rise in
-much finer steps than from one whole quality to the next (docs/cli.md, "Targets").
+Quality may be any number here. Between two integers, the encoder's gains and the weight of an error are
+interpolated, and the file names the nearest integer (`analysis.encode`). Sizes therefore rise in much finer
+steps than from one integer to the next (docs/cli.md, "Targets").
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from bincodec.model.weights import Model
 
 MOST_ENCODES = 8
 TOLERANCE = 0.02
-"""A file is no more than this share smaller than asked for, where the picture allows that."""
+"""A file may be smaller than its target by at most this share, if the picture allows it."""
 DECIBELS = 0.05
-"""A picture has no more than this beyond the PSNR that is asked for, where it allows that."""
+"""The PSNR of a picture may exceed its target by at most this many decibels, if the picture allows it."""
 
 _START = 60.0
 _LOG_BYTES_A_QUALITY = 0.04
@@ -36,16 +36,17 @@ _DECIBELS_A_QUALITY = 0.16
 _MOST_TIMES_FLATTER = 5
 _LONGEST_STEP = 40.0
 _STRIP = 64
-"""Rows of which errors are added up at once."""
+"""The number of rows whose errors are added at once."""
 _LEAST_SHARE = 0.05
-"""How near to one end of what is left of the range the next quality may be."""
+"""The least distance of the next quality from both ends of the remaining range, as a share of that range."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Aim:
-    """What a rising function of quality is to give: a value in low..high, or else the nearest on one side.
+    """The aim of a rising function of quality: a value in low..high, or the nearest one on one side.
 
-    `from_below` says that it may be too low and not too high; `slope` is how fast it rises, about.
+    If `from_below`, a value may be too low, but not too high; otherwise, the reverse. `slope` is
+    roughly how fast the function rises.
     """
 
     low: float
@@ -54,31 +55,32 @@ class Aim:
     slope: float
 
     def allows(self, value: float) -> bool:
-        """Whether a value is on the right side."""
+        """Return whether a value is on the allowed side."""
         return value <= self.high if self.from_below else value >= self.low
 
     def meets(self, value: float) -> bool:
-        """Whether a value is in the range."""
+        """Return whether a value is in the range."""
         return self.low <= value <= self.high
 
     @property
     def middle(self) -> float:
-        """What is best to try for."""
+        """The value to try for."""
         return (self.low + self.high) / 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """A quality that was tried, and what it gave."""
+    """A quality that was tried, and its value."""
 
     quality: float
     value: float
 
 
 def attempts(measure: Callable[[float], float], aim: Aim) -> list[Attempt]:
-    """Qualities in 0..100 that lead to what meets the aim, MOST_ENCODES at most; `measure` is what is asked.
+    """Try at most MOST_ENCODES qualities in 0..100 until one meets the aim. `measure` returns its value.
 
-    The last one meets it, or none does. Where none is on the right side, the end of the range is among them.
+    If any attempt meets the aim, it is the last one. If none is on the allowed side, the end of the range is
+    among them.
     """
     made: list[Attempt] = []
     quality: float | None = _START
@@ -89,7 +91,7 @@ def attempts(measure: Callable[[float], float], aim: Aim) -> list[Attempt]:
 
 
 def _next(made: list[Attempt], aim: Aim) -> float | None:
-    """The next quality to try, or None where there is nothing left to gain."""
+    """Return the next quality to try, or None if nothing can be gained."""
     last = made[-1]
     if aim.meets(last.value):
         return None
@@ -110,7 +112,7 @@ def _next(made: list[Attempt], aim: Aim) -> float | None:
 
 
 def _slope(made: list[Attempt], aim: Aim) -> float:
-    """How fast it rises, by the last two attempts; as it usually does where these do not tell."""
+    """Return the slope between the last two attempts, or the usual one if they do not show it."""
     if len(made) > 1 and made[-1].quality != made[-2].quality:
         found = (made[-1].value - made[-2].value) / (made[-1].quality - made[-2].quality)
         if math.isfinite(found) and found > aim.slope / _MOST_TIMES_FLATTER:
@@ -119,10 +121,10 @@ def _slope(made: list[Attempt], aim: Aim) -> float:
 
 
 def _between(below: Attempt, above: Attempt, made: list[Attempt], aim: Aim) -> float:
-    """A quality between two attempts, where a straight line meets the middle of the aim.
+    """Return a quality between two attempts, where a straight line meets the middle of the aim.
 
-    An end that has stayed while the other one moved twice counts half (the Illinois rule): else the line
-    would creep towards a curve from one side.
+    If one end has stayed while the other one moved twice, its distance is halved (the Illinois rule).
+    Otherwise, the line would approach a curve slowly from one side.
     """
     short, beyond = aim.middle - below.value, above.value - aim.middle
     if len(made) > 1 and made[-2].value > aim.high and made[-1].value > aim.high:
@@ -136,10 +138,10 @@ def _between(below: Attempt, above: Attempt, made: list[Attempt], aim: Aim) -> f
 def encode(
     model: Model, picture: Picture, target: Target, beside: tuple[Extra, ...], rounds: int
 ) -> BinaryCode:
-    """The code of a picture that reaches `target`, with its post-filter and what stands `beside` the levels.
+    """Return the code of a picture that reaches `target`, with its post-filter and the extras in `beside`.
 
     Raises:
-        OutOfReach: if no quality reaches it; the message names the nearest value that one does.
+        OutOfReach: if no quality reaches the target. The message names the nearest value that one does.
     """
     pixels = picture.pixels.shape[0] * picture.pixels.shape[1]
     most = target.bytes_of(pixels)
@@ -148,7 +150,7 @@ def encode(
     else:
         high = math.log(most) if most else -math.inf
         aim = Aim(high + math.log1p(-TOLERANCE), high, True, _LOG_BYTES_A_QUALITY)
-    # Of all codes only the best one so far is kept: those of a large picture take much memory.
+    # Only the best code so far is kept, because codes of large pictures take much memory.
     found: tuple[float, BinaryCode] | None = None
 
     def measure(quality: float) -> float:
@@ -170,7 +172,7 @@ def encode(
 def _out_of_reach(target: Target, made: list[Attempt], pixels: int) -> str:
     values = [attempt.value for attempt in made]
     if target.name == "psnr":
-        # Rounded so that what it names can be reached.
+        # The value is rounded down, so that it can be reached.
         highest = math.floor(100 * max(values)) / 100
         return f"psnr {target.value:g} is out of reach: this image reaches {highest:.2f} dB at most"
     smallest = round(math.exp(min(values)))
@@ -184,10 +186,10 @@ def _out_of_reach(target: Target, made: list[Attempt], pixels: int) -> str:
 
 
 def psnr(model: Model, code: BinaryCode, picture: Picture) -> float:
-    """PSNR in dB of what a code shows, over all pixels that are not clear; inf if none differs."""
+    """Return the PSNR of a decoded code in dB, over all pixels that are not clear; inf if none differs."""
     shown = reconstruct(model, code, code.layers)
     total, samples = 0, 0
-    # A large picture in wider integers would take gigabytes, so errors are added up strip by strip.
+    # A large picture of wider integers would take gigabytes, so errors are added strip by strip.
     for top in range(0, code.height, _STRIP):
         rows = slice(top, top + _STRIP)
         error = shown[rows].astype(np.int64) - picture.pixels[rows, :, : shown.shape[2]]

@@ -1,1 +1,1 @@
-"""New codes from the prior: samplers and their schedules, guidance, inpainting, variation, completion."""
+"""Draw codes from the prior: samplers, schedules, guidance, inpainting, variation and completion."""

@@ -1,7 +1,7 @@
-"""What people do with the samplers, on codes: new pictures, filled holes, variations, missing layers.
+"""Use the samplers on codes: draw new pictures, fill holes, vary pictures, complete missing layers.
 
-The draws themselves are those of `samplers` (DESIGN §4); pictures become codes and back in `Codec`. Picture
-number i of a seed uses random words of its own, so it is the same however many are drawn.
+`samplers` makes the draws themselves (DESIGN §4), and `Codec` turns pictures into codes and back. Each
+picture of a seed has random numbers of its own, so picture i is the same however many pictures are drawn.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from bincodec.postfilter.filter import KIND
 MAX_COUNT = 1_000_000
 
 Watch = Callable[[BinaryCode], None]
-"""Called with the code as it stands after each step of the diffusion sampler, or once after the last pass of
-the autoregressive one."""
+"""A function that is called with the present code: after each step of the diffusion sampler, or once after
+the last pass of the autoregressive sampler."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Completed:
-    """A code whose layers are all there, some of them sampled.
+    """A code with all layers of the model, some of them sampled.
 
     Args:
-        code: all layers of the model.
-        real_layers: how many, from the first, are not sampled.
-        real_share: their part of the bits (`Codec.cost`), 0..1. Where nobody knows what the missing layers
-            were, they count as layers sampled at temperature 1 do.
+        code: the code.
+        real_layers: the number of layers, from the first, that are not sampled.
+        real_share: their share of the bits (`Codec.cost`), 0..1. If the missing layers are unknown, the bits
+            of layers that are sampled at temperature 1 are used for them.
     """
 
     code: BinaryCode
@@ -56,7 +56,7 @@ def sample(
     settings: SamplingSettings,
     watch: Watch | None = None,
 ) -> list[BinaryCode]:
-    """`count` codes of pictures of `size` (width, height), from nothing but the prior."""
+    """Draw `count` codes of pictures of `size` (width, height) in pixels from the prior."""
     card, (width, height) = model.card, size
     count = checked_integer("count", count, 1, MAX_COUNT)
     plan = settings.plan(card)
@@ -76,7 +76,7 @@ def inpaint(
     settings: SamplingSettings,
     watch: Watch | None = None,
 ) -> list[BinaryCode]:
-    """`count` codes that agree with `code` at the `known` positions (h, w) and are drawn at all others."""
+    """Draw `count` codes that agree with `code` at the `known` positions (h, w) and are new elsewhere."""
     count = checked_integer("count", count, 1, MAX_COUNT)
     plan = settings.plan(model.card)
     require_whole(model, code)
@@ -92,11 +92,11 @@ def vary(
     settings: SamplingSettings,
     watch: Watch | None = None,
 ) -> list[BinaryCode]:
-    """`count` codes like a given one: noise of time `strength` 0..1 is added to it and taken away again."""
+    """Draw `count` codes similar to `code`: noise of time `strength`, 0..1, is added and removed again."""
     count = checked_integer("count", count, 1, MAX_COUNT)
     checked_number("strength", strength, 1.0)
     if settings.sampler == "autoregressive":
-        msg = "sampler 'autoregressive' cannot vary a picture: only 'diffusion' starts from one"
+        msg = "sampler 'autoregressive' cannot vary a picture: only 'diffusion' can start from one"
         raise InvalidSetting(msg)
     plan = dataclasses.replace(settings, sampler="diffusion").plan(model.card)
     require_whole(model, code)
@@ -105,7 +105,7 @@ def vary(
 
 
 def complete(model: Model, code: BinaryCode, layers: int | None, settings: SamplingSettings) -> Completed:
-    """All layers of a code, those after the first `layers` sampled, and whatever some of its tiles lack."""
+    """Sample all layers of a code after the first `layers`, and the layers that some of its tiles lack."""
     code.check_model(model.card)
     real = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
     every = model.card.architecture.layers
@@ -113,7 +113,7 @@ def complete(model: Model, code: BinaryCode, layers: int | None, settings: Sampl
         return Completed(code, real, 1.0)
     plan = settings.plan(model.card)
     whole = _continued(model, code, real, plan)
-    # The bits of what is missing: as it was, or as it would be if drawn at the prior's own temperature.
+    # The bits of missing layers are those of the code if it has them, else of a draw at temperature 1.
     measured = code
     if code.layers < every or code.tile_layers is not None:
         measured = _continued(model, code, real, dataclasses.replace(plan, temperature=1.0))
@@ -124,7 +124,7 @@ def complete(model: Model, code: BinaryCode, layers: int | None, settings: Sampl
 
 
 def _known(code: BinaryCode, layers: int, every: int) -> Mask:
-    """Which of the first `layers` layers a code has where: (every, h, w)."""
+    """Return where a code has each of its first `layers` layers, bool (every, h, w)."""
     known = np.zeros((every, *code.grid), np.bool_)
     for tile in code.tiles:
         known[: min(layers, code.layers_of(tile)), *tile.place] = True
@@ -132,17 +132,17 @@ def _known(code: BinaryCode, layers: int, every: int) -> Mask:
 
 
 def steps_of(model: Model, settings: SamplingSettings) -> int:
-    """How often `watch` is called for a picture.
+    """Return how often `watch` is called for a picture.
 
     Raises:
-        InvalidSetting: for settings that the model cannot follow.
+        InvalidSetting: if the settings do not fit the model.
     """
     plan = settings.plan(model.card)
     return plan.steps if plan.sampler == "diffusion" else 1
 
 
 def require_whole(model: Model, code: BinaryCode) -> None:
-    """Raise `InvalidSetting` unless `code` has all layers of the model, `WrongModel` if it is another's."""
+    """Raise `WrongModel` if `code` is of another model, and `InvalidSetting` if it lacks any layers."""
     code.check_model(model.card)
     layers = model.card.architecture.layers
     if code.layers < layers:
@@ -163,7 +163,7 @@ def _draw(
     hole: Hole | None = None,
     watch: Watch | None = None,
 ) -> BinaryCode:
-    """`code` with other levels: picture number `image` of the plan's seed."""
+    """Return `code` with new levels: picture number `image` of the plan's seed."""
     for levels in _states(model, code, plan, image, strength, hole):
         code = dataclasses.replace(code, levels=levels)
         if watch is not None:
@@ -174,7 +174,7 @@ def _draw(
 def _states(
     model: Model, code: BinaryCode, plan: SamplingPlan, image: int, strength: float, hole: Hole | None
 ) -> Iterator[tuple[Levels, ...]]:
-    """The levels after each step; diffusion starts from the code's at time `strength` (1: pure noise)."""
+    """Yield the levels after each step. Diffusion starts from the code at time `strength` (1: pure noise)."""
     prior, words = _steered(model, plan), Words(plan.seed, image)
     if plan.sampler == "autoregressive":
         yield samplers.autoregressive(prior, code.quality, code.grid, words, steps=plan.steps, hole=hole)
@@ -187,7 +187,7 @@ def _states(
 
 
 def _continued(model: Model, code: BinaryCode, layers: int, plan: SamplingPlan) -> BinaryCode:
-    """The first `layers` layers of a code, and all others drawn, as well as what tiles lack."""
+    """Return the first `layers` layers of a code, with all other layers, and those that tiles lack, drawn."""
     prior, words, architecture = _steered(model, plan), Words(plan.seed), model.card.architecture
     if code.tile_layers is None:
         levels = samplers.autoregressive(prior, code.quality, code.grid, words, given=code.levels[:layers])
@@ -205,5 +205,5 @@ def _steered(model: Model, plan: SamplingPlan) -> Tempered:
 
 
 def _without_filter(code: BinaryCode) -> BinaryCode:
-    """The post-filter was fitted to other levels: where all or most of them are drawn, it misleads."""
+    """Return a code without its post-filter, which was fitted to other levels than those that are drawn."""
     return dataclasses.replace(code, extras=tuple(a for a in code.extras if a.kind != KIND))

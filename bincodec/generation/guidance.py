@@ -1,6 +1,6 @@
-"""What steers a draw: temperature and classes, as predictors around the prior (DESIGN §4).
+"""Temperature and class guidance, which steer a draw (DESIGN §4).
 
-They act on what the prior says from all other context, in sampling only; files are never coded through them.
+Both are predictors that change what the prior predicts. They are used for sampling only, never for files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SCALES_PER_E = 8
 _REST_BITS = 16
 
 INVERSE_SCALES = np.array([round(2**20 * math.exp((SCALE_OFFSET - i) / 8)) for i in range(SCALES)])
-"""1 / scale by index, in 2^-20: what guidance computes with instead of exponentials."""
+"""1 / scale for each scale index, in units of 2^-20. Guidance uses this table instead of exponentials."""
 
 _GUIDANCE_STEPS = 256
 STRONGEST = 16.0
@@ -33,10 +33,10 @@ STRONGEST = 16.0
 class Guided:
     """A predictor for one class, moved away from the prediction without a class.
 
-    Guidance w takes log-odds l to (1 + w) l_class - w l_none (Ho & Salimans, arXiv 2207.12598). The
-    log-odds of a threshold theta are (mu - theta) / scale, so their mixture is again of that form: 1 / scale
-    and mu / scale mix alike. All in integers, with w in 1/256; a mixture without a positive scale gets the
-    widest there is.
+    Guidance w replaces log-odds by (1 + w) l_class - w l_none (Ho & Salimans, arXiv 2207.12598). The log-odds
+    of a threshold theta are (mu - theta) / scale. Their mixture has the same form, in which 1 / scale and
+    mu / scale are mixed with the same weights. Everything is computed in integers, with w in units of 1/256.
+    If the mixture has no positive scale, the largest scale is used.
     """
 
     prior: IntegerPrior | Incremental
@@ -45,17 +45,20 @@ class Guided:
 
     @property
     def architecture(self) -> Architecture:
-        """The prior's."""
+        """The architecture of the prior."""
         return self.prior.architecture
 
     def incremental(self) -> Guided:
-        """Both of its questions are about the same context: the second one needs no sums of its own."""
+        """Return the same predictor with an incremental prior.
+
+        Its two predictions have the same context, so the second one reuses the sums of the first.
+        """
         return dataclasses.replace(self, prior=self.prior.incremental())
 
     def predict(
         self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `IntegerPrior.predict`."""
+        """Return guided mu and scale indices, as `IntegerPrior.predict` does."""
         conditioned = self.prior.predict(context, quality, layer, positions, self.label)
         weight = round(_GUIDANCE_STEPS * self.guidance)
         if weight == 0:
@@ -72,10 +75,11 @@ class Guided:
 def mixed(
     parts: Sequence[tuple[Integers, Integers]], weights: Sequence[int], bits: Mask
 ) -> tuple[Integers, Integers]:
-    """mu and scale of log-odds mixed by integer `weights` (in 1/256). `bits` (channels, 1): where J is 1.
+    """Return mu and scale of log-odds that are mixed with integer `weights`, in units of 1/256.
 
-    The scale is rounded to the nearest of the table's. A bit has one threshold, at 0, and there the rounding
-    is undone in mu, so that its log-odds are kept.
+    `bits`, (channels, 1), says which channels have J = 1. The inverse scale is rounded to the nearest one of
+    the table. A single bit has one threshold, at 0, so mu can compensate for this rounding: the log-odds of
+    the bit are kept.
     """
     inverse = np.zeros(parts[0][0].shape, np.int64)
     slope = np.zeros_like(inverse)
@@ -94,10 +98,10 @@ def mixed(
 class Tempered:
     """A predictor with every scale multiplied by a temperature.
 
-    A logistic distribution whose scale is T times as large has log-odds divided by T: at J = 1 that is what
-    the word means in arXiv 2304.04820. Scales go in steps of e^(1/8); what that leaves over is made up for in
-    mu where a channel is one bit, and lost elsewhere. At temperature 0 every channel takes its likeliest
-    level, but for the 1 in 65536 that no table goes below.
+    A scale that is T times as large divides the log-odds by T. At J = 1, this is the temperature of
+    arXiv 2304.04820. Scales have steps of e^(1/8). For channels of a single bit, mu compensates for the
+    rounding to these steps. For other channels, the temperature is rounded. At temperature 0, every channel
+    takes its likeliest level, except for the probability of 1 in 65536 that the tables always leave.
     """
 
     prior: Predictor
@@ -105,21 +109,21 @@ class Tempered:
 
     @property
     def architecture(self) -> Architecture:
-        """The prior's."""
+        """The architecture of the prior."""
         return self.prior.architecture
 
     def incremental(self) -> Tempered:
-        """Of an incremental prior."""
+        """Return the same predictor with an incremental prior."""
         return dataclasses.replace(self, prior=self.prior.incremental())
 
     def predict(
         self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `IntegerPrior.predict`, tempered."""
+        """Return tempered mu and scale indices, as `IntegerPrior.predict` does."""
         mu, scale = self.prior.predict(context, quality, layer, positions)
         top = _maximum(self.architecture, layer)
         if self.temperature == 0:
-            # The middle of a level is a multiple of 64 where J is even, 32 beside one where it is odd.
+            # Centred levels are multiples of 64 if J is even. If J is odd, they are 32 away from a multiple.
             middle = STEPS // 2 * (top % 2)
             nearest = torch.floor_divide(mu - middle + STEPS // 2, STEPS) * STEPS + middle
             return nearest.to(mu.dtype), torch.zeros_like(scale)
@@ -131,5 +135,5 @@ class Tempered:
 
 
 def _maximum(architecture: Architecture, layer: int | None) -> torch.Tensor:
-    """J by channel, as a column (channels, 1) of int32: of one layer, or of all."""
+    """Return J of each channel of one layer, or of all layers, int32 (channels, 1)."""
     return maximum_by_channel(architecture)[architecture.channels_of(layer), :, 0].int()

@@ -1,7 +1,6 @@
-"""Masks of inpainting: which pixels and positions are to be inpainted, and the seam.
+"""Masks for inpainting: read a mask, find the positions to keep, and blend the result into the original.
 
-A mask is bool (H, W), True where the picture is to be inpainted. Everything here is about pixels and knows no
-model.
+A mask is bool (H, W), True where the picture is to be inpainted. This module does not depend on a model.
 """
 
 from __future__ import annotations
@@ -22,21 +21,23 @@ from bincodec.io.images import Pixels
 from bincodec.model.architecture import STRIDE
 
 WHITE = 128
-"""Where the mean of the colours is this or more, a mask image is white: to be inpainted."""
+"""A pixel of a mask image is white, and thus to be inpainted, if the mean of its colours is at least this."""
 MARGIN = 8
-"""Pixels by which a mask grows before positions count as touched: what an encoder saw of the hole is drawn
-anew."""
+"""The number of pixels by which a mask is grown before positions are compared with it. The encoder saw the
+hole at positions next to it, so these are drawn anew as well."""
 RIM = 8
-"""Pixels outside the mask over which the inpainted picture fades into the original."""
+"""The number of pixels outside the mask over which the inpainted picture fades into the original."""
 
 
 def load(source: images.Source, width: int, height: int, limits: Limits = DEFAULT_LIMITS) -> Mask:
-    """The mask of a picture: a bool (H, W) array, or anything `images.load` reads (white: to be inpainted).
+    """Return the mask of a picture of `width` x `height` pixels.
 
-    What is transparent in an image counts as on black.
+    `source` is a bool (H, W) array, or anything that `images.load` reads. In an image, white pixels are to be
+    inpainted. A transparent image is put on black.
 
     Raises:
-        ImageError: if it is no image, of another size than the picture, empty, or covers everything.
+        ImageError: if the mask is not an image, has another size than the picture, is empty, or covers the
+            whole picture.
     """
     if isinstance(source, np.ndarray) and source.dtype == np.bool_ and source.ndim == 2:
         mask: Mask = source
@@ -57,7 +58,7 @@ def load(source: images.Source, width: int, height: int, limits: Limits = DEFAUL
 
 
 def known_positions(mask: Mask) -> Mask:
-    """The positions (h, w) that the mask stays clear of: no pixel of it within MARGIN of their 16x16."""
+    """Return the positions to keep, bool (h, w): no pixel of the mask is within MARGIN of their 16x16."""
     grown = _dilated(_plane(mask), MARGIN)
     height, width = mask.shape
     padded = functional.pad(grown, (0, -width % STRIDE, 0, -height % STRIDE))
@@ -66,7 +67,10 @@ def known_positions(mask: Mask) -> Mask:
 
 
 def blend(original: Pixels, inpainted: Pixels, mask: Mask) -> Pixels:
-    """`inpainted` inside the mask, `original` outside, faded over the RIM pixels around it: (H, W, 3)."""
+    """Return `inpainted` inside the mask and `original` outside, uint8 (H, W, 3).
+
+    They fade into each other over the RIM pixels around the mask.
+    """
     grown = weight = _plane(mask)
     for _ in range(1, RIM):
         grown = _dilated(grown, 1)
@@ -78,11 +82,11 @@ def blend(original: Pixels, inpainted: Pixels, mask: Mask) -> Pixels:
 
 
 def _plane(mask: Mask) -> Tensor:
-    """A mask as float32 (1, 1, H, W)."""
+    """Return a mask as float32 (1, 1, H, W)."""
     return torch.from_numpy(mask.astype(np.float32))[None, None]
 
 
 def _dilated(plane: Tensor, pixels: int) -> Tensor:
-    """Everything within `pixels` rows and columns of what is set, one axis after the other."""
+    """Return all pixels within `pixels` rows and columns of a pixel that is set."""
     across = functional.max_pool2d(plane, (1, 2 * pixels + 1), 1, (0, pixels))
     return functional.max_pool2d(across, (2 * pixels + 1, 1), 1, (pixels, 0))

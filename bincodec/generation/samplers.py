@@ -1,11 +1,11 @@
-"""Drawing codes from the prior: whole ones, holes in one, layers that a file lacks (DESIGN §4).
+"""Draw codes from the prior: whole codes, holes in a code, and layers that a file lacks (DESIGN §4).
 
-Two samplers, one network. The *autoregressive* one goes through the coding order and draws what a file would
-have held. The *diffusion* one runs Bernoulli diffusion backwards (ancestral sampling): all levels start
-uniform, and step by step each is kept, drawn from the prior, or drawn anew at random, until no noise is left.
+Both samplers use the same network. The *autoregressive* sampler runs along the coding order and draws the
+levels. The *diffusion* sampler runs Bernoulli diffusion backwards (ancestral sampling). All levels start
+uniform. In each step, a level is kept, drawn from the prior, or drawn uniformly, until no noise is left.
 
-Everything a draw depends on is an integer or one of the operations that IEEE 754 rounds in one way only, so a
-seed gives the same code on every machine, device and number of threads.
+A draw depends only on integers and on operations whose rounding IEEE 754 defines exactly. A seed therefore
+gives the same code on every machine and device, and with any number of threads.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Sampler = Literal["diffusion", "autoregressive"]
 
 
 class Words:
-    """Random words by seed and image from a counter-based generator (Philox), in an order fixed by use."""
+    """Random words of a seed and an image, from a counter-based generator (Philox), in a fixed order."""
 
     def __init__(self, seed: int, image: int = 0) -> None:
         self._generator = np.random.Philox(key=np.array([seed, image], np.uint64))
@@ -41,38 +41,43 @@ class Words:
         return np.atleast_1d(self._generator.random_raw(count))
 
     def below(self, numerators: npt.NDArray[np.int32]) -> Mask:
-        """True with probability numerator / 65536, each."""
+        """Return True for each numerator with probability numerator / 65536."""
         result: Mask = (self._raw(numerators.size) >> np.uint64(48)).astype(np.int32) < numerators
         return result
 
     def uniform(self, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-        """Multiples of 2^-53 in 0..1, below 1."""
+        """Return uniform multiples of 2^-53 that are at least 0 and below 1."""
         words = self._raw(math.prod(shape)) >> np.uint64(11)
         result: npt.NDArray[np.float64] = words.astype(np.float64) * 2.0**-53
         return result.reshape(shape)
 
     def levels(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """Levels from the distributions that `mu` and `scale` name, through the tables that files use."""
+        """Draw levels with the distributions of `mu` and `scale`, from the tables that files use."""
         return decide(mu, scale, maximum, lambda where, j, numerators: self.below(numerators))
 
 
 @dataclasses.dataclass(frozen=True)
 class Hole:
-    """What is to be drawn: `levels` by layer, (channels, h, w), stay where `known` says so: of all layers
-    alike (h, w), or, for the autoregressive sampler, by layer (layers, h, w)."""
+    """A hole to be filled.
+
+    Args:
+        levels: the levels of each layer, (channels, h, w).
+        known: where levels are kept. (h, w) holds for all layers; the autoregressive sampler also accepts
+            (layers, h, w).
+    """
 
     levels: tuple[Levels, ...]
     known: Mask
 
     def known_in(self, layer: int) -> Mask:
-        """Which positions of a layer are known, (h, w)."""
+        """Return which positions of a layer are known, bool (h, w)."""
         return self.known if self.known.ndim == 2 else self.known[layer]
 
 
 class SamplingSource:
     """A source for `passes.run` that draws levels, except where they are known.
 
-    `given` are the first layers, whole; `hole` has positions that are known in every layer.
+    `given` holds the first layers if they are known as a whole. `hole` says which other levels are known.
     """
 
     def __init__(self, words: Words, given: Sequence[Levels] = (), hole: Hole | None = None) -> None:
@@ -81,7 +86,7 @@ class SamplingSource:
         self._hole = hole
 
     def take(self, step: Pass, positions: Positions, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """Look a pass up, or draw it."""
+        """Return the levels of a pass: the known ones, and all others drawn."""
         if step.layer < len(self._given):
             return passes.at_positions(self._given[step.layer], positions)
         levels = self._words.levels(mu, scale, maximum)
@@ -93,7 +98,7 @@ class SamplingSource:
         return levels
 
     def end_layer(self, layer: int, levels: Levels) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 def autoregressive(
@@ -106,7 +111,10 @@ def autoregressive(
     given: Sequence[Levels] = (),
     hole: Hole | None = None,
 ) -> tuple[Levels, ...]:
-    """Levels by layer in the coding order, in `steps` groups of its passes (all passes by themselves)."""
+    """Draw levels along the coding order and return them by layer.
+
+    With `steps`, the passes are merged into that many groups; otherwise each pass is a step of its own.
+    """
     architecture = prior.architecture
     context = None
     if hole is not None:
@@ -119,11 +127,11 @@ def autoregressive(
 
 
 def keeps(schedule: str, steps: int, start: float = 1.0) -> list[int]:
-    """The keep in 1/64 at the beginning and after each of `steps` steps from time `start` to 0.
+    """Return the keep in 1/64 at the start and after each of `steps` steps from time `start` to 0.
 
-    It rises from that of `start` (0 at time 1) to 64. The network is shown keep in these steps, so the
-    chain is run in them: nothing is approximated between what it sees and what the noise is. A start above 0
-    takes away 1/64 at least.
+    It rises from the keep of time `start` (0 at time 1) to 64. The network receives keep in units of 1/64, so
+    the chain uses the same units: the noise is exactly what the network is told. With a start above 0, the
+    first keep is at most 63, so there is always some noise.
     """
     times = [start * (1 - step / steps) for step in range(steps + 1)]
     result = [round(KEEP_KNOWN * SCHEDULES[schedule](time)) for time in times]
@@ -138,10 +146,10 @@ def denoise(
     words: Words,
     hole: Hole | None = None,
 ) -> list[tuple[Levels, ...]]:
-    """The reverse chain from `levels`, noisy at `keep[0]` / 64, through every keep: the states after each.
+    """Run the reverse chain from `levels`, which are noisy at `keep[0]` / 64. Return the state of each step.
 
-    Levels that `hole` knows are shown as known at every step and come out as they were. Where keep does not
-    rise there is nothing to draw: more than 64 steps cost no more than 64.
+    Levels that are known in `hole` are known to the network in every step and do not change. A step in which
+    keep does not rise draws nothing, so more than 64 steps take no more time than 64.
     """
     prior, states = prior.incremental(), []
     if hole is not None:
@@ -156,9 +164,9 @@ def denoise(
 def add_noise(
     levels: tuple[Levels, ...], maximum: tuple[int, ...], keep: int, words: Words
 ) -> tuple[Levels, ...]:
-    """Each level kept with probability `keep` / 64, else uniform over 0..J: the forward process.
+    """Run the forward process: keep a level with probability `keep` / 64, else draw it uniformly from 0..J.
 
-    With `keep` 0 nothing is left of any picture.
+    With `keep` 0, the result does not depend on the levels.
     """
     return tuple(
         np.where(words.uniform(part.shape) < keep / KEEP_KNOWN, part, _uniform(words, part.shape, top))
@@ -175,7 +183,7 @@ def _step(
     words: Words,
     hole: Hole | None,
 ) -> tuple[Levels, ...]:
-    """From noise at `earlier` / 64 to less noise at `later` / 64 (time runs backwards: earlier <= later)."""
+    """Run one step from keep `earlier` / 64 to keep `later` / 64. Time runs backwards: earlier <= later."""
     architecture = prior.architecture
     height, width = levels[0].shape[1:]
     context = Context(architecture, height, width)
@@ -201,9 +209,9 @@ def _step(
 
 
 def _of_values(mu: Integers, levels: Levels, keep: Integers) -> Integers:
-    """Locations of bits from locations of their flips: where a bit is noisy, what is observed gives the sign.
+    """Turn locations of flips into locations of bits. Where a bit is noisy, the observed bit gives the sign.
 
-    That is `bernoulli.flip_to_value`, exact in integers because a bit's one threshold lies at 0.
+    This is `bernoulli.flip_to_value`. It is exact in integers, because the one threshold of a bit is at 0.
     """
     noisy = (keep > 0) & (keep < KEEP_KNOWN)
     return np.where(noisy & (levels == 1), -mu, mu)
@@ -214,10 +222,10 @@ def _less_noisy(
 ) -> Levels:
     """Draw L_s given L_t = m and the cavity p, exactly and without a sum over levels.
 
-    The posterior of arXiv 2304.04820 (eq. 5), mixed over p(L_0 | L_t) that counts L_t itself as context, is
-    p(l) ~ (u_r + r [l = m]) (u_s + k_s p(l)) with r = k_t / k_s, u = (1 - keep) / (J + 1). So: keep m with
-    probability r (u_s + k_s p(m)) / (u_r + r (u_s + k_s p(m))); else draw from p with probability k_s, else
-    uniformly.
+    The posterior of arXiv 2304.04820 (eq. 5), averaged over p(L_0 | L_t and all other context), is
+    p(l) ~ (u_r + r [l = m]) (u_s + k_s p(l)), with r = k_t / k_s and u = (1 - keep) / (J + 1). Therefore m is
+    kept with probability r (u_s + k_s p(m)) / (u_r + r (u_s + k_s p(m))). Otherwise, the level is drawn from
+    p with probability k_s, and uniformly with probability 1 - k_s.
     """
     keep_s = later / KEEP_KNOWN
     stay = earlier / later if later else 0.0

@@ -1,4 +1,4 @@
-"""How to draw: what a caller may ask of the samplers, checked."""
+"""The settings of the samplers, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -33,21 +33,22 @@ class SamplingOptions(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True)
 class SamplingSettings:
-    """How to draw.
+    """The settings of a draw.
 
     Args:
-        steps: of the diffusion sampler, 16 if None; or into how many groups the autoregressive sampler merges
-            its passes, none if None.
-        sampler: "autoregressive" or "diffusion" (`samplers`); the model's own if None (`own_sampler`).
-        temperature: 0..10; the width of every distribution is multiplied by it, rounded to a power of e^(1/8)
-            where channels have many levels. 0 takes the likeliest level of each.
+        steps: the number of steps of the diffusion sampler, 16 if None. For the autoregressive sampler, the
+            number of groups into which its passes are merged; if None, they are not merged.
+        sampler: "autoregressive" or "diffusion" (`samplers`). None means the one that suits the model
+            (`own_sampler`).
+        temperature: 0..10. The width of every distribution is multiplied by it. For channels of many levels,
+            it is rounded to a power of e^(1/8). At 0, every level is the likeliest one.
         seed: 0..2^64 - 1.
-        schedule: of the diffusion sampler: "linear", "cosine" or "sigmoid".
-        label: the class to draw, by name; only for models that have classes.
-        guidance: how much further to go from the model's average towards the class.
+        schedule: the noise schedule of the diffusion sampler: "linear", "cosine" or "sigmoid".
+        label: the name of the class to draw, for models that have classes.
+        guidance: how far to move from the prediction without a class towards the class, 0..16.
 
     Raises:
-        InvalidSetting: for a value that does not exist.
+        InvalidSetting: if a value is out of range or unknown.
 
     Example:
         >>> import bincodec
@@ -75,11 +76,11 @@ class SamplingSettings:
             checked_number("guidance", self.guidance, STRONGEST)
 
     def plan(self, card: ModelCard) -> SamplingPlan:
-        """What this means for a model.
+        """Return the settings completed for a model.
 
         Raises:
-            InvalidSetting: for what the model cannot do: another class than its own, guidance towards none,
-                more autoregressive steps than it has passes.
+            InvalidSetting: if the model does not have the class, if there is guidance without a class, or if
+                there are more autoregressive steps than the model has passes.
         """
         sampler, passes = self.sampler or own_sampler(card), sum(card.architecture.layer_phases)
         if sampler == "autoregressive" and self.steps is not None and self.steps > passes:
@@ -92,7 +93,7 @@ class SamplingSettings:
         )
 
     def _class_number(self, card: ModelCard) -> int:
-        """The number of the class, from 1; 0 for none."""
+        """Return the number of the class, from 1, or 0 for no class."""
         if self.label is None and self.guidance is None:
             return 0
         if not card.classes:
@@ -107,12 +108,16 @@ class SamplingSettings:
 
 @dataclasses.dataclass(frozen=True)
 class SamplingPlan:
-    """A `SamplingSettings` for one model: nothing is left open.
+    """The settings of a draw, completed for one model.
 
     Args:
-        steps: of the diffusion sampler; or groups into which the autoregressive one merges its passes.
-        label: number of the class, from 1; 0 for none.
-        guidance: 0 for none.
+        sampler: "autoregressive" or "diffusion".
+        steps: the steps of the diffusion sampler, or the groups of passes of the autoregressive one.
+        temperature: as in `SamplingSettings`.
+        seed: as in `SamplingSettings`.
+        schedule: as in `SamplingSettings`.
+        label: the number of the class, from 1, or 0 for no class.
+        guidance: as in `SamplingSettings`; 0 for none.
     """
 
     sampler: Sampler
@@ -125,10 +130,11 @@ class SamplingPlan:
 
 
 def own_sampler(card: ModelCard) -> Sampler:
-    """The sampler that suits a model: "diffusion" where every channel is one bit, else "autoregressive".
+    """Return the sampler that suits a model: "diffusion" if every channel is a single bit, else
+    "autoregressive".
 
-    The bits that one autoregressive pass draws are independent of each other given the passes before;
-    diffusion lets all bits settle together. But where a channel has many levels, uniform noise drowns what is
-    left of them, and a prior trained for a short while learns little from it.
+    Given the earlier passes, the bits that one autoregressive pass draws are independent of each other. In
+    diffusion, all bits settle together. But if a channel has many levels, uniform noise hides what is left of
+    them, and a prior learns little from such states in a short training.
     """
     return "diffusion" if card.architecture.single_bits else "autoregressive"

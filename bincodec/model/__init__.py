@@ -1,1 +1,1 @@
-"""A model: its architecture, its networks in floating point and in exact integers, and its file."""
+"""A model: its architecture, its networks (in floating point and in exact integers), and its file."""

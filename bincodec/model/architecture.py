@@ -1,7 +1,7 @@
-"""The shape of a model: every number that the networks, the coding order and the file format share.
+"""The architecture of a model: the numbers that the networks, the coding order and the file format share.
 
-An `Architecture` is flat data. It is written into the weights file as JSON and read back from it, so a model
-never depends on defaults that may change later.
+An `Architecture` is flat data. It is stored in the model file as JSON, so a model does not depend on defaults
+that may change later.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from bincodec.bitstream.header import BEST_QUALITY, MAX_LAYERS
 from bincodec.bitstream.tiles import POSITION
 
 STRIDE = POSITION
-"""Pixels per position along each axis: images are padded to multiples of this (DESIGN §3)."""
+"""Pixels per position along each axis. Images are padded to multiples of this (DESIGN §3)."""
 
 MAX_LEVELS = 126
-"""The largest J: beyond it the distance of a location from a threshold leaves the probability tables."""
+"""The largest J. With more levels, a location could be farther from the middle than the probability tables
+reach."""
 
 MAX_CLASSES = 1000
 
 PHASES = (1, 2, 4)
-"""All positions at once, a checkerboard, a quadtree."""
+"""The possible numbers of phases: all positions at once, a checkerboard, a quadtree."""
 
 _WIDTH, _DEPTH = (1, 4096), (1, 64)
 _RANGES = {
@@ -48,15 +49,16 @@ QUALITIES = BEST_QUALITY + 1
 class Architecture:
     """Channels, layers, phases and network widths of one model.
 
-    `layer_channels[i]` channels form layer i; each has `maximum_level[i]` thresholds (J), so levels 0..J, and
-    the layer is coded in `layer_phases[i]` passes. Widths and block counts are those of the stride-8 and
-    stride-16 stages of encoder and decoder, and of the prior; the encoder may have `extra_encoder_blocks`
-    more at stride 8, which no file notices.
+    Layer i has `layer_channels[i]` channels. Each of them has `maximum_level[i]` thresholds (J) and thus the
+    levels 0..J. The layer is coded in `layer_phases[i]` passes. The widths and the numbers of blocks are
+    those of the stages of encoder and decoder at strides 8 and 16, and of the prior. The encoder may have
+    `extra_encoder_blocks` more blocks at stride 8. Files do not depend on them.
 
-    `binariser` names the noise of DESIGN §3: "uniform" (a dithered quantiser) or "logistic" (the paper's
-    Bernoulli bits; J = 1 only). `target` says what the prior's output means for a noisy bit: its "value", or
-    a "flip" of what is observed (the paper's; J = 1 only). The prior may be conditioned on one of `classes`
-    classes when it draws; files are coded without."""
+    `binariser` names the noise of DESIGN §3: "uniform" (a dithered quantiser) or "logistic" (Bernoulli bits
+    as in arXiv 2304.04820, for J = 1 only). `target` says what the prior predicts of a noisy bit: its
+    "value", or a "flip" of the observed bit (as in that paper, for J = 1 only). When the prior draws, it may
+    be conditioned on one of `classes` classes. Files are coded without a class.
+    """
 
     layer_channels: tuple[int, ...] = (8, 16, 32, 72)
     maximum_level: tuple[int, ...] = (126, 62, 30, 30)
@@ -82,10 +84,10 @@ class Architecture:
             numbers = value if isinstance(value, tuple) else (value,)
             low, high = _RANGES.get(field.name, (0, 0))
             if high and not all(type(number) is int and low <= number <= high for number in numbers):
-                msg = f"{field.name} {value} must lie in {low}..{high}"
+                msg = f"{field.name} is {value}, but must lie in {low}..{high}"
                 raise ValueError(msg)
         if not set(self.layer_phases) <= set(PHASES):
-            msg = f"layer_phases {self.layer_phases} must be of {PHASES}"
+            msg = f"layer_phases are {self.layer_phases}, but each must be one of {PHASES}"
             raise ValueError(msg)
         if self.binariser not in ("uniform", "logistic"):
             msg = f"binariser {self.binariser!r} is neither 'uniform' nor 'logistic'"
@@ -95,67 +97,73 @@ class Architecture:
             raise ValueError(msg)
         bits_only = self.binariser == "logistic" or self.target == "flip"
         if bits_only and not self.single_bits:
-            msg = f"logistic binariser and flip target need J = 1 in every layer, not {self.maximum_level}"
+            msg = f"the logistic binariser and the flip target need maximum level 1, not {self.maximum_level}"
             raise ValueError(msg)
 
     @property
     def channels(self) -> int:
-        """Channels of all layers together."""
+        """The number of channels of all layers together."""
         return sum(self.layer_channels)
 
     @property
     def channels_beyond(self) -> int:
-        """Channels, the last ones, that the features at stride 16 are too few to carry."""
+        """The number of channels beyond the features at stride 16. These last channels use the shortcut."""
         return max(0, self.channels - self.width_16)
 
     @property
     def encoder_reach(self) -> int:
-        """Positions around a window that the encoder has to see, so that its middle comes out as of the whole
-        picture: one a block at stride 16, half of one at stride 8."""
+        """The positions around a window that can influence the encoder's result inside the window.
+
+        A block at stride 16 reaches one position far, and a block at stride 8 half a position.
+        """
         return self.blocks_16 + -(-(self.blocks_8 + self.extra_encoder_blocks) // 2)
 
     @property
     def decoder_reach(self) -> int:
-        """Positions around a window that the decoder has to see."""
+        """The positions around a window that can influence the decoder's result inside the window."""
         return self.blocks_16 + -(-self.blocks_8 // 2)
 
     @property
     def prior_reach(self) -> int:
-        """Positions around another that the prior sees: one by its stem, two by each block."""
+        """The positions around a position that the prior sees: one by its stem, and two by each block."""
         return 1 + 2 * self.prior_blocks
 
     @property
     def layers(self) -> int:
-        """Number of layers."""
+        """The number of layers."""
         return len(self.layer_channels)
 
     @property
     def single_bits(self) -> bool:
-        """Whether every channel is one bit (J = 1), as in arXiv 2304.04820."""
+        """Whether every channel is a single bit (J = 1), as in arXiv 2304.04820."""
         return set(self.maximum_level) == {1}
 
     @property
     def raw_bits_per_pixel(self) -> float:
-        """The ceiling: bits per pixel of levels that are packed without a prior."""
+        """The bits per pixel of levels without a prior, as an upper bound."""
         bits = sum(n * math.log2(j + 1) for n, j in zip(self.layer_channels, self.maximum_level, strict=True))
         return bits / STRIDE**2
 
     def layer_slice(self, layer: int) -> slice:
-        """The channels of `layer` among all channels."""
+        """Return the channels of `layer` among all channels."""
         start = sum(self.layer_channels[:layer])
         return slice(start, start + self.layer_channels[layer])
 
     def channels_of(self, layer: int | None) -> slice:
-        """The channels of `layer`, or of all layers if it is None."""
+        """Return the channels of `layer`, or of all layers if it is None."""
         return slice(0, self.channels) if layer is None else self.layer_slice(layer)
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces."""
+        """Return canonical JSON, with sorted keys and without spaces."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_mapping(cls, fields: dict[str, Any]) -> Self:
-        """From JSON or TOML values; lists become tuples, unknown names are an error."""
+        """Make an architecture of JSON or TOML values. Lists become tuples.
+
+        Raises:
+            ValueError: if a name is unknown, or a value is out of range.
+        """
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(fields) - known):
             msg = f"unknown architecture fields: {', '.join(unknown)}"
@@ -165,5 +173,5 @@ class Architecture:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The inverse of `to_json`."""
+        """Make an architecture of the text that `to_json` returned."""
         return cls.from_mapping(json.loads(text))

@@ -1,10 +1,10 @@
-"""The Bernoulli autoencoder: float networks from an image to channel values, and back (DESIGN §3).
+"""The Bernoulli autoencoder: float networks that turn an image into channel values, and back (DESIGN §3).
 
-Patchify by 8, blocks of pointwise and depthwise 3x3 convolutions at stride 8, a few at stride 16: the family
-that real-time learned codecs use. A feature at stride 16 carries one channel; channels beyond their number
-have a shortcut, a matrix between them and patches of 16x16 pixels (docs/decisions/0013). Nothing here depends
-on the image's size, and nothing here decides a probability, so rounding differences between machines change
-pixels by a hair and bits never.
+The encoder cuts an image into patches of 8x8 pixels. Blocks of pointwise and depthwise 3x3 convolutions
+follow at stride 8 and at stride 16, as in other real-time learned codecs. A feature at stride 16 can carry
+one channel. Channels beyond the number of features have a shortcut, a matrix between them and patches of
+16x16 pixels (docs/decisions/0013). The networks do not depend on the image's size. They do not decide
+probabilities either, so rounding differences between machines can change pixels slightly, but never bits.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from bincodec.model.quantiser import Gains, centred_levels, maximum_by_channel
 
 QUALITY_FEATURES = 8
 PATCH = 3 * STRIDE**2
-"""Numbers in the pixels of a position."""
+"""The number of samples in the pixels of one position."""
 
 
 def quality_features(quality: Tensor) -> Tensor:
-    """Cosines of quality (B,) in 0..1 as (B, 8): smooth features over the whole scale."""
+    """Return cosines of quality, (B, 8), for quality (B,) in 0..1. They are smooth over the whole scale."""
     orders = torch.arange(QUALITY_FEATURES, device=quality.device, dtype=torch.float32)
     return torch.cos(math.pi * orders * quality[:, None])
 
 
 class Pointwise(nn.Module):
-    """A 1x1 convolution whose weight is kept as a matrix (outputs, inputs), as matrix optimisers want it."""
+    """A 1x1 convolution. Its weight is a matrix (outputs, inputs), as matrix optimisers need it."""
 
     def __init__(self, inputs: int, outputs: int, *, scale: float = 1.0) -> None:
         super().__init__()
@@ -41,12 +41,12 @@ class Pointwise(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, h, w) to (B, outputs, h, w)."""
+        """Map (B, inputs, h, w) to (B, outputs, h, w)."""
         return functional.conv2d(x, self.weight[:, :, None, None], self.bias)
 
 
 class Modulation(nn.Module):
-    """Scale and shift of feature maps by quality."""
+    """Scale and shift feature maps depending on quality."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -55,14 +55,14 @@ class Modulation(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
-        """(B, channels, h, w), modulated; `features` are those of `quality_features`."""
+        """Return `x` (B, channels, h, w), modulated. `features` come from `quality_features`."""
         scale, shift = self.linear(features)[:, :, None, None].chunk(2, 1)
         result: Tensor = x * (1 + scale) + shift
         return result
 
 
 class Block(nn.Module):
-    """Two residual steps: one mixes neighbouring positions (depthwise 3x3), one mixes channels."""
+    """Two residual steps: the first mixes neighbouring positions (depthwise 3x3), the second channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -73,14 +73,18 @@ class Block(nn.Module):
         self.contract = Pointwise(2 * channels, channels, scale=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape in and out."""
+        """Map (B, channels, h, w) to the same shape."""
         x = x + self.spatial_out(self.depthwise(functional.relu(self.spatial_in(x))))
         result: Tensor = x + self.contract(functional.relu(self.expand(x)))
         return result
 
 
 class Encoder(nn.Module):
-    """Image (B, 3, H, W) in 0..1, sides multiples of 16, to channel values (B, channels, H/16, W/16)."""
+    """Turn an image into channel values.
+
+    The image is (B, 3, H, W) in 0..1, and its sides are multiples of 16. The values are
+    (B, channels, H/16, W/16).
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -95,7 +99,7 @@ class Encoder(nn.Module):
         self.shortcut = Pointwise(PATCH, a.channels_beyond) if a.channels_beyond else None
 
     def forward(self, image: Tensor, features: Tensor) -> Tensor:
-        """The channels before their gains."""
+        """Return the channel values before their gains."""
         centred = image - 0.5
         x = self.stem(functional.pixel_unshuffle(centred, 8))
         x = self.blocks_8(self.modulation_8(x, features))
@@ -109,7 +113,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Channel values (B, channels, h, w) to an image (B, 3, 16 h, 16 w), nominally in 0..1, not clamped."""
+    """Turn channel values (B, channels, h, w) into an image (B, 3, 16 h, 16 w), not clamped to 0..1."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -124,8 +128,8 @@ class Decoder(nn.Module):
         self.shortcut = Pointwise(a.channels_beyond, PATCH) if a.channels_beyond else None
 
     def forward(self, values: Tensor, features: Tensor) -> Tensor:
-        """The picture that the channels describe."""
-        # Convolutions keep the memory format they are given; the other one is far slower on a CPU.
+        """Return the picture that the channel values describe."""
+        # Convolutions keep the memory format of their input. The other format is far slower on a CPU.
         values = values.contiguous(memory_format=torch.channels_last)
         x = self.blocks_16(self.modulation_16(self.stem(values), features))
         x = functional.pixel_shuffle(self.up(x), 2)
@@ -138,7 +142,7 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Encoder, gains, levels, inverse gains, decoder: one model for all qualities."""
+    """Encoder, gains, levels, inverse gains and decoder. One model serves all qualities."""
 
     maximum: Tensor
 
@@ -152,21 +156,24 @@ class Autoencoder(nn.Module):
         self.register_buffer("maximum", maximum_by_channel(architecture), persistent=False)
 
     def analyse(self, image: Tensor, quality: Tensor) -> Tensor:
-        """Latents s (B, channels, h, w), gains applied, of images in 0..1 at qualities (B,) in 0..1."""
+        """Return channel values (B, channels, h, w), gains applied, of images in 0..1.
+
+        `quality` is (B,) in 0..1.
+        """
         value: Tensor = self.encoder(image, quality_features(quality)).float() * self.gains(quality)
         return value
 
     def synthesise(self, centred: Tensor, quality: Tensor) -> Tensor:
-        """The image of centred levels (or of their expectations) at `quality`."""
+        """Return the image of centred levels, or of their expectations. `quality` is (B,) in 0..1."""
         image: Tensor = self.decoder(centred * self.inverse_gains(quality), quality_features(quality))
         return image
 
     def quantise(self, value: Tensor) -> Tensor:
-        """Centred hard levels of channel values."""
+        """Return the centred hard levels of channel values."""
         return centred_levels(value, self.maximum)
 
     def levels_of(self, centred: Tensor) -> tuple[npt.NDArray[np.uint8], ...]:
-        """Levels by layer, as files hold them, of one image's centred hard levels (1, channels, h, w)."""
+        """Return levels by layer, as files hold them, given centred hard levels (1, channels, h, w)."""
         levels = (centred + self.maximum / 2).round()[0].to("cpu", torch.uint8).numpy()
         layers = range(self.architecture.layers)
         return tuple(np.ascontiguousarray(levels[self.architecture.layer_slice(layer)]) for layer in layers)

@@ -1,4 +1,4 @@
-"""What a model file says of itself, read without loading a weight: no torch is needed here."""
+"""The card of a model file, which describes the model. It is read without weights and without torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_SIZE = (256, 256)
 MAX_SIDE = 65535
 
 MAIN_DECODER = "fidelity"
-"""The decoder that the fingerprint covers, and that a post-filter is fitted for."""
+"""The decoder that the fingerprint covers and that post-filters are fitted for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,15 +25,15 @@ class ModelCard:
     """The description of a model.
 
     Args:
-        name: such as "photo-6".
-        fingerprint: 8 bytes, by which files name the model. It covers everything that decides their bits and
-            their pixels: the integers of the prior, the main decoder, the version of the post-filter. It does
-            not cover the encoder, which may be improved without a file noticing.
-        path: of the model file.
-        architecture: the model's shape.
+        name: the name of the model, such as "photo-6".
+        fingerprint: the 8 bytes by which files name the model. It covers everything that determines their
+            bits and pixels: the integers of the prior, the main decoder, and the version of the post-filter.
+            It does not cover the encoder, which may be improved without an effect on existing files.
+        path: the path of the model file.
+        architecture: the architecture of the model.
         card: licences, training data, measurements and the like.
-        encoder_digest: SHA-256 of the encoder's weights, in hexadecimal.
-        decoder_digests: SHA-256 of each decoder's weights, by name; the first is the main one.
+        encoder_digest: the SHA-256 of the encoder's weights, in hexadecimal.
+        decoder_digests: the SHA-256 of each decoder's weights, by name; the main decoder is the first.
     """
 
     name: str
@@ -46,34 +46,34 @@ class ModelCard:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that the prior can draw, in the order of their numbers."""
+        """The names of the classes that the prior can draw, in the order of their numbers."""
         return tuple(self.card.get("classes", ()))
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels of what it draws unless another size is asked for."""
+        """The default width and height in pixels of the pictures that the model draws."""
         width, height = self.card.get("size", DEFAULT_SIZE)
         return width, height
 
     @property
     def decoders(self) -> tuple[str, ...]:
-        """Names of the decoders, the main one first."""
+        """The names of the decoders. The main one is the first."""
         return tuple(self.decoder_digests)
 
     def same_weights(self, other: ModelCard) -> bool:
-        """Whether both cards describe the same prior, encoder and decoders."""
+        """Return whether both cards describe the same prior, encoder and decoders."""
         names = ("fingerprint", "encoder_digest", "decoder_digests")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def check(self, fingerprint: bytes) -> None:
-        """Raise `WrongModel` unless `fingerprint` is this model's."""
+        """Raise `WrongModel` unless `fingerprint` is the one of this model."""
         if fingerprint != self.fingerprint:
             own = f"{self.name} ({self.fingerprint.hex()})"
             msg = f"the code is of model {fingerprint.hex()}, not of {own}"
             raise WrongModel(msg)
 
     def metadata(self) -> dict[str, str]:
-        """The card as a model file holds it."""
+        """Return the card as a model file stores it."""
         return {
             "format": FORMAT,
             "name": self.name,
@@ -86,10 +86,10 @@ class ModelCard:
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card of a model file.
+    """Return the card of a model file.
 
     Raises:
-        DamagedModel: if it is not one.
+        DamagedModel: if the file is not a readable model file.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -122,7 +122,7 @@ def read_card(path: Path) -> ModelCard:
 
 
 def _check(card: ModelCard) -> None:
-    """Raise ValueError or TypeError for a card whose parts are not what they should be."""
+    """Raise ValueError or TypeError if a field of a card has a wrong type or value."""
     classes, (width, height) = card.card.get("classes", []), card.size
     right = (
         card.name.isprintable()
@@ -133,5 +133,5 @@ def _check(card: ModelCard) -> None:
         and all(type(side) is int and 1 <= side <= MAX_SIDE for side in (width, height))
     )
     if not right:
-        msg = "its card does not say what a card says"
+        msg = "a field of its card has a wrong type or value"
         raise ValueError(msg)

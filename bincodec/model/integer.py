@@ -1,10 +1,10 @@
-"""The prior in exact integers: the network that codes (DESIGN §5).
+"""The prior in exact integers, as files are coded with it (DESIGN §5).
 
-Weights lie in -127..127, activations within the network's own limit (2047 in new ones), the residual stream
-in -2^20..2^20; between layers a sum is divided by a power of two and rounded, floor((a + 2^(r-1)) / 2^r). All
-of it is computed in float32, which is exact in any order of summation while every partial sum stays below
-2^24; `check_bounds` proves that from the weights. So any BLAS, thread count or instruction set gives the same
-integers, and with them the same probabilities.
+Weights are in -127..127. Activations stay within a limit that the model file names (at most 2047), and the
+residual stream is in -2^20..2^20. Between layers, a sum is divided by a power of two and rounded:
+floor((a + 2^(r-1)) / 2^r). Everything is computed in float32, which is exact in any order of summation as
+long as every partial sum stays below 2^24. `check_bounds` proves this from the weights. Any BLAS, number of
+threads or instruction set therefore gives the same integers, and with them the same probabilities.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ WEIGHT_LIMIT = 127
 ACTIVATION_LIMIT = 2047
 STREAM_LIMIT = 2**20
 EXACT_LIMIT = 2**24
-"""Float32 holds every integer up to here."""
+"""float32 represents every integer up to this limit exactly."""
 
 KEEP_KNOWN = 64
-"""Keep is in 1/64."""
+"""The keep of a known level. Keeps are in units of 1/64."""
 _CONTEXT_BITS, _CONTEXT_BITS_OF_BITS = 4, 7
 
 Floor = Callable[[Tensor], Tensor]
@@ -39,10 +39,12 @@ IntOrTensor = TypeVar("IntOrTensor", int, Tensor)
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One linear map: integers in any dtype that holds them. `shift` is r by output channel; `bias` may be by
-    quality.
+    """One linear map. Its integers may have any dtype that holds them.
 
-    weight: pointwise (out, in), depthwise (out, 1, 5, 5), stem (out, in, 3, 3); bias (out,) or (101, out).
+    Args:
+        weight: (out, in) if pointwise, (out, 1, 5, 5) if depthwise, (out, in, 3, 3) in the stem.
+        bias: (out,), or (101, out) if it depends on quality.
+        shift: r for each output channel, (out,).
     """
 
     weight: Tensor
@@ -52,7 +54,7 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """`enter` is the shift from the residual stream to the activations of the depthwise layer."""
+    """One residual block. `enter` is the shift from the stream to the input of the depthwise layer."""
 
     enter: int
     depthwise: Layer
@@ -62,7 +64,7 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class IntegerNetwork:
-    """All integers of a prior. `head_enter` is the shift from the stream to the head's activations."""
+    """All integers of a prior. `head_enter` is the shift from the stream to the input of the head."""
 
     stem: Layer
     blocks: tuple[Block, ...]
@@ -71,12 +73,12 @@ class IntegerNetwork:
     classes: tuple[Tensor, Tensor] | None = None
     """What a label adds to the sums of stem and head: (classes + 1, width) and (classes + 1, 2 channels).
 
-    Row 0, no class, is zero.
+    Row 0 stands for no class and is zero.
     """
     activation_limit: int = ACTIVATION_LIMIT
 
     def named_layers(self) -> Iterator[tuple[str, Layer]]:
-        """Every linear map under its canonical name, in network order."""
+        """Yield every linear map with its canonical name, in the order of the network."""
         yield "stem", self.stem
         for index, block in enumerate(self.blocks):
             yield f"blocks.{index}.depthwise", block.depthwise
@@ -85,7 +87,7 @@ class IntegerNetwork:
         yield "head", self.head
 
     def to(self, dtype: torch.dtype, device: torch.device) -> IntegerNetwork:
-        """The same integers in another dtype."""
+        """Return the same integers in another dtype and on another device."""
 
         def move(layer: Layer) -> Layer:
             moved = {f.name: getattr(layer, f.name).to(device, dtype) for f in dataclasses.fields(layer)}
@@ -105,10 +107,11 @@ class IntegerNetwork:
 def requantise(
     total: Tensor, shift: Tensor | int, low: Limit, high: Limit, floor: Floor | None = None
 ) -> Tensor:
-    """floor((a + 2^(r-1)) / 2^r), clamped to low..high; r <= 0 multiplies by 2^-r. Channels come last.
+    """Return floor((a + 2^(r-1)) / 2^r), clamped to low..high. If r <= 0, this is a 2^-r. Channels are last.
 
-    In a float type this is a 2^-r + 1/2: `check_bounds` keeps both the product and the sum exact. `total` is
-    overwritten (fresh memory costs more than the arithmetic), unless a `floor` with a gradient is given.
+    In a float dtype, this is computed as floor(a 2^-r + 1/2). `check_bounds` ensures that both the product
+    and the sum are exact. `total` is overwritten, because new memory costs more time than the arithmetic,
+    unless a `floor` with a gradient is given.
     """
     shift = torch.as_tensor(shift, device=total.device)
     if not total.is_floating_point():
@@ -136,10 +139,11 @@ def stream(
     floor: Floor | None = None,
     positions: Tensor | None = None,
 ) -> Tensor:
-    """The head's input (B, h, w, width) from the stem's sums over the context at integer qualities (B,).
+    """Return the head's input (B, h, w, width), given the stem's sums over the context.
 
-    `label` (B,) is 0 for no class, else the number of a class from 1. With `positions`, flat indices, only
-    these rows (positions, width) of a batch of one: what the last block makes of all others is not computed.
+    `quality` (B,) holds integers 0..100. `label` (B,) is 0 for no class, else the number of a class, from 1.
+    If `positions` (flat indices) are given, the batch must have one item, and the result is
+    (positions, width). The last block is then computed at these positions only.
     """
     rail, top = STREAM_LIMIT, network.activation_limit
     bias = network.stem.bias[quality]
@@ -159,9 +163,9 @@ def stream(
 def mixed(
     block: Block, x: Tensor, y: Tensor, top: int, *, products: Products, floor: Floor | None = None
 ) -> Tensor:
-    """The stream `x` with what the pointwise pair of a block makes of activations `y`, both (..., width)."""
+    """Return the stream `x` plus the result of a block's two pointwise maps of `y`. All are (..., width)."""
     y = products.pointwise(y, block.expand.weight, block.expand.bias)
-    y = requantise(y, block.expand.shift, 0, top, floor)  # ReLU by the clamp
+    y = requantise(y, block.expand.shift, 0, top, floor)  # The lower limit serves as a ReLU.
     y = products.pointwise(y, block.contract.weight, block.contract.bias)
     y = requantise(y, block.contract.shift, -STREAM_LIMIT, STREAM_LIMIT, floor)
     return (x + y).clamp_(-STREAM_LIMIT, STREAM_LIMIT)
@@ -176,7 +180,7 @@ def head(
     products: Products,
     floor: Floor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """mu in 1/64 level, within +-limit, and the scale index 0..63, each (..., outputs of `layer` / 2)."""
+    """Return mu in 1/64 level within +-limit, and scale indices 0..63, each (..., outputs of `layer` / 2)."""
     total = products.pointwise(x, layer.weight) + bias
     channels = total.shape[-1] // 2
     mu = requantise(total[..., :channels], layer.shift[:channels], -limit, limit, floor)
@@ -186,10 +190,10 @@ def head(
 
 
 def mu_limits(architecture: Architecture) -> Tensor:
-    """The farthest mu of each channel in 1/64 level, (channels,) int64: one level beyond the outermost.
+    """Return the largest mu of each channel in 1/64 level, int64 (channels,): one level beyond the outermost.
 
-    Where every channel is a single bit, mu may go as far as for the most levels there are: it is then a
-    log-odds in disguise, of a threshold at 0.
+    In a model of single bits, mu has the same limit as with the largest J. There is only one threshold, at 0,
+    so mu divided by the scale is the log-odds of the bit.
     """
     tops = torch.tensor(architecture.maximum_level)
     if architecture.single_bits:
@@ -198,27 +202,30 @@ def mu_limits(architecture: Architecture) -> Tensor:
 
 
 def context_bits(architecture: Architecture) -> int:
-    """Context is in 2^-4 level; where every channel is a single bit, in 2^-7, which is exact at every keep.
+    """Return b, where the unit of context is 2^-b level: 4, or 7 in a model of single bits.
 
-    There half a level is all there is, and hundreds of bits, each kept but rarely, tell what a picture shows.
+    In a model of single bits, a centred level is only 1/2 or -1/2. Noisy pictures are described by hundreds
+    of bits with a small keep each, and a unit of 2^-4 would round them away. 2^-7 is exact for every keep.
     """
     return _CONTEXT_BITS_OF_BITS if architecture.single_bits else _CONTEXT_BITS
 
 
 def context_from(twice_centred: Tensor, keep: Tensor, bits: int) -> Tensor:
-    """keep * centred level in 2^-bits, rounded: floor((keep * (2L - J) + 2^(6 - bits)) / 2^(7 - bits)), for
-    keep in 0..64. int64."""
+    """Return keep times centred level in units of 2^-bits, rounded, int64. `keep` is 0..64.
+
+    This is floor((keep * (2L - J) + 2^(6 - bits)) / 2^(7 - bits)), where 2L - J is `twice_centred`.
+    """
     shift = 7 - bits
     return (keep.long() * twice_centred.long() + ((1 << shift) >> 1)) >> shift
 
 
 def keep_shown(keep: Tensor, bits: int) -> Tensor:
-    """What the network is shown of keep in 0..64: 4.0 for a known channel, in 2^-bits like the context."""
+    """Return the network's input for `keep` in 0..64, in units of 2^-bits as the context. 64 becomes 4.0."""
     return keep << (bits - _CONTEXT_BITS)
 
 
 def largest_context(architecture: Architecture) -> Tensor:
-    """How large each of the stem's inputs can be: (channels + layers,) int64."""
+    """Return the largest magnitude of each input of the stem, int64 (channels + layers,)."""
     levels = torch.repeat_interleave(
         torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_channels)
     )
@@ -228,7 +235,7 @@ def largest_context(architecture: Architecture) -> Tensor:
 
 
 def largest_sums(architecture: Architecture, network: IntegerNetwork) -> Iterator[tuple[str, Tensor]]:
-    """By linear map: how large any partial sum of each output channel may get, (out,) float64."""
+    """Yield each linear map's name and a bound of the partial sums of each output channel, float64 (out,)."""
     stem_inputs = largest_context(architecture).double()
     for name, layer in network.named_layers():
         weight = layer.weight.double().abs()
@@ -249,7 +256,7 @@ def largest_sums(architecture: Architecture, network: IntegerNetwork) -> Iterato
 def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:
     """Raise `Unsupported` unless every partial sum of every output channel stays below 2^24."""
     if not 1 <= network.activation_limit <= ACTIVATION_LIMIT:
-        msg = f"activations to {network.activation_limit} are not in 1..{ACTIVATION_LIMIT}"
+        msg = f"activation limit {network.activation_limit} is not in 1..{ACTIVATION_LIMIT}"
         raise Unsupported(msg)
     for name, layer in network.named_layers():
         if layer.weight.abs().max() > WEIGHT_LIMIT:
@@ -262,7 +269,7 @@ def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:
 
 
 def probability_digest(architecture: Architecture, network: IntegerNetwork, tables_digest: bytes) -> bytes:
-    """SHA-256 of everything a probability depends on: order, integers, tables."""
+    """Return the SHA-256 of everything that a probability depends on: coding order, integers, tables."""
     digest = hashlib.sha256(b"bincodec integer prior 1\n")
     order = (architecture.layer_channels, architecture.maximum_level, architecture.layer_phases)
     digest.update(repr(order).encode())

@@ -1,7 +1,7 @@
-"""The exact integers on a device, through a kernel that is proven there (DESIGN §5).
+"""Compute the exact integers on a device, with a kernel that was tested there (DESIGN §5).
 
-`bincodec.model.integer` says what is computed; here is how: which products, in which dtype, and how a wrong
-one is noticed before it decides a probability.
+`bincodec.model.integer` defines what is computed. This module decides how: with which products, in which
+dtype, and how a wrong result is noticed before it can decide a probability.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from bincodec.model.saturation import inputs_of, pass_sizes, saturated_context
 
 Kernel = Literal["auto", "conv", "matmul", "float64", "int64"]
 Stem = Callable[[Products, Tensor, Tensor], Tensor]
-"""A way to come by the stem's sums over a context (B, h, w, inputs), with given products and weights."""
+"""A function that returns the stem's sums, given products, a context (B, h, w, inputs) and weights."""
 
 _PREFERRED: tuple[Kernel, ...] = ("conv", "matmul")
 _SAFEST: Kernel = "float64"
 _DTYPES = {"conv": torch.float32, "matmul": torch.float32, "float64": torch.float64, "int64": torch.int64}
 _SMALL_GRID = (9, 11)
 _REMEMBERED_POSITIONS = 2**16
-"""Of a picture of 4096 x 4096 pixels: 100 MB."""
+"""The largest grid that is remembered: that of 4096 x 4096 pixels, which takes about 100 MB."""
 
 
 def _whole_stem(products: Products, context: Tensor, weight: Tensor) -> Tensor:
@@ -54,9 +54,10 @@ def _whole_stem(products: Products, context: Tensor, weight: Tensor) -> Tensor:
 class IntegerPrior:
     """A checked network on a device, with the kernel that its self-test chose. Threads may share it.
 
-    The kernels: "conv" is the library's direct convolution, "matmul" shifts and multiplies (no convolution
-    that could turn into Winograd or FFT), "float64" and "int64" the same in wider dtypes. "auto" takes the
-    first that is exact on this device. On a CUDA device that is never "conv": cuDNN picks algorithms itself.
+    The kernel "conv" uses the library's convolutions. "matmul" shifts and multiplies, so no library can
+    replace the convolution by Winograd or Fourier methods. "float64" and "int64" do the same in wider dtypes.
+    "auto" takes the first kernel that is exact on the device. It never takes "conv" on a CUDA device, because
+    cuDNN chooses its algorithms itself.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class IntegerPrior:
         self.device = torch.device(device)
         self._limits = mu_limits(architecture).to(self.device)
         self.largest = largest_context(architecture).to(self.device)
-        """How large each of the stem's inputs can be."""
+        """The largest magnitude of each input of the stem."""
         self._canonical = network.to(torch.int64, torch.device("cpu"))
         self._networks: dict[torch.dtype, IntegerNetwork] = {}
         self._exact_shapes: dict[tuple[Kernel, int, int, int], bool] = {}
@@ -81,17 +82,17 @@ class IntegerPrior:
         self.asked_for: Kernel = kernel
 
     def with_kernel(self, kernel: Kernel) -> IntegerPrior:
-        """The same prior through another kernel, with nothing remembered."""
+        """Return the same prior with another kernel. It remembers nothing."""
         return IntegerPrior(self.architecture, self._canonical, str(self.device), kernel)
 
     def fresh(self) -> IntegerPrior:
-        """The same prior as another process would load it, with nothing remembered."""
+        """Return the same prior as another process would load it. It remembers nothing."""
         return self.with_kernel(self.asked_for)
 
     def untested(self) -> IntegerPrior:
-        """The same prior without a self-test for each shape: for a reader, who has checksums.
+        """Return the same prior without a self-test for each shape. A reader uses it, as it has checksums.
 
-        The shape of a tile is a file's choice, and a test takes longer than to read one.
+        The file determines the shapes of its tiles, and testing a shape takes longer than reading a tile.
         """
         result = copy.copy(self)
         result._tests_shapes = False
@@ -103,7 +104,7 @@ class IntegerPrior:
         return self._canonical
 
     def incremental(self) -> Incremental:
-        """The same prior, for a run of questions each of which is much like the one before."""
+        """Return the same prior for a sequence of calls in which the context changes little."""
         return Incremental(self)
 
     @torch.inference_mode()
@@ -117,12 +118,16 @@ class IntegerPrior:
         *,
         stem: Stem = _whole_stem,
     ) -> tuple[Tensor, Tensor]:
-        """mu and scale index, int32 (channels of `layer`, positions), at flat indices of `positions`.
+        """Return mu and scale indices, each int32 (channels of `layer`, positions).
 
-        With no layer, of all channels. `label` is the number of a class from 1; files are coded with 0, none.
-
-        `context` is (h, w, channels + layers) from `context_from` and `keep_shown`, in any dtype that holds
-        the integers. `stem` computes the stem's sums.
+        Args:
+            context: (h, w, channels + layers) from `context_from` and `keep_shown`, in any dtype that holds
+                the integers.
+            quality: 0..100.
+            layer: the layer whose channels are predicted, or None for all channels.
+            positions: flat indices of positions.
+            label: the number of a class, from 1, or 0 for no class. Files are coded with 0.
+            stem: the function that computes the stem's sums.
         """
         kernel = self._kernel_for(context.shape[0], context.shape[1])
         products, network = _products_of(kernel), self._network(kernel)
@@ -154,13 +159,13 @@ class IntegerPrior:
         layer: int | None,
         label: int = 0,
     ) -> tuple[Tensor, Tensor]:
-        """mu and scale (rows, channels of `layer`) from rows of the head's input."""
+        """Return mu and scale, (rows, channels of `layer`), given rows of the head's input."""
         part = self._head_part(network, layer, quality, label)
         limit = self._limits[self.architecture.channels_of(layer)]
         return head(part, rows, part.bias, limit, products=products)
 
     def _head_part(self, network: IntegerNetwork, layer: int | None, quality: int, label: int) -> Layer:
-        """The rows of the head for mu and scale of one layer's channels at one quality, for one class."""
+        """Return the head for mu and scale of one layer's channels, at one quality and for one class."""
         full, bias = network.head, network.head.bias[quality]
         if network.classes is not None:
             bias = bias + network.classes[1][label]
@@ -178,7 +183,7 @@ class IntegerPrior:
         return self._networks[dtype]
 
     def _choose(self) -> Kernel:
-        """The fastest kernel that answers saturated inputs as int64 does, and whose products are exact."""
+        """Return the fastest kernel that is exact, and that agrees with int64 on saturated inputs."""
         context = saturated_context(self.architecture, *_SMALL_GRID)
         everywhere = torch.arange(context.shape[0] * context.shape[1])
         reference = IntegerPrior(self.architecture, self._canonical, "cpu", "int64")
@@ -193,9 +198,9 @@ class IntegerPrior:
         raise Unsupported(msg)
 
     def _kernel_for(self, height: int, width: int) -> Kernel:
-        """The kernel for a grid of this shape: the chosen one, unless it would not be exact here and now.
+        """Return the kernel for a grid of this shape: the chosen one if it is exact, else a safer one.
 
-        Libraries choose their algorithms by shape, so each shape is tried once.
+        Libraries choose their algorithms by shape, so each shape is tested once.
         """
         if self.asked_for != "auto":
             trusted = self.kernel not in _PREFERRED or float32_is_faithful(
@@ -204,7 +209,7 @@ class IntegerPrior:
             return self.kernel if trusted else _SAFEST
         if self.kernel in _PREFERRED:
             for kernel in _PREFERRED[_PREFERRED.index(self.kernel) :]:
-                # By the number of threads, too, a library may choose.
+                # A library may choose its algorithm by the number of threads, too.
                 shape = (kernel, height, width, torch.get_num_threads())
                 if not float32_is_faithful(self.device, convolution=kernel == "conv"):
                     continue
@@ -218,10 +223,11 @@ class IntegerPrior:
 
     @torch.inference_mode()
     def is_exact(self, kernel: Kernel, height: int, width: int) -> bool:
-        """Whether every product that a run over a grid of this shape asks of `kernel` is exact.
+        """Return whether `kernel` computes every product exactly that a run over a grid of this shape needs.
 
-        On saturated context: the stem of all layers at once and the change of each by itself, the blocks, and
-        the head and the last block for as many positions as a pass of each layer has.
+        This is tested with saturated context. The products are those of the stem for all layers at once and
+        for the change of each layer, of the blocks, and of the last block and the head for as many positions
+        as the passes of each layer have.
         """
         checked, changes = CheckedProducts(_products_of(kernel)), CheckedProducts(_CHANGES)
         network, architecture = self._network(kernel), self.architecture
@@ -244,39 +250,39 @@ class IntegerPrior:
 
 
 _CHANGES = ShiftedProducts()
-"""What changes of the context are multiplied with, whatever the kernel."""
+"""The products that changes of the context are computed with, for every kernel."""
 
 
 class Incremental:
-    """A prior that remembers the stem's sums over what it was asked last, for as long as this object lives.
+    """A prior that remembers the stem's sums over its last context, as long as this object lives.
 
-    From one pass of the coding order to the next one layer changes, and sums are linear: only the inputs of
-    the layers that changed are added. A change is no larger than context itself may be, so `check_bounds`
-    holds for it too. One thread at a time.
+    From one pass of the coding order to the next, only one layer changes. The stem is linear, so it is enough
+    to add the sums over the change. A change is used only if it is no larger than a context may be, so
+    `check_bounds` holds for it too. Only one thread may use the object at a time.
     """
 
     def __init__(self, prior: IntegerPrior) -> None:
         self._prior = prior
         self._last: tuple[Tensor, Tensor] | None = None
-        """Context and its sums."""
+        """The last context and its sums."""
 
     @property
     def architecture(self) -> Architecture:
-        """The prior's."""
+        """The architecture of the prior."""
         return self._prior.architecture
 
     def incremental(self) -> Incremental:
-        """Another one, that remembers nothing."""
+        """Return another object that remembers nothing."""
         return Incremental(self._prior)
 
     def predict(
         self, context: Tensor, quality: int, layer: int | None, positions: Tensor, label: int = 0
     ) -> tuple[Tensor, Tensor]:
-        """As `IntegerPrior.predict`."""
+        """Return mu and scale indices, as `IntegerPrior.predict` does."""
         return self._prior.predict(context, quality, layer, positions, label, stem=self._stem)
 
     def _stem(self, products: Products, context: Tensor, weight: Tensor) -> Tensor:
-        """The stem's sums over context (1, h, w, inputs)."""
+        """Return the stem's sums over context (1, h, w, inputs)."""
         sums = self._changed(context, weight)
         if sums is None:
             sums = products.stem(context, weight)
@@ -285,7 +291,7 @@ class Incremental:
         return sums
 
     def _changed(self, context: Tensor, weight: Tensor) -> Tensor | None:
-        """The last sums with what has changed since added, if that is exact and worth while."""
+        """Return the last sums plus those over the change, or None if that is not exact or not worthwhile."""
         if self._last is None:
             return None
         before, sums = self._last
@@ -297,7 +303,7 @@ class Incremental:
         parts = [inputs for inputs in parts if size[inputs].any()]
         if not parts:
             return sums
-        # More than one layer at a time, as a step of diffusion has it, is a shape that no self-test has seen.
+        # If several layers change at once, as in a step of diffusion, no self-test has covered the shape.
         if len(parts) > 1 or 2 * len(parts[0]) > len(size) or (size > self._prior.largest.to(size)).any():
             return None
         return sums + _CHANGES.stem(change[..., parts[0]], weight[:, parts[0]])

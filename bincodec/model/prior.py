@@ -1,9 +1,9 @@
 """The binary latent diffusion prior as a float network, for training (DESIGN §4).
 
-One network serves every state: each bit comes with a keep k, 1 for known, 0 for hidden, between for noisy.
-The network gives, for every channel, the distribution of its level from all *other* context, as a logistic
-distribution: P(L >= j) = sigmoid((mu - theta_j) / exp(log_scale)). Its exact integer form is in
-`bincodec.model.integer`; both follow the same steps, so what is trained here is what codes there.
+One network serves every state. Each level comes with a keep k: 1 for known, 0 for hidden, values between for
+noisy. For every channel, the network predicts a logistic distribution of the level from all *other* context:
+P(L >= j) = sigmoid((mu - theta_j) / exp(log_scale)). `bincodec.model.integer` holds the exact integer form of
+the network. Both follow the same steps, so the trained network predicts what the integer one codes with.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from bincodec.model.architecture import Architecture
 from bincodec.model.autoencoder import QUALITY_FEATURES, Pointwise, quality_features
 
 KEEP_INPUT = 4.0
-"""What the network is shown for keep = 1: levels in 1/16 and keep in 1/64 are then integers of one scale
-(DESIGN §5)."""
+"""The network's input for keep = 1. With this factor, levels in units of 1/16 and keeps in units of 1/64 are
+integers of the same scale (DESIGN §5)."""
 
 
 class PriorBlock(nn.Module):
-    """Depthwise 5x5, then a pointwise pair with ReLU, added to the stream."""
+    """A residual block: a depthwise 5x5 convolution, then two pointwise ones with a ReLU between them."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -31,8 +31,8 @@ class PriorBlock(nn.Module):
         self.contract = Pointwise(2 * width, width, scale=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape in and out."""
-        # Depthwise 5x5 gains nothing from bfloat16: its gradient there is 3 times slower on a CPU.
+        """Map (B, width, h, w) to the same shape."""
+        # bfloat16 does not help a depthwise 5x5 convolution: its gradient is 3 times slower on a CPU.
         with torch.autocast(x.device.type, enabled=False):
             mixed = self.depthwise(x.float())
         result: Tensor = x + self.contract(functional.relu(self.expand(mixed)))
@@ -40,14 +40,14 @@ class PriorBlock(nn.Module):
 
 
 def with_nothing(table: Tensor | None, label: Tensor | None) -> Tensor | float:
-    """Rows of a table of classes by label (B,), with zeros for label 0."""
+    """Return the row of a table of classes for each label (B,), and zeros for label 0."""
     if table is None or label is None:
         return 0.0
     return functional.pad(table, (0, 0, 1, 0))[label]
 
 
 class Prior(nn.Module):
-    """Levels with their keep, and the quality, to the cavity distribution of every channel."""
+    """Predict the cavity distribution of every channel from levels with their keep, and the quality."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -67,12 +67,13 @@ class Prior(nn.Module):
     def forward(
         self, context: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Location and log-scale, each float32 (B, channels, h, w), in levels.
+        """Return location and log-scale in levels, each float32 (B, channels, h, w).
 
-        `context` is keep times centred level, (B, channels, h, w): a hidden channel is exactly zero. `keep`
-        is in
-        0..1, (B, layers, h, w): the bits of one layer at one position share it. `quality` is (B,) in 0..1.
-        `label` (B,) is 0 for no class, else the number of the class, from 1.
+        Args:
+            context: keep times centred level, (B, channels, h, w); a hidden channel is exactly zero.
+            keep: (B, layers, h, w) in 0..1; the levels of one layer at one position share it.
+            quality: (B,) in 0..1.
+            label: (B,), 0 for no class, else the number of the class, from 1.
         """
         features = quality_features(quality)
         x = self.stem(torch.cat([context, KEEP_INPUT * keep], 1))

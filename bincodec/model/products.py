@@ -1,6 +1,6 @@
-"""The linear maps of the integer network: by which library routine, and how a wrong result is noticed.
+"""Compute the linear maps of the integer network with different library routines, and check the results.
 
-Arrays are (B, h, w, channels); weights are integers in any dtype that holds them and their sums exactly.
+Arrays are (B, h, w, channels). Weights are integers in any dtype that holds them and their sums exactly.
 """
 
 from __future__ import annotations
@@ -19,57 +19,60 @@ class Products(Protocol):
     """A way to compute the three kinds of linear map."""
 
     def stem(self, context: Tensor, weight: Tensor) -> Tensor:
-        """3x3, from context (B, h, w, inputs) and weights (outputs, inputs, 3, 3), before the bias."""
+        """Return the 3x3 convolution of context (B, h, w, inputs), without a bias.
+
+        `weight` is (outputs, inputs, 3, 3).
+        """
 
     def depthwise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """5x5 in each channel, weights (channels, 1, 5, 5)."""
+        """Return the depthwise 5x5 convolution of `x` plus `bias`. `weight` is (channels, 1, 5, 5)."""
 
     def pointwise(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """1x1 of (..., inputs), weights (outputs, inputs)."""
+        """Return the 1x1 convolution of `x` (..., inputs) plus `bias`. `weight` is (outputs, inputs)."""
 
 
 class ShiftedProducts:
-    """Shifts and multiplications: no convolution that a library could turn into Winograd's or Fourier's."""
+    """Convolve by shifting and multiplying. A library cannot replace this by Winograd or Fourier methods."""
 
     def stem(self, context: Tensor, weight: Tensor) -> Tensor:
-        """As `Products.stem`."""
+        """Compute `Products.stem`."""
         sums = context.new_zeros(context[..., 0].numel(), len(weight))
         for part, tap in zip(_shifted(context, 3), weight.flatten(2).unbind(2), strict=True):
             torch.addmm(sums, part.flatten(0, 2), tap.T, out=sums)
         return sums.view(*context.shape[:3], -1)
 
     def depthwise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """As `Products.depthwise`."""
+        """Compute `Products.depthwise`."""
         total = bias
         for part, tap in zip(_shifted(x, 5), weight.flatten(1).unbind(1), strict=True):
             total = total + part * tap
         return total
 
     def pointwise(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """As `Products.pointwise`."""
+        """Compute `Products.pointwise`."""
         return functional.linear(x, weight, bias)
 
 
 class DirectProducts(ShiftedProducts):
-    """The library's own convolutions, which choose their algorithms by the shape of what they are given."""
+    """Use the library's own convolutions. The library chooses their algorithms by the shape of the input."""
 
     def stem(self, context: Tensor, weight: Tensor) -> Tensor:
-        """As `Products.stem`."""
+        """Compute `Products.stem`."""
         return functional.conv2d(context.permute(0, 3, 1, 2), weight, padding=1).permute(0, 2, 3, 1)
 
     def depthwise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """As `Products.depthwise`."""
+        """Compute `Products.depthwise`."""
         channels = len(weight)
         convolved = functional.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=2, groups=channels)
         return convolved.permute(0, 2, 3, 1)
 
 
 class CheckedProducts:
-    """Other products, with every result checked in int64; `exact` stays True while all of them were right.
+    """Compute other products and check every result in int64. `exact` is True as long as all were right.
 
-    To compute a product C = X W again would take as long as slow arithmetic takes. But C r = X (W r) for any
-    vector r, which needs no product of matrices (Freivalds 1977). r holds one of 65,536 integers for each
-    output, so a wrong row escapes about once in as many trials.
+    Computing a product C = X W again in int64 would be slow. But C r = X (W r) holds for any vector r, and
+    this needs no product of two matrices (Freivalds 1977). r holds one of 65,536 integers for each output, so
+    a wrong row goes unnoticed about once in 65,536 cases.
     """
 
     def __init__(self, products: Products) -> None:
@@ -77,7 +80,7 @@ class CheckedProducts:
         self.exact = True
 
     def stem(self, context: Tensor, weight: Tensor) -> Tensor:
-        """As `Products.stem`."""
+        """Compute `Products.stem`."""
         result = self._products.stem(context, weight)
         probe = _probe(len(weight))
         taps = (weight.to("cpu", torch.int64) * probe[:, None, None, None]).sum(0).flatten(1).unbind(1)
@@ -89,7 +92,7 @@ class CheckedProducts:
         return result
 
     def depthwise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """As `Products.depthwise`; every number is computed again, in int32, which holds these sums."""
+        """Compute `Products.depthwise`. Every number is computed again in int32, which holds these sums."""
         result = self._products.depthwise(x, weight, bias)
         whole, taps, start = (part.to("cpu", torch.int32) for part in (x, weight, bias))
         expected = start.expand(whole.shape).clone()
@@ -99,7 +102,7 @@ class CheckedProducts:
         return result
 
     def pointwise(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """As `Products.pointwise`."""
+        """Compute `Products.pointwise`."""
         result = self._products.pointwise(x, weight, bias)
         probe = _probe(len(weight))
         row = probe @ weight.to("cpu", torch.int64)
@@ -115,8 +118,10 @@ class CheckedProducts:
 
 
 def _shifted(x: Tensor, size: int) -> Iterator[Tensor]:
-    """The size*size neighbours of every position of (B, h, w, c), zero outside, in the order of a kernel's
-    weights."""
+    """Yield the size * size shifted copies of (B, h, w, c), in the order of a kernel's weights.
+
+    They hold the neighbours of every position. Values outside are zero.
+    """
     height, width = x.shape[1:3]
     padded = functional.pad(x, (0, 0, size // 2, size // 2, size // 2, size // 2))
     for row in range(size):
@@ -129,16 +134,17 @@ def _integers(result: Tensor) -> Tensor:
 
 
 def _probe(size: int) -> Tensor:
-    """Fixed integers in -2^15..2^15 - 1 without a pattern, int64 (size,)."""
+    """Return fixed pseudo-random integers in -2^15..2^15 - 1, int64 (size,)."""
     mixed = (torch.arange(1, size + 1, dtype=torch.int64, device="cpu") * 2654435761) % 2**32
     return (mixed ^ (mixed >> 15)) % (2 * _PROBE_LIMIT) - _PROBE_LIMIT
 
 
 def float32_is_faithful(device: torch.device, *, convolution: bool) -> bool:
-    """Whether this program lets float32 products be float32: the settings for TF32 and bfloat16 are global.
+    """Return whether float32 products are computed in float32, and not in TF32 or bfloat16.
 
-    They are read before each use, and never changed here: other threads rely on them. A switch that this
-    version of the library does not have, or a value that is not known, counts as unsafe.
+    The settings for this are global to the program. They are read before each use and never changed, because
+    other threads rely on them. If this version of PyTorch lacks a setting, or a setting has an unknown value,
+    the answer is False.
     """
     backends: Any = torch.backends
     if device.type == "cuda":

@@ -1,8 +1,8 @@
-"""Channels, levels and gains: from what the encoder says to levels, and from levels to what the decoder sees.
+"""Gains and levels: quantise the values of the encoder, and scale levels for the decoder (DESIGN §3).
 
-A channel's value s is compared with J thresholds theta_j = j - (J+1)/2; the number of thresholds below s is
-its level L in 0..J. Levels are handled *centred*, as L - J/2, so that "nothing" is zero when J is even
-(DESIGN §3).
+The value s of a channel is compared with J thresholds theta_j = j - (J+1)/2. The number of thresholds below s
+is its level L in 0..J. Levels are used in *centred* form, L - J/2, so that the middle level is zero if J is
+even.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ GAIN_KNOTS = 8
 GAIN_AT_LOWEST = 0.2
 GAIN_AT_HIGHEST = 8.0
 SATURATION_LEAK = 0.05
-"""Slope of the straight-through gradient outside the outermost thresholds, so that saturated channels
+"""The slope of the straight-through gradient outside the range of levels. It lets saturated channels
 recover."""
 
 
 class Gains(nn.Module):
-    """exp of a table of 8 knots over quality, interpolated: one factor for each channel.
+    """One factor for each channel: exp of a table with 8 knots over quality, linearly interpolated.
 
-    The table starts wide: gains learn slowly, and a range that starts narrow stays narrow (DESIGN §3).
+    The table starts with a wide range. Gains learn slowly, so a range that starts narrow stays narrow.
     """
 
     def __init__(self, channels: int, *, inverse: bool = False) -> None:
@@ -35,7 +35,7 @@ class Gains(nn.Module):
         self.log_gain = nn.Parameter((-knots if inverse else knots)[:, None].repeat(1, channels))
 
     def forward(self, quality: Tensor) -> Tensor:
-        """Gains (B, channels, 1, 1) for qualities (B,) in 0..1."""
+        """Return gains (B, channels, 1, 1) for qualities (B,) in 0..1."""
         position = quality * (GAIN_KNOTS - 1)
         left = position.floor().clamp(0, GAIN_KNOTS - 2).long()
         weight = (position - left)[:, None]
@@ -44,26 +44,26 @@ class Gains(nn.Module):
 
 
 def maximum_by_channel(architecture: Architecture) -> Tensor:
-    """J of every channel as float32 (channels, 1, 1), ready to broadcast over (B, channels, h, w)."""
+    """Return J of every channel as float32 (channels, 1, 1), which broadcasts over (B, channels, h, w)."""
     counts = torch.tensor(architecture.layer_channels, device="cpu")
     maximum = torch.tensor(architecture.maximum_level, dtype=torch.float32, device="cpu")
     return torch.repeat_interleave(maximum, counts)[:, None, None]
 
 
 def centred_levels(value: Tensor, maximum: Tensor) -> Tensor:
-    """L - J/2 with L = #{j : value > theta_j}, the hard decision without noise."""
+    """Return L - J/2, where L is the number of thresholds theta_j below `value`. There is no noise."""
     return torch.ceil(value + (maximum - 1) / 2).clamp_min(0).minimum(maximum) - maximum / 2
 
 
 def leaky_clamp(value: Tensor, maximum: Tensor) -> Tensor:
-    """`value` inside the levels' range, continued with a small slope outside it."""
+    """Return `value` inside the range of levels, continued with a small slope outside it."""
     limit = maximum / 2 + 0.5
     inside = torch.maximum(torch.minimum(value, limit), -limit)
     return inside + SATURATION_LEAK * (value - inside)
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Hard value forward, exactly; the gradient goes to the soft one, unchanged."""
+    """An operation that returns the hard value exactly, and passes its gradient to the soft value."""
 
     @staticmethod
     def forward(ctx: Any, hard: Tensor, soft: Tensor) -> Tensor:
@@ -75,12 +75,12 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
-    """`hard` in the forward pass, bit for bit, and the gradient of `soft` in the backward pass."""
+    """Return `hard`, bit for bit, in the forward pass. The backward pass uses the gradient of `soft`."""
     result: Tensor = _StraightThrough.apply(hard, soft)  # type: ignore[no-untyped-call]
     return result
 
 
 def logistic_noise(like: Tensor) -> Tensor:
-    """Standard logistic noise: [s + n > 0] is then Bernoulli(sigmoid(s)), the paper's binariser."""
+    """Return standard logistic noise n. [s + n > 0] is then Bernoulli(sigmoid(s)), as in arXiv 2304.04820."""
     uniform = torch.rand_like(like, dtype=torch.float32).clamp(1e-6, 1 - 1e-6)
     return torch.log(uniform) - torch.log1p(-uniform)

@@ -1,4 +1,4 @@
-"""What a kernel is tried on before it is trusted: inputs as large as can be, in the shapes of the passes."""
+"""The inputs that a kernel is tested with: as large as possible, and in the shapes of the passes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from bincodec.model.integer import KEEP_KNOWN, context_bits, context_from, keep_
 
 
 def inputs_of(architecture: Architecture, layer: int) -> Tensor:
-    """The inputs of the stem that one layer has: its channels, and its keep."""
+    """Return the indices of one layer's inputs to the stem: its channels and its keep."""
     part = architecture.layer_slice(layer)
     return torch.cat([torch.arange(part.start, part.stop), torch.tensor([architecture.channels + layer])])
 
 
 def pass_sizes(phases: int, height: int, width: int) -> set[int]:
-    """How many positions the passes of a layer may have: all, a half or a quarter, rounded both ways."""
+    """Return the numbers of positions that the passes of a layer may have.
+
+    These are all positions, and half or a quarter of them, rounded up and down.
+    """
     rows, columns = ({-(-side // 2), side // 2} for side in (height, width))
-    every = height * width  # A missing layer is expected everywhere at once.
+    every = height * width  # The expectation of a missing layer is computed at all positions at once.
     sizes = {
         1: {every},
         2: {-(-height * width // 2), height * width // 2},
@@ -28,7 +31,7 @@ def pass_sizes(phases: int, height: int, width: int) -> set[int]:
 
 
 def saturated_context(architecture: Architecture, height: int, width: int) -> Tensor:
-    """Extreme levels of both signs in a fixed pattern, everything known: (h, w, channels + layers) int64."""
+    """Return a context of known, extreme levels of both signs, int64 (h, w, channels + layers)."""
     inputs = architecture.channels + architecture.layers
     index = torch.arange(height * width * inputs).reshape(height, width, inputs)
     sign = torch.where((index * 2654435761 >> 7) % 3 == 0, -1, 1)

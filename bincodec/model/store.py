@@ -1,7 +1,7 @@
-"""Which models are installed, and which of them is meant. Nothing is ever downloaded.
+"""Find installed models by name, path or fingerprint. Nothing is ever downloaded.
 
-Models are named `photo-1`, `photo-2` and so on; `photo` means the newest. They are looked for in the
-package's `weights` folder and, if the environment variable BINCODEC_MODELS names a folder, there too.
+Models have names such as `photo-1` and `photo-2`; `photo` means the newest of them. Models are found in the
+package's `weights` folder and in the folder that the environment variable BINCODEC_MODELS names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_DIGITS = 9
 
 
 def available() -> tuple[ModelCard, ...]:
-    """All models that are installed, by name and number; other files in the folders are passed over."""
+    """Return all installed models, by name and number. Other files in the folders are ignored."""
     folders = [WEIGHTS, *(Path(f) for f in [os.environ.get(FOLDER_VARIABLE, "")] if f)]
     cards = []
     for path in (path for folder in folders for path in sorted(folder.glob("*.safetensors"))):
@@ -29,11 +29,11 @@ def available() -> tuple[ModelCard, ...]:
 
 
 def find(name: str | os.PathLike[str]) -> ModelCard:
-    """The model called `name`, the newest of that family, or the one in that .safetensors file.
+    """Return the model called `name`, the newest of the family `name`, or the one in the file `name`.
 
     Raises:
-        UnknownModel: if there is none.
-        DamagedModel: if the file is no model.
+        UnknownModel: if there is no such model.
+        DamagedModel: if the file is not a model file.
         TypeError: if it is neither a name nor a path.
     """
     try:
@@ -58,16 +58,16 @@ def find(name: str | os.PathLike[str]) -> ModelCard:
 
 
 def find_for(fingerprint: bytes, name: str | os.PathLike[str] | None = None) -> ModelCard:
-    """The model that wrote a file, or the one called `name` if the caller insists on it.
+    """Return the model with this fingerprint, or the one called `name` if a name is given.
 
     Raises:
-        UnknownModel: if it is not installed.
-        DamagedModel: if `name` is a file that is no model.
+        UnknownModel: if the model is not installed.
+        DamagedModel: if `name` is a file, but not a model file.
     """
     if name is not None:
         return find(name)
     cards = available()
-    # Of copies, the package's own: others may be damaged without their cards showing it.
+    # Among copies, the package's own comes first: another one may be damaged although its card is not.
     for card in sorted(cards, key=lambda card: card.path.parent != WEIGHTS):
         if card.fingerprint == fingerprint:
             return card

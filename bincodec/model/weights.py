@@ -1,4 +1,4 @@
-"""The weights in a model file: how they are stored, what names them, saving and loading.
+"""Save and load the weights in a model file, and compute their digests and the fingerprint.
 
 One safetensors file holds the encoder, the decoders, the integers of the prior, and the card. Its tensors are
 `encoder.*` (with the gains), `decoder.NAME.*` (with the inverse gains) and `prior.*`.
@@ -31,7 +31,7 @@ from bincodec.postfilter.filter import FILTER_VERSION
 Tensors = dict[str, Tensor]
 
 _DECODING = ("decoder.", "inverse_gains.")
-"""What an autoencoder's decoder consists of, by the beginning of its names; all else is the encoder's."""
+"""The prefixes of the decoder's tensors in an autoencoder. All other tensors belong to the encoder."""
 _SCALE = ".scale"
 _LEAST_SCALE = 1e-12
 _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
@@ -42,10 +42,10 @@ class Model:
     """A model on a device.
 
     Args:
-        card: its description.
-        autoencoders: the encoder with each of the decoders, by the decoder's name.
-        prior: the integers that give every level its probability.
-        device: where they are.
+        card: the description of the model.
+        autoencoders: the encoder with each of the decoders, by the name of the decoder.
+        prior: the integer network that predicts the probabilities of levels.
+        device: the device of the networks.
     """
 
     card: ModelCard
@@ -63,8 +63,8 @@ def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model
     """Load a model onto `device`.
 
     Raises:
-        DamagedModel: if its weights are not those that its card and fingerprint describe.
-        Unsupported: if the device cannot compute its integers exactly.
+        DamagedModel: if the weights are not the ones that the card and the fingerprint describe.
+        Unsupported: if the device cannot compute the integers exactly.
     """
     try:
         with isolated():
@@ -74,15 +74,15 @@ def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model
             decoders = {n: _autoencoder(card.architecture, tensors, n, device) for n in card.decoders}
             return Model(card, decoders, IntegerPrior(card.architecture, network, device, kernel), device)
     except (OSError, SafetensorError, KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
-        msg = f"{card.path}: not the weights of its own architecture: {str(error).splitlines()[0]}"
+        msg = f"{card.path}: the weights do not fit the architecture: {str(error).splitlines()[0]}"
         raise DamagedModel(msg) from error
 
 
 def load_again(card: ModelCard, device: str, kernel: Kernel) -> Model:
-    """The model that `card` describes, from its own file or from one with the same weights.
+    """Load the model that `card` describes from its own file, or from another one with the same weights.
 
     Raises:
-        UnknownModel: if there is none, as when another model has taken the file's place.
+        UnknownModel: if there is none, for example because another model has replaced the file.
     """
     candidates = list(store.available())
     with contextlib.suppress(DamagedModel):
@@ -104,9 +104,9 @@ def save(
     card: dict[str, object],
     decoders: Mapping[str, Tensors] | None = None,
 ) -> ModelCard:
-    """Write a model file: `autoencoder` is a state dict, with the main decoder.
+    """Write a model file and return its card. `autoencoder` is a state dict with the main decoder.
 
-    Each of the further `decoders` is a state dict of an autoencoder too, of which the decoder is taken.
+    Each of the further `decoders` is the state dict of an autoencoder too, but only its decoder is used.
     """
     encoder = {key: value for key, value in autoencoder.items() if not key.startswith(_DECODING)}
     tensors = _prefixed("encoder.", _stored(encoder))
@@ -126,17 +126,17 @@ def save(
 
 
 def as_stored(state: Tensors) -> Tensors:
-    """An autoencoder's state dict after a model file has rounded it."""
+    """Return an autoencoder's state dict as it is after being rounded for a model file."""
     return _restored(_stored(state))
 
 
 def autoencoder_state(tensors: Tensors, decoder: str = MAIN_DECODER) -> Tensors:
-    """The autoencoder's state dict in float32 from the tensors of a model file, with one of its decoders."""
+    """Return an autoencoder's float32 state dict, with one of the decoders, given a model file's tensors."""
     return _restored(_part(tensors, "encoder.") | _part(tensors, f"decoder.{decoder}."))
 
 
 def _autoencoder(architecture: Architecture, tensors: Tensors, decoder: str, device: str) -> Autoencoder:
-    with torch.random.fork_rng(devices=[]):  # Its random first weights are thrown away.
+    with torch.random.fork_rng(devices=[]):  # The random initial weights are not used.
         autoencoder = Autoencoder(architecture)
     autoencoder.load_state_dict(autoencoder_state(tensors, decoder), assign=True)
     autoencoder.requires_grad_(False).eval()
@@ -146,7 +146,7 @@ def _autoencoder(architecture: Architecture, tensors: Tensors, decoder: str, dev
 
 
 def _check_digests(card: ModelCard, network: IntegerNetwork, tensors: Tensors) -> None:
-    """Raise `DamagedModel` unless the weights are those that the card was written for."""
+    """Raise `DamagedModel` unless the weights are the ones that the card was written for."""
     for decoder, digest in card.decoder_digests.items():
         if _digest(_part(tensors, f"decoder.{decoder}.")) != digest:
             msg = f"{card.path}: the weights of decoder {decoder!r} are damaged"
@@ -157,12 +157,12 @@ def _check_digests(card: ModelCard, network: IntegerNetwork, tensors: Tensors) -
     found = _fingerprint(card.architecture, network, card.decoder_digests[MAIN_DECODER])
     if found != card.fingerprint:
         own = card.fingerprint.hex()
-        msg = f"{card.path}: prior and decoder are not those that its fingerprint {own} names"
+        msg = f"{card.path}: prior and decoder do not have the fingerprint {own} of its card"
         raise DamagedModel(msg)
 
 
 def _fingerprint(architecture: Architecture, network: IntegerNetwork, decoder_digest: str) -> bytes:
-    """First 8 bytes of the SHA-256 of everything that a file's bits and pixels depend on."""
+    """Return the first 8 bytes of the SHA-256 of everything that a file's bits and pixels depend on."""
     digest = hashlib.sha256(b"bincodec model 2\n")
     digest.update(probability_digest(architecture, network, bytes.fromhex(TABLES_SHA256)))
     digest.update(bytes.fromhex(decoder_digest))
@@ -171,10 +171,10 @@ def _fingerprint(architecture: Architecture, network: IntegerNetwork, decoder_di
 
 
 def _stored(state: Tensors) -> Tensors:
-    """A state dict as it is stored: matrices of blocks in 8 bits with one scale a row, the rest in fp16.
+    """Return a state dict as stored: matrices of blocks in 8 bits with one scale a row, the rest in fp16.
 
-    A block corrects the linear path around it, and an error of 1/254 of its largest weight is lost in the
-    picture (docs/decisions/0007).
+    A block only corrects the linear path around it. An error of 1/254 of its largest weight is therefore not
+    visible in the picture (docs/decisions/0007).
     """
     tensors = {}
     for key, value in state.items():
@@ -188,7 +188,7 @@ def _stored(state: Tensors) -> Tensors:
 
 
 def _restored(tensors: Tensors) -> Tensors:
-    """The inverse of `_stored`, in float32."""
+    """Return the float32 state dict that `_stored` turned into `tensors`."""
     return {
         key: value.float() * tensors.get(f"{key}{_SCALE}", 1.0)
         for key, value in tensors.items()
@@ -197,7 +197,7 @@ def _restored(tensors: Tensors) -> Tensors:
 
 
 def _integers(network: IntegerNetwork) -> Tensors:
-    """The prior as it is stored."""
+    """Return the tensors of the prior as they are stored."""
     tensors = {}
     for name, layer in network.named_layers():
         tensors[f"{name}.weight"] = layer.weight.to(torch.int8).contiguous()
@@ -212,9 +212,9 @@ def _integers(network: IntegerNetwork) -> Tensors:
 
 
 def _network(architecture: Architecture, tensors: Tensors) -> IntegerNetwork:
-    """The inverse of `_integers`."""
+    """Return the network that `_integers` turned into `tensors`."""
     if any(value.dtype not in _INTEGERS for value in tensors.values()):
-        msg = "the prior is not in integers"
+        msg = "the prior has tensors that are not integers"
         raise ValueError(msg)
 
     def layer(name: str) -> Layer:
@@ -238,7 +238,7 @@ def _network(architecture: Architecture, tensors: Tensors) -> IntegerNetwork:
 
 
 def _digest(tensors: Tensors) -> str:
-    """SHA-256 of tensors as they are stored, in hexadecimal."""
+    """Return the SHA-256 of tensors as they are stored, in hexadecimal."""
     digest = hashlib.sha256()
     for key, value in sorted(tensors.items()):
         digest.update(f"{key}{tuple(value.shape)}{value.dtype}".encode())
@@ -247,7 +247,7 @@ def _digest(tensors: Tensors) -> str:
 
 
 def _part(tensors: Tensors, prefix: str) -> Tensors:
-    """The tensors whose names begin with `prefix`, without it."""
+    """Return the tensors whose names begin with `prefix`, and remove the prefix from the names."""
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 

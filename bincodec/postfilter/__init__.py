@@ -1,1 +1,1 @@
-"""The post-filter: a small filter, fitted by the encoder to each picture and sent with it."""
+"""The post-filter: a small filter that the encoder fits to each picture and stores in its file."""

@@ -1,14 +1,15 @@
-"""What a post-filter may add to a picture: its features, pixel by pixel (FORMAT, "The post-filter").
+"""The features that a post-filter may add to a picture (FORMAT, "The post-filter").
 
-They are functions of the decoded picture around a pixel, of these kinds:
+Features are functions of the decoded picture around each pixel. There are four kinds of them:
 
 - *tones*: polynomials of the pixel's own colour, and of the mean tone around it;
-- *detail*: how much a pixel differs from those next to it or near it, plain or times what is around it
-  (brightness, saturation, texture, where in the picture);
-- *lines*: how far a pixel is from the line that its channel follows with the mean of all channels around it;
-- *place*: how far right and down.
+- *detail*: how much a pixel differs from the pixels next to it or near it. Some of these features are
+  multiplied by the brightness, the saturation or the texture around the pixel, or by its place;
+- *lines*: how far a pixel is from a line that describes, around the pixel, how its colour depends on the mean
+  of the colours;
+- *place*: how far to the right and how far down the pixel is.
 
-Some are the same for all channels (shared), some read their own channel.
+Shared features are the same for all three colours. The other features are computed for each colour by itself.
 """
 
 from __future__ import annotations
@@ -22,25 +23,28 @@ import torch
 from torch import Tensor
 
 NEAR = ((0, 1), (1, -1), (1, 0), (1, 1))
-"""Half of the neighbours in 3x3: steps down and right. The other half lies opposite."""
+"""The steps (down, right) to half of the neighbours in 3x3. The other half is on the opposite side."""
 SHARED, OWN = 44, 12
 SIZE = SHARED + OWN
-"""Features: the shared ones have the first numbers."""
+"""The number of features. The shared ones have the first numbers."""
 
 REACH = 8
-"""Pixels around a part that its features read."""
+"""The number of pixels on each side of a part that the features of its pixels depend on."""
 _DEGREES = 5
 _TEXTURE = 0.02
-"""Detail at which texture counts as half of the most it can count."""
+"""The mean detail at which a texture feature is 1/2. Its largest value is 1."""
 _FINE, _WIDE = 3, 15
 _TILE, _MAX_COLUMNS = 2**15, 1024
-"""Pixels of a tile, few enough for a processor's cache, and its width at the most."""
+"""The number of pixels of a tile, which fits into a processor's cache, and the largest width of a tile."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """A part of a picture of `height` x `width` pixels, (3, rows + 2 REACH, columns + 2 REACH), clamped to
-    0..1, and where it lies."""
+    """A part of a picture of `height` x `width` pixels, and its place in the picture.
+
+    `part` is (3, rows + 2 REACH, columns + 2 REACH) and clamped to 0..1. It includes REACH pixels on each
+    side of the tile. `top` and `left` are the first row and column of the tile itself.
+    """
 
     part: Tensor
     top: int
@@ -50,26 +54,28 @@ class Tile:
 
     @property
     def here(self) -> Tensor:
-        """The pixels without what is around them, (3, rows, columns)."""
+        """The pixels of the tile without their surroundings, (3, rows, columns)."""
         return self.part[:, REACH:-REACH, REACH:-REACH]
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Its rows and columns in the picture."""
+        """The rows and columns of the tile in the picture, as slices."""
         rows, columns = self.here.shape[1:]
         return slice(self.top, self.top + rows), slice(self.left, self.left + columns)
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """Where an array of pixels lies in a picture of `height` x `width`, and which part of it is meant.
+    """The place of an array of pixels in a picture, and the part of the picture that is to be processed.
 
     Args:
-        top: the picture's row that is the array's first.
-        left: likewise the column.
-        rows: the rows of the picture that are meant. REACH more on each side are in the array, where the
-            picture has them.
-        columns: likewise.
+        top: the row of the picture that is the first row of the array.
+        left: the column of the picture that is the first column of the array.
+        height: the height of the picture.
+        width: the width of the picture.
+        rows: the rows of the picture that are to be processed. The array also holds REACH rows more on each
+            side, as far as the picture has them.
+        columns: likewise the columns.
     """
 
     top: int
@@ -79,18 +85,20 @@ class View:
     rows: range
     columns: range
     every: int = 1
-    """Of the strips that a part is read in, one in so many is meant."""
+    """A part is read in strips of rows. Of so many strips, one is processed."""
 
     @classmethod
     def whole(cls, pixels: npt.NDArray[np.float32]) -> View:
-        """Of an array that is the picture."""
+        """Return the view of an array that is the whole picture."""
         height, width = pixels.shape[:2]
         return cls(0, 0, height, width, range(height), range(width))
 
 
 def tiles(decoded: npt.NDArray[np.float32], view: View | None = None) -> Iterator[Tile]:
-    """The tiles of a picture (H, W, 3), or of the part of it that `view` describes. What lies outside the
-    picture repeats its border."""
+    """Yield the tiles of a picture (H, W, 3), or of the part of it that `view` describes.
+
+    Outside the picture, its border is repeated.
+    """
     view = view or View.whole(decoded)
     columns = min(len(view.columns), _MAX_COLUMNS)
     rows = max(1, _TILE // columns)
@@ -105,7 +113,7 @@ def tiles(decoded: npt.NDArray[np.float32], view: View | None = None) -> Iterato
 
 
 def _legendre(x: Tensor) -> Iterator[Tensor]:
-    """P_n(x) / 2 for n = 1..5."""
+    """Yield P_n(x) / 2 for n = 1..5, where P_n is the Legendre polynomial of degree n."""
     before, now = torch.ones_like(x), x
     for n in range(1, _DEGREES + 1):
         yield now / 2
@@ -113,7 +121,7 @@ def _legendre(x: Tensor) -> Iterator[Tensor]:
 
 
 def _taps(values: Tensor, margin: int, steps: tuple[tuple[int, int], ...]) -> list[Tensor]:
-    """a(+k) + a(-k) - 2 a for each step k, at all places of (C, h, w) but those in the margin."""
+    """Return a(+k) + a(-k) - 2 a for each step k, at all pixels of (C, h, w) except those in the margin."""
     rows, columns = (side - 2 * margin for side in values.shape[1:])
 
     def at(down: int, right: int) -> Tensor:
@@ -123,9 +131,9 @@ def _taps(values: Tensor, margin: int, steps: tuple[tuple[int, int], ...]) -> li
 
 
 def _slide(values: Tensor, side: int, combine: Callable[..., Tensor]) -> Tensor:
-    """What `combine` makes of side x side of (C, h, w), where all of them are known.
+    """Combine all values in each square of side x side of (C, h, w), where the whole square is known.
 
-    By whole rows and columns: on a CPU many times faster than pooling.
+    Whole rows and columns are combined at a time. On a CPU, this is many times faster than pooling.
     """
     for axis in (1, 2):
         length = values.shape[axis] - side + 1
@@ -137,19 +145,19 @@ def _slide(values: Tensor, side: int, combine: Callable[..., Tensor]) -> Tensor:
 
 
 def _box(values: Tensor, side: int) -> Tensor:
-    """Means over side x side of (C, h, w), where all of them are known."""
+    """Return the means over squares of side x side of (C, h, w), where the whole square is known."""
     return _slide(values, side, torch.add) / side**2
 
 
 def _inside(values: Tensor, like: Tensor) -> Tensor:
-    """The middle of (C, h, w), as large as `like`."""
+    """Return the middle of (C, h, w), with the rows and columns of `like`."""
     rows, columns = like.shape[-2:]
     down, right = (values.shape[1] - rows) // 2, (values.shape[2] - columns) // 2
     return values[:, down : down + rows, right : right + columns]
 
 
 def _textures(tile: Tile) -> tuple[Tensor, Tensor]:
-    """How much detail there is in 3x3 and in 15x15 pixels around, each (rows, columns) in 0..1."""
+    """Return the texture of the 3x3 and of the 15x15 pixels around, each (rows, columns) in 0..1."""
     taps = _taps(tile.part.mean(0, keepdim=True), 1, NEAR)
     detail = torch.stack(taps).abs().mean(0)
     fine, wide = (_box(detail, side) for side in (_FINE, _WIDE))
@@ -158,11 +166,15 @@ def _textures(tile: Tile) -> tuple[Tensor, Tensor]:
 
 
 def _guided(tile: Tile, side: int, least: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Means over the square of `side` pixels around, (3, rows, columns), and how far a line through that
-    square is from each pixel: of each channel as it goes with Y, (3, rows, columns), and of Y.
+    """Return means, and differences between a line fit and each pixel.
 
-    Squares in which Y varies by less than `least` count as flat (a guided filter, He, Sun and Tang 2010,
-    without its second averaging).
+    The line is fitted in the square of `side` pixels around each pixel. It describes a colour as a linear
+    function of the mean of the colours. Squares in which the mean has a variance far below `least` count as
+    flat. This is the guided filter of He, Sun and Tang (2010) without its second averaging.
+
+    Returns:
+        The means of each colour over the square, (3, rows, columns), the line minus the pixel for each
+        colour, (3, rows, columns), and the same for the mean of the colours, (rows, columns).
     """
     here = tile.here
     guide = tile.part.mean(0, keepdim=True)
@@ -175,9 +187,9 @@ def _guided(tile: Tile, side: int, least: float) -> tuple[Tensor, Tensor, Tensor
 
 
 def compute(tile: Tile) -> tuple[Tensor, Tensor]:
-    """The features of FORMAT's table: shared (SHARED, pixels), and own (3, OWN, pixels).
+    """Return the features of the table in FORMAT: shared (SHARED, pixels), and own (3, OWN, pixels).
 
-    Factors make the weights of all alike in size.
+    The constant factors make the weights of all features similar in size.
     """
     here = tile.here
     rows, columns = here.shape[1:]

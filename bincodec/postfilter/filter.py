@@ -1,12 +1,12 @@
-"""The post-filter: one filter for the whole picture, fitted by the encoder to the original.
+"""The post-filter: one filter for the whole picture, which the encoder fits to the original.
 
-A decoder that was trained on many photos is off by a little on each: a colour cast, too little contrast, too
-soft here, too sharp there. The encoder sees the original, so it fits
+A decoder that was trained on many photos makes small errors in each of them: a colour cast, too little
+contrast, edges that are too soft or too sharp. The encoder knows the original, so it can fit
 
     filtered_c = a_c + offset_c + sum_i weight_ci feature_ci
 
-by least squares (`fit`), a the decoded picture clamped to 0..1 and its features those of
-`features`; and sends what is worth its bytes as an extra of the file (FORMAT).
+by least squares (`fit`). Here a is the decoded picture clamped to 0..1, and `features` defines the features.
+The encoder stores the filter as an extra of the file if the gain is worth its bytes (FORMAT).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from bincodec.postfilter.features import SHARED, SIZE, View, compute, tiles
 KIND = 0x81
 
 FILTER_VERSION = 1
-"""Of what the features mean and how they are applied: a part of every model's fingerprint."""
+"""The version of the features and of how they are applied. It is a part of every model's fingerprint."""
 
 OFFSET_STEPS = 64
-"""Offsets are in 1/64 of a level of 0..255."""
+"""Offsets are in units of 1/64 of a step of 0..255."""
 
 _OFFSETS = struct.Struct("<3h")
 _MASK_BYTES = SIZE // 8
@@ -38,7 +38,14 @@ _MASK_BYTES = SIZE // 8
 
 @dataclasses.dataclass(frozen=True)
 class PostFilter:
-    """Offsets (3,) in 1/64 level, and weights (3, n) of the features `chosen`, in 1/2^`steps`, 0..15."""
+    """A post-filter as integers.
+
+    Args:
+        offsets: (3,), in units of 1/64 of a step of 0..255.
+        chosen: the numbers of the n features that have weights, in rising order.
+        weights: (3, n), in units of 1/2^`steps`.
+        steps: 0..15.
+    """
 
     offsets: npt.NDArray[np.int64]
     chosen: tuple[int, ...]
@@ -46,10 +53,10 @@ class PostFilter:
     steps: int
 
     def payload(self) -> bytes:
-        """What an extra of kind 0x81 holds; of features in rising order.
+        """Return the payload of an extra of kind 0x81.
 
-        The offsets, a bit for each feature, `steps` and the Rice codes' shift in four bits each, and the
-        weights, feature by feature.
+        It holds the offsets, a bit for each feature, `steps` and the shift of the Rice codes in four bits
+        each, and the weights, feature by feature.
         """
         mask = sum(1 << feature for feature in self.chosen).to_bytes(_MASK_BYTES, "little")
         offsets = _OFFSETS.pack(*self.offsets.tolist())
@@ -59,23 +66,23 @@ class PostFilter:
         return offsets + mask + bytes([self.steps << 4 | shift]) + rice.encode(self.weights.T, shift)
 
     def matrix(self) -> Tensor:
-        """The weights of all features, float32 (3, SIZE)."""
+        """Return the weights of all features, float32 (3, SIZE)."""
         weights = torch.zeros(3, SIZE, dtype=torch.float32)
         weights[:, self.chosen] = torch.from_numpy(self.weights).float() / 2**self.steps
         return weights
 
 
 def read_filter(extras: tuple[Extra, ...]) -> PostFilter | None:
-    """The post-filter among a file's extras, if there is one.
+    """Return the post-filter among the extras of a file, or None.
 
     Raises:
-        Corrupt: if there are several, or one that no encoder can have written.
+        Corrupt: if there are several, or if no encoder writes such a payload.
     """
     chunks = [chunk for chunk in extras if chunk.kind == KIND]
     if not chunks:
         return None
     if len(chunks) > 1:
-        msg = f"post-filter: {len(chunks)} chunks, more than one"
+        msg = f"post-filter: a file holds one, not {len(chunks)}"
         raise Corrupt(msg)
     return _read(chunks[0].payload)
 
@@ -106,9 +113,9 @@ def _read(payload: bytes) -> PostFilter:
 def apply_filter(
     decoded: npt.NDArray[np.float32], post_filter: PostFilter | None, view: View | None = None
 ) -> npt.NDArray[np.float32]:
-    """Pixels (H, W, 3), nominally in 0..1, with the post-filter applied; unchanged if there is none.
+    """Apply a post-filter to pixels (H, W, 3), about 0..1. Without a filter, return them unchanged.
 
-    With `view`, `decoded` is a part of a picture, and the rows and columns that are meant come back.
+    With `view`, `decoded` is a part of a picture, and the result holds the rows and columns of the view.
     """
     view = view or View.whole(decoded)
     top, left = view.rows.start, view.columns.start

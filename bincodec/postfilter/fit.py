@@ -1,4 +1,4 @@
-"""How the encoder fits a picture's post-filter: least squares, the features worth their bytes, rounding."""
+"""Fit the post-filter of a picture: least squares, choosing the features worth their bytes, and rounding."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bincodec.postfilter.filter import KIND, OFFSET_STEPS, PostFilter
 Floats = npt.NDArray[np.float64]
 
 WORTHWHILE_SHARE = 0.25
-"""Share of the squared error that offsets alone must remove to be sent whatever their bytes cost."""
+"""The share of the squared error that offsets alone must remove to be stored whatever their bytes cost."""
 
 _USUAL = 0.1
-"""How large weights usually are: the ridge that keeps them from following noise."""
+"""The usual size of weights. It determines the ridge, which keeps weights from following noise."""
 _ASSUMED_BITS = 19
-"""What the three weights of a feature take, while features are chosen."""
+"""The bits that are assumed for the three weights of a feature while features are chosen."""
 _STEPS = range(2, 13)
 _LARGEST_OFFSET = 2**15 - 1
 
@@ -34,11 +34,13 @@ Decoded = npt.NDArray[np.float32]
 def fit_filter(
     original: npt.NDArray[np.uint8], decoded: Decoded | Iterable[tuple[Decoded, View]], error_weight: float
 ) -> tuple[Extra, ...]:
-    """The filter that takes a `decoded` picture (H, W, 3) towards `original`, if it is worth sending.
+    """Fit a filter that brings a `decoded` picture (H, W, 3) closer to `original`, uint8 (H, W, 3).
 
-    `decoded` may also be parts of the picture, with what lies around them: the filter is then fitted to the
-    pixels that their views mean. `error_weight` is what a squared error of 1, summed over pixels and colours,
-    is worth in bits. Bits and error together do not rise, but for a plain cast; of parts that is an estimate.
+    `decoded` may also be parts of the picture with their surroundings. The filter is then fitted to the
+    pixels of their views. `error_weight` is what a squared error of 1, summed over pixels and colours, is
+    worth in bits. The filter is returned as an extra if it lowers the sum of bits and weighted error, or if
+    it removes a visible colour cast; otherwise the result is empty. If only parts are given, the error is an
+    estimate.
     """
     parts = [(decoded, View.whole(decoded))] if isinstance(decoded, np.ndarray) else decoded
     moments = _moments(original, parts)
@@ -62,8 +64,16 @@ def fit_filter(
 
 @dataclasses.dataclass(frozen=True)
 class _Moments:
-    """Of each channel, over pixels: x x^T (3, n, n), x e (3, n), e^2 (3,), for the error e and what it is
-    fitted with, x: the features, and 1 as the last."""
+    """Sums over pixels for each colour, from which filters are fitted.
+
+    e is the error of a pixel, and x holds what e is fitted with: the features, and 1 as the last item.
+
+    Args:
+        products: the sums of x x^T, (3, n, n).
+        errors: the sums of x e, (3, n).
+        squared: the sums of e^2, (3,).
+        pixels: the number of pixels.
+    """
 
     products: Floats
     errors: Floats
@@ -71,22 +81,22 @@ class _Moments:
     pixels: int
 
     def error(self, weights: Floats) -> float:
-        """The squared error that `weights` (3, n) leave."""
+        """Return the squared error that remains with `weights` (3, n)."""
         left = self.squared - 2 * (weights * self.errors).sum(1)
         left += np.einsum("ci,cij,cj->c", weights, self.products, weights)
         return float(left.clip(0).sum())
 
     def ridged(self) -> Floats:
-        """The products with what keeps weights small, and columns that say the same apart."""
+        """Return the products plus a ridge. It keeps weights small and separates nearly equal features."""
         largest = self.products.diagonal(axis1=1, axis2=2).max(1)
         ridge = (self.squared / self.pixels + 1e-9) / _USUAL**2 + 1e-10 * largest
         ridged: Floats = self.products + ridge[:, None, None] * np.eye(self.errors.shape[1])
         return ridged
 
     def choose(self, error_weight: float) -> tuple[int, ...]:
-        """Features in the order in which they take away most of the error, as many as are worth their bits.
+        """Return the features that are worth their bits. Each one removes the most of the remaining error.
 
-        Each step takes the features chosen so far out of all others (Gaussian elimination).
+        After each choice, Gaussian elimination removes the chosen feature from all others.
         """
         size = self.errors.shape[1] - 1
         table = np.concatenate([self.ridged(), self.errors[:, :, None]], 2)
@@ -109,17 +119,18 @@ class _Moments:
         return tuple(order[:worth])
 
     def fit(self, chosen: tuple[int, ...], steps: int) -> tuple[PostFilter, float]:
-        """The post-filter with the features `chosen`, in 1/2^`steps`, and the error that it leaves.
+        """Return the post-filter with the features `chosen`, in units of 1/2^`steps`, and its squared error.
 
-        Weights are rounded one after the other, as chosen and the offset last: what rounding did to one is
-        made up for by those that come later.
+        Weights are rounded one after the other in the order of `chosen`, and the offset last. The weights
+        that are rounded later compensate for the rounding of earlier ones.
         """
         some = [*chosen, self.errors.shape[1] - 1]
         unit = np.array([2.0**-steps] * len(chosen) + [1 / (255 * OFFSET_STEPS)])
         largest = np.array([rice.LARGEST] * len(chosen) + [_LARGEST_OFFSET])
         products = self.ridged()[:, some][:, :, some]
         exact = np.linalg.solve(products, self.errors[:, some, None])[..., 0]
-        # Backwards, the last column of a triangular root is the first weight to be rounded.
+        # Because of the reversed order, each row of the triangular root involves one weight to be rounded and
+        # those that were rounded before it.
         root = np.linalg.cholesky(products[:, ::-1, ::-1]).swapaxes(1, 2)[:, ::-1, ::-1]
         stored, missed = np.zeros(exact.shape), np.zeros(exact.shape)
         for index in range(len(some)):
@@ -136,20 +147,20 @@ class _Moments:
 
 
 def _eliminate(table: Floats, place: int) -> None:
-    """Take row and column `place` out of all others of symmetric matrices (3, n, n), in place."""
+    """Eliminate row and column `place` from all others of symmetric matrices (3, n, n), in place."""
     row = table[:, place].copy()
     table -= row[:, :, None] * (row / row[:, place, None])[:, None, :]
 
 
 @torch.inference_mode()
 def _moments(original: npt.NDArray[np.uint8], parts: Iterable[tuple[Decoded, View]]) -> _Moments:
-    """Moments over a picture, as they are in all of the parts of it that are given.
+    """Return the moments of a picture, extrapolated from the parts of it that are given.
 
-    Of what all channels share, the constant among it, products are taken once; of their own with these, and
-    with themselves.
+    Products of shared features, with the constant among them, are computed once for all colours. Products
+    that involve a colour's own features are computed for each colour.
     """
     height, width = original.shape[:2]
-    # In float64: on flat and grey pictures the columns say nearly the same.
+    # These are float64, because features are nearly equal on flat and on grey pictures.
     common = torch.zeros(SHARED + 1, SHARED + 1, dtype=torch.float64)
     mixed = torch.zeros(3, OWN, SHARED + 1, dtype=torch.float64)
     alone = torch.zeros(3, OWN, OWN, dtype=torch.float64)

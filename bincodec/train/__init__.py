@@ -1,1 +1,1 @@
-"""Training: data, losses, the loop, and export. Never imported by `bincodec.codec`."""
+"""Training: data, losses, the training loop, and export. The codec never imports this package."""

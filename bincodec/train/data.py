@@ -1,4 +1,4 @@
-"""Training crops: photos decoded once into memory, then random crops, flips and downscales."""
+"""Training crops: photos are decoded once into memory, then cropped, flipped and downscaled at random."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _SUFFIXES = {".png", ".webp", ".avif", ".jpg", ".jpeg"}
 
 @dataclasses.dataclass(frozen=True)
 class CropSettings:
-    """Size of crops in pixels, and how they are varied.
+    """The side of crops in pixels, and how crops are varied.
 
-    A share `scaled` of the crops is taken at a scale drawn from `scales`; below 1 a larger part of the photo
-    is made smaller. A share `plain` are flats and gradients: photos hold few, and a codec is judged by them
-    at once.
+    A share `scaled` of the crops is scaled by a factor drawn from `scales`. With a factor below 1, a larger
+    part of the photo is made smaller. A share `plain` of the crops are flat areas and gradients. They are
+    rare in photos, but errors in them are easy to see.
     """
 
     size: int = 128
@@ -39,13 +39,13 @@ class CropSettings:
 
 
 def read_photos(source: Path, under: str = "") -> list[Photo]:
-    """All photos of a tar archive or a folder as (H, W, 3) uint8, in name order; or those under a path."""
+    """Return all photos of a tar archive or a folder, or those under a path, uint8 (H, W, 3), by name."""
     return [photo for _, photo in _read(source, under)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """Photos and the class of each: a number from 1, whose name is `names[number - 1]`."""
+    """Photos and the class of each. A class is a number from 1, and its name is `names[number - 1]`."""
 
     photos: list[Photo]
     labels: list[int]
@@ -53,14 +53,14 @@ class Labelled:
 
 
 def read_labelled(source: Path, under: str = "") -> Labelled:
-    """Photos whose folder names their class.
+    """Return photos with their classes. The name of a photo's folder is its class.
 
     Raises:
-        ValueError: if a photo lies in no folder.
+        ValueError: if a photo is not in a folder.
     """
     found = [(name.removeprefix(under).strip("/").split("/"), photo) for name, photo in _read(source, under)]
     if any(len(parts) < 2 for parts, _ in found):
-        msg = f"a photo of {source} lies in no folder that would name its class"
+        msg = f"a photo of {source} lies in no folder, so it has no class"
         raise ValueError(msg)
     names = tuple(sorted({parts[0] for parts, _ in found}))
     labels = [names.index(parts[0]) + 1 for parts, _ in found]
@@ -68,7 +68,7 @@ def read_labelled(source: Path, under: str = "") -> Labelled:
 
 
 def _read(source: Path, under: str) -> list[tuple[str, Photo]]:
-    """Names relative to the source, and photos."""
+    """Return photos with their names relative to the source."""
     if source.is_dir():
         names = sorted(path for path in source.rglob("*") if path.suffix.lower() in _SUFFIXES)
         named = [(path.relative_to(source).as_posix(), path) for path in names]
@@ -91,14 +91,14 @@ def _to_array(data: bytes) -> Photo:
 
 
 class Batch(NamedTuple):
-    """Crops (B, 3, size, size) uint8, and labels (B,): 0 for no class, else from 1."""
+    """Crops, uint8 (B, 3, size, size), and labels (B,): 0 for no class, else the class's number, from 1."""
 
     crops: Tensor
     labels: Tensor
 
 
 class CropSampler:
-    """Draws batches of square crops; larger photos are drawn more often, in proportion to their area."""
+    """Draw batches of square crops. The probability of a photo is proportional to its area."""
 
     def __init__(self, photos: list[Photo], crops: CropSettings, labels: list[int] | None = None) -> None:
         labels = labels or [0] * len(photos)
@@ -112,7 +112,7 @@ class CropSampler:
         self._crops = crops
 
     def batch(self, count: int, rng: np.random.Generator) -> Batch:
-        """`count` crops, and the class of each."""
+        """Draw `count` crops, and return them with the class of each."""
         chosen = rng.choice(len(self._photos), count, p=self._shares)
         plain = rng.random(count) < self._crops.plain
         crops = np.stack(
@@ -132,7 +132,7 @@ class CropSampler:
         left = rng.integers(0, photo.shape[1] - source + 1)
         crop = photo[top : top + source, left : left + source]
         if source != size:
-            # A downscaled crop is sharper than a decoded photo: it stands for originals without coding loss.
+            # Downscaling removes the coding loss of a photo, so the crop is like an uncompressed original.
             crop = np.array(Image.fromarray(crop).resize((size, size), Image.Resampling.LANCZOS))
         return crop[:, ::-1] if rng.random() < 0.5 else crop
 
@@ -140,10 +140,11 @@ class CropSampler:
 def batches(
     sampler: CropSampler, count: int, seed: tuple[int, ...], first: int, workers: int
 ) -> Iterator[Batch]:
-    """Batch `first`, `first` + 1 and so on, each from a generator seeded with `seed` and its own number.
+    """Yield the batches `first`, `first` + 1 and so on. Each has a generator of `seed` and its own number.
 
-    So what a step sees depends neither on the threads that prepare it nor on where a run was interrupted.
-    With `workers` threads batches are made ahead, as a GPU needs them; with 0 they are made when asked for.
+    The batch of a step therefore depends neither on the threads that prepare it nor on interruptions of the
+    run. With `workers` threads, batches are prepared in advance, as a GPU needs it. With 0, they are made
+    when they are needed.
     """
     numbers = itertools.count(first)
     if workers == 0:
@@ -161,7 +162,7 @@ def batches(
 
 
 def _plain_crop(size: int, rng: np.random.Generator) -> Photo:
-    """One colour, or a straight run from one colour to another; black, white and greys more often."""
+    """Return a crop of one colour, or a gradient of two colours. Black, white and greys are frequent."""
     ends = rng.integers(0, 256, (2, 3)).astype(np.float64)
     if rng.random() < 0.5:
         ends[:] = rng.choice(np.array([0, 255, int(rng.integers(0, 256))]))

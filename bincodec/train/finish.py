@@ -1,8 +1,8 @@
-"""Finishing a model: integers for the prior, hard levels for the decoder, one file with a card (DESIGN §7).
+"""Finish a model: integers for the prior, hard levels for the decoder, one file with a card (DESIGN §7).
 
-The encoder is frozen, so the levels no longer move. The decoder then learns on exactly the levels that
-files hold, and the prior learns through its own rounding. What comes out is a model file and the float
-weights from which a later stage may start.
+The encoder is frozen, so the levels no longer change. The decoder is trained on exactly the levels that files
+hold, and the prior is trained through its own rounding. The results are a model file, and float weights from
+which a later stage can start.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from bincodec.train.validate import Point, validate
 from bincodec.train.weights import load_into, read_weights
 
 RATE_SHARE = 0.1
-"""Of the first stage's learning rates: finishing corrects, it does not explore."""
+"""The factor of the learning rates. Finishing only makes small corrections."""
 _CALIBRATION_BATCHES = 8
 
 
@@ -50,8 +50,8 @@ def finish(
 ) -> ModelCard:
     """Turn averaged float `weights` into the model file `folder`/`name`.safetensors.
 
-    `card` adds what a machine cannot know (data, licences); steps, hardware and the validation curve are
-    put in.
+    `card` holds further entries for the model card, such as data and licences. Steps, hardware and the
+    validation curve are added to it. Return the card of the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     where = torch.device(device)
@@ -59,7 +59,7 @@ def finish(
     objective = Objective(settings.architecture, settings.objective).to(where)
     trained, metadata = read_weights(weights)
     load_into(objective, trained, weights)
-    # Rounded first: the decoder shall learn on the very levels that the stored encoder gives.
+    # The weights are rounded first, so that the decoder learns on the levels of the stored encoder.
     objective.autoencoder.load_state_dict(as_stored(objective.autoencoder.state_dict()))
     objective.hard_levels = True
     objective.fresh[:] = False
@@ -74,7 +74,7 @@ def finish(
     train_stage(trainer, sampler, stage, workers=workers, resumable=False)
     photos = read_photos(settings.data.valid, settings.data.valid_under)[:validation_photos]
     with trainer.averaged() as finished:
-        # Rounded first here too: the last matrix, which stays as fine as fp16 is, makes up for it.
+        # Here too, the weights are rounded first. The last matrix is stored in fp16 and compensates for it.
         finished.autoencoder.load_state_dict(as_stored(finished.autoencoder.state_dict()))
         fit_output(finished, sampler, np.random.default_rng(settings.data.seed))
         finished.autoencoder.load_state_dict(as_stored(finished.autoencoder.state_dict()))
@@ -86,7 +86,7 @@ def finish(
 
 @torch.no_grad()
 def _calibrate(settings: RunSettings, objective: Objective, sampler: CropSampler) -> dict[str, float]:
-    """How large the float prior's activations get, over all kinds of states and all qualities."""
+    """Return the largest activations of the float prior, over all kinds of states and all qualities."""
     recorder = RangeRecorder(_float_prior(objective))
     rng = np.random.default_rng(settings.data.seed)
     device = objective.channel_layer.device
@@ -111,7 +111,7 @@ def _gentle(settings: RunSettings) -> RunSettings:
 
 
 def _save_float(trainer: Trainer, path: Path, name: str) -> None:
-    """The float prior behind the integers; the model file has the rest of what a stage needs."""
+    """Save the float prior behind the integers. A later stage takes everything else from the model file."""
     tensors = {
         f"prior.{key}": value.half().contiguous()
         for key, value in _float_prior(trainer.objective).state_dict().items()

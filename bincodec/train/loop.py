@@ -1,8 +1,8 @@
-"""The training loop: stages of warm-up, stable and decay, on a CPU, a GPU or several (DESIGN §7).
+"""The training loop: stages of warm-up, stable and decay, on a CPU or on one or more GPUs (DESIGN §7).
 
-A *stage* is one fall of the learning rate. Its end leaves `weights.safetensors`: the averaged weights in
-fp16, from which a later stage starts with a short warm-up, on this machine or another. Within a stage
-`state.pt` holds everything else, so an interrupted stage goes on where it stopped.
+A *stage* is one run of the learning-rate schedule. At its end, it saves `weights.safetensors`: the averaged
+weights in fp16. A later stage can start from them with a short warm-up, on this machine or another one.
+During a stage, `state.pt` holds everything that is needed to continue after an interruption.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ _SAVE_EVERY_SECONDS = 300.0
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """How long a stage lasts: a number of steps or of minutes (exactly one of them is set)."""
+    """The length of a stage: either a number of steps or a number of minutes."""
 
     steps: int | None = None
     minutes: float | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
-            msg = "a stage is measured either in steps or in minutes"
+            msg = "a stage needs either a number of steps or a number of minutes"
             raise ValueError(msg)
         if (self.steps or self.minutes or 0) <= 0:
-            msg = f"a stage of {self.steps} steps or {self.minutes} minutes has no length"
+            msg = f"the length of a stage must be positive, not {self.steps} steps or {self.minutes} minutes"
             raise ValueError(msg)
 
     def progress(self, step: int, seconds: float) -> float:
-        """How much of the stage is over, 0..1."""
+        """Return the share of the stage that is done, 0..1."""
         if self.steps is not None:
             return min(1.0, step / max(1, self.steps))
         assert self.minutes is not None
@@ -54,7 +54,7 @@ class Stage:
 
 
 def rate_factor(settings: OptimiserSettings, step: int, progress: float) -> float:
-    """The learning rate as a share of its top: linear warm-up, stable, linear decay."""
+    """Return the learning rate as a share of its top: linear warm-up, stable, linear decay."""
     warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
     decay = min(1.0, (1.0 - progress) / settings.decay_share) if settings.decay_share > 0 else 1.0
     return warm * max(settings.final_rate, decay)
@@ -73,9 +73,13 @@ def run(
     prior_only: bool = False,
     revived: bool = False,
 ) -> None:
-    """Train one stage in `folder`: a new one, from `start`'s weights, or the interrupted one found there.
+    """Train one stage in `folder`. If `folder` holds an interrupted stage, continue it.
 
-    With `prior_only` the autoencoder stays as it is. With `revived` the silent units of `start` begin anew.
+    A new stage starts from the weights in `start`, if given. With `prior_only`, the autoencoder does not
+    change. With `revived`, the silent units of `start` get new weights.
+
+    Raises:
+        ValueError: if `folder` holds a finished stage.
     """
     folder.mkdir(parents=True, exist_ok=True)
     world = _join_processes(device)
@@ -106,10 +110,10 @@ def run(
 
 
 def read_sampler(settings: RunSettings) -> tuple[CropSampler, dict[str, list[str]]]:
-    """The training crops; and, where the model has classes, their names, for its card.
+    """Return the training crops and, if the model has classes, their names for its card.
 
     Raises:
-        ValueError: if there are other classes than the architecture says.
+        ValueError: if the number of classes is not the one of the architecture.
     """
     data, classes = settings.data, settings.architecture.classes
     if not classes:
@@ -133,7 +137,8 @@ def train_stage(
 ) -> None:
     """Train until the stage is over. The weight of the rate of fresh channels rises slowly.
 
-    If it is `resumable`, its state is saved every few minutes, so that it can go on after an interruption.
+    If the stage is `resumable`, its state is saved every few minutes, so that it can continue after an
+    interruption.
     """
     module: Any = trainer.objective
     if compiled:
@@ -169,7 +174,7 @@ def _forward(trainer: Trainer, module: Any, batch: Batch, progress: float) -> Te
     torch.manual_seed(int(rng.integers(2**62)))
     crops = batch.crops
     image = (crops.to(device, non_blocking=True).float() / 255).contiguous(memory_format=torch.channels_last)
-    # Qualities are spread evenly over the batch: less noise than independent draws.
+    # Qualities are spread evenly over the batch. This has less noise than independent draws.
     places = (np.arange(len(crops)) + rng.random(len(crops))) / len(crops)
     quality = torch.from_numpy(rng.permutation(places)).float().to(device)
     ramp = settings.optimiser.rate_ramp_share
@@ -180,12 +185,12 @@ def _forward(trainer: Trainer, module: Any, batch: Batch, progress: float) -> Te
 
 
 def _seed(trainer: Trainer) -> tuple[int, ...]:
-    """What all of a stage's random numbers come from; a later stage sees other crops than the first."""
+    """Return the seed of all random numbers of a stage. A later stage sees other crops than the first."""
     return (trainer.settings.data.seed, len(trainer.history), rank())
 
 
 def _log(trainer: Trainer, terms: Terms) -> dict[str, str]:
-    """Append the means over the steps since the last row."""
+    """Append the means over the steps since the last row to the log, and return the ones to show."""
     row = {
         "step": trainer.step,
         "seconds": round(trainer.seconds, 1),
@@ -201,7 +206,7 @@ def _log(trainer: Trainer, terms: Terms) -> dict[str, str]:
 
 
 def _finish(trainer: Trainer, validation_photos: int | None) -> None:
-    """Save the averaged weights, drop the interrupted state, and append the validation curve to the log."""
+    """Save the averaged weights, append the validation curve to the log, and delete the saved state."""
     trainer.save_weights()
     data = trainer.settings.data
     photos = read_photos(data.valid, data.valid_under)[:validation_photos]
@@ -219,7 +224,7 @@ def _finish(trainer: Trainer, validation_photos: int | None) -> None:
 
 
 def _join_processes(device: str) -> int:
-    """Join the processes that `torchrun` started, if it did, and say how many there are."""
+    """Join the processes that `torchrun` started, if it did, and return their number."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
         torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
@@ -227,7 +232,7 @@ def _join_processes(device: str) -> int:
 
 
 def _agreed(progress: float, device: torch.device, world: int) -> float:
-    """All processes stop at the same step, also when a stage is measured in minutes."""
+    """Return the progress of the first process, so that all processes stop at the same step."""
     if world == 1:
         return progress
     shared = torch.tensor([progress], device=device)

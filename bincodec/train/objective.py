@@ -1,4 +1,4 @@
-"""The loss: lambda(q) 255^2 MSE + bits per pixel, with the prior's other states beside it (DESIGN §3-4)."""
+"""The loss: lambda(q) 255^2 MSE + bits per pixel, plus the cost of the prior's other states (DESIGN §3-4)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,24 @@ from bincodec.model.quantiser import centred_levels, leaky_clamp, logistic_noise
 from bincodec.train import states
 
 _LOSS_SCALE = 0.05
-"""Brings the loss near 1, where the gradient clip of 1.0 is meant to act only on outliers."""
+"""A factor that brings the loss near 1. The gradient is clipped at 1.0, which should affect only outliers."""
 
 
 _CONDITIONED = 0.85
 _CONDITIONED_IN_ORDER = 0.5
-"""Shares of crops whose class the prior is conditioned on: guidance needs both kinds, files have none."""
+"""The shares of crops whose class is shown to the prior: for other states, and for states of the coding
+order. Guidance needs predictions with and without a class, and files are coded without one."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveSettings:
-    """Lagrange multipliers at quality 0 and 100 (log-spaced between), share of crops with dropped layers.
+    """The settings of the loss.
 
-    `other_states` says how many states of each of `states.KINDS` go with 12 of the coding order.
+    Args:
+        lambda_lowest: lambda at quality 0. Between qualities 0 and 100, lambda is spaced logarithmically.
+        lambda_highest: lambda at quality 100.
+        truncated_share: the share of crops in which the layers above a random one are dropped.
+        other_states: the number of states of each of `states.KINDS` for 12 states of the coding order.
     """
 
     lambda_lowest: float = 0.0003
@@ -41,7 +46,7 @@ class ObjectiveSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """Means over the batch: the loss, and what it is made of in readable channels."""
+    """Means over a batch: the loss, and its parts in readable units."""
 
     loss: Tensor
     bits_per_pixel: Tensor
@@ -49,21 +54,21 @@ class Terms:
     other_bits_per_pixel: Tensor
 
     def detached(self) -> Terms:
-        """The same numbers without what a gradient needs."""
+        """Return the same numbers without their gradients."""
         return Terms(*(getattr(self, field.name).detach() for field in dataclasses.fields(self)))
 
     @staticmethod
     def mean(several: Sequence[Terms]) -> Terms:
-        """The means over several batches: crops and qualities differ from one to the next."""
+        """Return the means over several batches."""
         names = [field.name for field in dataclasses.fields(Terms)]
         return Terms(*(torch.stack([getattr(terms, name) for terms in several]).mean() for name in names))
 
 
 class Objective(nn.Module):
-    """Autoencoder and prior under one loss. `forward` is what DistributedDataParallel wraps.
+    """Autoencoder and prior with one loss. `forward` computes it, so DistributedDataParallel can wrap this.
 
-    With `hard_levels` set, distortion and rate see the levels that a file would hold, and the encoder learns
-    nothing: that is how a model is finished.
+    If `hard_levels` is set, distortion and rate are computed from the levels that a file would hold, and the
+    encoder learns nothing. Models are finished in this way.
     """
 
     channel_layer: Tensor
@@ -76,7 +81,7 @@ class Objective(nn.Module):
         self.hard_levels = self.prior_only = False
         self.autoencoder = Autoencoder(architecture)
         self.prior: nn.Module = Prior(architecture)
-        # Channels whose rate counts for little at first while they are learned; in a first stage, all.
+        # Fresh channels are new ones, whose rate counts little at first. In a first stage, all are fresh.
         self.register_buffer("fresh", torch.ones(architecture.channels, dtype=torch.bool), persistent=False)
         counts = torch.tensor(architecture.layer_channels)
         self.register_buffer(
@@ -86,7 +91,7 @@ class Objective(nn.Module):
         )
 
     def multiplier(self, quality: Tensor) -> Tensor:
-        """lambda(q) for qualities in 0..1."""
+        """Return lambda(q) for qualities in 0..1."""
         s = self.settings
         return s.lambda_lowest * (s.lambda_highest / s.lambda_lowest) ** quality
 
@@ -98,7 +103,10 @@ class Objective(nn.Module):
         rng: np.random.Generator,
         label: Tensor | None = None,
     ) -> Terms:
-        """The loss of a batch of crops (B, 3, H, W) in 0..1 at qualities (B,) in 0..1, of classes (B,)."""
+        """Return the loss of a batch of crops (B, 3, H, W) in 0..1.
+
+        `quality` is (B,) in 0..1. `label` (B,) is 0 for no class, else the number of the class.
+        """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.prior_only):
             value = self.autoencoder.analyse(image, quality)
         hard, centred, noisy = self._binarise(value)
@@ -108,13 +116,13 @@ class Objective(nn.Module):
         weight = self.multiplier(quality)
         mse = self._distortion(image, centred, quality, rng)
         per_crop = (weight * 255**2 * mse + counted) / weight.sqrt()
-        # Divided by all crops: each state weighs the same, so the mix of states is that of `states`.
+        # The sum is divided by the number of all crops, so each state has the same weight.
         others = (other / weight[: len(other)].sqrt()).sum() / len(image)
         loss = _LOSS_SCALE * (per_crop.mean() + others)
         return Terms(loss, rate.detach().mean(), mse.detach().mean(), other.detach().mean())
 
     def learn_prior_only(self) -> None:
-        """Leave the autoencoder as it is: the prior then learns on the levels that files hold."""
+        """Freeze the autoencoder. The prior then learns on the levels that files hold."""
         self.prior_only = self.hard_levels = True
         self.fresh[:] = False
         self.autoencoder.requires_grad_(False)
@@ -122,7 +130,7 @@ class Objective(nn.Module):
     def _distortion(
         self, image: Tensor, centred: Tensor, quality: Tensor, rng: np.random.Generator
     ) -> Tensor:
-        """Squared error of each crop; nothing where no weight could make it less."""
+        """Return the squared error of each crop, or zeros if only the prior learns."""
         if self.prior_only:
             return torch.zeros_like(quality)
         shown = self.truncate(centred, quality, rng)
@@ -130,14 +138,18 @@ class Objective(nn.Module):
         return functional.mse_loss(picture, image, reduction="none").mean((1, 2, 3))
 
     def _condition(self, label: Tensor | None, share: float, rng: np.random.Generator) -> Tensor | None:
-        """Labels of a random share of crops; the others are shown no class. None for a classless model."""
+        """Return the labels of a random share of crops, and 0 for the others; None for a model without
+        classes."""
         if label is None or not self.architecture.classes:
             return None
         given = torch.from_numpy(rng.random(len(label)) < share).to(label.device)
         return torch.where(given, label, 0)
 
     def _binarise(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Hard centred levels, the same with a gradient, and the noisy value that the rate is measured of."""
+        """Return hard centred levels, the same with a gradient, and the values that the rate is computed of.
+
+        These values include uniform noise, unless `hard_levels` is set or the binariser is logistic.
+        """
         maximum = self.autoencoder.maximum
         if self.hard_levels:
             hard = centred_levels(value.detach(), maximum)
@@ -160,9 +172,10 @@ class Objective(nn.Module):
         rng: np.random.Generator,
         label: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Bits per pixel of each crop, from one pass drawn at random and divided by its probability.
+        """Estimate the bits per pixel of each crop from one random pass, divided by its probability.
 
-        Twice: as they are, and as the loss counts them, with fresh channels at `rate_weight`.
+        Return the bits as they are, and as the loss counts them, with fresh channels weighted by
+        `rate_weight`.
         """
         height, width = value.shape[2:]
         drawn = states.coding_states(self.architecture, len(value), height, width, rng)
@@ -185,7 +198,7 @@ class Objective(nn.Module):
     def _other_states(
         self, hard: Tensor, quality: Tensor, rng: np.random.Generator, label: Tensor | None = None
     ) -> Tensor:
-        """Cross-entropy in bits per pixel of hidden and noisy channels, on levels that carry no gradient."""
+        """Return the cross-entropy of hidden and noisy channels in bits per pixel. Levels get no gradient."""
         kinds = states.other_kinds(len(hard), self.settings.other_states)
         height, width = hard.shape[2:]
         keep = torch.stack(
@@ -198,9 +211,10 @@ class Objective(nn.Module):
     def hidden_bits(
         self, clean: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
     ) -> Tensor:
-        """Bits of centred levels (B, channels, h, w) that noise of `keep` (B, layers, h, w) hides; known: 0.
+        """Return the bits of centred levels (B, channels, h, w) after noise of `keep` (B, layers, h, w).
 
-        The noise is drawn here. What a noisy channel shows of itself is counted (`bernoulli`).
+        The noise is drawn here. The noisy level itself is part of the context (`bernoulli`). Known levels
+        cost 0 bits.
         """
         maximum, channel_keep = self.autoencoder.maximum, keep[:, self.channel_layer]
         noisy = bernoulli.add_noise(clean + maximum / 2, channel_keep, maximum) - maximum / 2
@@ -211,11 +225,11 @@ class Objective(nn.Module):
         cost = bernoulli.level_cost(clean, mu, log_scale, maximum)
         observed = bernoulli.level_cost(noisy, mu, log_scale, maximum)
         with_own = bernoulli.cost_with_own_observation(cost, observed, clean == noisy, channel_keep, maximum)
-        # Known channels carry no loss; for hidden ones (keep = 0) the two costs agree.
+        # Known channels have no loss. For hidden ones (keep = 0), the two costs are equal.
         return with_own * (channel_keep < 1)
 
     def truncate(self, centred: Tensor, quality: Tensor, rng: np.random.Generator) -> Tensor:
-        """Replace the layers above a random one by the prior's expectation, in the batch's last crops."""
+        """Replace the layers above a random one by the prior's expectation, in the last crops of a batch."""
         count = round(self.settings.truncated_share * len(centred))
         if count == 0 or self.architecture.layers == 1:
             return centred
@@ -230,7 +244,7 @@ class Objective(nn.Module):
         return torch.cat([centred[:-count], last])
 
     def expectation(self, context: Tensor, keep: Tensor, quality: Tensor) -> Tensor:
-        """The prior's expected centred level of every channel, given what is known."""
+        """Return the prior's expected centred level of every channel, given what is known."""
         mu, log_scale = self.prior(context, keep, quality)
         parts = [self.architecture.layer_slice(layer) for layer in range(self.architecture.layers)]
         expected = [
@@ -241,5 +255,5 @@ class Objective(nn.Module):
 
 
 def psnr(mse: float) -> float:
-    """Decibels from a mean squared error on 0..1."""
+    """Return the PSNR in decibels of a mean squared error of values in 0..1."""
     return float(-10 * np.log10(max(mse, 1e-12)))

@@ -1,12 +1,13 @@
-"""A start for training that already codes: principal components of photos, laid into the networks.
+"""Start training from a transform codec: write principal components of photos into the networks.
 
-With its blocks silent, the autoencoder is linear: patches of 8x8, then 2x2 of those, each with one matrix.
-Filled with the leading principal components of training photos these matrices make a transform codec in which
-every channel carries something that no other does. Channels that start at random mostly carry what others
-already do; the rate term then kills them, and a dead channel never returns (docs/decisions/0005, 0006).
+If its blocks add nothing, the autoencoder is linear. It has one matrix for patches of 8x8 pixels and one for
+2x2 of these patches. With the leading principal components of training photos in these matrices, it is a
+transform codec in which every channel describes something that no other does. Channels with random initial
+weights mostly describe what other channels already do. The rate term then kills them, and a dead channel
+never returns (docs/decisions/0005, 0006).
 
-Features are scaled by 1 / sqrt(their root mean square) inside the networks, so that faint details are not
-drowned by brightness where gradients are computed; the scales cancel along the path.
+Inside the networks, features are scaled by 1 / sqrt(their root mean square), so that brightness does not
+dominate faint details in the gradients. The scales cancel along the path.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bincodec.train.data import CropSampler
 from bincodec.train.objective import Objective
 
 BLOCK_SCALE = 0.3
-"""What is left of the blocks' random outputs: enough for gradients, too little to spoil the transform."""
+"""The factor of the blocks' random outputs: enough for gradients, too little to spoil the transform."""
 
 _PATCH_8 = 3 * 8 * 8
 _CROPS = 512
@@ -35,16 +36,17 @@ _HEADROOM = 1.1
 _LOGISTIC_SCALE = math.sqrt(3) / math.pi
 _LEAST_SCALE = 0.2
 _SURE = 2.5
-"""Root mean square of a bit's log-odds at the start: clear, with a gradient still."""
+"""The root mean square of a bit's log-odds at the start. Bits are then clear, but still have a gradient."""
 _TILE = 16384
 
 
 @torch.no_grad()
 def start_from_components(objective: Objective, sampler: CropSampler, rng: np.random.Generator) -> None:
-    """Lay principal components of the sampler's photos into a new objective's networks, in place.
+    """Write principal components of the sampler's photos into the networks of a new objective, in place.
 
     Raises:
-        ValueError: if the networks are wider than a patch, or stride 16 is wider than stride 8 can feed.
+        ValueError: if the networks are wider than a patch, or if there are more features at stride 16 than
+            four times those at stride 8.
     """
     architecture = objective.architecture
     encoder, decoder = objective.autoencoder.encoder, objective.autoencoder.decoder
@@ -77,8 +79,8 @@ def start_from_components(objective: Objective, sampler: CropSampler, rng: np.ra
         for output in (block.spatial_out, block.contract)
     ]
     faint = [BLOCK_SCALE * weight for weight in outputs]
-    # Silent at first: the channels beyond shall carry what the transform leaves out, not what random blocks
-    # add.
+    # The blocks add nothing at first, so that the shortcut's channels describe what the transform leaves out,
+    # and not what random blocks add.
     for weight in outputs:
         weight.zero_()
     coefficients = functional.conv2d(quads, basis_16[:channels, :, None, None])
@@ -90,11 +92,11 @@ def start_from_components(objective: Objective, sampler: CropSampler, rng: np.ra
 
 @torch.no_grad()
 def start_beyond(objective: Objective, first: int, sampler: CropSampler) -> None:
-    """Let the channels from `first` on, which have a shortcut, carry what those before them leave out.
+    """Let the channels from `first` on, which have a shortcut, describe what the earlier channels leave out.
 
-    Of the sampler's crops, that is, as they decode at the highest quality without rounding. What a matrix can
-    read of it from the pixels is found by least squares; its leading principal components become the
-    channels.
+    This is the error of the sampler's crops when they are decoded at the highest quality without rounding.
+    Least squares finds the part of it that is a linear function of the pixels. The leading principal
+    components of this part become the channels.
     """
     architecture, model = objective.architecture, objective.autoencoder
     reading, writing = model.encoder.shortcut, model.decoder.shortcut
@@ -117,7 +119,7 @@ def start_beyond(objective: Objective, first: int, sampler: CropSampler) -> None
 
 
 def _seen_and_missed(objective: Objective, sampler: CropSampler) -> tuple[Tensor, Tensor]:
-    """Patches of crops, and what is missing when they are decoded: float64 (patches, numbers in a patch)."""
+    """Return patches of crops and their errors when decoded, each float64 (patches, samples of a patch)."""
     model, rng = objective.autoencoder, np.random.default_rng(0)
     seen: list[Tensor] = []
     missed: list[Tensor] = []
@@ -130,8 +132,11 @@ def _seen_and_missed(objective: Objective, sampler: CropSampler) -> tuple[Tensor
 
 
 def components(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` leading principal axes (count, channels) of (B, channels, h, w), and the root mean square
-    along each. Means are kept: brightness is a component like any other."""
+    """Return the `count` leading principal axes, (count, channels), of features (B, channels, h, w), and the
+    root mean square along each axis.
+
+    Means are not subtracted: brightness is a component like any other.
+    """
     rows = features.movedim(1, -1).flatten(0, -2)
     moments = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
     for tile in rows.split(_TILE):  # type: ignore[no-untyped-call]
@@ -142,11 +147,11 @@ def components(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _set_gains(objective: Objective, part: slice, coefficients: Tensor) -> None:
-    """Gains that spend lambda(q) well on the orthonormal coefficients (channels, positions) of the channels
-    of `part`, and a prior that knows their spread.
+    """Set the gains of the channels in `part` to good values for lambda(q), and the prior to their spread.
 
-    At the best rate of a Gaussian coefficient its error D and the weight of the picture's error are tied by
-    lambda 255^2 / 3 = 1 / (2 ln 2 D), and a uniform step makes an error of step^2 / 12.
+    `coefficients` are orthonormal, (channels, positions). At the best rate of a Gaussian coefficient, its
+    error D satisfies lambda 255^2 / 3 = 1 / (2 ln 2 D). A uniform quantiser with a given step makes an error
+    of step^2 / 12.
     """
     model = objective.autoencoder
     size = coefficients.square().mean(1).sqrt()
@@ -162,7 +167,8 @@ def _set_gains(objective: Objective, part: slice, coefficients: Tensor) -> None:
     quality = torch.linspace(0, 1, QUALITIES)
     spread = model.gains(quality)[:, part, 0, 0] * size * _LOGISTIC_SCALE
     wanted = torch.log(spread.clamp_min(_LEAST_SCALE))
-    # In double precision: the last bits of this solver depend on where its arrays lie in memory.
+    # This uses double precision, because the last bits of the solver depend on the place of its arrays in
+    # memory.
     fitted = torch.linalg.lstsq(quality_features(quality).double(), wanted.double()).solution.float()
     scales = objective.prior.head_quality.weight[objective.architecture.channels :]  # type: ignore[union-attr, index]
     scales[part].copy_(fitted.T)

@@ -1,8 +1,8 @@
-"""From the float prior to integers: choosing exponents, training through the rounding, exporting (DESIGN §5).
+"""Turn the float prior into integers: choose exponents, train through the rounding, export (DESIGN §5).
 
-Every scale is a power of two. `QuantisedPrior` runs the very functions of `bincodec.model.integer` on rounded
-weights, with gradients passed straight through the rounding, so the network that is trained here is the
-network that codes.
+Every scale is a power of two. `QuantisedPrior` runs the functions of `bincodec.model.integer` on rounded
+weights, and gradients pass straight through the rounding. The network that is trained here is therefore the
+network that files are coded with.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _STREAM_HEADROOM = 4
 
 
 class QuantisedPrior(nn.Module):
-    """A float prior seen through its integers; the interface is `Prior`'s."""
+    """A float prior that predicts through its integers. It has the interface of `Prior`."""
 
     limits: Tensor
 
@@ -49,7 +49,7 @@ class QuantisedPrior(nn.Module):
         self._exponents = self._choose_exponents(ranges, integer.largest_context(architecture))
 
     def _choose_exponents(self, ranges: dict[str, float], stem_inputs: Tensor) -> dict[str, Tensor | int]:
-        """Powers of two for the stream, for each activation tensor and for each output channel's weights."""
+        """Return exponents of 2 for the stream, each activation tensor and each output channel's weights."""
         exponents: dict[str, Tensor | int] = {
             "stream": _exponent(STREAM_LIMIT / _STREAM_HEADROOM, ranges["stream"])
         }
@@ -76,7 +76,7 @@ class QuantisedPrior(nn.Module):
     def forward(
         self, context: Tensor, keep: Tensor, quality: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """As `Prior.forward`, with every rounding and clamp of the integer network."""
+        """Predict as `Prior.forward` does, with every rounding and clamp of the integer network."""
         with torch.autocast(context.device.type, enabled=False):
             network = self.integers(quality.float())
             shown = 2**self._evidence_bits * torch.cat([context.float(), KEEP_INPUT * keep.float()], 1)
@@ -92,7 +92,7 @@ class QuantisedPrior(nn.Module):
         return (mu / 2**MU_BITS).permute(0, 3, 1, 2), log_scale.permute(0, 3, 1, 2)
 
     def integers(self, quality: Tensor) -> IntegerNetwork:
-        """The integer network, with biases for the qualities (B,) in 0..1; rounded, but in float32."""
+        """Return the integer network in float32, with biases for the qualities (B,) in 0..1."""
         features = quality_features(quality)
         e, prior = self._exponents, self.prior
         stem_bias = _bias(prior.stem) + prior.stem_quality(features)
@@ -125,23 +125,25 @@ class QuantisedPrior(nn.Module):
     def _layer(
         self, name: str, weight: Tensor, bias: Tensor, entering: Tensor | int, leaving: Tensor | int
     ) -> Layer:
-        """Round one map whose inputs carry 2^entering and whose outputs shall carry 2^leaving."""
+        """Round one map. Its inputs are scaled by 2^entering, and its outputs will be scaled by 2^leaving."""
         exponent = torch.as_tensor(self._exponents[f"{name}.weight"], device=weight.device)
         scaled = weight * torch.exp2(exponent.float()).view(-1, *[1] * (weight.ndim - 1))
         rounded = straight_through(torch.floor(scaled + 0.5), scaled).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
         return Layer(rounded, self._sums(name, bias, entering), exponent + entering - leaving)
 
     def _sums(self, name: str, bias: Tensor, entering: Tensor | int) -> Tensor:
-        """Biases in the channels of a map's sums, rounded."""
+        """Return biases in the units of a map's sums, rounded."""
         exponent = torch.as_tensor(self._exponents[f"{name}.weight"], device=bias.device)
         total = bias * torch.exp2((exponent + entering).float())
         return straight_through(torch.floor(total + 0.5), total)
 
     @torch.no_grad()
     def keep_bounds(self) -> None:
-        """Halve the integers of every row whose sums might leave the exact range: training moves weights and
-        biases, and their exponents were chosen before."""
-        for _ in range(_HIGHEST_EXPONENT):  # More would leave nothing of a row.
+        """Halve the integers of every row whose sums might leave the exact range.
+
+        This may happen because exponents are chosen before training moves the weights and biases.
+        """
+        for _ in range(_HIGHEST_EXPONENT):  # With more halvings, all integers of a row would be 0.
             over = False
             for name, bound in integer.largest_sums(self._architecture, self.export()):
                 beyond = (bound >= EXACT_LIMIT).to(self.limits.device)
@@ -152,13 +154,13 @@ class QuantisedPrior(nn.Module):
 
     @torch.no_grad()
     def export(self) -> IntegerNetwork:
-        """The finished integers (int64, CPU), with one row of biases for each of the 101 qualities."""
+        """Return the finished integers (int64, CPU), with one row of biases for each of the 101 qualities."""
         qualities = torch.arange(QUALITIES, device=self.limits.device) / (QUALITIES - 1)
         return self.integers(qualities).to(torch.int64, torch.device("cpu"))
 
 
 class RangeRecorder:
-    """Watches a float prior while it runs and remembers how large its activations get."""
+    """Watch a float prior while it runs, and record the largest magnitudes of its activations."""
 
     def __init__(self, prior: Prior) -> None:
         self.ranges: dict[str, float] = {"stream": 0.0}
@@ -195,20 +197,21 @@ def _floor(x: Tensor) -> Tensor:
 
 
 def _exponent(limit: float, value: float) -> int:
-    """The largest power of two that keeps `value` within `limit`."""
+    """Return the exponent of the largest power of two that keeps `value` within `limit`."""
     return min(_HIGHEST_EXPONENT, math.floor(math.log2(limit / max(value, 1e-9))))
 
 
 @torch.no_grad()
 def _weight_exponents(weight: Tensor, largest_input: Tensor) -> Tensor:
-    """By output channel: the finest exponent that fits, or one finer with clipping where that errs less."""
+    """Return an exponent for each output channel: the largest one that fits, or one more with clipping if the
+    error is then smaller."""
     rows = weight.flatten(1)
     top = rows.abs().amax(1).clamp(min=1e-9)
     fitting = torch.floor(torch.log2(WEIGHT_LIMIT / top)).clamp(max=_HIGHEST_EXPONENT)
     errors = [_rounding_error(rows, exponent) for exponent in (fitting, fitting + 1)]
     exponent = torch.where(errors[1] < errors[0], fitting + 1, fitting)
     reach = (weight.abs() * largest_input.to(weight.device)).flatten(1).sum(1)
-    # An eighth of the exact range is left for the bias and for what fine-tuning still moves.
+    # An eighth of the exact range is reserved for the bias and for changes during fine-tuning.
     safe = torch.floor(torch.log2(0.875 * EXACT_LIMIT / reach.clamp(min=1e-9)))
     return torch.minimum(exponent, safe).to(torch.int64)
 

@@ -1,8 +1,8 @@
-"""The decoder's last matrix in closed form: the least squared error instead of another step towards it.
+"""Solve for the decoder's last matrix by least squares instead of gradient steps.
 
-What that matrix reads is far from white, and along its fainter components gradient steps hardly move
-(docs/decisions/0014). Given everything before it the best matrix solves a linear system, so it is solved for
-once, when nothing before it moves any more.
+The inputs of this matrix have components of very different sizes, and gradient steps hardly change the matrix
+along the small ones (docs/decisions/0014). If everything before it is fixed, the best matrix is the solution
+of a linear system. It is computed once, when training is over.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _PATCH = 8
 def fit_output(objective: Objective, sampler: CropSampler, rng: np.random.Generator) -> None:
     """Solve for the decoder's head, in place, on hard levels at all qualities.
 
-    Crops weigh what they weigh in the objective's distortion; some are shown without their last layers, too.
+    Crops have the same weights as in the distortion of the objective. As there, some crops lack their last
+    layers.
     """
     head = objective.autoencoder.decoder.head
     read = head.weight.shape[1]
@@ -45,7 +46,7 @@ def fit_output(objective: Objective, sampler: CropSampler, rng: np.random.Genera
 def _read_and_missed(
     objective: Objective, image: Tensor, quality: Tensor, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """What the head reads, with a 1, and what its pixels miss, (patches, features + 1) and (patches, 192)."""
+    """Return the head's inputs with a 1, (patches, features + 1), and its pixels' errors, (patches, 192)."""
     model = objective.autoencoder
     heard: list[Tensor] = []
     hook = model.decoder.head.register_forward_hook(lambda _, inputs, __: heard.append(inputs[0]))

@@ -1,9 +1,9 @@
-"""Units that never speak, begun anew.
+"""Give silent units new weights.
 
-A ReLU whose input is negative everywhere passes no gradient, so it stays silent for good, and what its block
-could do is lost. Before a stage the silent units of the autoencoder's blocks get new weights, scaled to what
-enters them so that each speaks at about half of the positions; what they say is multiplied by zero at first,
-so pictures and levels stay as they were.
+A ReLU whose input is negative everywhere passes no gradient. The unit stays silent forever and is of no use
+to its block. Before a stage, the silent units of the autoencoder's blocks get new weights. They are scaled to
+the inputs, so that each unit is active at about half of the positions. The outputs of these units are
+multiplied by zero at first, so pictures and levels do not change.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from bincodec.train.data import CropSampler
 from bincodec.train.objective import Objective
 
 SILENT = 1e-4
-"""Share of positions below which a unit counts as silent."""
+"""A unit that is active at a smaller share of the positions counts as silent."""
 _CROPS, _BATCHES = 16, 4
 _LEAST_SPREAD = 0.05
-"""Of the mean spread of a layer's inputs: those that hardly vary shall not be blown up."""
+"""The least spread of an input, as a share of the mean spread of a layer's inputs. Without it, inputs that
+hardly vary would get very large weights."""
 
 
 @dataclasses.dataclass
 class _Seen:
-    """What went into a layer and how often its outputs were above zero, over `count` positions."""
+    """Sums and squares of a layer's inputs over `count` positions, and how often outputs were positive."""
 
     sums: Tensor
     squares: Tensor
@@ -39,7 +40,7 @@ class _Seen:
 
 @torch.no_grad()
 def revive(objective: Objective, sampler: CropSampler, rng: np.random.Generator) -> int:
-    """Begin the silent units of encoder and decoder anew; how many there were."""
+    """Give the silent units of encoder and decoder new weights, and return their number."""
     blocks = [module for module in objective.autoencoder.modules() if isinstance(module, Block)]
     layers = [layer for block in blocks for layer in (block.spatial_in, block.expand)]
     with _watched(layers) as seen:
@@ -83,7 +84,7 @@ def _watched(layers: list[Pointwise]) -> Iterator[dict[nn.Module, _Seen]]:
 
 
 def _begin(layer: Pointwise, seen: _Seen, rng: np.random.Generator) -> Tensor:
-    """New weights for the silent outputs of a layer, by what enters it; which those are."""
+    """Set new weights for the silent outputs of a layer, scaled to its inputs. Return which are silent."""
     silent = seen.active < SILENT * seen.count
     mean = seen.sums / seen.count
     spread = (seen.squares / seen.count - mean.square()).clamp_min(0).sqrt()
@@ -96,7 +97,7 @@ def _begin(layer: Pointwise, seen: _Seen, rng: np.random.Generator) -> Tensor:
 
 
 def _unmix(block: Block, silent: Tensor) -> None:
-    """Keep the constant that the depthwise layer makes of silent units, and begin its part of them anew."""
+    """Reset the depthwise layer for silent units, and keep the constant that it made of them as a bias."""
     taps, bias = block.depthwise.weight, block.depthwise.bias
     assert bias is not None
     block.spatial_out.bias.add_(block.spatial_out.weight[:, silent] @ bias[silent])

@@ -1,4 +1,4 @@
-"""The configuration of a training run: a TOML file of four tables, read into flat frozen data."""
+"""The configuration of a training run: a TOML file with four tables, read into frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bincodec.train.objective import ObjectiveSettings
 
 @dataclasses.dataclass(frozen=True)
 class OptimiserSettings:
-    """Learning rates at the top of the schedule: SOAP takes the matrices of blocks and the linear path, Adam
-    the rest.
+    """Learning rates at the top of the schedule, and the shape of the schedule.
 
-    `matrix_rate` is that of the blocks' matrices, `path_rate` of the autoencoder's linear path,
-    `shortcut_rate` Adam's for the encoder's shortcut."""
+    SOAP trains the matrices of blocks with `matrix_rate` and the autoencoder's linear path with `path_rate`.
+    Adam trains the encoder's shortcut with `shortcut_rate` and everything else with `adam_rate`.
+    """
 
     adam_rate: float = 2e-3
     matrix_rate: float = 2e-3
@@ -28,15 +28,15 @@ class OptimiserSettings:
     ema_decay: float = 0.999
     warmup_steps: int = 200
     decay_share: float = 0.5
-    """Share of a stage, at its end, over which the rate falls linearly to `final_rate` of its top."""
+    """The share of a stage, at its end, in which the rate falls linearly to `final_rate` times its top."""
     final_rate: float = 0.01
     rate_ramp_share: float = 0.35
-    """Share of a first stage over which the weight of the rate rises from 0.1 to 1."""
+    """The share of a first stage in which the weight of the bits in the loss rises from 0.1 to 1."""
     start: str = "components"
-    """Where a first stage begins: principal "components" of the photos, or "random" weights."""
+    """The start of a first stage: principal "components" of the photos, or "random" weights."""
 
     def times(self, factor: float) -> OptimiserSettings:
-        """The same with every learning rate times `factor`."""
+        """Return the same settings with every learning rate times `factor`."""
         names = ("adam_rate", "matrix_rate", "path_rate", "shortcut_rate")
         return dataclasses.replace(self, **{name: factor * getattr(self, name) for name in names})
 
@@ -48,9 +48,11 @@ class OptimiserSettings:
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
-    """Crops in a batch (of each process), their side in pixels, where photos lie, and the seed.
+    """The training data.
 
-    `scaled_share`, `scales` and `plain_share` vary the crops, as `CropSettings` says.
+    `photos` and `valid` are the places of the training and the validation photos. `batch` is the number of
+    crops in a batch of each process, and `crop` is their side in pixels. `CropSettings` explains how
+    `scaled_share`, `scales` and `plain_share` vary the crops.
     """
 
     photos: Path
@@ -62,26 +64,26 @@ class DataSettings:
     scales: tuple[float, float] = CropSettings.scales
     plain_share: float = CropSettings.plain
     photos_under: str = ""
-    """Only what lies under this path in `photos`. Where there are classes, the next folder names them."""
+    """Only photos under this path in `photos` are used. The next folder names the class, if there are any."""
     valid_under: str = ""
 
     @property
     def crops(self) -> CropSettings:
-        """What is drawn from the photos."""
+        """How crops are drawn from the photos."""
         return CropSettings(self.crop, self.scaled_share, self.scales, self.plain_share)
 
     def __post_init__(self) -> None:
         if self.crop < STRIDE or self.crop % STRIDE or self.batch < 1:
-            msg = f"batch {self.batch}, crop {self.crop}: a crop must be a multiple of {STRIDE}"
+            msg = f"batch is {self.batch}, crop {self.crop}: must be at least 1, and a multiple of {STRIDE}"
             raise ValueError(msg)
         if len(self.scales) != 2 or not 0 < self.scales[0] <= self.scales[1]:
-            msg = f"scales {self.scales} are not a lowest and a highest scale"
+            msg = f"scales {self.scales} are not a lowest and a highest positive number"
             raise ValueError(msg)
 
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-    """One whole configuration."""
+    """The whole configuration of a run."""
 
     architecture: Architecture
     objective: ObjectiveSettings
@@ -90,7 +92,11 @@ class RunSettings:
 
 
 def read_settings(path: Path) -> RunSettings:
-    """Read a TOML configuration; unknown tables or names are an error. Relative paths start at the file."""
+    """Read a TOML configuration. Paths in it are relative to the file.
+
+    Raises:
+        ValueError: if a table or a name is unknown, or if a value is missing or out of range.
+    """
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     known = {"architecture", "objective", "optimiser", "data"}
     if unknown := sorted(set(tables) - known):
@@ -119,11 +125,11 @@ def _build(kind: Any, fields: dict[str, Any], path: Path) -> Any:
 
 
 def with_rates(settings: RunSettings, factor: float) -> RunSettings:
-    """The same run at learning rates times `factor`."""
+    """Return the same run with all learning rates times `factor`."""
     return dataclasses.replace(settings, optimiser=settings.optimiser.times(factor))
 
 
 def with_data(settings: RunSettings, **changes: Any) -> RunSettings:
-    """The same run with some of `DataSettings` replaced; None leaves a setting as it is."""
+    """Return the same run with some fields of `DataSettings` replaced. None leaves a field as it is."""
     given = {name: value for name, value in changes.items() if value is not None}
     return dataclasses.replace(settings, data=dataclasses.replace(settings.data, **given))

@@ -1,9 +1,10 @@
-"""The states that the prior is trained on: which channels it is shown, and how much of each (DESIGN §4).
+"""The states that the prior is trained on: which levels are known, hidden or noisy (DESIGN §4).
 
-A state is a keep map (B, layers, h, w). The coding order's states measure one pass and estimate the rate; the
-others (random masks, flip noise, known beside noisy) teach the same network to sample and to inpaint. Unless
-a configuration says otherwise, the mix is 60 % coding order, 15 % random masks, 15 % noise, 10 % inpainting:
-for each 12 crops, 12 coding states and 3, 3, 2 others."""
+A state is a keep map (B, layers, h, w). States of the coding order belong to one pass and serve to estimate
+the rate. The other states (random masks, noise, known positions beside noisy ones) train the same network for
+sampling and inpainting. The default mix is 60 % coding order, 15 % random masks, 15 % noise and
+10 % inpainting: for each 12 crops, there are 12 coding states and 3, 3 and 2 others.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +25,13 @@ _HIGHEST_KEEP = 0.98
 
 @dataclasses.dataclass(frozen=True)
 class CodingStates:
-    """One pass a crop: its keep map, the channels whose bits count, and 1 / the probability of that pass."""
+    """One pass for each crop.
+
+    Args:
+        keep: the keep map of the pass, (B, layers, h, w).
+        counted: where bits are coded in the pass, (B, layers, h, w).
+        weight: 1 / the probability of the pass, (B,).
+    """
 
     keep: Tensor
     counted: Tensor
@@ -32,7 +39,7 @@ class CodingStates:
 
 
 def pass_probabilities(architecture: Architecture) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """How often each pass is drawn: half evenly, half by the number of its channels."""
+    """Return the probability of each pass: half of it uniform, half proportional to its share of levels."""
     steps = passes(architecture.layer_phases)
     share = np.array(
         [architecture.layer_channels[s.layer] / architecture.layer_phases[s.layer] for s in steps]
@@ -44,7 +51,7 @@ def pass_probabilities(architecture: Architecture) -> np.ndarray[tuple[int], np.
 def coding_states(
     architecture: Architecture, crops: int, height: int, width: int, rng: np.random.Generator
 ) -> CodingStates:
-    """A random pass of the coding order for each crop."""
+    """Draw a random pass of the coding order for each crop."""
     steps = passes(architecture.layer_phases)
     probabilities = pass_probabilities(architecture)
     drawn = rng.choice(len(steps), size=crops, p=probabilities)
@@ -58,22 +65,25 @@ def coding_states(
 
 
 def layer_start(architecture: Architecture, layer: int, height: int, width: int) -> Tensor:
-    """The keep map (layers, h, w) of a file cut before `layer`."""
+    """Return the keep map (layers, h, w) of a file that is cut before `layer`."""
     return torch.from_numpy(known_map(Pass(layer, 0), architecture.layer_phases, height, width)).float()
 
 
 def other_kinds(crops: int, shares: tuple[int, ...] = OTHER_STATES) -> list[str]:
-    """The kinds of the non-coding states that go with `crops` coding states: `shares` for each 12, and no
-    more than one a crop."""
+    """Return the kinds of the other states for `crops` coding states.
+
+    `shares` holds how many there are of each kind for 12 coding states. There is at most one state a crop.
+    """
     counts = [max(1, round(crops * share / _CODING_SHARE)) for share in shares]
     return [kind for kind, count in zip(KINDS, counts, strict=True) for _ in range(count)][:crops]
 
 
 def other_state(kind: str, layers: int, height: int, width: int, rng: np.random.Generator) -> Tensor:
-    """One keep map (layers, h, w) of `kind`."""
+    """Draw a keep map (layers, h, w) of `kind`."""
     if kind == "masked":
         return torch.from_numpy((rng.random((layers, height, width)) < rng.random()).astype(np.float32))
-    # Many bits together tell much when each is kept but rarely: what a picture shows is settled at low keeps.
+    # Low keeps are drawn more often: even then, many bits together say much, and the content of a picture is
+    # decided there.
     keep = np.full((layers, height, width), _HIGHEST_KEEP * rng.random() ** 2, dtype=np.float32)
     if kind == "inpaint":
         known = np.ones((height, width), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""One run's networks, optimisers and average, and their going to and from the run folder."""
+"""The networks, optimisers and averaged weights of one run: update them, save them and load them."""
 
 from __future__ import annotations
 
@@ -35,18 +35,19 @@ _PATH = tuple(
         *("decoder.stem", "decoder.up", "decoder.head", "decoder.shortcut"),
     )
 )
-"""The linear path through the autoencoder, which has a rate of its own: it begins as a transform that already
-codes, and steps as large as those of the blocks would mix what its components hold apart."""
+"""The linear path through the autoencoder. It starts as a transform codec, and steps as large as those of the
+blocks would mix its components, so it has a learning rate of its own."""
 
 _SHORTCUT = "autoencoder.encoder.shortcut.weight"
-"""It reads pixels as they are: at the path's rate brightness would swamp what its channels are for."""
+"""The encoder's shortcut. Its inputs are plain pixels. With the path's learning rate, brightness would
+dominate in its channels."""
 
 _SMALL = ("modulation", "stem_quality", "head_quality", "_class", "gain", "prior.head")
-"""Matrices on 8 cosines of quality, tables and the last layer: which Adam serves as well."""
+"""Small matrices, tables and the last layer of the prior, which are trained with Adam."""
 
 
 class Trainer:
-    """Networks, optimisers and average of one run, and their going to and from the run folder."""
+    """The networks, optimisers and averaged weights of one run, which are saved in its folder."""
 
     def __init__(
         self, settings: RunSettings, folder: Path, device: torch.device, objective: Objective | None = None
@@ -60,11 +61,11 @@ class Trainer:
         self.average = {name: p.detach().clone() for name, p in self.objective.named_parameters()}
         self.optimisers = self._make_optimisers()
         self.history: list[dict[str, Any]] = []
-        """The stages behind the weights that this run started from."""
+        """The stages that led to the weights from which this run started."""
         self.step = 0
         self.skipped = 0
         self.revived = 0
-        """Silent units that were begun anew before this stage."""
+        """The number of silent units that got new weights before this stage."""
         self.seconds = 0.0
 
     def _make_optimisers(self) -> list[torch.optim.Optimizer]:
@@ -88,12 +89,12 @@ class Trainer:
         ]
 
     def learn_prior_only(self) -> None:
-        """Leave the autoencoder out of everything that follows."""
+        """Train only the prior from now on."""
         self.objective.learn_prior_only()
         self.optimisers = self._make_optimisers()
 
     def update(self, terms: Terms, factor: float) -> None:
-        """One optimiser step at `factor` of the top learning rates, and the average's."""
+        """Do one optimiser step at `factor` times the top learning rates, and update the average."""
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group.setdefault("top", group["lr"]) * factor
@@ -101,7 +102,7 @@ class Trainer:
         terms.loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), self.settings.optimiser.clip_norm)
         if not torch.isfinite(norm):
-            # One such step would poison weights and average for good; the next crops are likely fine.
+            # Such a step would ruin the weights and the average. It is skipped, as the next one may be fine.
             self.skipped += 1
             if self.skipped > _MAX_SKIPPED:
                 msg = f"the gradient was not finite in {self.skipped} steps: training has diverged"
@@ -116,7 +117,7 @@ class Trainer:
         torch._foreach_lerp_(list(self.average.values()), live, 1 - decay)
 
     def save_state(self) -> None:
-        """Everything an interrupted stage needs, written whole or not at all."""
+        """Save everything that an interrupted stage needs to continue. The file is replaced as a whole."""
         state = {
             "model": self.objective.state_dict(),
             "average": self.average,
@@ -131,7 +132,7 @@ class Trainer:
         os.replace(temporary, self.folder / "state.pt")
 
     def load_state(self) -> None:
-        """Go on with an interrupted stage."""
+        """Load the state of an interrupted stage."""
         state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
         self.objective.load_state_dict(state["model"])
         for name, value in state["average"].items():
@@ -142,10 +143,11 @@ class Trainer:
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
 
     def start_from(self, weights: Path, sampler: CropSampler | None = None, *, revived: bool = False) -> None:
-        """Begin a stage from averaged weights; layers that they lack are added, and learn from `sampler`
-        where they begin. With `revived`, silent units of the blocks begin anew (`revive`).
+        """Start a stage from averaged weights. Layers that they lack are added.
 
-        Where the prior learns alone and is to be of another width or depth, it begins anew.
+        `sampler` provides the crops from which new channels are initialised. With `revived`, silent units of
+        the blocks get new weights (`revive`). If only the prior is trained and has another width or depth
+        than before, it starts with random weights.
         """
         loaded, metadata = read_weights(weights)
         self.history = metadata["history"]
@@ -173,7 +175,7 @@ class Trainer:
         self._restart_average()
 
     def start_from_components(self, sampler: CropSampler) -> None:
-        """Begin a first stage with a transform that already codes."""
+        """Start a first stage from a transform codec (`principal.start_from_components`)."""
         self.objective.to("cpu")
         start_from_components(self.objective, sampler, np.random.default_rng(self.settings.data.seed))
         self.objective.to(self.device)
@@ -184,7 +186,7 @@ class Trainer:
             self.average[name].copy_(parameter.detach())
 
     def save_weights(self, name: str = "weights.safetensors") -> None:
-        """The averaged weights in fp16."""
+        """Save the averaged weights in fp16."""
         tensors = {key: value.detach().half().cpu().contiguous() for key, value in self.average.items()}
         metadata = {
             "architecture": self.settings.architecture.to_json(),
@@ -195,7 +197,7 @@ class Trainer:
         os.replace(temporary, self.folder / name)
 
     def summary(self) -> dict[str, Any]:
-        """This stage in a line: what it cost, and on what."""
+        """Return a summary of this stage: its length, its cost, and the hardware."""
         crops = self.step * self.settings.data.batch * int(os.environ.get("WORLD_SIZE", "1"))
         return {
             "steps": self.step,
@@ -209,7 +211,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[Objective]:
-        """The networks with their averaged weights put in for a while."""
+        """Yield the networks with their averaged weights, and restore the live weights afterwards."""
         live = {name: p.detach().clone() for name, p in self.objective.named_parameters()}
         self._copy_in(self.average)
         try:
@@ -224,7 +226,7 @@ class Trainer:
 
 
 def _groups(by_rate: dict[float, list[nn.Parameter]]) -> list[dict[str, Any]]:
-    """Parameters by learning rate, as optimisers take them."""
+    """Return parameter groups by learning rate, as optimisers take them."""
     return [{"params": parameters, "lr": rate} for rate, parameters in by_rate.items()]
 
 
@@ -233,7 +235,7 @@ def _prior_size(architecture: Architecture) -> tuple[int, int]:
 
 
 def rank() -> int:
-    """This process among those that `torchrun` started, or 0."""
+    """Return the number of this process among those that `torchrun` started, or 0."""
     return int(os.environ.get("RANK", "0"))
 
 

@@ -1,4 +1,4 @@
-"""Rate and PSNR of a float model on whole photos: what a run is judged by before there is a file."""
+"""Measure rate and PSNR of a float model on whole photos, before there is a model file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from bincodec.train.objective import Objective, psnr
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """Means over photos at one quality. `layer_bits_per_pixel` and `saturated` are by layer."""
+    """Means over photos at one quality. `layer_bits_per_pixel` and `saturated` have one value for each layer.
+
+    `saturated` is the share of levels that are 0 or J.
+    """
 
     quality: int
     bits_per_pixel: float
@@ -29,7 +32,7 @@ class Point:
 
 @torch.no_grad()
 def validate(objective: Objective, photos: Sequence[Photo], qualities: Sequence[int]) -> list[Point]:
-    """One `Point` a quality, estimated with the float prior in coding order on hard levels."""
+    """Return a `Point` for each quality, estimated with the float prior in coding order on hard levels."""
     objective.eval()
     points = [_point(objective, photos, quality) for quality in qualities]
     objective.train()
@@ -60,7 +63,7 @@ def _measure(objective: Objective, photo: Photo, quality: int) -> tuple[list[flo
 
 @torch.no_grad()
 def layer_bits(objective: Objective, centred: Tensor, quality: Tensor) -> Tensor:
-    """Bits by layer of a photo's centred levels (1, channels, h, w), through all float passes."""
+    """Return the bits of each layer of a photo's centred levels (1, channels, h, w), over all passes."""
     architecture = objective.architecture
     height, width = centred.shape[2:]
     total = torch.zeros(architecture.layers, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Float weights in fp16, from which a stage starts: a run's, or the prior's beside a model file."""
+"""Read float weights from which a stage can start: those of a run, or a prior's beside a model file."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _AUTOENCODER = "autoencoder."
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors in float32 by the names of `Objective`, and metadata ("architecture" as JSON, "history").
+    """Return float32 tensors with the names of `Objective`, and metadata ("architecture" as JSON, "history").
 
-    A file of the prior alone names the model that has the autoencoder; that is looked for beside it, then
-    among the installed models.
+    A file that holds only a prior names the model that has the autoencoder. That model is taken from the same
+    folder or, if it is not there, from the installed models.
 
     Raises:
-        Unsupported: if it is no such file.
+        Unsupported: if the file is not a readable weights file.
         UnknownModel: if the model that it names is not installed.
     """
     try:
@@ -44,10 +44,10 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_into(objective: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Put the tensors of `path` into the networks.
+    """Load `tensors`, which come from `path`, into the networks.
 
     Raises:
-        ValueError: if they are of another architecture.
+        ValueError: if they do not fit the architecture.
     """
     try:
         objective.load_state_dict(tensors)

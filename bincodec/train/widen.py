@@ -1,9 +1,8 @@
-"""More channels for trained weights: layers added at the end, everything learned kept (see
-docs/decisions/0005).
+"""Add layers at the end of trained weights, and keep everything that was learned (docs/decisions/0005).
 
-The new channels begin unseen: the decoder's and the prior's weights on them are zero, so the picture and the
-rates of the old channels stay as they were. Those that have a shortcut then take the principal components of
-what the others leave out (`principal.start_beyond`); the rest learns from it.
+At first, the weights of the decoder and the prior for the new channels are zero. The picture and the rates of
+the old channels therefore do not change. New channels with a shortcut then start from the principal
+components of what the other channels leave out (`principal.start_beyond`).
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ def widen(trained: dict[str, Tensor], fresh: dict[str, Tensor], old: Architectur
     channels = torch.arange(old.channels)
     context = torch.cat([channels, new.channels + torch.arange(old.layers)])
     predicted = torch.cat([channels, new.channels + channels])
-    # Parameter -> (axis that counts channels, places of the old ones in it, whether the new ones begin at
-    # zero).
+    # Parameter -> (the axis of channels, the places of old channels in it, whether new ones start at zero).
     places: dict[str, tuple[int, Tensor, bool]] = {
         "autoencoder.encoder.head.weight": (0, channels, False),
         "autoencoder.encoder.head.bias": (0, channels, True),
@@ -55,7 +53,7 @@ def widen(trained: dict[str, Tensor], fresh: dict[str, Tensor], old: Architectur
 
 
 def silent_blocks(fresh: dict[str, Tensor], old: Architecture) -> dict[str, Tensor]:
-    """The encoder's blocks that a `fresh` state has beyond those of `old`, adding nothing at first."""
+    """Return the encoder's blocks of a `fresh` state beyond those of `old`. They add nothing at first."""
     blocks = "autoencoder.encoder.blocks_8."
     known = old.blocks_8 + old.extra_encoder_blocks
     names = (name for name in fresh if name.startswith(blocks))

@@ -1,7 +1,7 @@
-"""Files that somebody has made up: whatever they say is under checksums that hold.
+"""Files that somebody has forged: their contents are wrong, but their checksums hold.
 
-Each is refused with one line, or is a picture. Where the header, the index and the lengths tell already, no
-network is asked: that is what a few bytes could make expensive.
+Each of them is refused with one line, or decodes to a picture. If the header, the index and the lengths
+already show that it is wrong, no network is run, because a few bytes could make that expensive.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ Refuse = Callable[[bytes, type[BincodecError], str], None]
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Then parts are decoded one after the other, so what is asked of a network can be counted."""
+    """Decode parts one after the other, so that the calls of a network can be counted."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -41,7 +41,7 @@ def codec() -> Codec:
 
 @pytest.fixture(scope="session")
 def header(codec: Codec, forge_header: Callable[..., bytes]) -> Callable[..., bytes]:
-    """`forge_header` for files of the tiny model with all its layers; of two tiles, if not told otherwise."""
+    """Return `forge_header` for files of the tiny model with all its layers. The default is two tiles."""
     return lambda **changes: forge_header(
         **({"layers": 3, "fingerprint": codec.model.card.fingerprint} | changes)
     )
@@ -49,7 +49,7 @@ def header(codec: Codec, forge_header: Callable[..., bytes]) -> Callable[..., by
 
 @pytest.fixture(scope="session")
 def code(codec: Codec) -> BinaryCode:
-    """Of a picture of 500 x 20 pixels, in two tiles of 2 x 16 positions."""
+    """Return the code of a picture of 500 x 20 pixels, in two tiles of 2 x 16 positions."""
     pixels = np.zeros((20, 500, 3), np.uint8)
     pixels += (np.arange(500) // 2)[:, None].astype(np.uint8)
     pixels[..., 1] += np.arange(20, dtype=np.uint8)[:, None]
@@ -58,7 +58,7 @@ def code(codec: Codec) -> BinaryCode:
 
 @pytest.fixture(scope="session")
 def honest(codec: Codec, code: BinaryCode) -> Container:
-    """The file of `code`, taken apart: two coded chunks of 60 bytes, whose levels take 64 uncoded."""
+    """Return the parts of the file of `code`: two coded chunks of 60 bytes, whose levels take 64 uncoded."""
     file = container.read(Memory(codec.pack(code)))
     assert [[(len(chunk.payload), chunk.raw) for chunk in row if chunk] for row in file.chunks] == [
         [(60, False), (60, False)]
@@ -68,7 +68,7 @@ def honest(codec: Codec, code: BinaryCode) -> Container:
 
 @pytest.fixture
 def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever asks a network fails the test."""
+    """Let the test fail if a network is run."""
 
     def fail(*_: object, **__: object) -> None:
         pytest.fail("a network was asked")
@@ -80,7 +80,7 @@ def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Rows and columns of each context that the prior was shown."""
+    """Collect the rows and columns of each context that the prior receives."""
     shapes: list[tuple[int, int]] = []
     predict = IntegerPrior.predict
 
@@ -94,7 +94,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 @pytest.fixture
 def refuse(codec: Codec) -> Refuse:
-    """Holds a file to be refused with exactly this error, in one line that says so."""
+    """Return a function that requires a file to be refused with exactly this error, in one line."""
 
     def check(data: bytes, error: type[BincodecError], says: str) -> None:
         with pytest.raises(error, match=says) as caught:

@@ -1,4 +1,4 @@
-"""Random damage under checksums that hold: a picture or an error of ours, and nothing else."""
+"""Random damage under checksums that hold gives a picture or a `BincodecError`, and nothing else."""
 
 import dataclasses
 import random
@@ -14,7 +14,7 @@ from bincodec.bitstream.container import Container, Extra, Memory
 
 EXTRAS = (Extra(0xC5, b"before"), Extra(0x81, bytes(6) + b"\1" + bytes(8)), Extra(0x90, b"behind"))
 LIMITS = Limits(pixels=2**18)
-"""The damage may ask for large pictures, which are tried elsewhere."""
+"""The limits of the reader. The damage may ask for large pictures, which other tests cover."""
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def file(codec: Codec, code: BinaryCode) -> bytes:
 
 
 def damaged(data: bytes, draw: random.Random) -> bytes:
-    """With one to three bytes changed, taken out, put in or written twice; most often where lengths are."""
+    """Change, remove, insert or repeat one to three bytes, most often in the places of lengths."""
     result = bytearray(data)
     for _ in range(draw.randint(1, 3)):
         at = draw.randrange(60) if draw.random() < 0.5 else draw.randrange(len(result))
@@ -41,7 +41,7 @@ def damaged(data: bytes, draw: random.Random) -> bytes:
 
 
 def complaint(codec: Codec, data: bytes, missing: Literal["error", "expect"]) -> str:
-    """What is said of a file that is refused; nothing of one that gives a picture."""
+    """Return the message if a file is refused, or nothing if it gives a picture."""
     try:
         image = codec.decompress(data, missing=missing, limits=LIMITS)
     except BincodecError as error:
@@ -57,14 +57,14 @@ def test_damage_with_checksums_made_anew(
     draw = random.Random(missing)
     said = [complaint(codec, repair(damaged(file, draw)), missing) for _ in range(150)]
     assert "".join(said).isprintable()
-    # What is kept and ignored may be anything, and a part of the file is that.
+    # Unknown ancillary extras may hold anything, and they are a part of the file.
     assert 0 < said.count("") < 75
 
 
 def test_what_is_accepted_is_what_a_writer_makes(
     codec: Codec, file: bytes, honest: Container, repair: Callable[..., bytes]
 ) -> None:
-    """Each byte behind the header that may be changed is an extra's; the levels stay what they were."""
+    """Only extras are changed behind the header; the levels stay as they were."""
     draw, accepted = random.Random(5), 0
     for at in draw.sample(range(36, len(file)), 40):
         forged = bytearray(file)

@@ -1,4 +1,4 @@
-"""Payloads that no writer makes, and those that cost their reader the most."""
+"""Payloads that no writer makes, and payloads that cost the reader the most."""
 
 import dataclasses
 import zlib
@@ -17,12 +17,12 @@ Forge = Callable[..., bytes]
 Refuse = Callable[[bytes, type[BincodecError], str], None]
 
 PASSES = 7
-"""Of the tiny model in a tile: four, two and one."""
+"""The passes of the tiny model's layers in a tile: four, two and one."""
 FIRST = r"layers 1 to 3 of tile 0 \(row 0, column 0\)"
 
 
 def with_first(honest: Container, **changes: object) -> bytes:
-    """The honest file with another first chunk, under checksums that hold."""
+    """Return the honest file with another first chunk, under checksums that hold."""
     ((first, second),) = honest.chunks
     assert first is not None
     chunks = ((dataclasses.replace(first, **changes), second),)  # type: ignore[arg-type]
@@ -35,7 +35,7 @@ def payload_of(honest: Container) -> bytes:
     return first.payload
 
 
-# --- lengths that tell ------------------------------------------------------------------------------------
+# --- wrong lengths ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [0, 1, 63, 65, 1000])
@@ -78,13 +78,13 @@ def test_a_large_picture_of_empty_raw_chunks(
         refuse(data, Corrupt, f"{FIRST}: 0 bytes of raw levels, which take {raw} uncoded")
 
 
-# --- payloads that only a network can read ----------------------------------------------------------------
+# --- payloads that only a network can check ---------------------------------------------------------------
 
 
 def test_a_large_picture_of_empty_coded_chunks(
     header: Forge, forge: Forge, refuse: Refuse, asked: list[tuple[int, int]]
 ) -> None:
-    """The first tile tells, after it was read twice; the other 63 are not begun."""
+    """The first tile shows it, after it was read twice. The other 63 tiles are not started."""
     data = forge(header(width=65535, height=1024, side=64), [[(b"", False, 0)] * 64])
     assert len(data) < 700
     refuse(data, BitsMismatch, rf"{FIRST}: decoded levels have CRC 0x\w+, not 0x00000000")
@@ -105,8 +105,10 @@ def test_a_payload_of_ones(
 def test_a_picture_of_a_few_bytes_is_a_picture(
     header: Forge, forge: Forge, codec: Codec, asked: list[tuple[int, int]], size: tuple[int, int]
 ) -> None:
-    """All levels 0 take no bytes, and whoever knows the format makes them without the model. It costs time in
-    proportion to its pixels, which a limit bounds, and memory for one tile at once."""
+    """Levels that are all 0 take no bytes, and such a file can be made without the model.
+
+    Reading it takes time in proportion to its pixels, which a limit bounds, and memory for one tile.
+    """
     width, height = size
     lying = header(width=width, height=height, side=16)
     crc = zlib.crc32(lying[:32])
@@ -127,7 +129,7 @@ def test_a_picture_of_a_few_bytes_is_a_picture(
 def test_what_is_left_of_a_forged_picture_costs_no_more_than_a_picture(
     header: Forge, forge: Forge, codec: Codec, asked: list[tuple[int, int]]
 ) -> None:
-    """Who asks for what is intact has every tile read, twice where it does not come out."""
+    """With `partial`, every tile is read, and read twice if its checksum does not hold."""
     data = forge(header(width=600, height=250, side=16), [[(b"", False, 0)] * 3])
     with pytest.raises(
         Corrupt, match="nothing of the picture decodes to what was written: layers 1 to 3 of tile 2"
@@ -150,28 +152,28 @@ def test_limits_bound_what_a_picture_may_cost(header: Forge, forge: Forge, codec
 @pytest.mark.parametrize("tail", [b"\0", b"\0\0\0", b"\x01", b"\xff"])
 def test_a_byte_more(honest: Container, refuse: Refuse, tail: bytes) -> None:
     longer = payload_of(honest) + tail
-    says = f"{FIRST}: {len(longer)} bytes are not the ones that their levels make"
+    says = f"{FIRST}: {len(longer)} bytes are not what a writer makes of its levels"
     refuse(with_first(honest, payload=longer), Corrupt, says)
 
 
 def test_another_number_in_the_same_interval(honest: Container, refuse: Refuse) -> None:
-    """A payload may go on within the last interval: each such one is refused, not only zeros."""
+    """A payload may continue within the last interval. Every such payload is refused, not only more zeros."""
     longer = payload_of(honest) + b"\0\0"
     for number in (1, 128, 255, 256):
         other = (int.from_bytes(longer, "big") + number).to_bytes(len(longer), "big")
-        refuse(with_first(honest, payload=other), Corrupt, f"{FIRST}: 62 bytes are not the ones")
+        refuse(with_first(honest, payload=other), Corrupt, f"{FIRST}: 62 bytes are not what a writer makes")
 
 
 def test_raw_where_coded_is_shorter(honest: Container, code: BinaryCode, refuse: Refuse) -> None:
     raw = raw_of(code, tile=0)
     assert len(raw) == 64
-    refuse(with_first(honest, payload=raw, raw=True), Corrupt, f"{FIRST}: 64 bytes are not the ones")
+    refuse(with_first(honest, payload=raw, raw=True), Corrupt, f"{FIRST}: 64 bytes are not what a writer")
 
 
 def raw_of(
     code: BinaryCode, tile: int, changed: Callable[[list[np.ndarray]], None] = lambda _: None
 ) -> bytes:
-    """The raw levels of a tile in the order of the tiny model's passes."""
+    """Return the raw levels of a tile in the order of the tiny model's passes."""
     levels = [part[:, *code.tiles[tile].place].copy() for part in code.levels]
     changed(levels)
     rows, columns = np.indices(levels[0].shape[1:])
@@ -190,7 +192,7 @@ def raw_of(
 
 
 def test_a_raw_level_beyond_its_maximum(honest: Container, code: BinaryCode, refuse: Refuse) -> None:
-    """Three bits hold 7, where 6 is the most."""
+    """Three bits can hold 7, but the maximum is 6."""
 
     def beyond(levels: list[np.ndarray]) -> None:
         levels[0][0, 0, 0] = 7
@@ -202,7 +204,7 @@ def test_a_raw_level_beyond_its_maximum(honest: Container, code: BinaryCode, ref
 def test_padding_of_a_raw_chunk(
     codec: Codec, header: Forge, forge: Forge, refuse: Refuse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One position: six bits a layer, and two that must be zeros."""
+    """One position has six bits a layer, and two more bits that must be zeros."""
     monkeypatch.setattr(stream, "GROUP_BYTES", 0)
     code = codec.encode(np.zeros((1, 1, 3), np.uint8), 50)
     levels = tuple(np.full_like(part, top) for part, top in zip(code.levels, (6, 3, 1), strict=True))
@@ -215,14 +217,14 @@ def test_padding_of_a_raw_chunk(
     for padding in (1, 2, 3):
         other = dataclasses.replace(first, payload=bytes([0xD8 | padding]))
         data = container.write(file.header, file.groups, ((other,), *others))
-        refuse(data, Corrupt, r"layer 1 of tile 0 .*: 1 bytes are not the ones that their levels make")
+        refuse(data, Corrupt, r"layer 1 of tile 0 .*: 1 bytes are not what a writer makes of its levels")
 
 
 # --- levels in another place ------------------------------------------------------------------------------
 
 
 def test_tiles_that_changed_places(honest: Container, refuse: Refuse) -> None:
-    """Their checksums were made anew; but the CRC of the levels knows the number of its tile."""
+    """Their checksums were computed again, but the CRC of the levels covers the number of the tile."""
     ((first, second),) = honest.chunks
     data = container.write(honest.header, honest.groups, ((second, first),))
     refuse(data, BitsMismatch, FIRST)
@@ -250,7 +252,7 @@ def test_another_crc_of_the_levels(honest: Container, refuse: Refuse, crc: int |
 def test_groups_that_changed_places(
     codec: Codec, code: BinaryCode, refuse: Refuse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Layers 1 and 2 have as many bits."""
+    """Layers 1 and 2 have the same number of bits."""
     monkeypatch.setattr(stream, "GROUP_BYTES", 0)
     file = container.read(Memory(codec.pack(code)))
     assert file.groups == (1, 1, 1)

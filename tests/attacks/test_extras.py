@@ -1,4 +1,4 @@
-"""What files hold beside levels: post-filters that cannot be or ask for too much, floods, unknown kinds."""
+"""Extras that lie: post-filters that are impossible or expensive, very many extras, and unknown kinds."""
 
 import dataclasses
 import struct
@@ -26,12 +26,12 @@ def with_extras(honest: Container, *extras: Extra) -> bytes:
 
 
 def post_filter(offset: int, weights: Sequence[int], steps: int = 0, shift: int = 15) -> bytes:
-    """The payload of a filter with all features, by hand: `weights` three to each."""
+    """Return the payload of a filter with all features, made by hand, with three `weights` for each."""
     head = struct.pack("<3h", *[offset] * 3) + b"\xff" * (FEATURES // 8) + bytes([steps << 4 | shift])
     return head + rice.encode(np.array(weights), shift)
 
 
-# --- post-filters that cannot be --------------------------------------------------------------------------
+# --- impossible post-filters ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def post_filter(offset: int, weights: Sequence[int], steps: int = 0, shift: int 
 def test_a_post_filter_that_no_encoder_writes(
     honest: Container, refuse: Refuse, payload: bytes, says: str
 ) -> None:
-    """Whether it would be shown or not."""
+    """It is refused whether it would be applied or not."""
     refuse(with_extras(honest, Extra(FILTER, payload)), Corrupt, f"post-filter: .*{says}")
 
 
-# --- post-filters that ask for too much -------------------------------------------------------------------
+# --- expensive post-filters -------------------------------------------------------------------------------
 
 LARGEST = rice.LARGEST
 RANDOM = np.random.default_rng(0)
@@ -76,7 +76,7 @@ ABSURD = {
 @pytest.mark.parametrize("name", ABSURD)
 @pytest.mark.parametrize("picture", ["noise", "extremes", "grey", "one pixel"])
 def test_an_absurd_post_filter_makes_a_picture(codec: Codec, name: str, picture: str) -> None:
-    """Whatever the weights: numbers stay finite, and no warning is raised, which would be an error here."""
+    """With any weights, numbers stay finite, and there is no warning, which would be an error here."""
     pixels = np.random.default_rng(1).integers(0, 256, (40, 70, 3), np.uint8)
     if picture == "extremes":
         pixels = (pixels // 128 * 255).astype(np.uint8)
@@ -90,7 +90,7 @@ def test_an_absurd_post_filter_makes_a_picture(codec: Codec, name: str, picture:
     shown = np.asarray(image)
     assert shown.dtype == np.uint8
     if name in {"up", "down"}:
-        # All of the same sign, far beyond what can be shown: mostly black and white.
+        # All have the same sign and are far out of range, so the picture is mostly black and white.
         assert np.isin(shown, (0, 255)).mean() > 0.9
 
 
@@ -102,7 +102,7 @@ def test_an_absurd_post_filter_makes_a_picture(codec: Codec, name: str, picture:
 def test_the_same_kind_twice(honest: Container, forge: Forge, refuse: Refuse, kind: int) -> None:
     chunks = [[dataclasses.astuple(chunk) for chunk in row if chunk] for row in honest.chunks]
     data = forge(honest.header.pack(), chunks, [(kind, b"one"), (kind, b"two")])
-    refuse(data, Corrupt, f"extras {kind:#04x}, {kind:#04x} are not in order, each once")
+    refuse(data, Corrupt, f"extras {kind:#04x}, {kind:#04x} are not in order or not unique")
 
 
 @pytest.mark.parametrize("kind", [0x00, 0x01, 0x40, 0x42, 0x7F])
@@ -116,7 +116,7 @@ def test_a_critical_kind_that_is_not_known(
 
 
 def test_a_flood_of_kinds_that_nobody_knows_is_kept(codec: Codec, honest: Container) -> None:
-    """All that there can be, before and behind the levels."""
+    """The file has all unknown kinds that are possible, before and after the levels."""
     unknown = [kind for kind in (*range(0xC0, 0x100), *range(0x80, 0xC0)) if kind not in KNOWN]
     data = with_extras(honest, *(Extra(kind, bytes([kind]) * 5) for kind in unknown))
     code = codec.unpack(data)
@@ -126,12 +126,12 @@ def test_a_flood_of_kinds_that_nobody_knows_is_kept(codec: Codec, honest: Contai
 
 
 KNOWN = {FILTER, *METADATA.values()}
-"""Ancillary kinds that mean something, so their payload cannot be anything."""
+"""The ancillary kinds with a defined payload, which cannot hold anything else."""
 
 
 @pytest.mark.usefixtures("unasked")
 def test_more_bytes_than_are_read(codec: Codec, honest: Container, refuse: Refuse) -> None:
-    """The index tells, before any of them are read."""
+    """The index shows this before any of them are read."""
     data = with_extras(honest, Extra(0x90, bytes(2**24)), Extra(0xF0, b"."))
     refuse(data, TooLarge, "ancillary data is 16777217 bytes, over the limit ancillary_bytes=16777216")
     refuse(data[:200], TooLarge, "16777217 bytes")
@@ -142,7 +142,7 @@ def test_more_bytes_than_are_read(codec: Codec, honest: Container, refuse: Refus
 
 @pytest.mark.usefixtures("unasked")
 def test_an_extra_of_another_file(honest: Container, forge: Forge, refuse: Refuse) -> None:
-    """It is whole, and as long as the one in whose place it stands; but the header before it was another."""
+    """It is intact, and as long as the extra whose place it takes, but was written after another header."""
     other = dataclasses.replace(honest.header, quality=51)
     mine, foreign = (
         container.write(header, honest.groups, honest.chunks, [Extra(0x90, b"kept")])
@@ -152,7 +152,7 @@ def test_an_extra_of_another_file(honest: Container, forge: Forge, refuse: Refus
 
 
 def test_an_extra_may_be_taken_out(codec: Codec, honest: Container) -> None:
-    """The levels do not depend on it, so what is left is a whole file: one that a writer makes."""
+    """The levels do not depend on it, so the rest is a valid file, as a writer makes it."""
     data = with_extras(honest, Extra(FILTER, bytes(13)))
     assert codec.unpack(data).extras
     without = with_extras(honest)

@@ -1,4 +1,4 @@
-"""A header that lies, under a checksum that holds."""
+"""Headers that lie, under a checksum that holds."""
 
 import dataclasses
 from collections.abc import Callable
@@ -85,7 +85,7 @@ def test_a_header_alone_of_a_large_picture(header: Forge, refuse: Refuse, size: 
 def test_another_header_before_levels_of_the_same_grid(
     honest: Container, refuse: Refuse, asked: list[tuple[int, int]], changes: dict[str, int], says: str
 ) -> None:
-    """Nothing but the levels' own CRC tells, so the first tile is read, once more by the safest kernel."""
+    """Only the CRC of the levels shows this, so the first tile is read, and again with the safest kernel."""
     header = dataclasses.replace(honest.header, **changes)
     refuse(container.write(header, honest.groups, honest.chunks), BitsMismatch, says)
     assert set(asked) == {(2, 16)}
@@ -96,7 +96,7 @@ def test_another_header_before_levels_of_the_same_grid(
 def test_another_size(
     honest: Container, codec: Codec, asked: list[tuple[int, int]], changes: dict[str, int]
 ) -> None:
-    """Of the same number of tiles; where the grid is another, the lengths may tell."""
+    """The number of tiles is the same. With another grid, the lengths may already show the lie."""
     header = dataclasses.replace(honest.header, **changes)
     with pytest.raises(Corrupt):
         codec.decompress(container.write(header, honest.groups, honest.chunks))
@@ -105,7 +105,7 @@ def test_another_size(
 
 @pytest.mark.usefixtures("unasked")
 def test_fewer_layers_than_the_chunks_hold(honest: Container, refuse: Refuse) -> None:
-    """Two layers take 48 bytes uncoded, and 60 are not less."""
+    """Two layers take 48 bytes uncoded, and 60 bytes are not fewer."""
     header = dataclasses.replace(honest.header, layers=2)
     says = r"layers 1 to 2 of tile 0 .*: 60 bytes of coded levels, which take 48 uncoded"
     refuse(container.write(header, (2,), honest.chunks), Corrupt, says)
@@ -113,7 +113,7 @@ def test_fewer_layers_than_the_chunks_hold(honest: Container, refuse: Refuse) ->
 
 @pytest.mark.usefixtures("unasked")
 def test_a_region_of_a_file_that_lies(codec: Codec, header: Forge, forge: Forge) -> None:
-    """The header decides what is read; it is no more believed than otherwise."""
+    """The header decides what is read, but it is checked as in any other case."""
     data = forge(header(width=65535, height=1024, side=64), [[(b"", True, 0)] * 64])
     with pytest.raises(Corrupt, match=r"tile 0 .*: 0 bytes of raw levels, which take 8192 uncoded"):
         codec.decompress(data, region=(0, 0, 16, 16))

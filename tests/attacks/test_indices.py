@@ -1,4 +1,4 @@
-"""An index that lies, under a checksum that holds."""
+"""Indices that lie, under a checksum that holds."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.usefixtures("unasked")
 GROUP = b"\x04"
 """The mask of one group of three layers."""
 NONE = b"\0"
-"""No extras."""
+"""The field of an index without extras."""
 LARGEST = b"\xff\xff\xff\xff\x0f"
-"""A raw chunk of 2^31 - 1 bytes."""
+"""The entry of a raw chunk of 2^31 - 1 bytes."""
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ LARGEST = b"\xff\xff\xff\xff\x0f"
         (b"\x03" + NONE + b"\0\0", Corrupt, "the last group ends with layer 2 of 3"),
         (b"\x0c" + NONE + b"\0\0\0\0", Corrupt, "the last group ends with layer 4 of 3"),
         (b"\xff" + NONE + b"\0" * 16, Corrupt, "the last group ends with layer 8 of 3"),
-        (GROUP + b"\xff\1" + b"\x80\0" * 255 + b"\0\0", Corrupt, "not in order, each once"),
+        (GROUP + b"\xff\1" + b"\x80\0" * 255 + b"\0\0", Corrupt, "not in order or not unique"),
         (GROUP + b"\x80\2" + b"\x80\0" * 256 + b"\0\0", Corrupt, "a number at byte 38 is over 255"),
         (
             GROUP + b"\1\x80\x81\x80\x80\x08\0\0",
@@ -51,7 +51,7 @@ LARGEST = b"\xff\xff\xff\xff\x0f"
 def test_an_index_that_lies(
     header: Forge, forge: Forge, refuse: Refuse, index: bytes, error: type[BincodecError], says: str
 ) -> None:
-    """Of 20 bytes behind it, none is taken for more than it is."""
+    """There are 20 bytes behind the index, and nothing reads more than that."""
     refuse(forge(header(), index=index, tail=bytes(20)), error, says)
 
 
@@ -70,14 +70,14 @@ def test_lengths_cost_nothing_before_there_are_bytes(
 
 
 def test_many_entries_in_a_short_file(header: Forge, forge: Forge, refuse: Refuse) -> None:
-    """1024 tiles in three groups need 3072 bytes of index."""
+    """1024 tiles in three groups need an index of 3072 bytes."""
     lying = header(width=8192, height=8192, side=16)
     data = forge(lying, index=b"\x07" + NONE + bytes(3000))
     refuse(data, Truncated, f"file ends at byte {len(data)} within the index")
 
 
 def test_lengths_that_share_the_bytes_differently(header: Forge, forge: Forge, refuse: Refuse) -> None:
-    """The same bytes in all, but one more for the first chunk."""
+    """There are as many bytes in total, but one more of them belongs to the first chunk."""
     data = forge(header(), [[(b"abc", False, 1), (b"def", False, 2)]])
     assert data[36:40] == GROUP + NONE + b"\6\6"
     shifted = forge(header(), index=GROUP + NONE + b"\x08\x04", tail=data[44:])
@@ -85,7 +85,7 @@ def test_lengths_that_share_the_bytes_differently(header: Forge, forge: Forge, r
 
 
 def test_a_chunk_in_another_group(header: Forge, forge: Forge, refuse: Refuse) -> None:
-    """The index says two groups where chunks were written for one: their checksums know their places."""
+    """The index says two groups, but chunks were written for one. Their checksums cover their places."""
     data = forge(header(), [[(b"abc", False, 1), (b"def", False, 2)]])
     regrouped = forge(header(), index=b"\x05" + NONE + b"\6\6\0\0", tail=data[44:])
     refuse(regrouped, Truncated, "before the chunk of layers 2 to 3 of tile 0")

@@ -1,4 +1,4 @@
-"""The benchmark that damages files: it tells what it is meant to tell."""
+"""The benchmark that damages files counts what it should count."""
 
 import dataclasses
 import sys

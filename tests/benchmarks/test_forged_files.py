@@ -1,4 +1,4 @@
-"""The script that measures what made-up files cost makes the files that it says, and a table of them."""
+"""The script that measures forged files makes the files that it describes, and a table of them."""
 
 import subprocess
 import sys

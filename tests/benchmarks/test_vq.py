@@ -98,7 +98,7 @@ def test_entries_follow_the_averages_of_their_rows() -> None:
     indices = quantiser.nearest(value)
     assert indices.flatten().tolist() == [0, 0, 1]
     quantiser.follow(value, indices)
-    # 0.99 of what was, 0.01 of this batch: of two rows and of one.
+    # 0.99 of the old value and 0.01 of this batch, which has two rows and one row.
     first = torch.tensor([0.01 * 4.0, 0.01 * 2.0]) / (0.99 + 0.02)
     second = torch.tensor([0.99 * 10 + 0.09, 0.99 * 10 + 0.09]) / 1.0
     torch.testing.assert_close(quantiser.codebook[0], torch.stack([first, second]))
@@ -127,7 +127,7 @@ def test_dead_entries_start_anew_and_living_ones_stay(quantiser: VectorQuantiser
     seed=st.integers(0, 999),
 )
 def test_the_step_is_the_mixture_posterior(levels: int, keeps: tuple[float, float], seed: int) -> None:
-    """The closed form with the cavity is `bernoulli.posterior` with what is observed added, and sums to 1."""
+    """The closed form with the cavity equals `bernoulli.posterior` with the observation, and sums to 1."""
     generator = torch.Generator().manual_seed(seed)
     cavity = torch.randn((7, levels), generator=generator, dtype=torch.float64).log_softmax(-1)
     observed = torch.randint(levels, (7,), generator=generator)
@@ -139,7 +139,7 @@ def test_the_step_is_the_mixture_posterior(levels: int, keeps: tuple[float, floa
 
 
 def certain(clean: torch.Tensor, entries: int) -> Callable[..., torch.Tensor]:
-    """A predictor that knows the answer."""
+    """A predictor that knows the right answer."""
 
     def prior(state: torch.Tensor, keep: torch.Tensor, label: object) -> torch.Tensor:
         return torch.log(torch.nn.functional.one_hot(clean, entries).float().clamp(min=1e-12))
@@ -157,7 +157,7 @@ def test_the_chain_with_a_perfect_predictor_ends_at_the_clean_indices(steps: int
 
 
 def test_the_chain_draws_the_law_of_its_predictor() -> None:
-    """Indices that are independent of each other: the cavity is the law itself, whatever is observed."""
+    """If indices are independent of each other, the cavity is their distribution, whatever is observed."""
     law = torch.tensor([0.1, 0.2, 0.3, 0.4])
 
     def prior(state: torch.Tensor, keep: torch.Tensor, label: object) -> torch.Tensor:
@@ -183,7 +183,7 @@ def objective() -> VqObjective:
 
 
 def test_an_ignorant_prior_needs_every_bit() -> None:
-    """With uniform predictions a hidden index costs its bits, a known one nothing, a noisy one in between."""
+    """With uniform predictions, a hidden index costs its bits, a known one nothing, a noisy one less."""
     model = objective().eval()
     torch.nn.init.zeros_(model.prior.head.weight)  # type: ignore[arg-type, union-attr]
     torch.nn.init.zeros_(model.prior.head.bias)  # type: ignore[arg-type, union-attr]

@@ -1,4 +1,4 @@
-"""The frozen tiny model, loaded once, and damage to files with checksums that hold again."""
+"""The frozen tiny model, loaded once, and damaged files whose checksums are repaired."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """The networks of the tests are so small that a second thread only costs."""
+    """Use one thread. The networks of the tests are so small that a second thread only costs time."""
     import torch
 
     before = torch.get_num_threads()
@@ -25,7 +25,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def codec() -> "Codec":
-    """A codec with the tiny model."""
+    """Return a codec with the tiny model."""
     from bincodec import Codec
 
     return Codec.load(str(TINY))

@@ -1,4 +1,4 @@
-"""From an image to the bytes of a file and back: alpha, colour profile, Exif, XMP."""
+"""Alpha, colour profile, Exif and XMP: from an image to the bytes of a file, and back."""
 
 import dataclasses
 import io
@@ -40,7 +40,7 @@ def photo() -> Image.Image:
 
 @pytest.fixture(scope="module")
 def alpha() -> np.ndarray:
-    """Clear to the left, opaque to the right, a soft edge between."""
+    """Return alpha that is clear on the left and opaque on the right, with a soft edge between."""
     return np.tile(np.clip(np.arange(55) * 20 - 400, 0, 255).astype(np.uint8), (41, 1))
 
 
@@ -61,7 +61,7 @@ def described(image: Image.Image, **info: Any) -> Image.Image:
     return image
 
 
-# --- there and back ---------------------------------------------------------------------------------------
+# --- round trips ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])

@@ -1,4 +1,4 @@
-"""Codecs that are copied or pickled, and what a call leaves behind."""
+"""Codecs that are copied or pickled, and what remains in memory after a call."""
 
 import copy
 import dataclasses
@@ -22,7 +22,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
 
 @pytest.fixture
 def own(tmp_path: Path) -> Codec:
-    """A codec whose file nobody else reads."""
+    """Return a codec whose file no other test uses."""
     shutil.copy(TINY, tmp_path / "own.safetensors")
     return Codec.load(str(tmp_path / "own.safetensors"), kernel="matmul")
 
@@ -73,11 +73,11 @@ def test_a_codec_in_a_pickle_with_other_things(own: Codec) -> None:
     assert first is second
 
 
-# --- what stays -------------------------------------------------------------------------------------------
+# --- what remains -----------------------------------------------------------------------------------------
 
 
 class Counted:
-    """`ShiftedProducts.stem`, with a look at what it was asked and at what of its results is still there."""
+    """`ShiftedProducts.stem`, which also records its inputs and which of its results are still in memory."""
 
     def __init__(self) -> None:
         self.honest = ShiftedProducts.stem
@@ -113,7 +113,7 @@ def test_no_sums_outlive_a_call(own: Codec, counted: Counted) -> None:
 
 
 def test_verification_starts_from_nothing(own: Codec, counted: Counted) -> None:
-    """What unpacks a fresh file to verify it does the encoder's work again, and shares none of its sums."""
+    """Verification unpacks a new file. It repeats the encoder's work and shares none of its sums."""
     code = own.encode(PIXELS)
     own.pack(code)
     once = counted.channels.copy()

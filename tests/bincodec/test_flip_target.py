@@ -1,4 +1,4 @@
-"""A prior that predicts flips draws what one that predicts values draws: on a law that can be enumerated."""
+"""Priors that predict flips and priors that predict values draw the same, tested by enumeration."""
 
 import dataclasses
 from typing import Self
@@ -13,7 +13,7 @@ from bincodec.model.architecture import Architecture
 from bincodec.model.integer import KEEP_KNOWN, context_bits, keep_shown
 
 LAW = np.array([[0.42, 0.05], [0.18, 0.35]])
-"""P(first bit, second bit) at every position, each position by itself."""
+"""P(first bit, second bit) at every position. Positions are independent."""
 GRID = (100, 200)
 BITS = Architecture(layer_channels=(2,), maximum_level=(1,), layer_phases=(1,))
 
@@ -43,7 +43,7 @@ class Perfect:
 
 
 def cavity(law: np.ndarray, other: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Log-odds of a bit from what is seen of the other one; `law` has the bit on its first axis."""
+    """Return the log-odds of a bit from what is seen of the other one. The first axis of `law` is the bit."""
     clean = np.arange(2)[:, None]
     seen = keep * (clean == other) + (1 - keep) / 2  # (clean other bit, position)
     joint = law @ seen
@@ -68,7 +68,7 @@ def test_flips_and_values_draw_the_same_bits() -> None:
 
 
 def test_the_chain_draws_the_law_and_would_not_without_the_sign() -> None:
-    # Both bits of a step are drawn at once, so few steps lose some of what ties them; 16 lose little.
+    # Both bits of a step are drawn at once, so few steps lose some of their correlation. 16 lose little.
     right, wrong = frequencies(drawn("flip", "flip")), frequencies(drawn("flip", "value"))
     assert np.abs(right - LAW).max() < 0.02
     assert np.abs(wrong - LAW).max() > 0.05
@@ -76,7 +76,7 @@ def test_the_chain_draws_the_law_and_would_not_without_the_sign() -> None:
 
 @pytest.mark.parametrize("says", ["flip", "value"])
 def test_known_bits_are_no_flips(says: str) -> None:
-    """Beside noisy positions known ones stay, and they never count as noisy."""
+    """Known positions beside noisy ones do not change, and never count as noisy."""
     rng = np.random.default_rng(0)
     own = rng.integers(0, 2, (2, *GRID)).astype(np.uint8)
     known = rng.random(GRID) < 0.5

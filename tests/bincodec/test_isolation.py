@@ -1,6 +1,7 @@
-"""What a caller has set in torch and numpy changes no byte, no bit and no pixel, and is afterwards as it was.
+"""The caller's settings of PyTorch and NumPy change no byte, bit or pixel, and are restored afterwards.
 
-States by calls: each state is entered by a context manager of `STATES`, each call is a function of `CALLS`.
+Every state is combined with every call. A context manager of `STATES` enters a state, and a function of
+`CALLS` makes a call.
 """
 
 import contextlib
@@ -35,7 +36,7 @@ MASK[4:20, 10:40] = True
 
 @contextlib.contextmanager
 def switched(read: Callable[[], Any], write: Callable[[Any], object], value: Any) -> Iterator[None]:
-    """A global switch set to `value` inside."""
+    """Set a global switch to `value` inside this block."""
     before = read()
     write(value)
     try:
@@ -56,7 +57,7 @@ def matrix_products(precision: str) -> Iterator[None]:
     with switched(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, precision):
         yield
     for switch, value in zip(switches, before, strict=True):
-        switch.fp32_precision = value  # "highest" says it in another word
+        switch.fp32_precision = value  # "highest" is another name for the same.
 
 
 def all_products(precision: str) -> AbstractContextManager[None]:
@@ -102,7 +103,7 @@ OF_A_THREAD = (
 
 
 def state() -> dict[str, Any]:
-    """Everything that a caller could find changed."""
+    """Return everything that a caller could find changed."""
     backends: Any = torch.backends
     libraries = (backends, backends.mkldnn, backends.mkldnn.matmul, backends.mkldnn.conv, backends.cudnn.conv)
     return {
@@ -117,7 +118,7 @@ def state() -> dict[str, Any]:
         "products": [library.fp32_precision for library in libraries],
         "matrices": torch.get_float32_matmul_precision()
         if backends.fp32_precision == "none"
-        else None,  # torch itself refuses to answer
+        else None,  # PyTorch itself refuses to answer.
         "threads": torch.get_num_threads(),
         "numpy": np.geterr(),
         "warnings": list(warnings.filters),
@@ -130,7 +131,7 @@ def state() -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """What the calls are made with."""
+    """The objects that the calls use."""
 
     codec: Codec
     code: BinaryCode
@@ -138,7 +139,7 @@ class Given:
 
 
 def with_multipliers(codec: Codec) -> Codec:
-    """A codec that can search."""
+    """Return a codec that can search."""
     card = dataclasses.replace(codec.model.card, card={**codec.model.card.card, "lambda_range": [1e-4, 1e-2]})
     return Codec(dataclasses.replace(codec.model, card=card))
 
@@ -152,7 +153,7 @@ def shown(codec: Codec, code: BinaryCode, layers: int | None = None) -> bytes:
 
 
 def loaded(given: Given) -> Any:
-    """A codec loaded here does all the work elsewhere as well."""
+    """Load a codec in this state, and do its other work outside of inference mode and with gradients."""
     codec = with_multipliers(Codec.load(str(TINY)))
     with torch.inference_mode(mode=False), torch.enable_grad():
         return searched(dataclasses.replace(given, codec=codec)), shown(codec, given.code)
@@ -209,7 +210,7 @@ def undisturbed(given: Given) -> dict[str, Any]:
     return {name: call(given) for name, call in CALLS.items()}
 
 
-# --- one answer -------------------------------------------------------------------------------------------
+# --- the same results -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", STATES)
@@ -258,7 +259,7 @@ def test_what_was_loaded_in_inference_mode_is_as_good_as_any(
 
 
 class NoDefaults(TorchDispatchMode):
-    """Finds tensors of a type that nobody asked for."""
+    """Find tensors of a dtype that nobody asked for."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -277,9 +278,9 @@ class NoDefaults(TorchDispatchMode):
 
 @pytest.mark.parametrize(
     "call", [name for name in CALLS if name != "load"]
-)  # it throws its first weights away
+)  # The random initial weights are not used.
 def test_every_tensor_says_its_type(call: str, given: Given) -> None:
-    """The default type belongs to the whole process, so it cannot be set for a while: it must not be used."""
+    """The default dtype belongs to the whole process and cannot be set for a while. Nothing uses it."""
     with default_type(torch.bfloat16), NoDefaults() as watch:
         CALLS[call](given)
     assert not watch.found
@@ -368,11 +369,11 @@ def test_torch_s_words_for_no_memory_become_one(told: str | RuntimeError, expect
 
 
 def run(code: str, timeout: float) -> str:
-    """What a program prints; it is stopped after `timeout` seconds."""
+    """Return what a program prints. It is stopped after `timeout` seconds."""
     code = f"TINY = {str(TINY)!r}\n{code}"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        env={**os.environ, "OMP_WAIT_POLICY": "passive"},  # two threads on a busy machine
+        env={**os.environ, "OMP_WAIT_POLICY": "passive"},  # There may be two threads on a busy machine.
         capture_output=True,
         text=True,
         check=False,

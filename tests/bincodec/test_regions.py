@@ -1,4 +1,4 @@
-"""A region of a picture: the same pixels, from no more of the file than they need."""
+"""A region has the same pixels as in the whole picture, and only the needed part of a file is read."""
 
 import dataclasses
 import io
@@ -27,12 +27,12 @@ MODELS = Path(__file__).resolve().parents[1] / "models"
 WIDTH, HEIGHT = 530, 300
 """34 x 19 positions: three columns and two rows of the smallest tiles."""
 INDEX = 2**12
-"""Bytes that are read at once to find the index in."""
+"""The bytes that are read at once to find the index."""
 
 
 @pytest.fixture(scope="module")
 def code(codec: Codec) -> BinaryCode:
-    """A photo in six tiles, with a post-filter that reads far around and knows where in the picture it is."""
+    """Return a photo in six tiles. Its post-filter reads far around, and depends on the place of a pixel."""
     pixels = np.tile(photos.astronaut()[100 : 100 + HEIGHT, :], (1, 2, 1))[:, :WIDTH]
     found = codec.encode(np.ascontiguousarray(pixels), 60)
     weights = np.random.default_rng(0).integers(-20, 20, (3, SIZE))
@@ -47,12 +47,12 @@ def file(codec: Codec, code: BinaryCode) -> bytes:
 
 @pytest.fixture(scope="module")
 def wholes(codec: Codec, code: BinaryCode) -> dict[int, np.ndarray]:
-    """The whole picture by number of layers."""
+    """Return the whole picture by number of layers."""
     return {layers: np.asarray(codec.decode(code, layers)).astype(int) for layers in (1, 2, 3)}
 
 
 def away(image: Any, whole: np.ndarray, region: tuple[int, int, int, int]) -> int:
-    """How far the pixels of a region are from those of the whole picture, at the most."""
+    """Return the largest difference between the pixels of a region and those of the whole picture."""
     left, top, width, height = region
     assert image.size == (width, height)
     part = whole[top : top + height, left : left + width]
@@ -77,7 +77,7 @@ regions = st.tuples(st.integers(0, WIDTH - 1), st.integers(0, HEIGHT - 1)).flatm
 @example((0, 0, WIDTH, HEIGHT), 3)
 @example((0, 0, 1, 1), 3)
 @example((WIDTH - 1, HEIGHT - 1, 1, 1), 3)
-@example((175, 143, 2, 2), 3)  # in four tiles
+@example((175, 143, 2, 2), 3)  # The region is in four tiles.
 @example((176, 144, 1, 1), 2)
 def test_a_region_is_that_part_of_the_picture(
     codec: Codec,
@@ -86,7 +86,7 @@ def test_a_region_is_that_part_of_the_picture(
     region: tuple[int, int, int, int],
     layers: int,
 ) -> None:
-    """Of a code that is all there, whatever of it is shown."""
+    """The code is complete, whatever part of it is shown."""
     image = codec.decode(code, layers, region=region)
     assert away(image, wholes[layers], region) <= 1
     assert (image.mode, image.info["bld"]["layers"], image.info["bld"]["intact"]) == ("RGB", layers, True)
@@ -100,7 +100,7 @@ def test_a_region_is_that_part_of_the_picture(
 def test_a_region_of_a_file_is_that_part_of_the_picture(
     codec: Codec, file: bytes, wholes: dict[int, np.ndarray], region: tuple[int, int, int, int]
 ) -> None:
-    """Though only some of its tiles were read."""
+    """The pixels are the same although only some of the tiles were read."""
     image = codec.decompress(file, region=region)
     assert away(image, wholes[3], region) <= 1
     assert image.info["bld"] == {
@@ -118,7 +118,7 @@ def test_a_region_of_a_file_is_that_part_of_the_picture(
 def test_a_region_of_fewer_layers_is_nearly_that_part(
     codec: Codec, file: bytes, wholes: dict[int, np.ndarray], layers: int
 ) -> None:
-    """What is expected of the others then knows nothing of the tiles that were not read."""
+    """The expectation of other tiles then does not depend on the tiles that were not read."""
     for region in ((0, 0, 100, 90), (190, 160, 60, 60), (400, 200, 130, 100)):
         image = codec.decompress(file, layers=layers, region=region)
         assert away(image, wholes[layers], region) <= 3
@@ -150,7 +150,7 @@ def test_the_module_s_function_takes_regions(
 def test_the_tiles_that_a_region_needs_are_unpacked_and_no_others(
     codec: Codec, code: BinaryCode, file: bytes
 ) -> None:
-    # Three positions more on each side: what the decoder sees, and then the post-filter.
+    # There are three positions more on each side: those that the decoder sees, and one for the post-filter.
     assert code.tiles[0].bounds == (0, 0, 9, 11)
     for region, expected in (
         ((0, 0, 1, 1), {0}),
@@ -182,12 +182,12 @@ def test_all_of_it_is_a_file_again(codec: Codec, file: bytes) -> None:
     assert codec.pack(codec.unpack(file, region=(0, 0, WIDTH, HEIGHT))) == file
 
 
-# --- no more of the file ----------------------------------------------------------------------------------
+# --- reading only what is needed --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def noise(codec: Codec) -> bytes:
-    """A file of 22 kB: 16 x 8 positions by 8 x 4 tiles, of levels that cannot be compressed."""
+    """Return a file of 22 kB: 16 x 8 positions by 8 x 4 tiles, of levels that cannot be compressed."""
     rng, architecture = np.random.default_rng(0), codec.model.card.architecture
     levels = tuple(
         rng.integers(0, top + 1, (channels, 64, 160), np.uint8)
@@ -217,7 +217,7 @@ class Counting(io.BytesIO):
 
 
 def needed(data: bytes, tiles: set[int]) -> np.ndarray:
-    """The bytes that some tiles take: their chunks, and what stands before all chunks."""
+    """Return the bytes of some tiles: their chunks, and everything before the chunks."""
     header, index, position = container.read_index(Memory(data))
     result = np.zeros(len(data), bool)
     result[: max(position, INDEX)] = True
@@ -232,7 +232,7 @@ def needed(data: bytes, tiles: set[int]) -> np.ndarray:
 
 
 REGION, TILES = (1000, 400, 100, 90), {13, 14, 23, 24}
-"""In the middle: rows 22 to 33 and columns 59 to 71 of positions; tiles are 16 x 16."""
+"""The region is in the middle: rows 22 to 33 and columns 59 to 71 of positions. Tiles are 16 x 16."""
 
 
 def test_of_a_stream_that_can_seek_only_what_is_needed_is_read(codec: Codec, noise: bytes) -> None:
@@ -297,7 +297,7 @@ def test_a_region_that_did_not_arrive_is_refused(
 
 
 class Pipe:
-    """A stream that only goes forward."""
+    """A stream that cannot seek."""
 
     def __init__(self, data: bytes) -> None:
         self._stream = io.BytesIO(data)
@@ -320,7 +320,7 @@ def test_of_a_stream_that_cannot_seek_everything_is_read(codec: Codec, noise: by
 def test_of_a_pipe_everything_is_read(
     codec: Codec, noise: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """With and without a name; by a function that looks at the header before it has a codec."""
+    """The pipe may have a name or not. The function reads the header before it has a codec."""
     monkeypatch.setenv("BINCODEC_MODELS", str(MODELS))
     expected = np.asarray(codec.decompress(noise, region=REGION))
     os.mkfifo(tmp_path / "named")

@@ -1,4 +1,4 @@
-"""Several tiles: the same bytes on any number of threads; damage that stays in its tile; what is shown."""
+"""Several tiles: the same bytes on any number of threads, local damage, and the picture that is shown."""
 
 import contextlib
 import dataclasses
@@ -45,7 +45,7 @@ def code(codec: Codec, pixels: np.ndarray) -> BinaryCode:
 
 @pytest.fixture(scope="module")
 def data(codec: Codec, code: BinaryCode) -> bytes:
-    """A file with a chunk for each layer of each tile."""
+    """Return a file with a chunk for each layer of each tile."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream, "GROUP_BYTES", 0)
         found = codec.pack(code, verify=True)
@@ -55,7 +55,7 @@ def data(codec: Codec, code: BinaryCode) -> bytes:
 
 @pytest.fixture
 def damage(data: bytes, chunk_place: Callable[..., slice]) -> Callable[..., bytes]:
-    """The file with a bit flipped in each chunk of some (group, tile)."""
+    """Return the file with a bit flipped in each chunk of some (group, tile)."""
 
     def damaged(*chunks: tuple[int, int]) -> bytes:
         result = bytearray(data)
@@ -147,7 +147,7 @@ def test_a_file_of_tiles_is_hardly_larger_than_its_bits_cost(codec: Codec, code:
 
 
 def test_each_tile_is_coded_by_itself(codec: Codec, code: BinaryCode) -> None:
-    """Its levels decide its own chunks and no others."""
+    """The levels of a tile only influence its own chunks."""
     tile = code.tiles[2]
     first = code.levels[0].copy()
     first[0, tile.top, tile.left] = (first[0, tile.top, tile.left] + 3) % 7
@@ -208,7 +208,7 @@ def test_damage_to_every_first_chunk_leaves_nothing(codec: Codec, damage: Callab
 def test_a_forged_chunk_costs_its_own_tile_its_later_layers(
     codec: Codec, damage: Callable[..., bytes], repair: Callable[..., bytes], group: int
 ) -> None:
-    """Its checksum holds, and its levels are others than those that were written: only decoding tells."""
+    """The checksum holds, but the levels are others than those that were written. Only decoding shows it."""
     forged = repair(damage((group, 1)))
     assert container.read(Memory(forged)).intact
     with pytest.raises(Corrupt, match=rf"layer {group + 1} of tile 1 \(row 0, column 1\): "):
@@ -220,7 +220,7 @@ def test_a_forged_chunk_costs_its_own_tile_its_later_layers(
 
 
 def test_chunks_that_changed_places_are_damaged(codec: Codec, chunk_place: Callable[..., slice]) -> None:
-    """Raw ones of tiles of one size, so that the index holds, with the checksums behind them."""
+    """The chunks are raw and the tiles have one size, so the index and the checksums behind it still hold."""
     rng, card = np.random.default_rng(0), codec.model.card
     maximum = card.architecture.maximum_level
     channels = zip(card.architecture.layer_channels, maximum, strict=True)
@@ -247,7 +247,7 @@ def test_a_file_that_ends_early_keeps_what_came_before(
     found = codec.unpack(data[: chunk_place(data, 1, 2).start + 1], partial=True)
     assert found.tile_layers == (2, 2, 1, 1)
     assert found.layers == 2
-    # Two chunks of the second layer, four of the third, and the post-filter.
+    # These are two chunks of the second layer, four of the third, and the post-filter.
     assert len(found.damage) == 7
     assert all(line.startswith("file ends at byte ") for line in found.damage)
     assert found.extras == ()
@@ -266,13 +266,13 @@ def test_a_damaged_post_filter_is_named_and_left_out(codec: Codec, code: BinaryC
     assert np.array_equal(shown(codec, found), shown(codec, bare))
 
 
-# --- what is shown of it ----------------------------------------------------------------------------------
+# --- the shown picture ------------------------------------------------------------------------------------
 
 
 def test_what_is_missing_of_a_tile_is_expected(
     codec: Codec, code: BinaryCode, damage: Callable[..., bytes]
 ) -> None:
-    """Given what there is of it, and what is known of the tiles around."""
+    """The expectation depends on the tile's own layers, and on what is known of the tiles around it."""
     found = codec.unpack(damage((1, 1)), partial=True)
     architecture, whole = codec.model.card.architecture, Window(0, 0, *code.grid)
     own, lost = (decoder.Shown(codec.model, one, LAYERS).centred(whole) for one in (code, found))
@@ -285,9 +285,9 @@ def test_what_is_missing_of_a_tile_is_expected(
     rest = slice(first.stop, None)
     inside = lost[rest][:, *tile.place]
     assert not torch.equal(inside, own[rest][:, *tile.place])
-    # An expectation is no level.
+    # An expectation is not an integer level.
     assert (inside * 2 != (inside * 2).round()).float().mean() > 0.9
-    # Nor that of a tile without neighbours.
+    # That of a tile without neighbours is not one either.
     lonely = dataclasses.replace(found, tile_layers=(0, 1, 0, 0))
     alone = decoder.Shown(codec.model, lonely, LAYERS).centred(whole)[rest][:, *tile.place]
     assert torch.allclose(alone, inside, atol=0.5)
@@ -298,7 +298,7 @@ def test_what_is_missing_of_a_tile_is_expected(
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_what_is_expected_knows_nothing_of_tiles(codec: Codec, code: BinaryCode, layers: int) -> None:
-    """Where all of them have as many layers: each is given what is near, across their borders."""
+    """If all tiles have the same layers, the expectation of each depends on what is near, across borders."""
     whole = dataclasses.replace(code, tile_side=64)
     area = Window(0, 0, *code.grid)
     one, other = (decoder.Shown(codec.model, each, layers).centred(area) for each in (code, whole))
@@ -323,7 +323,7 @@ def test_a_damaged_file_is_shown_whole_but_for_its_tile(
 
 
 def test_fewer_layers_of_a_damaged_file(codec: Codec, code: BinaryCode, damage: Callable[..., bytes]) -> None:
-    """Where all that is asked for arrived, the picture is that of the undamaged file."""
+    """If everything that is asked for is there, the picture is that of the undamaged file."""
     damaged = damage((2, 0))
     image = codec.decompress(damaged, missing="expect", layers=2)
     assert np.array_equal(np.asarray(image), shown(codec, code, 2))
@@ -340,14 +340,14 @@ def test_a_tile_without_any_layer_is_shown_too(
     picture = shown(codec, found)
     inside = picture[16 * bare.top + 48 :, 16 * bare.left + 48 :]
     assert inside.size > 0
-    # What nobody knows is smooth.
+    # Unknown parts are smooth.
     assert (
         inside.std((0, 1)).max()
         < shown(codec, code)[16 * bare.top + 48 :, 16 * bare.left + 48 :].std((0, 1)).max()
     )
 
 
-# --- what is drawn of it ----------------------------------------------------------------------------------
+# --- completion -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("chunks", [((1, 1),), ((0, 0), (2, 3)), ((0, 0), (0, 1), (0, 2))])
@@ -370,7 +370,7 @@ def test_what_is_missing_is_drawn_and_the_rest_stays(
 
 def test_the_share_of_real_bits_counts_tiles(codec: Codec, damage: Callable[..., bytes]) -> None:
     found = codec.unpack(damage((1, 1), (0, 2)), partial=True)
-    # Where levels are lost, those drawn at temperature 1 say what they would have cost.
+    # If levels are lost, those drawn at temperature 1 provide their cost.
     bits = codec.cost(codec.complete(found, seed=3).code)
     real = 0.0
     for tile in found.tiles:

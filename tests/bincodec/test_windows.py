@@ -1,4 +1,4 @@
-"""Windows of the float networks: where they lie, and that no seam shows in levels or pixels."""
+"""Windows of the float networks: where they are, and that they leave no seams in levels or pixels."""
 
 import dataclasses
 import functools
@@ -24,9 +24,9 @@ from bincodec.windows import Window
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 SIZES = [(105, 70), (33, 250), (113, 83), (16, 160), (1, 64), (96, 96)]
-"""Width and height; sides that are multiples of 16 and that are not, and pictures of one row of positions."""
+"""Widths and heights, with sides that are multiples of 16 or not, and with one row of positions."""
 ROUNDING = 2e-6
-"""How much a float of the decoder moves, at the most, where the library adds in another order."""
+"""The largest change of a float of the decoder if the library adds in another order."""
 
 
 def photo(width: int, height: int) -> np.ndarray:
@@ -34,13 +34,13 @@ def photo(width: int, height: int) -> np.ndarray:
 
 
 def in_windows(monkeypatch: pytest.MonkeyPatch, side: int) -> None:
-    """Let encoder and decoder see at most that many positions a side at once."""
+    """Let encoder and decoder process at most that many positions a side at once."""
     for module in (analysis, decoder):
         monkeypatch.setattr(module, "covering", functools.partial(windows.covering, side=side))
 
 
 def without_reach(monkeypatch: pytest.MonkeyPatch, part: str, less: int) -> None:
-    """Let windows see `less` positions less around them than they need."""
+    """Let windows see `less` positions fewer around them than they need."""
     own: Callable[[Architecture], int] = getattr(Architecture, part).fget
     monkeypatch.setattr(Architecture, part, property(lambda architecture: own(architecture) - less))
 
@@ -49,7 +49,7 @@ def shown(codec: Codec, code: BinaryCode, layers: int | None = None) -> np.ndarr
     return np.asarray(codec.decode(code, layers)).astype(int)
 
 
-# --- where they lie ---------------------------------------------------------------------------------------
+# --- where windows are ------------------------------------------------------------------------------------
 
 rectangles = st.tuples(*[st.integers(0, 40)] * 2, *[st.integers(1, 40)] * 2).map(
     lambda four: Window(four[0], four[1], four[0] + four[2], four[1] + four[3])
@@ -121,7 +121,7 @@ def test_tiles_under_a_window_are_those_that_share_a_position() -> None:
 
 
 def seen_from(inside: Tensor, given: Tensor, side: int) -> int:
-    """How many positions of `side` numbers a side around the middle one of `given` a tensor depends on."""
+    """Return how many positions of `side` numbers, around the middle one of `given`, a tensor depends on."""
     inside.square().sum().backward()
     assert given.grad is not None
     rows, columns = (given.grad[0] != 0).any(0).nonzero().T // side
@@ -136,8 +136,8 @@ def seen_from(inside: Tensor, given: Tensor, side: int) -> int:
     [(1, 0, 1), (2, 0, 1), (3, 0, 3), (1, 1, 2), (2, 3, 1)],
 )
 def test_what_reaches_a_position(blocks_8: int, extra: int, blocks_16: int) -> None:
-    """Neither less, or seams would show, nor more, which would cost time."""
-    # More channels than stride 16 carries, so that these come straight from the pixels.
+    """With a smaller reach there would be seams, and a larger reach would cost time."""
+    # There are more channels than features at stride 16, so some of them come straight from the pixels.
     architecture = Architecture(
         (6, 8), (3, 1), (2, 1), "uniform", "value", 6, 12, blocks_8, blocks_16, 16, 1, 0, extra
     )
@@ -191,7 +191,7 @@ def test_levels_of_a_grey_picture_know_nothing_of_windows(
 
 
 def test_a_window_that_sees_too_little_would_show(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or the tests of levels were worth nothing."""
+    """Without this, the tests of levels would prove nothing."""
     whole = codec.encode(photo(113, 83), 100)
     in_windows(monkeypatch, 2)
     without_reach(monkeypatch, "encoder_reach", codec.model.card.architecture.encoder_reach)
@@ -207,7 +207,7 @@ def test_a_window_that_sees_too_little_would_show(codec: Codec, monkeypatch: pyt
 def test_pixels_know_nothing_of_windows(
     codec: Codec, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], side: int, layers: int
 ) -> None:
-    """Also where layers are missing, and, of all layers, through the post-filter."""
+    """This holds also with missing layers, and with all layers through the post-filter."""
     code = codec.encode(photo(*size), 60)
     whole = shown(codec, code, layers)
     in_windows(monkeypatch, side)
@@ -232,7 +232,7 @@ def test_floats_of_a_window_are_those_of_the_picture(codec: Codec, layers: int) 
 
 @pytest.mark.parametrize("size", [(105, 70), (113, 83)])
 def test_the_post_filter_has_no_seams(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
-    """With the shipped model, whose filters have many features, some of which read far around a pixel."""
+    """This uses the shipped model, whose filters have many features. Some of them read far around a pixel."""
     codec = Codec.load("photo")
     code = codec.encode(photo(*size), 95)
     assert len(code.extras) == 1
@@ -256,7 +256,7 @@ def test_a_window_of_the_decoder_that_sees_too_little_would_show(
 
 
 def test_a_large_picture_s_filter_is_fitted_to_strips_all_over_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fifth of it, and yet nearly as good as one that was fitted to all of it."""
+    """The filter is fitted to a fifth of the picture, and is nearly as good as one fitted to all of it."""
     codec, pixels = Codec.load("photo"), photo(320, 256)
     whole = codec.encode(pixels, 90)
     monkeypatch.setattr(analysis, "FITTED_PIXELS", pixels.size // 3 // 5)

@@ -1,4 +1,4 @@
-"""Several parts at once: in their order, on one core each, and nothing of it left behind."""
+"""Several parts at once: results in order, one core for each, and no effect on the caller's threads."""
 
 import os
 import subprocess
@@ -26,13 +26,13 @@ def three_threads() -> Iterator[None]:
 
 
 def default() -> int:
-    """How many threads torch has in a thread that is new."""
+    """Return the number of threads that PyTorch uses in a new thread."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(torch.get_num_threads).result()
 
 
 def ours() -> list[threading.Thread]:
-    """The threads of pools that are still there."""
+    """Return the threads of pools that still exist."""
     return [thread for thread in threading.enumerate() if thread.name.startswith("bincodec")]
 
 
@@ -50,7 +50,7 @@ def test_results_come_in_the_order_of_the_parts(threads: int, count: int) -> Non
 
 
 def test_as_many_parts_are_at_work_as_torch_has_threads() -> None:
-    """All three have to arrive before any goes on, and the others see it."""
+    """All three parts must arrive before any of them continues."""
     together = threading.Barrier(3, timeout=60)
 
     def part(_: int) -> tuple[int, int]:
@@ -60,12 +60,12 @@ def test_as_many_parts_are_at_work_as_torch_has_threads() -> None:
     found = list(in_order("try", part, range(6)))
     assert len({thread for thread, _ in found}) == 3
     assert threading.get_ident() not in {thread for thread, _ in found}
-    # Also after torch has multiplied there for the first time.
+    # This also holds after PyTorch has multiplied there for the first time.
     assert [threads for _, threads in found] == [1] * 6
 
 
 def test_products_of_a_part_stay_on_one_core() -> None:
-    """What torch does in a new thread at the first parallel region does not undo it."""
+    """PyTorch's first parallel region in a new thread does not change the number of threads."""
 
     def part(size: int) -> int:
         torch.ones(size, size).exp().sum()
@@ -141,7 +141,7 @@ def test_an_exception_of_the_caller_ends_the_rest() -> None:
 def test_the_numbers_of_threads_stay_as_they_were() -> None:
     assert default() == 3
     for _ in in_order("try", slow_first, range(7)):
-        # Already while parts are at work: whoever starts a thread meanwhile is not to be slowed down.
+        # This must hold during the work, so that a thread that the caller starts then is not slowed down.
         assert (torch.get_num_threads(), default()) == (3, 3)
     assert (torch.get_num_threads(), default()) == (3, 3)
 
@@ -162,7 +162,7 @@ def test_a_caller_whose_number_is_not_the_default_keeps_both() -> None:
 
 
 def test_several_callers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is new to torch, which must not tell it the number of threads that others are just beginning."""
+    """Each caller is new to PyTorch, which must not give it the number of threads of another pool."""
 
     def take_time(begun: threading.Barrier) -> None:
         torch.get_num_threads()
@@ -194,7 +194,7 @@ def test_parts_are_apart_from_what_their_caller_has_set() -> None:
 
 
 def no_more_threads(monkeypatch: pytest.MonkeyPatch, left: int) -> None:
-    """The system starts so many more threads."""
+    """Let the system start only so many more threads."""
     honest, started = threading.Thread.start, iter(range(left))
 
     def start(thread: threading.Thread) -> None:
@@ -208,7 +208,7 @@ def no_more_threads(monkeypatch: pytest.MonkeyPatch, left: int) -> None:
 
 @pytest.mark.parametrize("left", [0, 1, 2, 3])
 def test_where_no_thread_starts_parts_follow_each_other(monkeypatch: pytest.MonkeyPatch, left: int) -> None:
-    """The keeper takes the first; those of the pool that have begun wait for no one."""
+    """The keeper takes the first thread. The threads of the pool that have started must not wait forever."""
     with monkeypatch.context() as patch:
         no_more_threads(patch, left)
         found = list(in_order("try", lambda part: (part, threading.get_ident()), range(5)))

@@ -1,4 +1,4 @@
-"""A toy model for whole files: it predicts the same whatever was decoded before."""
+"""A toy model for whole files, whose predictions do not depend on what was decoded before."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,16 +17,16 @@ from bincodec.bitstream.raw import pack_raw
 from bincodec.bitstream.stream import TileReader, TileWriter
 from bincodec.bitstream.tiles import Tile, grid_of
 
-# A failure shows again on the next run, and a busy machine makes no failure.
+# A failure occurs again on the next run, and a busy machine causes no failure.
 settings.register_profile("bitstream", derandomize=True, deadline=None)
 settings.load_profile("bitstream")
 
-# Reads docs/FORMAT.md, which tells of another version.
+# This reads docs/FORMAT.md, which describes another version.
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Locations, scales and levels, each (channels, rows, columns), and the largest level; two passes."""
+    """Locations, scales and levels, each (channels, rows, columns), and the largest level, in two passes."""
 
     mu: np.ndarray
     scale: np.ndarray
@@ -34,20 +34,20 @@ class Layer:
     maximum: int
 
     def of(self, tile: Tile) -> "Layer":
-        """The part of the layer in a tile."""
+        """Return the part of the layer in a tile."""
         return Layer(*(x[:, *tile.place] for x in (self.mu, self.scale, self.levels)), self.maximum)
 
 
 @dataclass(frozen=True)
 class Toy:
-    """Layers that pack to a file; `unpack` knows all of them but the levels."""
+    """Layers that pack to a file. `unpack` knows everything about them except the levels."""
 
     layers: tuple[Layer, ...]
     header: Header
     groups: tuple[int, ...]
 
     def writer(self, tile: Tile) -> TileWriter:
-        """One that has written all of a tile."""
+        """Return a writer that has written a whole tile."""
         writer = TileWriter(self.header, tile, self.groups)
         for layer in self.layers:
             own = layer.of(tile)
@@ -66,9 +66,9 @@ class Toy:
         return self.decode(container.read(Memory(data)))
 
     def decode(self, file: Container) -> "Toy":
-        """The toy with the levels of a file; a layer is zero where the file lacks it.
+        """Return the toy with the levels of a file. A layer is zero where the file lacks it.
 
-        As a model would, it refuses a file of another grid or of more layers than it knows.
+        Like a model, it refuses a file with another grid or with more layers than it has.
         """
         grid = grid_of(file.header.width, file.header.height)
         if grid != self.layers[0].mu.shape[1:] or file.header.layers > len(self.layers):
@@ -86,14 +86,14 @@ class Toy:
         return TileReader(file.header, tile, file.groups, [row[tile.number] for row in file.chunks])
 
     def coded(self) -> bytes:
-        """The payload of one range coded chunk, whatever the writer would rather do."""
+        """Return the payload of one range-coded chunk, even if the writer would store it raw."""
         encoder = BitEncoder()
         for coded in passes(self.layers):
             encode_levels(encoder, *coded)
         return encoder.finish()
 
     def raw(self) -> bytes:
-        """The payload of one raw chunk, whatever the writer would rather do."""
+        """Return the payload of one raw chunk, even if the writer would code it."""
         return pack_raw([(levels, maximum) for levels, _, _, maximum in passes(self.layers)])
 
     def levels(self) -> list[list[int]]:
@@ -101,7 +101,7 @@ class Toy:
 
 
 def read_layer(reader: TileReader, layer: Layer, levels: np.ndarray) -> None:
-    """Read a tile's layer into `levels`, which may be a part of something larger."""
+    """Read a tile's layer into `levels`, which may be a part of a larger array."""
     decoded = np.zeros(levels.shape, np.uint8)
     for start in (0, 1):
         if part(layer.mu, start).size:
@@ -112,7 +112,7 @@ def read_layer(reader: TileReader, layer: Layer, levels: np.ndarray) -> None:
 
 
 def passes(layers: Sequence[Layer]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-    """Levels, locations and scales, each (channels, positions), and the largest level of every pass."""
+    """Yield levels, locations and scales, each (channels, positions), and the maximum, of every pass."""
     for layer in layers:
         for start in (0, 1):
             if part(layer.mu, start).size:
@@ -120,14 +120,14 @@ def passes(layers: Sequence[Layer]) -> Iterator[tuple[np.ndarray, np.ndarray, np
 
 
 def part(values: np.ndarray, start: int) -> np.ndarray:
-    """Every other position, from `start`: (channels, positions), a view if the array is whole."""
+    """Return every other position from `start`, (channels, positions), as a view if the array is whole."""
     return values.reshape(len(values), -1)[:, start::2]
 
 
 def make_layer(
     shape: tuple[int, int, int], maximum: int, scale: int, *, seed: int = 0, surprise: float = 1.0
 ) -> Layer:
-    """Levels that follow the prediction, or stray from it by `surprise` times as much as they should."""
+    """Draw levels that follow the prediction, or stray from it by `surprise` times as much as they should."""
     random = np.random.default_rng(seed)
     mu = random.integers(-48, 49, shape)
     value = mu / 64 + surprise * np.exp((scale - 32) / 8) * random.logistic(size=shape)
@@ -136,7 +136,7 @@ def make_layer(
 
 
 def make_toy(*layers: Layer, groups: tuple[int, ...] = (), side: int = 16) -> Toy:
-    """A file of these layers, all in one group unless told otherwise."""
+    """Return a file of these layers, in one group by default."""
     rows, columns = layers[0].mu.shape[1:]
     header = Header(16 * columns, 16 * rows, 50, len(layers), bytes(range(8)), tile_side=side)
     return Toy(layers, header, groups or (len(layers),))
@@ -144,13 +144,13 @@ def make_toy(*layers: Layer, groups: tuple[int, ...] = (), side: int = 16) -> To
 
 @pytest.fixture(scope="session")
 def small() -> Toy:
-    """One tile and one group: two layers in one coded chunk of a few dozen bytes."""
+    """Return one tile and one group: two layers in one coded chunk of a few dozen bytes."""
     return make_toy(make_layer((2, 2, 3), 30, 32), make_layer((6, 2, 3), 14, 30, seed=1))
 
 
 @pytest.fixture(scope="session")
 def mixed() -> Toy:
-    """Two tiles, three groups, chunks of every kind: layers that share one, a large one, and raw noise."""
+    """Return two tiles and three groups: a chunk that layers share, a large one, and raw noise."""
     return make_toy(
         make_layer((2, 12, 17), 62, 24),
         make_layer((8, 12, 17), 14, 26, seed=1),

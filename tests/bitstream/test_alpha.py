@@ -1,4 +1,4 @@
-"""Alpha: every plane comes back as it was, in few bytes, and what no writer makes is refused."""
+"""Alpha: every plane is stored without loss in few bytes, and payloads that no writer makes are refused."""
 
 import re
 import zlib
@@ -19,7 +19,7 @@ SIDES = st.integers(1, 40)
 
 
 def disc(width: int = 96, height: int = 64, softness: float = 1.0) -> np.ndarray:
-    """A disc whose edge is `softness` pixels wide."""
+    """Return a disc whose edge is `softness` pixels wide."""
     y, x = np.mgrid[:height, :width]
     distance = np.hypot(y - height / 2, x - width / 2) - height / 3
     return np.clip(127.5 - 255 * distance / softness, 0, 255).round().astype(np.uint8)
@@ -31,7 +31,7 @@ def noise(shape: tuple[int, int], *, seed: int = 0) -> np.ndarray:
 
 @st.composite
 def planes(draw: st.DrawFn) -> np.ndarray:
-    """Noise, few values, ramps, flat areas."""
+    """Draw noise, few values, ramps or flat areas."""
     height, width, seed = draw(SIDES), draw(SIDES), draw(st.integers(0, 2**16))
     random = np.random.default_rng(seed)
     match draw(st.sampled_from(["noise", "few", "ramp", "flat", "disc"])):
@@ -140,8 +140,8 @@ def deflated(count: int, method: int = 0) -> bytes:
         (b"\0nonsense", "the zlib stream is broken"),
         (deflated(24)[:-4] + bytes(4), "the zlib stream is broken"),
         (b"\x04", "the first pixel is missing"),
-        (b"\x04\x80\xff\xff\xff", "its 4 coded bytes are not those that its pixels make"),
-        (b"\x04\x05\x80", "pixels from 0 to 3 where 1 to 254 are possible"),
+        (b"\x04\x80\xff\xff\xff", "its 4 coded bytes are not the ones that a writer makes of its pixels"),
+        (b"\x04\x05\x80", "pixels reach from 0 to 3, not within 1..254"),
     ],
 )
 def test_other_payloads_are_corrupt(payload: bytes, words: str) -> None:
@@ -188,7 +188,7 @@ def test_damage_to_coded_bytes_is_noticed() -> None:
                 found = unpack(bytes(damaged), 96, 64)
             except BincodecError:
                 continue
-            # Another plane, whose bytes these are: the checksum of a chunk is there for that.
+            # These are the bytes of another plane. The checksum of the extra detects such changes.
             assert not np.array_equal(found, soft)
 
 
@@ -204,7 +204,7 @@ def test_probabilities_follow_the_answers_and_stay_possible() -> None:
 
 
 def integer_disc(slope: int) -> np.ndarray:
-    """As `disc`, made in integers: the same on every machine."""
+    """Return a disc as `disc` does, but computed in integers, so that it is the same on every machine."""
     y, x = np.mgrid[:64, :96]
     return np.clip((480 - (y - 32) ** 2 - (x - 48) ** 2) * slope // 16, 0, 255).astype(np.uint8)
 
@@ -214,7 +214,7 @@ def integer_disc(slope: int) -> np.ndarray:
     [(integer_disc(80), 1591301648), (integer_disc(4), 3607408547), (noise((37, 53)), 2077604196)],
 )
 def test_a_plane_is_written_in_these_bytes(frozen: np.ndarray, checksum: int) -> None:
-    """The format does not change unnoticed."""
+    """The format must not change unnoticed."""
     assert zlib.crc32(plane.encode(frozen)) == checksum
 
 

@@ -13,12 +13,12 @@ decisions = st.lists(st.tuples(st.booleans(), st.integers(1, ONE - 1)), max_size
 
 
 def split(numerator: int) -> int:
-    """Share of a zero, of 2^24 (FORMAT, "Range coder")."""
+    """The share of a zero, of 2^24 (FORMAT, "Range coder")."""
     return (ONE - numerator) * (2**24 - 2) // ONE + 1
 
 
 def reference_encode(bits: list[int], numerators: list[int]) -> bytes:
-    """The coder of FORMAT.md in exact integers: no words, no carries."""
+    """The coder of FORMAT.md in exact integers, without words and carries."""
     low, width, digits = 0, 2**64 - 1, 64
     for bit, numerator in zip(bits, numerators, strict=True):
         step, zero = width >> 24, split(numerator)
@@ -65,7 +65,7 @@ def test_round_trip_and_reference(pairs: list[tuple[bool, int]]) -> None:
 
 @pytest.mark.parametrize("improbable", [0.0, 0.02, 0.5])
 def test_round_trip_at_extreme_probabilities(improbable: float) -> None:
-    """Certain and surprising bits in turn: carries, wide and narrow intervals, payloads without a byte."""
+    """Certain and surprising bits alternate, with carries, wide and narrow intervals, and empty payloads."""
     random = np.random.default_rng(0)
     for length in list(range(40)) * 10:
         numerators = random.choice([1, 2, ONE // 2 - 1, ONE // 2, ONE // 2 + 1, ONE - 2, ONE - 1], length)
@@ -103,7 +103,7 @@ def test_calls_may_be_cut_anywhere() -> None:
 
 
 def test_the_interval_s_last_number_may_be_named() -> None:
-    """So even where it is the only one with so few bytes; by chance that happens once in 2^32 payloads."""
+    """The last number of an interval may be the only short one, by chance once in 2^32 payloads."""
 
     class Finished:
         def get_compressed(self) -> np.ndarray:
@@ -160,13 +160,13 @@ def test_any_payload_decodes_or_raises(payload: bytes, seed: int) -> None:
 
 
 def test_an_impossible_payload_is_noticed() -> None:
-    """No encoder ends up above the last multiple of the 2^24 steps."""
+    """No encoder makes a number above the last multiple of the 2^24 steps."""
     with pytest.raises(BitsMismatch):
         BitDecoder(b"\xff" * 8).get(np.array([ONE // 2]))
 
 
 class PanicException(BaseException):
-    """Stands in for the library's, which cannot be imported."""
+    """A replacement for the library's exception, which cannot be imported."""
 
 
 @pytest.mark.parametrize(("raised", "seen"), [(PanicException, BitsMismatch), (KeyboardInterrupt,) * 2])

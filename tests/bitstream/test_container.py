@@ -1,4 +1,4 @@
-"""Files taken apart and put together, with payloads that mean nothing."""
+"""Split files into parts and join them, with payloads that have no meaning."""
 
 import dataclasses
 import itertools
@@ -28,7 +28,7 @@ Forge = Callable[..., bytes]
 
 
 class Recording(Memory):
-    """A file in memory that remembers what was asked of it."""
+    """A file in memory that remembers what was read."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -40,7 +40,7 @@ class Recording(Memory):
 
 
 class Short(Memory):
-    """A file that is said to be whole, of which not everything can be had."""
+    """A file that claims to be larger than what can be read of it."""
 
     def __init__(self, data: bytes, most: int) -> None:
         super().__init__(data)
@@ -51,7 +51,7 @@ class Short(Memory):
 
 
 def layout(chunks: Chunks) -> list[list[tuple[bytes, bool, int]]]:
-    """Chunks as `forge` takes them."""
+    """Return chunks as `forge` expects them."""
     return [[dataclasses.astuple(chunk) for chunk in row if chunk] for row in chunks]
 
 
@@ -62,7 +62,7 @@ def test_layout_is_the_documented_one(forge: Forge) -> None:
 
 @st.composite
 def containers(draw: st.DrawFn) -> Container:
-    """Any tiles, groups and extras, with small payloads."""
+    """Draw any tiles, groups and extras, with small payloads."""
     groups = tuple(draw(st.lists(st.integers(1, 9), min_size=1, max_size=4)))
     sides = st.sampled_from([1, 255, 257, 700])
     header = Header(draw(sides), draw(sides), draw(st.integers(0, 100)), sum(groups), bytes(8), tile_side=16)
@@ -100,7 +100,7 @@ def test_some_tiles_are_read_alone(file: Container, data: st.DataObject) -> None
     assert found.intact
     layers = file.header.layers
     assert found.tile_layers == tuple(layers * (tile.number in wanted) for tile in file.header.tiles)
-    # Nothing else was asked for: the header, where the index may be, and what was wanted.
+    # Nothing else was read: only the header, the place of the index, and what was wanted.
     _, index, position = read_index(source)
     starts = list(itertools.accumulate(index.sizes(), initial=position))
     mine = [number in wanted for _ in file.groups for number in range(len(file.header.tiles))]
@@ -129,7 +129,7 @@ def test_a_large_index_is_read_in_growing_portions() -> None:
 
 @pytest.mark.parametrize(("tiles", "portions"), [(4053, [2**12]), (4054, [2**12]), (4055, [2**12, 2**14])])
 def test_an_index_may_end_with_the_first_portion(tiles: int, portions: list[int]) -> None:
-    """42 bytes around the entries, each of which is one byte."""
+    """There are 42 bytes around the entries, and each entry is one byte."""
     header = Header(256 * tiles, 1, 0, 1, bytes(8), tile_side=16)
     source = Recording(write(header, (1,), ((Chunk(b"", False, 0),) * tiles,)))
     limits = Limits(side=2**32)
@@ -139,7 +139,7 @@ def test_an_index_may_end_with_the_first_portion(tiles: int, portions: list[int]
 
 @pytest.mark.parametrize("most", [1, 20, HEADER_BYTES + 3, len(FILE) - 40, len(FILE) - 1])
 def test_a_source_that_gives_less_than_it_says(most: int) -> None:
-    """It ends where nothing more comes, whatever it says of its size."""
+    """The file ends where nothing more can be read, whatever size it claims."""
     with pytest.raises(Truncated, match="file ends"):
         read(Short(FILE, most))
 
@@ -215,7 +215,7 @@ def test_a_file_lacks_no_chunk() -> None:
 
 @pytest.mark.parametrize("kinds", [(0x80, 0x80), (0x42,), (0x7F,), (0x100,), (-1,), (0x41, 0x80, 0x41)])
 def test_extras_that_read_would_refuse_are_not_written(kinds: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="not of known or ancillary kinds, each once"):
+    with pytest.raises(ValueError, match="each kind must occur once, and be known or ancillary"):
         write(HEADER, GROUPS, CHUNKS, [Extra(kind, b"") for kind in kinds])
 
 

@@ -1,4 +1,4 @@
-"""What happens to a file on its way: cut short, bits flipped, parts swapped. All of it shows."""
+"""Damage to a file: it is cut short, bits are flipped, or parts are swapped. All of this is detected."""
 
 import itertools
 import struct
@@ -33,12 +33,12 @@ NAMES = (
     "the data of kind 0x80",
     "the data of kind 0xbf",
 )
-"""What the file holds behind its index, in order."""
+"""The names of the parts of the file behind its index, in order."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Something in a file, by the bytes that it takes there."""
+    """A part of a file, given by its bytes."""
 
     name: str
     start: int
@@ -56,7 +56,7 @@ INDEX_END = PARTS[0].start
 
 
 def without(lost: set[str], damage: tuple[str, ...]) -> Container:
-    """The file, but for what these names stand for."""
+    """Return the file without the parts with these names."""
     names = iter(NAMES)
     before = [extra for extra in EXTRAS[:2] if next(names) not in lost]
     chunks = tuple(tuple(None if next(names) in lost else chunk for chunk in row) for row in CHUNKS)
@@ -102,7 +102,7 @@ def test_every_flipped_bit_shows_and_costs_only_what_it_hit(byte: int) -> None:
                 read(Memory(bytes(damaged)), partial=True)
         elif hit is None:
             part = "header" if byte < HEADER_BYTES else "index"
-            damage = (f"one bit of the {part} was wrong, and is set right",)
+            damage = (f"one bit of the {part} was wrong and has been corrected",)
             assert read(Memory(bytes(damaged)), partial=True) == without(set(), damage)
         else:
             damage = (f"checksum of {hit.name} does not match",)
@@ -128,7 +128,7 @@ def test_a_wrong_bit_in_header_and_index_each_is_set_right() -> None:
 
 
 LONG = Header(16 * 16 * 600, 16, 50, 2, bytes(range(8)), tile_side=16)
-"""Two layers of 600 tiles: an index that is nearly as long as one that is set right."""
+"""Two layers of 600 tiles. Their index is nearly as long as the longest one that is corrected."""
 LONG_FILE = write(LONG, (1, 1), ((Chunk(b"", False, 0),) * 600, (Chunk(bytes(64), True, 0),) * 600))
 HUGE = Limits(side=2**32, pixels=2**40)
 
@@ -139,12 +139,12 @@ def test_any_one_bit_of_an_index_of_many_chunks_is_set_right(place: int) -> None
         damaged = bytearray(LONG_FILE)
         damaged[HEADER_BYTES + place] ^= 1 << bit
         found = read(Memory(bytes(damaged)), HUGE, partial=True)
-        assert found.damage == ("one bit of the index was wrong, and is set right",)
+        assert found.damage == ("one bit of the index was wrong and has been corrected",)
         assert write(found.header, found.groups, found.chunks) == LONG_FILE
 
 
 def test_an_index_that_no_one_bit_explains_is_hardly_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each attempt takes as long as the index, so one for each of its bits would take the square of that."""
+    """Each attempt takes as long as the index, so trying each of its bits would take the square of that."""
     tried = []
 
     class Counted(IndexParser):
@@ -162,7 +162,7 @@ def test_an_index_that_no_one_bit_explains_is_hardly_tried(monkeypatch: pytest.M
 
 
 def test_a_long_index_is_not_repaired() -> None:
-    """It may end at too many places, some of which chance would explain."""
+    """A long index has so many possible ends that some of them would fit by chance."""
     header = Header(8192, 8192, 50, 2, bytes(range(8)), tile_side=16)
     chunks = tuple((Chunk(b"", False, 0),) * len(header.tiles) for _ in range(2))
     damaged = bytearray(write(header, (1, 1), chunks))
@@ -193,13 +193,13 @@ SAME = (
     (Chunk(b"abcdef", False, 1), Chunk(b"ABCDEF", False, 2)),
     (Chunk(b"ghijkl", False, 3), Chunk(b"GHIJKL", False, 4)),
 )
-"""Chunks of the same length, so that one fits where another was."""
+"""Chunks of the same length, so that each fits in the place of another."""
 ALIKE = write(HEADER, GROUPS, SAME)
 
 
 @pytest.mark.parametrize(("one", "two"), list(itertools.combinations(range(4), 2)))
 def test_a_chunk_in_another_one_s_place_is_damage(one: int, two: int) -> None:
-    """Of another tile or another layer: each is whole, but not here."""
+    """A chunk of another tile or another layer is intact, but is in the wrong place."""
     size = 6 + 8
     starts = [len(ALIKE) - (4 - number) * size for number in (one, two)]
     swapped = bytearray(ALIKE)
@@ -222,7 +222,7 @@ def test_extras_in_each_other_s_place_are_damage() -> None:
 
 @pytest.mark.parametrize("field", ["width", "quality", "fingerprint"])
 def test_nothing_of_a_file_is_taken_for_another_one_s(field: str) -> None:
-    """Header and index of one picture, all else of another whose lengths happen to be the same."""
+    """Header and index are those of one picture, and the rest is of another one with the same lengths."""
     other = {"width": 500, "quality": 51, "fingerprint": bytes(8)}[field]
     header = Header(**{**vars(HEADER), field: other})
     mixed = write(header, GROUPS, CHUNKS, EXTRAS)[:INDEX_END] + FILE[INDEX_END:]

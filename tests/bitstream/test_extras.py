@@ -1,4 +1,4 @@
-"""Chunks of alpha and metadata: what goes in comes out, and nothing is unpacked beyond its limit."""
+"""Alpha and metadata as extras: they are stored without change, and nothing is unpacked beyond its limit."""
 
 import tracemalloc
 import zlib
@@ -90,7 +90,7 @@ def test_extras_come_back(alpha: bool, icc: bytes, exif: bytes, xmp: bytes, rand
     given_extras = Extras(PLANE if alpha else None, icc, exif, xmp)
     written = chunks(given_extras)
     assert len({chunk.kind for chunk in written}) == len(written)
-    # Others may stand between them, in any order.
+    # Other extras may stand between them, and the order does not matter.
     shuffled = [Chunk(0x80, b"another"), *written, Chunk(0xBF, b"")]
     random.shuffle(shuffled)
     found = read(shuffled, 6, 4)
@@ -130,7 +130,7 @@ def test_all_chunks_together_have_a_limit() -> None:
     everything = Extras(icc=noise, exif=noise, xmp=noise)
     size = sum(len(payload) for _, payload in payloads(everything))
     assert payloads(everything, Limits(ancillary_bytes=size))
-    with pytest.raises(TooLarge, match=f"take {size} bytes, over the limit ancillary_bytes=8999") as caught:
+    with pytest.raises(TooLarge, match=f"takes {size} bytes, over the limit ancillary_bytes=8999") as caught:
         payloads(everything, Limits(ancillary_bytes=8999))
     assert (caught.value.option, caught.value.value, caught.value.limit) == ("ancillary_bytes", size, 8999)
 

@@ -1,4 +1,4 @@
-"""Holds docs/FORMAT.md to the code: its worked example, its constants, its table of errors."""
+"""Checks docs/FORMAT.md against the code: its worked example, its constants, and its table of errors."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ MAXIMUM = 6
 
 
 def table(heading: str) -> list[list[int]]:
-    """The rows of the example's table whose first column has this heading."""
+    """Return the rows of the table of the example whose first column has this heading."""
     rows = EXAMPLE.split(f"| {heading} |")[1].split("\n\n")[0].splitlines()[2:]
     return [[int(cell) for cell in row.strip("| ").split("|")] for row in rows]
 
@@ -29,7 +29,7 @@ def file() -> bytes:
 
 @pytest.fixture
 def columns() -> list[np.ndarray]:
-    """Locations, scales, levels, each (2 channels, 3 positions)."""
+    """Return locations, scales and levels, each (2 channels, 3 positions)."""
     return [np.array(column).reshape(2, 3) for column in list(zip(*table("channel"), strict=True))[2:]]
 
 

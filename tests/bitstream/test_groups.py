@@ -8,7 +8,7 @@ from bincodec.bitstream.stream import GROUP_BYTES, group_layers
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=40), st.integers(1, 50))
 def test_groups_end_where_the_format_says(bits: list[int], tiles: int) -> None:
-    """The n-th group ends with the layer that makes n times 2048 bytes a tile; the last has the rest."""
+    """The n-th group ends with the layer that reaches n times 2048 bytes a tile. The last has the rest."""
     groups = group_layers(bits, tiles)
     assert sum(groups) == len(bits)
     assert min(groups) > 0

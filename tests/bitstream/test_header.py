@@ -13,7 +13,7 @@ from bincodec.bitstream.tiles import tiles_of
 
 HEADER = Header(768, 512, 50, 4, b"\x00\x01\x02\x03\x04\x05\x06\x07", grey=True, tile_side=32)
 FIELDS: dict[str, int | bytes] = {"width": 768, "height": 512, "layers": 4, "flags": 1, "side": 32}
-"""What `forge_header` has to be told to lay out the same."""
+"""The arguments with which `forge_header` makes the same header."""
 
 Forge = Callable[..., bytes]
 

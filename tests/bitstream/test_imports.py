@@ -11,7 +11,7 @@ FORBIDDEN = {
 
 
 def test_importing_the_maker_of_the_tables_makes_none() -> None:
-    """It would take seconds, and overwrite a file of the package."""
+    """Importing it would take seconds and overwrite a file of the package."""
     code = "import bincodec.bitstream.make_tables"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not done.stdout

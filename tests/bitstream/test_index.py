@@ -1,4 +1,4 @@
-"""The index: how layers are grouped, and how long everything is."""
+"""The index: how layers are grouped, and how long each part is."""
 
 import dataclasses
 import itertools
@@ -26,7 +26,7 @@ kinds = st.sampled_from([0x41, *range(0x80, 0x100)])
 
 
 def parse(body: bytes, header: Header = HEADER, limits: Limits | None = None) -> Index:
-    """The index of that content, with its checksum."""
+    """Return the index with that content and its checksum."""
     data = header.pack() + body + zlib.crc32(body, header.crc).to_bytes(4, "little")
     parser = IndexParser(header, data + b"what follows")
     found = parser.parse(limits or Limits(ancillary_bytes=2**40))
@@ -36,7 +36,7 @@ def parse(body: bytes, header: Header = HEADER, limits: Limits | None = None) ->
 
 @st.composite
 def indices(draw: st.DrawFn) -> tuple[Header, Index]:
-    """Any number of layers in any groups, any tiles, any extras, of any length."""
+    """Draw any number of layers in any groups, any tiles, and any extras of any length."""
     layers = draw(st.integers(1, 255))
     ends = sorted({*draw(st.lists(st.integers(1, layers), max_size=6)), layers})
     groups = tuple(end - start for start, end in itertools.pairwise([0, *ends]))
@@ -112,7 +112,7 @@ def test_the_largest_numbers_that_an_index_may_hold() -> None:
     ],
 )
 def test_a_number_that_is_too_large_or_too_long(body: bytes, at: str) -> None:
-    """At the first byte that shows it: how long a number goes on is not up to the file."""
+    """The error comes at the first byte that shows it. The file does not decide how long a number may be."""
     with pytest.raises(Corrupt, match=at):
         parse(body, ONE_LAYER)
 
@@ -148,7 +148,7 @@ def test_every_truncation(length: int) -> None:
 
 
 def test_every_flipped_bit() -> None:
-    """A length may reach beyond the data then, so some damage looks like a missing end."""
+    """A length may then reach beyond the data, so some damage looks like a missing end."""
     data = bytearray(HEADER.pack() + INDEX.pack(HEADER))
     for bit in range(8 * HEADER_BYTES, 8 * len(data)):
         data[bit // 8] ^= 1 << bit % 8
@@ -166,8 +166,8 @@ def test_an_index_belongs_to_its_header() -> None:
 @pytest.mark.parametrize(
     ("order", "error", "says"),
     [
-        ([0x81, 0x80], Corrupt, "extras 0x81, 0x80 are not in order, each once"),
-        ([0x80, 0x80], Corrupt, "extras 0x80, 0x80 are not in order, each once"),
+        ([0x81, 0x80], Corrupt, "extras 0x81, 0x80 are not in order or not unique"),
+        ([0x80, 0x80], Corrupt, "extras 0x80, 0x80 are not in order or not unique"),
         ([0x80, 0xC0], Corrupt, "not in order"),
         ([0x80, 0x41], Corrupt, "not in order"),
         ([0xC0, 0x41], Corrupt, "not in order"),
@@ -196,7 +196,7 @@ def test_ancillary_bytes_are_counted_together_and_nothing_else_is() -> None:
 
 
 def test_a_short_file_cannot_ask_for_many_entries(forge_header: Callable[..., bytes]) -> None:
-    """2^48 tiles, whose entries are no more read than made room for."""
+    """There are 2^48 tiles, whose entries are neither read nor allocated."""
     limits = Limits(pixels=2**64, side=2**32)
     header = Header.parse(forge_header(width=2**32 - 1, height=2**32 - 1, side=16), limits)
     with pytest.raises(Truncated, match="file ends at byte 1038 within the index"):

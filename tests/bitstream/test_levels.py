@@ -12,7 +12,7 @@ maxima = st.sampled_from([1, 2, 3, 5, 6, 14, 30, 62, 63, 254, 255])
 
 @st.composite
 def passes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Any levels at all with any prediction at all."""
+    """Draw any levels with any prediction."""
     maximum = draw(maxima)
     shape = draw(st.integers(0, 5)), draw(st.integers(0, 7))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -24,7 +24,7 @@ def passes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
 def reference_decisions(
     levels: np.ndarray, mu: np.ndarray, scale: np.ndarray, maximum: int
 ) -> list[tuple[int, int, int, int]]:
-    """(round, position, j, numerator), level by level as FORMAT.md tells it, then sorted."""
+    """Return (round, position, j, numerator), level by level as FORMAT.md describes them, then sorted."""
     table = []
     rows = zip(*(x.ravel().tolist() for x in (levels, mu, scale)), strict=True)
     for position, (level, m, s) in enumerate(rows):
@@ -80,7 +80,7 @@ def test_cost_is_the_coded_size(given_pass: tuple) -> None:
     cost = level_bits(levels, mu, scale, maximum)
     assert cost.shape == levels.shape
     assert (cost > 0).all()
-    # No lower bound: bits that happen to name a round number take fewer bytes, down to none at all.
+    # There is no lower bound: bits whose interval contains a round number take fewer bytes, or even none.
     assert encoder.size <= 2 + cost.sum() / 8 * 1.001
 
 
@@ -91,7 +91,7 @@ def test_a_probability_is_the_product_of_the_decisions_in_coding_order(given_pas
     for _, position, j, numerator in reference_decisions(levels, mu, scale, maximum):
         expected[position] *= (numerator if levels.flat[position] >= j else ONE - numerator) / ONE
     found = probability_of(levels, mu, scale, maximum)
-    # Equal to the last bit: a sampler draws the same on every machine.
+    # They are equal to the last bit, so a sampler draws the same on every machine.
     assert np.array_equal(found, expected.reshape(levels.shape))
 
 

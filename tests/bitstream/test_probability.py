@@ -19,7 +19,7 @@ from bincodec.bitstream.probability import ONE, REACH, SCALES, SPAN, STEPS, down
 
 
 def sigmoid(steps: int, scale: int) -> Fraction:
-    """sigmoid(d / s) to 50 digits, straight from the definition."""
+    """Return sigmoid(d / s) to 50 digits, computed from the definition."""
     with localcontext() as context:
         context.prec = 50
         return Fraction(1 / (1 + (-Decimal(steps) / STEPS / (Decimal(scale - 32) / 8).exp()).exp()))
@@ -65,7 +65,7 @@ def test_make_tables_puts_the_scales_together(monkeypatch: pytest.MonkeyPatch) -
 def test_a_run_of_make_tables_reproduces_the_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All of it, as `python -m bincodec.bitstream.make_tables` does; only the file stays as it is."""
+    """Compute all tables as `python -m bincodec.bitstream.make_tables` does, without writing the file."""
     written = []
     monkeypatch.setattr(Path, "write_bytes", lambda path, data: written.append((path, data)))
     monkeypatch.delitem(sys.modules, make_tables.__name__)
@@ -77,7 +77,7 @@ def test_a_run_of_make_tables_reproduces_the_file(
 
 
 def test_a_child_process_does_not_wait_for_a_thread_that_it_does_not_have() -> None:
-    """A fork waits until no thread loads the tables, so that no child inherits a lock that stays shut."""
+    """A fork waits until no thread loads the tables, so a child never inherits a locked lock."""
     held = threading.Event()
 
     def hold() -> None:
@@ -89,7 +89,7 @@ def test_a_child_process_does_not_wait_for_a_thread_that_it_does_not_have() -> N
     thread.start()
     held.wait()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python 3.12 warns of what this test is about.
+        warnings.simplefilter("ignore")  # Python 3.12 warns about what is tested.
         child = os.fork()
     if not child:
         os._exit(probability._LOADING.locked())
@@ -149,7 +149,7 @@ def test_thresholds_are_symmetric_steps(maximum: int) -> None:
 
 @pytest.mark.parametrize("maximum", [1, 2, 3, 6, 7, 30])
 def test_decisions_approximate_the_logistic_distribution(maximum: int) -> None:
-    """P(L >= j + 1) = P(L >= j) up(j), and P(L < j) = P(L < j + 1) down(j + 1), each to rounding."""
+    """P(L >= j + 1) = P(L >= j) up(j), and P(L < j) = P(L < j + 1) down(j + 1), each up to rounding."""
     random = np.random.default_rng(maximum)
     mu, scale = random.integers(-300, 300, 500), random.integers(16, SCALES, 500)
     for j in range(1, maximum):

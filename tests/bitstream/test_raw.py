@@ -26,7 +26,7 @@ def test_round_trip(sizes: list[tuple[int, int, int]]) -> None:
 
 
 def test_the_size_follows_from_counts_alone() -> None:
-    """Three bits a level up to 7, one a level up to 1; all together are rounded up, not each."""
+    """A level takes three bits for a maximum of 7, and one bit for 1. Only the total is rounded up."""
     assert bytes_of([]) == 0
     assert bytes_of([(3, 7)]) == bytes_of([(4, 6)]) == 2
     assert bytes_of([(8, 4), (1, 1)]) == 4

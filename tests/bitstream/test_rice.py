@@ -1,4 +1,4 @@
-"""Rice codes: what comes out is what went in, lengths are as told, and nothing else is read."""
+"""Rice codes: they decode to what was encoded, have the expected lengths, and nothing else is accepted."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ small = st.lists(st.integers(-60, 60), max_size=40)
 
 
 def by_hand(values: list[int], shift: int) -> str:
-    """The definition, in characters."""
+    """Return the codes of the definition, as characters."""
     text = ""
     for value in values:
         z = 2 * value if value >= 0 else -2 * value - 1
@@ -68,7 +68,7 @@ def test_cut_short_or_followed_by_more_is_corrupt(values: list[int], shift: int)
 
 
 def test_a_code_may_end_with_its_byte() -> None:
-    """Seven ones and a zero: z = 7, that is -4; and with one more bit below, z = 13."""
+    """Seven ones and a zero are z = 7, that is -4. With one more low bit, z = 13."""
     assert rice.decode(b"\xfe", 1, 0).tolist() == [-4]
     assert rice.decode(b"\xfd", 1, 1).tolist() == [-7]
     for cut in (b"\xff", b"\xff\xff"):
@@ -107,7 +107,7 @@ def test_too_large_is_refused_both_ways() -> None:
 def test_more_bytes_than_numbers_can_take_are_not_looked_at(
     monkeypatch: pytest.MonkeyPatch, shift: int, count: int
 ) -> None:
-    """The largest numbers take what is allowed, and a byte more is refused by its length alone."""
+    """The largest numbers fill the allowed length, and one byte more is refused because of its length."""
     longest = rice.encode(np.full(count, rice.LARGEST), shift)
     assert rice.decode(longest, count, shift).tolist() == [rice.LARGEST] * count
     monkeypatch.setattr(np, "unpackbits", lambda *_: pytest.fail("looked at"))

@@ -1,4 +1,4 @@
-"""The levels of tiles in, chunks out, and back: with a toy model, whose predictions both sides know."""
+"""Levels of tiles to chunks and back, with a toy model whose predictions both sides know."""
 
 import dataclasses
 import random
@@ -45,7 +45,7 @@ def test_layers_may_be_grouped_in_any_way(mixed, groups: tuple[int, ...]) -> Non
 
 @pytest.mark.parametrize("seed", range(3))
 def test_overhead_stays_small(make_layer, make_toy, seed: int) -> None:
-    """96 bytes and 0.1 % over the coded probabilities, with five layers of any size in one tile."""
+    """A file takes at most 96 bytes and 0.1 % more than its coded probabilities, for one tile."""
     for channels in (1, 6, 12, 16, 24, 48):
         layers = [make_layer((channels, 16, 24), 14, 24 + 3 * i, seed=seed) for i in range(5)]
         cost = [float(level_bits(x.levels, x.mu, x.scale, x.maximum).sum()) for x in layers]
@@ -55,7 +55,7 @@ def test_overhead_stays_small(make_layer, make_toy, seed: int) -> None:
 
 
 def test_noise_costs_no_more_than_raw_bits(make_layer, make_toy) -> None:
-    """Beside the payload: header, index with a length of two bytes, checksums of index, levels and chunk."""
+    """There are a header, an index with a length of two bytes, and checksums of index, levels and chunk."""
     toy = make_toy(make_layer((8, 16, 16), 6, 4, surprise=60.0))
     data = toy.pack()
     assert len(data) == 36 + (1 + 1 + 2 + 4) + 8 * 16 * 16 * 3 // 8 + 8
@@ -64,7 +64,7 @@ def test_noise_costs_no_more_than_raw_bits(make_layer, make_toy) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_damage_with_repaired_checksums(small, mixed, repair, seed: int) -> None:
-    """Whatever gets past the checksums is refused, or is a file that the writer could have made."""
+    """Whatever passes the checksums is refused, or is a file that the writer could have made."""
     draw = random.Random(seed)
     refused = 0
     for toy, rounds in ((small, 150), (mixed, 8)):
@@ -91,7 +91,7 @@ def test_random_damage_with_repaired_checksums(small, mixed, repair, seed: int) 
 
 
 def complaint(data: bytes) -> str:
-    """What is wrong with a file, before any level is decoded."""
+    """Return what is wrong with a file before any level is decoded."""
     try:
         read(Memory(data))
     except BincodecError as error:
@@ -101,7 +101,7 @@ def complaint(data: bytes) -> str:
 
 @pytest.mark.parametrize("at", [12, 16, 20, 21, 22, 24, 38, 44, 45, 60])
 def test_repaired_damage_fails_no_checksum_but_that_of_the_levels(small, repair, at: int) -> None:
-    """So that the test above asks what it means to ask."""
+    """This checks that the test above tests what it should."""
     data = bytearray(small.pack(EXTRAS))
     assert repair(bytes(data)) == data
     for value in {*range(256)} - {data[at]}:
@@ -112,7 +112,7 @@ def test_repaired_damage_fails_no_checksum_but_that_of_the_levels(small, repair,
 
 
 def test_a_reader_stops_where_a_tile_has_no_more_chunks(mixed) -> None:
-    """What of a tile arrived can be read, however much of the others did."""
+    """The chunks of a tile that arrived can be read, however much of the other tiles arrived."""
     file = read(Memory(mixed.pack()))
     rows = [list(row) for row in file.chunks]
     rows[1][0] = rows[2][1] = None
@@ -152,7 +152,7 @@ def test_layers_are_confirmed_group_by_group(mixed) -> None:
 
 
 def with_chunk(toy, chunk: Chunk) -> Container:
-    """The toy of one tile and one group with another chunk, through bytes so that every checksum is right."""
+    """Return the toy of one tile and one group with another chunk, with all checksums computed again."""
     return read(Memory(write(toy.header, toy.groups, ((chunk,),))))
 
 
@@ -168,7 +168,7 @@ def test_wrong_levels_are_a_mismatch(small) -> None:
 
 
 def test_a_tile_is_not_another_one_s() -> None:
-    """Two tiles with the same predictions and levels: only the CRC of the levels says which is which."""
+    """Two tiles have the same predictions and levels. Only the CRC of the levels distinguishes them."""
     header = Header(512, 16, 50, 1, bytes(8), tile_side=16)
     one, two = (unlikely_chunk(header, [0, 6] * 8, number) for number in (0, 1))
     assert one.payload == two.payload
@@ -178,7 +178,7 @@ def test_a_tile_is_not_another_one_s() -> None:
 
 @pytest.mark.parametrize("shift", [1, -1, 64])
 def test_other_probabilities_are_a_mismatch(mixed, shift: int) -> None:
-    """One step in one location of the first layer, and the reader knows."""
+    """The reader notices one step in one location of the first layer."""
     data = mixed.pack()
     first = mixed.layers[0]
     mu = first.mu.copy()
@@ -194,7 +194,7 @@ def test_other_probabilities_are_a_mismatch(mixed, shift: int) -> None:
     "change", [{"quality": 51}, {"grey": True}, {"tile_side": 17}, {"fingerprint": b"87654321"}]
 )
 def test_a_forged_header_is_noticed_with_the_first_levels(small, change: dict[str, object]) -> None:
-    """Everything decodes as it was written; only the CRC of the levels knows the header."""
+    """Everything decodes as it was written. Only the CRC of the levels covers the header."""
     header = dataclasses.replace(small.header, **change)
     file = read(Memory(write(header, small.groups, small.chunks())))
     with pytest.raises(BitsMismatch):
@@ -205,14 +205,14 @@ def test_a_forged_header_is_noticed_with_the_first_levels(small, change: dict[st
 def test_a_longer_payload_is_refused(small, tail: bytes) -> None:
     ((chunk,),) = small.chunks()
     longer = dataclasses.replace(chunk, payload=chunk.payload + tail)
-    says = f"{NAME}{len(longer.payload)} bytes are not the ones that their levels make"
+    says = f"{NAME}{len(longer.payload)} bytes are not what a writer makes of its levels"
     with pytest.raises(Corrupt, match=says):
         small.decode(with_chunk(small, longer))
 
 
 def test_a_coded_chunk_stored_raw_is_refused(small) -> None:
     ((chunk,),) = small.chunks()
-    with pytest.raises(Corrupt, match="bytes are not the ones that their levels make"):
+    with pytest.raises(Corrupt, match="bytes are not what a writer makes of its levels"):
         small.decode(with_chunk(small, Chunk(small.raw(), True, chunk.bits_crc)))
 
 
@@ -220,7 +220,7 @@ def test_a_raw_chunk_stored_coded_is_refused(make_layer, make_toy) -> None:
     toy = make_toy(make_layer((4, 4, 4), 3, 8, surprise=40.0))
     ((chunk,),) = toy.chunks()
     assert chunk == Chunk(toy.raw(), True, chunk.bits_crc)
-    with pytest.raises(Corrupt, match="bytes are not the ones that their levels make"):
+    with pytest.raises(Corrupt, match="bytes are not what a writer makes of its levels"):
         toy.decode(with_chunk(toy, Chunk(toy.coded(), False, chunk.bits_crc)))
 
 
@@ -230,7 +230,7 @@ def test_padding_bits_of_a_raw_chunk(make_layer, make_toy) -> None:
     assert chunk.raw
     assert len(chunk.payload) == 4
     padded = dataclasses.replace(chunk, payload=chunk.payload[:-1] + bytes([chunk.payload[-1] | 1]))
-    with pytest.raises(Corrupt, match=r"layer 1 of tile 0 .*: 4 bytes are not the ones"):
+    with pytest.raises(Corrupt, match=r"layer 1 of tile 0 .*: 4 bytes are not what a writer makes"):
         toy.decode(with_chunk(toy, padded))
 
 
@@ -253,7 +253,7 @@ def test_layers_are_bytes(small, kind: str) -> None:
 
 
 def test_what_is_no_smaller_coded_is_stored_raw(make_layer, make_toy) -> None:
-    """FORMAT, "Raw chunks": coded only if that takes fewer bytes, so one of the two is right at a tie."""
+    """FORMAT, "Raw chunks": a chunk is coded only if that takes fewer bytes, so a tie has one valid form."""
     toys = [make_toy(make_layer((1, 2, 3), 6, 28, seed=seed, surprise=2.0)) for seed in range(60)]
     differences = [len(toy.coded()) - len(toy.raw()) for toy in toys]
     assert {-1, 0, 1} <= set(differences)
@@ -263,7 +263,7 @@ def test_what_is_no_smaller_coded_is_stored_raw(make_layer, make_toy) -> None:
 
 
 def test_the_crc_of_the_levels_goes_on_from_group_to_group(make_layer, make_toy) -> None:
-    """FORMAT: over the header's fields, the tile's number and the levels of all layers up to here."""
+    """FORMAT: the CRC covers the header's fields, the tile's number, and the tile's levels up to here."""
     toy = make_toy(*(make_layer((2, 2, 3), 30, 32, seed=seed) for seed in range(3)), groups=(2, 1))
     (first,), (second,) = toy.chunks()
     parts = [toy.header.pack()[:32], bytes(4), *(layer.levels.tobytes() for layer in toy.layers)]
@@ -272,7 +272,7 @@ def test_the_crc_of_the_levels_goes_on_from_group_to_group(make_layer, make_toy)
 
 
 def writing(header: Header, levels: np.ndarray, number: int) -> TileWriter:
-    """A writer that has got a pass (1, positions) of levels up to 6, all of which were expected to be 3."""
+    """Return a writer that has received a pass (1, positions) of levels up to 6, all predicted to be 3."""
     writer = TileWriter(header, header.tiles[number], (1,))
     zeros = np.zeros(levels.shape, int)
     writer.put(levels, zeros, zeros, 6)
@@ -280,7 +280,7 @@ def writing(header: Header, levels: np.ndarray, number: int) -> TileWriter:
 
 
 def unlikely_chunk(header: Header, levels: list[int], number: int = 0) -> Chunk:
-    """A tile's chunk of a layer of one channel, one row and one pass."""
+    """Return a tile's chunk of a layer with one channel, one row and one pass."""
     array = np.array([levels], np.uint8)
     writer = writing(header, array, number)
     writer.end_layer(array[:, None])
@@ -290,7 +290,7 @@ def unlikely_chunk(header: Header, levels: list[int], number: int = 0) -> Chunk:
 
 
 def test_a_writer_keeps_its_own_copy_of_what_it_was_given() -> None:
-    """The passes of a layer may be views of an array that the caller goes on to use."""
+    """The passes of a layer may be views of an array that the caller continues to use."""
     header = Header(64, 16, 0, 1, bytes(8))
     levels = np.array([[0, 6, 6, 0]], np.uint8)
     writer = writing(header, levels, 0)

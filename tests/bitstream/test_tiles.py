@@ -1,4 +1,4 @@
-"""The grid and its tiles: every position in exactly one, sides as even as can be."""
+"""The grid and its tiles: every position is in exactly one tile, and sides are as equal as possible."""
 
 import dataclasses
 import math
@@ -47,12 +47,12 @@ def test_an_axis_is_cut_as_evenly_as_the_fewest_parts_allow(length: int, side: i
     assert len(sizes) == math.ceil(length / side)
     assert set(sizes) <= {length // len(sizes), math.ceil(length / len(sizes))}
     assert sizes.max() <= side
-    # The least that a tile can measure: no sliver where the picture is larger than one tile.
+    # This is the smallest possible side of a tile: there are no slivers in a picture of several tiles.
     assert len(sizes) == 1 or sizes.min() >= side // 2
 
 
 def test_by_hand() -> None:
-    """1100 x 600 pixels: 69 x 38 positions; at most 32 a side make three columns of 23 and two rows of 19."""
+    """1100 x 600 pixels are 69 x 38 positions: with at most 32 a side, 3 columns of 23 and 2 rows of 19."""
     assert grid_of(1100, 600) == (38, 69)
     assert cuts(69, 32) == [0, 23, 46, 69]
     assert cuts(70, 32) == [0, 23, 46, 70]
@@ -71,7 +71,7 @@ def test_a_position_stands_for_16_pixels_a_side(size: tuple[int, int], grid: tup
 
 
 def test_counting_makes_no_tiles() -> None:
-    """A file can promise more than there is memory for."""
+    """A file can promise more tiles than memory can hold."""
     assert count_tiles(2**32 - 1, 2**32 - 1, 16) == 2**48
 
 

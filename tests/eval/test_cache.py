@@ -1,4 +1,4 @@
-"""Kept results: whole or not at all, damaged ones are none, and keys depend on everything."""
+"""The cache: results are stored completely or not at all, damaged ones are ignored, keys cover everything."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""A result is kept for the code that made it: what codes is part of its key, what only measures is not."""
+"""Cached results belong to the code that made them: the key covers what encodes, not what only measures."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(params=["repository", "installed"])
 def copy(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Path]:
-    """A copy of each folder, flat as here or one inside the other as a wheel has them."""
+    """Copy each folder, either flat as in the repository, or one inside the other as in a wheel."""
     above = tmp_path if request.param == "repository" else tmp_path / "bincodec"
     folders = {"bincodec": tmp_path / "bincodec"}
     folders |= {name: above / name for name in ("bitstream", "cli", "eval")}

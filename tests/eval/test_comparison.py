@@ -1,4 +1,4 @@
-"""Pictures side by side: matched bytes, the middle of large images, what is kept, and what fails."""
+"""Pictures side by side: matched bytes, the middle of large images, cached results, and failures."""
 
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +20,7 @@ STEPS = {"bincodec": 100, "jpeg": 30, "webp": 7}
 
 
 class Fake:
-    """Codecs whose file has so many bytes for each step of the setting, and whose picture is flat."""
+    """Make codecs whose file has so many bytes for each step of the setting, and whose picture is flat."""
 
     def __init__(self) -> None:
         self.encoded = 0
@@ -48,7 +48,7 @@ def pixels_of(file: bytes) -> Pixels:
 def test_the_others_match_the_bytes_of_bincodec(photos: list[Path]) -> None:
     sources, _ = look([str(photos[0])])
     specs = [read_spec(name) for name in ("jpeg", "bincodec", "webp")]
-    # 0.9 bits for each of 64 x 48 pixels are 345.6 bytes; of bincodec's steps 300 is nearest.
+    # 0.9 bits for each of 64 x 48 pixels are 345.6 bytes. Of bincodec's steps, 300 is nearest.
     (shown,), failures = comparison.compare(sources, specs, [0.9], build=Fake())
     assert not failures
     assert (shown.image, shown.width, shown.height) == (str(photos[0]), 64, 48)
@@ -129,7 +129,7 @@ def test_a_codec_that_raises_is_missing_and_named(broken: str, photos: list[Path
 def test_comparisons_beyond_a_size_are_left_out(photos: list[Path]) -> None:
     sources, _ = look([str(photo) for photo in photos])
     shown, _ = comparison.compare(sources, [read_spec("jpeg")], [0.9, 0.3], build=Fake())
-    # Both comparisons of a photo show the same original, which a page holds once.
+    # Both comparisons of a photo show the same original, and a page stores it once.
     sizes = [sum(len(picture.image) for picture in s.pictures) for s in shown]
     first, second = len(shown[0].original), len(shown[2].original)
     assert comparison.within(shown, sum(sizes) + first + second) == shown

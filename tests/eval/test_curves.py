@@ -1,4 +1,4 @@
-"""Distances between curves against closed forms and an integral of our own; published curves as data."""
+"""Distances between curves against closed forms and an independent integral, and published curves as data."""
 
 import json
 import math
@@ -45,7 +45,7 @@ def test_the_order_of_points_does_not_matter() -> None:
 
 
 def test_straight_curves_of_different_slope() -> None:
-    """log10 rate = psnr / 16 and psnr / 10 - 1.175: over 28..40 dB the mean difference is 0.1."""
+    """log10 rate = psnr / 16 and psnr / 10 - 1.175: from 28 to 40 dB, the mean difference is 0.1."""
     anchor = [(10 ** (p / 16), p) for p in (24.0, 29.0, 33.0, 40.0)]
     tested = [(10 ** (p / 10 - 1.175), p) for p in (28.0, 31.0, 34.0, 44.0)]
     result = bd_rate(anchor, tested)
@@ -54,7 +54,7 @@ def test_straight_curves_of_different_slope() -> None:
 
 
 def mean_difference(x: list[list[float]], y: list[list[float]]) -> tuple[float, float, float]:
-    """The mean of the second PCHIP curve less the first over the common range, and the range."""
+    """Return the mean of the second PCHIP curve minus the first over the common range, and the range."""
     low, high = max(x[0][0], x[1][0]), min(x[0][-1], x[1][-1])
     grid = np.linspace(low, high, 20001)
     first, second = (PchipInterpolator(a, b)(grid) for a, b in zip(x, y, strict=True))
@@ -84,7 +84,7 @@ def test_only_the_common_range_counts() -> None:
 
 
 def test_ms_ssim_is_compared_in_decibels() -> None:
-    """On that scale these are CURVE less 20 dB and the same a dB higher."""
+    """On that scale, these are CURVE minus 20 dB, and the same curve one dB higher."""
     anchor = [(rate, 1 - 10 ** (-(value - 20) / 10)) for rate, value in CURVE]
     tested = [(rate, 1 - 10 ** (-(value - 19) / 10)) for rate, value in CURVE]
     assert bd_psnr(anchor, tested, "ms_ssim").gain == pytest.approx(1)
@@ -139,7 +139,7 @@ def test_no_overlap_is_refused() -> None:
         ([*CURVE, (3.0, 37.0)], "rise strictly"),
         ([*CURVE, (2.0, 39.0)], "rise strictly"),
         ([*CURVE, (3.0, math.inf)], "infinite PSNR at 3 bits per pixel: files there are lossless"),
-        # The difference of two infinite values is a warning of NumPy's, and here an error.
+        # The difference of two infinite values would be a NumPy warning, which is an error here.
         ([*CURVE, (3.0, math.inf), (4.0, math.inf)], "infinite PSNR at 3 bits"),
         ([*CURVE, (3.0, math.nan)], "no PSNR at 3 bits per pixel"),
         ([*CURVE, (math.inf, 39.0)], "a rate of inf"),

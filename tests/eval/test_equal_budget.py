@@ -1,4 +1,4 @@
-"""The comparisons at equal budget run, and measure what they say: flip against value, binary against VQ."""
+"""The comparisons at equal budget run and measure what they claim: flip against value, binary against VQ."""
 
 import dataclasses
 import sys
@@ -64,7 +64,7 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    # Dataclasses look their module up by name.
+    # Dataclasses look up their module by name.
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     return module
@@ -77,7 +77,7 @@ def targets(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A configuration of a few weights, beside photos of two classes."""
+    """Write a configuration of a few weights beside photos of two classes."""
     for name, label in (("astronaut", "people"), ("chelsea", "cats"), ("coffee", "cats")):
         folder = tmp_path / "photos" / label
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,14 +89,14 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("target", ["value", "flip"])
 def test_what_is_measured_is_what_is_trained(targets: ModuleType, target: str) -> None:
-    """The bits of noisy states are the objective's, up to the noise that was drawn."""
+    """The bits of noisy states equal those of the objective, up to the noise that was drawn."""
     torch.manual_seed(0)
     objective = Objective(dataclasses.replace(BITS, target=target), ObjectiveSettings())
     clean = torch.randint(0, 2, (64, 6, 4, 4)) - 0.5
     keep = torch.full((64, 2, 4, 4), 0.6)
     measured = targets.noisy_bits(objective, clean, keep, None)
     assert measured.shape == (64,)
-    # A prior that knows nothing leaves what is seen of the bit: keep + (1 - keep) / 2 of the bits are right.
+    # An untrained prior leaves what is seen of the bit: a share keep + (1 - keep) / 2 of the bits is right.
     torch.nn.init.zeros_(objective.prior.head.weight)
     torch.nn.init.zeros_(objective.prior.head.bias)
     own = torch.tensor(0.8)
@@ -108,7 +108,7 @@ def test_what_is_measured_is_what_is_trained(targets: ModuleType, target: str) -
 
 @pytest.mark.parametrize("target", ["value", "flip"])
 def test_a_network_that_counts_the_bit_itself_is_taken_at_its_word(targets: ModuleType, target: str) -> None:
-    """After the objective has added the own observation, the odds are those that the inner network gave."""
+    """After the objective has added the own observation, the odds are those of the inner network."""
     torch.manual_seed(1)
     objective = Objective(dataclasses.replace(BITS, target=target), ObjectiveSettings())
     inner = objective.prior
@@ -180,7 +180,7 @@ def test_both_codes_are_trained_drawn_from_and_measured(
         assert sorted(file.name for file in folder.iterdir()) == ["000.png", "001.png", "002.png"]
         pictures[name] = np.stack(read_photos(folder))
         assert pictures[name].shape == (3, 32, 32, 3)
-    # Nothing is trained again, and what is drawn is drawn again.
+    # Nothing is trained again, but the pictures are drawn again.
     binary_or_vq.main()
     again = {row[0]: row[1:] for row in table(capsys.readouterr().out)}
     for name in ("weights", "PSNR of validation pictures, dB", "steps: all networks, prior alone, end"):

@@ -1,4 +1,4 @@
-"""What needs a package that is missing names it, and says how to get it."""
+"""An error about a missing package names it and says how to get it."""
 
 import re
 import sys

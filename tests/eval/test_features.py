@@ -1,4 +1,4 @@
-"""Feature networks: batches, sizes, what is kept; AlexNet by weights drawn here, EfficientNet-Lite0."""
+"""Feature networks: batches, sizes, cached features, AlexNet with random weights, and EfficientNet-Lite0."""
 
 import importlib.util
 import sys
@@ -24,7 +24,7 @@ def pictures(count: int, side: int = 20, seed: int = 1) -> NDArray[np.uint8]:
 
 
 def counting(calls: list[int]) -> FeatureNetwork:
-    """Mean colours, and how many pictures it was shown."""
+    """A network that returns mean colours, and counts its pictures."""
 
     def measure(batch: torch.Tensor) -> torch.Tensor:
         calls.append(len(batch))
@@ -106,7 +106,7 @@ def test_unknown_networks_are_named() -> None:
     reason="EfficientNet-Lite0 belongs to others and is optional",
 )
 def test_efficientnet_tells_a_cat_from_a_cup(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its features of one cat, cut in two ways, are nearer to each other than to those of a coffee cup."""
+    """The features of two crops of one cat are nearer to each other than to those of a coffee cup."""
     network = features.find("efficientnet")
     assert capsys.readouterr().out == ""
     cat, coffee = skimage.data.chelsea(), skimage.data.coffee()

@@ -46,7 +46,7 @@ def picture_set(seed: int, count: int) -> PictureSet:
 
 @pytest.fixture(scope="module")
 def with_classes(tmp_path_factory: pytest.TempPathFactory) -> Codec:
-    """A model of random weights that listens to its classes."""
+    """Return a model with random weights that depends on its classes."""
     architecture = Architecture(
         layer_channels=(2, 3), maximum_level=(1, 1), layer_phases=(2, 2), width_8=8, width_16=12, blocks_8=1,
         blocks_16=1, prior_width=16, prior_blocks=1, classes=2,

@@ -1,4 +1,4 @@
-"""How drawn sets are named, and how classes share them."""
+"""Specs of drawn sets, and how pictures are divided among classes."""
 
 import pytest
 from hypothesis import given

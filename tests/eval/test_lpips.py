@@ -1,4 +1,4 @@
-"""LPIPS: weights drawn here against its definition in NumPy, and the real ones where they are at hand."""
+"""LPIPS with random weights against its definition in NumPy, and with the real weights if installed."""
 
 import math
 import os
@@ -27,7 +27,7 @@ Weights = dict[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def weights() -> Weights:
-    """Normal with the deviation that keeps features at their size; heads positive, as trained ones are."""
+    """Draw normal weights that keep the size of features, and positive heads as in a trained network."""
     generator = torch.Generator().manual_seed(7)
     drawn = {name: torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
     for name, tensor in drawn.items():
@@ -55,7 +55,7 @@ def pair() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def convolve(maps: Floats, weight: Floats, bias: Floats, stride: int, padding: int) -> Floats:
-    """(C, H, W) to (outputs, H', W'), as the sum over windows that it is."""
+    """Convolve (C, H, W) to (outputs, H', W') as a sum over windows."""
     size = weight.shape[-1]
     padded = np.pad(maps, ((0, 0), (padding, padding), (padding, padding)))
     windows = sliding_window_view(padded, (size, size), (1, 2))[:, ::stride, ::stride]
@@ -63,7 +63,7 @@ def convolve(maps: Floats, weight: Floats, bias: Floats, stride: int, padding: i
 
 
 def features(pixels: NDArray[np.uint8], weights: Weights) -> list[Floats]:
-    """AlexNet's five maps, layer by layer as the architecture's description has them."""
+    """Return AlexNet's five maps, layer by layer as in the description of its architecture."""
 
     def layer(maps: Floats, index: int, stride: int, padding: int) -> Floats:
         weight, bias = (weights[f"features.{index}.{kind}"].double().numpy() for kind in ("weight", "bias"))
@@ -121,7 +121,7 @@ def test_every_layer_counts_by_its_head(
 def test_only_the_direction_of_features_counts(
     weights: Weights, pair: tuple[NDArray[np.uint8], NDArray[np.uint8]]
 ) -> None:
-    """Of the last map; larger earlier ones would meet the same biases in the layers after them."""
+    """The last map is scaled. Larger earlier maps would meet the same biases in the layers after them."""
     last = {name: 2 * weights[name] for name in ("features.10.weight", "features.10.bias")}
     assert Lpips({**weights, **last})(*pair) == pytest.approx(Lpips(weights)(*pair), rel=1e-5)
 
@@ -178,7 +178,7 @@ def test_the_public_package_lends_its_weights(
     pair: tuple[NDArray[np.uint8], NDArray[np.uint8]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A stand-in whose state has the names that the package's has."""
+    """A stand-in whose state has the same names as that of the package."""
     slices = {layer.index: number for number, layer in enumerate(LAYERS, 1)}
     state = {"scaling_layer.shift": torch.zeros(3)}
     for name, tensor in weights.items():
@@ -222,7 +222,7 @@ needs_real_weights = pytest.mark.skipif(
     not REAL,
     reason=f"the real weights belong to others; {VARIABLE} names a file of them where they are at hand",
 )
-# By image and JPEG quality, as the `lpips` package's own code gives them.
+# These values are by image and JPEG quality, computed with the code of the `lpips` package.
 KNOWN = {
     "astronaut": {10: 0.1990, 30: 0.0704, 75: 0.0296},
     "coffee": {10: 0.2750, 30: 0.1038, 75: 0.0321},

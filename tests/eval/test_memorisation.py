@@ -1,4 +1,4 @@
-"""Nearness to training pictures: a planted copy is found, also mirrored; new pictures are not near."""
+"""Nearness to training pictures: a planted copy is found, also if mirrored, and new pictures are not near."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from bincodec.eval.memorisation import PAIRS, Nearest, look, memory
 
 
 def pictures(seed: int, count: int, side: int = 40) -> NDArray[np.uint8]:
-    """Smooth random pictures: pure noise would be grey once made small."""
+    """Draw smooth random pictures. Pure noise would become grey in a thumbnail."""
     coarse = np.random.default_rng(seed).integers(0, 256, (count, 5, 5, 3), np.uint8)
     return np.ascontiguousarray(coarse.repeat(side // 5, 1).repeat(side // 5, 2))
 

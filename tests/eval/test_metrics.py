@@ -1,4 +1,4 @@
-"""Metrics against values that follow from their definitions, and programs against stand-ins for them."""
+"""Metrics against values that follow from their definitions, and programs replaced by stand-ins."""
 
 import dataclasses
 import math
@@ -23,7 +23,7 @@ def noise(seed: int, height: int, width: int) -> Pixels:
 
 
 def photo_and_copy(height: int, width: int) -> tuple[Pixels, Pixels]:
-    """Smooth shapes with some texture, and the same with noise and a blur."""
+    """Return smooth shapes with some texture, and the same with noise and a blur."""
     rng = np.random.default_rng(5)
     smooth = ndimage.gaussian_filter(rng.normal(0, 900, (height, width, 3)), (6, 6, 0))
     picture = np.clip(128 + smooth + rng.normal(0, 8, smooth.shape), 0, 255)
@@ -35,7 +35,7 @@ def test_psnr_of_a_constant_error() -> None:
     black = np.zeros((5, 7, 3), np.uint8)
     assert psnr(black, black + np.uint8(255)) == pytest.approx(0)
     assert psnr(black, black + np.uint8(1)) == pytest.approx(20 * math.log10(255))
-    # The order must not matter, and unsigned differences must not wrap.
+    # The order must not matter, and unsigned differences must not wrap around.
     assert psnr(black + np.uint8(1), black) == psnr(black, black + np.uint8(1))
 
 
@@ -48,7 +48,7 @@ def test_psnr_takes_the_mean_over_channels() -> None:
 
 @pytest.mark.parametrize(("channel", "luma"), [(0, 76), (1, 150), (2, 29)])
 def test_psnr_y_weighs_channels_as_full_range_bt_601(channel: int, luma: int) -> None:
-    """0.299, 0.587 and 0.114 of 255, rounded."""
+    """0.299, 0.587 and 0.114 of 255 are rounded."""
     black = np.zeros((4, 6, 3), np.uint8)
     primary = black.copy()
     primary[..., channel] = 255
@@ -64,7 +64,7 @@ def test_psnr_y_does_not_see_colour_alone() -> None:
 
 
 def expected_ms_ssim(first: Pixels, second: Pixels) -> float:
-    """Wang, Simoncelli and Bovik's definition, spelled out in float64, one channel at a time."""
+    """Compute the definition of Wang, Simoncelli and Bovik in float64, one channel at a time."""
     position = np.arange(-5, 6)
     window = np.exp(-(position**2) / (2 * 1.5**2))
     window /= window.sum()
@@ -130,7 +130,7 @@ def test_a_found_metric_says_what_it_is() -> None:
         assert scale == dataclasses.asdict(metrics.SCALES[name])
         assert metric.name == name
         assert metric.about
-        # So that other processes can measure.
+        # Other processes can then measure.
         assert pickle.loads(pickle.dumps(metric)) == metric
     assert metrics.find("ms_ssim").about.endswith("pytorch-msssim 1.0.0")
 
@@ -148,7 +148,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         metrics.find("ms_ssim")
 
 
-# The metric that a stand-in computes: the mean of (original - decoded), read from the two files.
+# The metric of the stand-in is the mean of (original - decoded), read from the two files.
 HEAD = """#!{python}
 import sys
 import numpy as np
@@ -157,7 +157,7 @@ first, second = (np.asarray(Image.open(name)).astype(float) for name in sys.argv
 assert first.ndim == 3, first.shape
 value = (first - second).mean()
 """
-# What the real programs print, by name.
+# These are the outputs of the real programs, by name.
 PROGRAMS = {
     "ssimulacra2": "print(f'{value:.8f}')",
     "butteraugli": "print(f'{value + 7:.10f}'); print(f'3-norm: {value:.6f}')",
@@ -182,7 +182,7 @@ def test_a_program_gets_both_pictures_in_order(
     original, decoded = noise(1, 9, 12), noise(2, 9, 12)
     difference = float(np.mean(original.astype(float) - decoded))
     assert metric.measure(original, decoded) == pytest.approx(difference, abs=1e-6)
-    # Scores below zero are the rule for SSIMULACRA2 at very low rates.
+    # At very low rates, SSIMULACRA2 is usually below zero.
     assert metric.measure(decoded, original) == pytest.approx(-difference, abs=1e-6)
     assert FILES[name] in metric.about
     assert metric.higher_is_better == (name == "ssimulacra2")

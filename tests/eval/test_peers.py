@@ -1,4 +1,4 @@
-"""Every adapter writes a real file of its format and reads it back; matching finds the nearest size."""
+"""Every adapter writes a real file of its format and reads it again, and matching finds the nearest size."""
 
 import sys
 from dataclasses import replace
@@ -31,7 +31,7 @@ def find(text: str) -> peers.Peer:
     try:
         return peers.find(text)
     except NotInstalled as missing:
-        # Pillow may be built without some, and the plugins are an extra.
+        # Pillow may be built without some formats, and the plugins are an extra.
         assert text.partition(":")[0] not in REQUIRED
         pytest.skip(str(missing))
 
@@ -83,7 +83,7 @@ def test_jpeg_is_progressive_and_subsampled(crops: Crops) -> None:
 
 
 def test_adapters_read_no_other_format(crops: Crops) -> None:
-    """What comes out has to come out of the codec's own file."""
+    """The picture must come from the codec's own file."""
     buffer = BytesIO()
     Image.fromarray(crops["eye"]).save(buffer, format="PNG")
     with pytest.raises(OSError, match="cannot identify"):
@@ -177,7 +177,7 @@ def test_matching_stops_at_both_ends(crops: Crops) -> None:
 
 @pytest.mark.parametrize("shape", [(5000, 2), (2, 5000), (20000, 1), (300, 300)])
 def test_jpeg_takes_narrow_and_noisy_pictures(shape: tuple[int, int]) -> None:
-    """Pillow's own buffer is too small for these."""
+    """The default buffer of Pillow is too small for these files."""
     before = ImageFile.MAXBLOCK
     noise = 255 * np.random.default_rng(0).integers(0, 2, (*shape, 3), dtype=np.uint8)
     encoded = peers.find("jpeg:subsampling=444")(noise, 95)
@@ -186,7 +186,7 @@ def test_jpeg_takes_narrow_and_noisy_pictures(shape: tuple[int, int]) -> None:
 
 
 def fragile(broken: int) -> peers.Peer:
-    """Files of 10 bytes a setting, and none at `broken`."""
+    """Return a codec with files of 10 bytes for each step of the setting, and an error at `broken`."""
 
     def encode(pixels: NDArray[np.uint8], setting: int) -> bytes:
         if setting == broken:

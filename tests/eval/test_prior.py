@@ -1,5 +1,4 @@
-"""Rates of the same levels: the file, the integers in fewer passes, frequencies, and float priors known in
-closed form."""
+"""Rates of the same levels: files, integers in fewer passes, frequencies, and known float priors."""
 
 import dataclasses
 import json
@@ -26,7 +25,7 @@ Crops = dict[str, NDArray[np.uint8]]
 
 
 def write_float_prior(path: Path, architecture: Architecture, *, flat: bool) -> None:
-    """Random weights; flat ones say mu = 0, scale 1 whatever they are shown."""
+    """Write random weights, or flat ones that always predict mu = 0 and scale 1."""
     torch.manual_seed(3)
     objective = Objective(architecture, ObjectiveSettings())
     state = {
@@ -49,7 +48,7 @@ def test_the_float_prior_counts_every_level_once(
     flat = FloatPrior.load(tmp_path / "flat.safetensors", architecture)
     expected = 0.0
     for levels, top in zip(code.levels, code.maximum, strict=True):
-        # P(L >= j) of a standard logistic at the thresholds, with certainty at both ends.
+        # This is P(L >= j) of a standard logistic at the thresholds, with certainty at both ends.
         at_least = np.r_[1, 1 / (1 + np.exp(np.arange(1, top + 1) - (top + 1) / 2)), 0]
         expected -= np.log2(at_least[:-1] - at_least[1:])[levels].sum()
     for groups in (None, 1, 3):
@@ -79,7 +78,7 @@ def test_all_passes_are_what_the_file_is_coded_with(codec: bincodec.Codec, code:
 
 
 def test_tiles_are_measured_as_they_are_coded(codec: bincodec.Codec, tmp_path: Path) -> None:
-    """By themselves: what another tile tells is no context, to either prior."""
+    """Tiles are measured separately: another tile is no context for either prior."""
     architecture, every = codec.model.card.architecture, sum(codec.model.card.architecture.layer_phases)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 300, 3), np.uint8)
     code = dataclasses.replace(codec.encode(pixels, 100), tile_side=16)
@@ -99,7 +98,7 @@ def test_tiles_are_measured_as_they_are_coded(codec: bincodec.Codec, tmp_path: P
     whole = dataclasses.replace(code, tile_side=64)
     assert prior.integer_bits(codec, whole, every) != pytest.approx(expected, rel=1e-6)
     bits, data = codec.cost(code).sum(), codec.pack(code)
-    # Levels that are coded in another order, or from other context, would not come this near.
+    # Levels in another order, or with other context, would not come this near.
     assert bits / 8 < len(data) < 1.001 * bits / 8 + 130
 
 
@@ -107,7 +106,7 @@ def test_tiles_are_measured_as_they_are_coded(codec: bincodec.Codec, tmp_path: P
 def test_a_group_is_predicted_from_the_groups_before_it(
     codec: bincodec.Codec, code: BinaryCode, groups: int
 ) -> None:
-    """Against context laid out by hand, group by group."""
+    """The result is compared with context laid out by hand, group by group."""
     architecture, (height, width) = codec.model.card.architecture, code.grid
     context = passes.Context(architecture, height, width)
     expected = 0.0
@@ -151,7 +150,7 @@ def test_frequencies_count_levels_by_how_often_they_come(codec: bincodec.Codec, 
             for level in code.levels[layer][channel].ravel():
                 expected -= np.log2((both == level).mean())
     assert frequencies.bits(code) == pytest.approx(expected)
-    # On one code alone they are its entropy, below which no static frequencies go.
+    # For one code alone, they are its entropy, which is the minimum for static frequencies.
     assert prior.Frequencies.measure([code]).bits(code) <= frequencies.bits(code)
 
 
@@ -167,7 +166,7 @@ def test_a_row_agrees_with_the_codec(codec: bincodec.Codec, crops: Crops) -> Non
     assert row.extra_bytes == row.file_bytes - len(codec.pack(dataclasses.replace(code, extras=())))
     assert row.integer_bits == codec.cost(code).sum()
     assert list(row.integer_by_passes) == [1, 2, 4, 7]
-    # 2 channels of 0..6, 3 of 0..3 and 4 of 0..1 on a grid of 4 x 3 positions.
+    # There are 2 channels of 0..6, 3 of 0..3 and 4 of 0..1 on a grid of 4 x 3 positions.
     assert row.raw_bits == 12 * (2 * 3 + 3 * 2 + 4 * 1)
     assert row.frequency_bits == prior.Frequencies.measure([code]).bits(code)
     assert row.pixels == 64 * 48
@@ -238,7 +237,7 @@ def test_wrong_weights_are_refused(codec: bincodec.Codec, tmp_path: Path) -> Non
     write_float_prior(tmp_path / "other.safetensors", other, flat=True)
     with pytest.raises(bincodec.WrongModel, match="another architecture"):
         FloatPrior.load(tmp_path / "other.safetensors", architecture)
-    # A model file carries integers under the prior's names.
+    # A model file has integers under the names of the prior.
     with pytest.raises(bincodec.Unsupported, match="float weights"):
         FloatPrior.load(codec.model.card.path, architecture)
     (tmp_path / "text.safetensors").write_text("no weights")

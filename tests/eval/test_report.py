@@ -1,4 +1,4 @@
-"""Reports: the table for people, the JSON and CSV for programs, BD by every metric with its range."""
+"""Reports: the table for people, JSON and CSV for programs, and BD by every metric with its range."""
 
 import csv
 import dataclasses
@@ -25,7 +25,7 @@ METRICS = tuple(
 
 
 def curve(codec: str, factor: float) -> tuple[SweepRow, ...]:
-    """PSNR rises by 3 dB with each doubling of the rate, MS-SSIM likewise; LPIPS falls."""
+    """Return rows in which, with each doubling of the rate, PSNR and MS-SSIM rise and LPIPS falls."""
     return tuple(
         SweepRow(
             "a.png",
@@ -116,7 +116,7 @@ def test_bd_takes_any_anchor_also_a_published_one() -> None:
 
 
 def test_a_codec_without_a_gain_still_has_its_rate() -> None:
-    """Equal quality at rates so far apart that no rate is common."""
+    """The qualities are equal, but the rates are so different that there is no common rate."""
     (bd, *_) = make(*curve("bincodec", 0.01), *curve("jpeg", 1)).bd()
     assert bd.rate_percent == pytest.approx(-99)
     assert bd.gain_db is None

@@ -1,4 +1,4 @@
-"""The scripts around the package run, and show what they say they show."""
+"""The scripts around the package run, and show what they claim to show."""
 
 import hashlib
 import sys
@@ -20,7 +20,7 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    # Dataclasses look their module up by name.
+    # Dataclasses look up their module by name.
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     return module
@@ -43,7 +43,7 @@ def test_comparison_shows_four_pictures_of_the_same_bytes(
     with Image.open(out) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     assert pixels.shape[1] == 1800
-    # The original stands in the first panel, three times as large.
+    # The original is in the first panel, three times as large.
     photo = comparison.skimage.data.coffee()
     top = comparison.GAP // 2 + comparison.LABEL
     panel = pixels[top : top + 3 * 192 : 3, comparison.GAP : comparison.GAP + 3 * 288 : 3]
@@ -108,7 +108,7 @@ def test_upscaling_measures_detail(codec: bincodec.Codec, monkeypatch: pytest.Mo
     def halved(pixels: np.ndarray) -> np.ndarray:
         return upscaling.resized(pixels, 48, 32, upscaling.BICUBIC).astype(float)
 
-    # That is what correcting is for.
+    # Halved, the corrected picture must be nearer to the halved original.
     errors = [
         np.abs(halved(ways[name](original, big)) - halved(original)).mean()
         for name in ("bicubic", "bicubic, corrected")

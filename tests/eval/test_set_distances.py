@@ -1,4 +1,4 @@
-"""Distances between sets: naive loops, closed forms, random splits, sets built by hand."""
+"""Distances between sets against naive loops, closed forms, random splits, and sets made by hand."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def normal(seed: int, count: int, dimensions: int, shift: float = 0.0) -> Floats
 
 
 def naive_kernel_distance(first: Floats, second: Floats) -> float:
-    """The estimator written out, two pictures at a time."""
+    """Compute the estimator pair by pair."""
 
     def kernel(a: Floats, b: Floats) -> float:
         return (float(sum(x * y for x, y in zip(a, b, strict=True))) / len(a) + 1) ** 3
@@ -44,7 +44,7 @@ def test_kernel_distance_is_the_double_loop(
 
 
 def test_the_interval_is_that_of_halves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of four pictures there are six halves; every value of a pair of halves is known."""
+    """Four pictures have six halves, so the values of all pairs of halves are known."""
     first, second = normal(1, 4, 3), normal(2, 4, 3, 1)
     halves = [[i, j] for i in range(4) for j in range(i)]
     values = [naive_kernel_distance(first[a], second[b]) for a in halves for b in halves]
@@ -60,7 +60,7 @@ def test_the_interval_is_that_of_halves(monkeypatch: pytest.MonkeyPatch) -> None
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), count=st.sampled_from([8, 11, 16]))
 def test_kernel_distance_is_unbiased_over_splits_of_one_set(seed: int, count: int) -> None:
-    """The mean over all splits is exactly 0; a biased estimator's is far above."""
+    """The mean over all splits is exactly 0, and that of a biased estimator is far above."""
     rng = np.random.default_rng(seed)
     features = rng.gamma(1, 1, (count, 3))
     values = []
@@ -74,7 +74,7 @@ def test_kernel_distance_is_unbiased_over_splits_of_one_set(seed: int, count: in
 
 
 def test_pairs_are_left_out() -> None:
-    """A set and itself are at 0 exactly, and so is each half; unpaired they would come out below."""
+    """The distance of a set to itself is exactly 0, as that of each half. Unpaired, it would be negative."""
     features = normal(1, 12, 3)
     found = kernel_distance(features, features, paired=True)
     assert (found.value, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-12)
@@ -97,7 +97,7 @@ def test_pairs_are_left_out() -> None:
 
 
 def test_intervals_hold_the_truth() -> None:
-    """Means apart: of 60 draws about 95 % of the intervals hold the mean of a far larger draw."""
+    """With different means, about 95 % of the intervals of 60 draws contain the mean of a far larger draw."""
     truth = kernel_distance(normal(1000, 1500, 2), normal(1001, 1500, 2, 0.8)).value
     found = [kernel_distance(normal(s, 60, 2), normal(s + 500, 60, 2, 0.8)) for s in range(60)]
     covered = sum(one.low <= truth <= one.high for one in found)
@@ -106,7 +106,7 @@ def test_intervals_hold_the_truth() -> None:
 
 
 def with_moments(mean: Floats, covariance: Floats, count: int, seed: int) -> Floats:
-    """Numbers whose sample mean and covariance are exactly these."""
+    """Draw numbers whose sample mean and covariance are exactly these."""
     drawn = normal(seed, count, len(mean))
     drawn -= drawn.mean(0)
     root = np.linalg.cholesky(np.cov(drawn, rowvar=False))
@@ -135,20 +135,20 @@ def test_frechet_distance_of_any_gaussians() -> None:
 
 @pytest.mark.parametrize(("count", "dimensions"), [(30, 5), (5, 30)])
 def test_frechet_distance_of_equal_sets_is_zero(count: int, dimensions: int) -> None:
-    """Also where the covariance is singular."""
+    """This also holds if the covariance is singular."""
     features = normal(5, count, dimensions)
     assert frechet_distance(features, features[::-1]) == pytest.approx(0, abs=1e-9)
     assert frechet_distance(features, features + 2) == pytest.approx(4 * dimensions)
 
 
 def test_precision_and_recall_of_built_sets() -> None:
-    """On a line: real pictures in two clumps, drawn ones in one of them and far away."""
+    """The features are on a line: real pictures in two clumps, and drawn ones in one of them and far away."""
     clump = np.arange(6.0)[:, None]
     real = np.vstack([clump, clump + 1000])
     drawn = np.vstack([clump + 0.1, clump + 5000])
     precision, recall = precision_and_recall(real, drawn)
     assert precision == 0.5
-    # Each clump of drawn ones reaches its own real neighbours, and nothing reaches the clump at 1000.
+    # The balls of each clump of drawn pictures reach the real ones near it, and none reaches that at 1000.
     assert recall == 0.5
     assert precision_and_recall(drawn, real) == (recall, precision)
     assert precision_and_recall(real, real) == (1, 1)
@@ -156,9 +156,9 @@ def test_precision_and_recall_of_built_sets() -> None:
 
 
 def test_the_third_neighbour_sets_the_radius() -> None:
-    """The real picture at 0 has others at 1, 2 and 4: its ball ends at 4."""
+    """The real picture at 0 has others at distances 1, 2 and 4, so its ball ends at 4."""
     real = np.array([[0.0], [1.0], [2.0], [4.0]])
-    # To the right the ball around 4, with others at 2, 3 and 4 from it, ends at 8.
+    # To the right, the ball around 4 ends at 8, because it has others at distances 2, 3 and 4.
     for place, inside in ((-3.99, 1.0), (-4.01, 0.0), (7.99, 1.0), (8.01, 0.0)):
         drawn = np.full((4, 1), place)
         assert precision_and_recall(real, drawn)[0] == inside

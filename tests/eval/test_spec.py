@@ -1,4 +1,4 @@
-"""How codecs are named: options, spellings, labels, and what is said of a name that is none."""
+"""Specs of codecs: options, spellings, labels, and the errors of invalid ones."""
 
 import pickle
 

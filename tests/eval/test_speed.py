@@ -108,14 +108,14 @@ def test_multiply_adds_are_those_of_a_sum_by_hand(codec: bincodec.Codec) -> None
     block_16 = 12 * 12 + 9 * 12 + 12 * 12 + 2 * (12 * 24)
     modulation = 8 * (2 * 8) + 8 * (2 * 12)
     sides = 48 * (192 * 8 + block_8) + 12 * (32 * 12 + block_16 + 12 * 9) + modulation
-    # Stem 3x3 of 9 channels and 3 layers at first, then of the channels and the keep of the layer just
-    # added.
+    # The 3x3 stem first has 9 channels and 3 layers, and then the channels and the keep of the layer that was
+    # added last.
     stems = [12 * 9 * channels * 16 for channels in (12, 3, 3, 3, 3, 4, 4)]
-    # Two blocks of depthwise 5x5 and a pointwise pair, that of the last at the pass's positions only.
+    # Two blocks have a depthwise 5x5 and a pointwise pair. The last pair runs at the pass's positions only.
     pair = 2 * (16 * 32)
     blocks = [12 * 2 * 25 * 16 + (12 + positions) * pair for positions in (4, 2, 4, 2, 6, 6, 12)]
-    # Location and scale of a layer's channels, at the pass's positions: 3 x 4 positions as quadtree,
-    # checkerboard, all.
+    # The head gives location and scale of a layer's channels at the pass's positions. The 3 x 4 positions
+    # form a quadtree, a checkerboard, and one phase.
     heads = [
         16 * 2 * channels * positions
         for channels, positions in [(2, 4), (2, 2), (2, 4), (2, 2), (3, 6), (3, 6), (4, 12)]
@@ -157,12 +157,12 @@ def test_encoding_decodes_too_and_decoding_asks_the_prior(photos: list[Path], ti
     parts = json.loads(timing.main(json.dumps(dataclasses.asdict(job(photos[0], "bincodec", tiny)))))
     work = {part["name"]: part["multiply_adds"] for part in parts}
     size = {part["name"]: part["parameters"] for part in parts}
-    # The prior takes account of what changes; of a real picture that may be less than of one where all does.
+    # The prior only computes what changes. In a real picture, less may change than if all levels do.
     decoding = work["decoder"] + work["prior, all passes"]
     with Image.open(photos[0]) as picture:
         pixels = picture.width * picture.height
-    # A post-filter is products of 44 shared and 12 own features; to fit one, of these, 1 and the error
-    # with each other, but for channels among themselves.
+    # Applying a post-filter takes products of 44 shared and 12 own features. Fitting it takes the products of
+    # these, 1 and the error with each other, except between own features of different colours.
     apply, fit = 3 * (44 + 12) * pixels, (45 * 45 + 3 * (12 * 45 + 12 * 12) + 3 * (45 + 12)) * pixels
     assert 0.8 * decoding < work["decoding"] <= decoding + apply
     assert fit - apply <= work["encoding"] - work["encoder"] - work["decoding"] <= fit
@@ -173,7 +173,7 @@ def test_a_codec_without_networks_has_nothing_to_count(photos: list[Path], tiny:
     assert timing.main(json.dumps(dataclasses.asdict(job(photos[0], "jpeg", tiny)))) == "[]"
 
 
-# CompressAI, in the shape of its documented interface
+# A stand-in for CompressAI with its documented interface
 
 
 class FakeNetwork(torch.nn.Module):
@@ -196,7 +196,7 @@ class FakeNetwork(torch.nn.Module):
     def decompress(self, strings: list[list[bytes]], shape: torch.Size) -> dict[str, torch.Tensor]:
         (levels,), (side,) = strings
         assert side == b"side"
-        # Beyond the range, as networks go.
+        # The values are out of range, as those of networks may be.
         image = torch.frombuffer(bytearray(levels), dtype=torch.uint8).reshape(1, 3, *shape).float() / 255
         return {"x_hat": torch.where(image == 0, -0.5, image)}
 

@@ -1,4 +1,4 @@
-"""Sweeps: rows from real files, failed cells beside intact ones, what is kept, means over equal sets."""
+"""Sweeps: rows from real files, failed cells beside intact ones, cached results, means over equal sets."""
 
 import dataclasses
 import math
@@ -63,7 +63,7 @@ def test_the_result_does_not_depend_on_the_number_of_processes(photos: list[Path
 
 
 class Fake:
-    """Makes codecs of which a file is the setting and one sample, and counts what they do."""
+    """Make codecs whose file is the setting and one sample, and count what they do."""
 
     def __init__(self, about: str = "fake") -> None:
         self.about, self.encoded, self.version = about, 0, b""
@@ -82,7 +82,7 @@ class Fake:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of metrics, as often as they are measured."""
+    """Record the names of metrics whenever they are measured."""
     names: list[str] = []
     real = metrics.find
 
@@ -96,7 +96,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return dataclasses.replace(metric, measure=count)
 
     monkeypatch.setattr(metrics, "find", counting)
-    # It remembers the metrics that it found.
+    # The cache of functions keeps the metrics that were found.
     measure._metric.cache_clear()
     return names
 
@@ -109,7 +109,7 @@ def test_what_was_measured_is_not_measured_again(
     assert fake.encoded == len(measured) == 4
     assert run(photos, "jpeg", cache=cache, build=fake) == first, "seconds too are as they were measured"
     assert fake.encoded == len(measured) == 4
-    # Another label, the same codec; another name, the same pictures.
+    # The label is new and the codec is the same; the name is new and the pictures are the same.
     renamed = tmp_path / "renamed.png"
     renamed.write_bytes(photos[0].read_bytes())
     run([renamed], "jpeg:settings=1", cache=cache, build=fake)
@@ -133,7 +133,7 @@ def test_another_metric_keeps_the_others(photos: list[Path], tmp_path: Path, mea
 def test_metrics_of_another_file_are_not_kept(
     photos: list[Path], tmp_path: Path, measured: list[str]
 ) -> None:
-    """A codec that writes another file each time: values of two files must not stand in one row."""
+    """This codec writes a different file each time. Values of two files must not be mixed in one row."""
     cache, fake = Cache(tmp_path / "cache"), Fake()
     run(photos[:1], "jpeg:settings=1", cache=cache, build=fake)
     fake.version = b"2"
@@ -196,7 +196,7 @@ def test_a_codec_that_raises_loses_its_cell_only(photos: list[Path]) -> None:
     assert (failure.image, failure.codec, failure.setting) == (str(photos[1]), "webp", 50)
     assert failure.reason == "RuntimeError: out of ideas"
     assert len(result.rows) == 7
-    # The mean at webp 50 would be over one image, its neighbours' are over two.
+    # The mean at webp 50 would be over one image, and those of its neighbours are over two.
     assert [(p.codec, p.setting) for p in means(result.rows)] == [("webp", 20), ("jpeg", 20), ("jpeg", 50)]
 
 

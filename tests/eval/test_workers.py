@@ -1,4 +1,4 @@
-"""Work in other processes: results, those that die, interrupts, and going on where work was interrupted."""
+"""Work in other processes: results, processes that die, interruptions, and continued work."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from bincodec.eval.cache import Cache
 from bincodec.eval.resume import Interrupted, Piece
 from bincodec.eval.workers import Broken
 
-# Other processes import what they are to do by name.
+# Other processes import their functions by name.
 MODULE = """
 import os, signal, sys, threading, time
 

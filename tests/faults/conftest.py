@@ -1,6 +1,7 @@
-"""Runs that something befalls, and what must hold of each whatever it was.
+"""Runs in which something goes wrong, and what must hold after each of them.
 
-How often the tests try is set by BINCODEC_FAULT_ROUNDS: 1 in `make test`, more in `make faults`.
+The environment variable BINCODEC_FAULT_ROUNDS sets how often the tests try: 1 in `make test`, more in
+`make faults`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ INTERRUPTED = "bincodec: error: interrupted"
 
 
 class Server:
-    """The other end of `server.py`; the fewer modules, the faster its forks."""
+    """The other end of `server.py`. With fewer imported modules, its forks are faster."""
 
     def __init__(self, *modules: str) -> None:
         self.process = subprocess.Popen(
@@ -70,7 +71,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that is over: its exit code, or the signal that killed it, negative; and what it said."""
+    """A finished run: its exit code, or the negative number of the signal that killed it, and its output."""
 
     code: int
     said: str
@@ -78,17 +79,17 @@ class Ended:
 
 @dataclass(frozen=True)
 class Run:
-    """One that goes on."""
+    """A run that is still going on."""
 
     server: Server
     pid: int
     talk: Path
 
     def send(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)  # It can be sent to until its end was asked for.
+        os.kill(self.pid, number)  # The process can get signals until its end was requested.
 
     def stops(self) -> bool:
-        """Wait until it has stopped; whether it has, instead of ending."""
+        """Wait until the run has stopped, and return whether it has stopped instead of ended."""
         return self.server.ask(wait=self.pid)["code"] is None
 
     def go_on(self) -> None:
@@ -99,7 +100,7 @@ class Run:
         return Ended(code, self.talk.read_text() if self.talk.exists() else "")
 
     def blocks(self) -> None:
-        """Wait until it waits: for somebody else, if nothing else is left to do."""
+        """Wait until the run waits for somebody else because it has nothing else to do."""
         stat = Path(f"/proc/{self.pid}/stat")
         asleep = 0
         while asleep < 20:
@@ -109,7 +110,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Place:
-    """A folder with a photo and a .bld file in it, in which runs take place."""
+    """A folder with a photo and a .bld file, in which runs take place."""
 
     server: Server
     folder: Path
@@ -117,7 +118,7 @@ class Place:
     numbers: Iterator[int]
 
     def start(self, *arguments: object, **more: object) -> Run:
-        """The command, or with `call` a function of `bincodec.io.files`; `more` as server.py knows it."""
+        """Start the command or, with `call`, a function of `bincodec.io.files` (see server.py for `more`)."""
         talk = self.talk / f"{next(self.numbers)}.txt"
         what = {"arguments": [str(argument) for argument in arguments]} if arguments else {}
         pid = self.server.ask(start={"folder": str(self.folder), "stderr": str(talk), **what, **more})["pid"]
@@ -127,7 +128,7 @@ class Place:
         return self.start(*arguments, **more).end()
 
     def count(self, files: list[str], *arguments: object, **more: object) -> int:
-        """How many lines of `files` a run executes that nothing befalls."""
+        """Return how many lines of `files` a run executes if nothing goes wrong."""
         counts = self.talk / "count"
         fault = {"files": files, "line": 0, "action": ""}
         ended = self.run(*arguments, fault=fault, counts=str(counts), **more)
@@ -135,7 +136,7 @@ class Place:
         return int(counts.read_text())
 
     def names(self) -> set[str]:
-        """What is there beside the inputs."""
+        """Return the files beside the inputs."""
         return {path.name for path in self.folder.iterdir()} - INPUTS
 
     def clear(self) -> None:
@@ -146,7 +147,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Job:
-    """A command, its output, what that holds when nothing befalls it, and about how long it takes."""
+    """A command, its output, the content of the output if nothing goes wrong, and about how long it takes."""
 
     arguments: tuple[object, ...]
     out: str
@@ -156,7 +157,7 @@ class Job:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """For the command."""
+    """Yield a server for runs of the command."""
     server = Server(*COMMAND)
     yield server
     server.close()
@@ -164,7 +165,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def light_server() -> Iterator[Server]:
-    """For functions of `bincodec.io.files`."""
+    """Yield a server for runs of functions of `bincodec.io.files`."""
     server = Server("bincodec.io.files")
     yield server
     server.close()
@@ -193,7 +194,7 @@ def place(server: Server, inputs: Path, tmp_path: Path) -> Place:
 
 @pytest.fixture
 def light_place(light_server: Server, tmp_path: Path) -> Place:
-    """Without inputs."""
+    """Return a folder without inputs, for functions of `bincodec.io.files`."""
     folder, talk = tmp_path / "here", tmp_path / "talk"
     folder.mkdir()
     talk.mkdir()
@@ -222,12 +223,12 @@ def job(request: pytest.FixtureRequest, jobs: dict[str, Job]) -> Job:
 
 @pytest.fixture
 def dice() -> random.Random:
-    """Moments differ from run to run of `make faults`; what fails says what had happened."""
+    """Moments differ between runs of `make faults`, so a failure says what had happened."""
     return random.Random(None if ROUNDS > 1 else 7)
 
 
 def check(place: Place, ended: Ended, job: Job, old: bytes | None = None) -> None:
-    """What docs/cli.md promises of a run of `job`, whatever befell it; `old` is what it was to replace."""
+    """Check what docs/cli.md promises of a run of `job`, whatever happened. `old` was to be replaced."""
     path = place.folder / job.out
     found = path.read_bytes() if path.exists() else None
     left = place.names() - {job.out}
@@ -245,13 +246,13 @@ def check(place: Place, ended: Ended, job: Job, old: bytes | None = None) -> Non
     delivered = last == f"{INTERRUPTED} ({job.out} is written, and whole)"
     assert (ended.code == 130) == (delivered or last == INTERRUPTED), ended
     assert found == (job.whole if delivered else old), ended
-    # Where all was done and even told, the interruption is told as well.
+    # If everything was done and reported, the interruption is reported as well.
     assert not before or (delivered and len(before) == 1 and before[0].startswith(f"{job.out}: ")), ended
 
 
 @pytest.fixture(name="check", scope="session")
 def check_fixture() -> Callable[..., None]:
-    """`check`, for modules that cannot import this one."""
+    """Return `check`, for modules that cannot import this one."""
     return check
 
 
@@ -267,7 +268,7 @@ def rounds() -> int:
 
 @pytest.fixture
 def chosen(dice: random.Random) -> Callable[[int], list[int]]:
-    """Which of n lines something happens before: a few, far from each other, or with more rounds all."""
+    """Return the lines, of n, before which something happens: a few spread ones, or all with more rounds."""
 
     def choose(count: int, few: int = 8) -> list[int]:
         step = 1 if ROUNDS > 1 else max(1, count // few)

@@ -1,12 +1,13 @@
-"""Runs things again and again, each in a fork of one process that has imported everything.
+"""Run things repeatedly, each in a fork of one process that has imported everything.
 
-A run of its own would take two seconds, most of them for `import torch`; a fork takes a tenth of one. Whoever
-starts it names the modules. It answers one JSON object a line with one (`conftest.Server` speaks to it):
+A separate process for each run would take two seconds, mostly for `import torch`, and a fork takes a tenth of
+one. The caller names the modules to import. The server answers each line, a JSON object, with another one
+(`conftest.Server` speaks to it):
 
     {"start": {...}}  forks a run, as `become` and `work` describe it -> {"pid": 123}
     {"wait": 123}     waits until it ends or stops -> {"code": 0}, a negative signal, or null if it stopped
 
-A run may carry a fault: what is to happen before the n-th line that it executes in some source files.
+A run may have a fault: something that happens before the n-th line that it executes in some source files.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from types import FrameType
 from typing import Any
 
 PATIENCE = 60
-"""Seconds after which a run counts as hung, and is ended."""
+"""The seconds after which a run counts as hung and is ended."""
 
 Request = dict[str, Any]
 
@@ -36,7 +37,7 @@ EVERY = -1
 
 
 class Lines:
-    """Counts lines executed in files whose paths end in one of `files`; acts before the n-th, or EVERY."""
+    """Count executed lines of files whose paths end in one of `files`. Act before the n-th, or EVERY."""
 
     def __init__(self, files: list[str], number: int, act: Callable[[], object]) -> None:
         self.files, self.number, self.act = tuple(files), number, act
@@ -53,7 +54,7 @@ class Lines:
 
 
 def contents_of(folder: Path) -> dict[str, int | None]:
-    """The CRC-32 of every file by its path, and None for every folder."""
+    """Return the CRC-32 of every file by its path, and None for every folder."""
     return {
         str(path.relative_to(folder)): zlib.crc32(path.read_bytes()) if path.is_file() else None
         for path in sorted(folder.rglob("*"))
@@ -61,7 +62,7 @@ def contents_of(folder: Path) -> dict[str, int | None]:
 
 
 def befall(name: str, path: str) -> None:
-    """A signal by its name, or something that somebody else does to the file `path`."""
+    """Send a signal by its name, or do something to the file `path` as if another program did it."""
     if name.startswith("SIG"):
         os.kill(os.getpid(), signal.Signals[name])
     elif name == "take" and not os.path.lexists(path):
@@ -79,7 +80,7 @@ def befall(name: str, path: str) -> None:
 
 
 def obey_permissions() -> None:
-    """Give up what lets root write to a folder that forbids it; who is not root has nothing to give up."""
+    """Give up root's right to write to folders that forbid it. Other users do not have this right."""
     version, this_process = 0x20080522, 0
     header = (ctypes.c_uint32 * 2)(version, this_process)
     none_at_all = (ctypes.c_uint32 * 6)()
@@ -88,7 +89,7 @@ def obey_permissions() -> None:
 
 
 def open_streams(run: Request) -> None:
-    """Standard streams of the run's own, as a new process has them."""
+    """Open standard streams of the run's own, as a new process has them."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         flags = os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY
         opened = os.open(run.get(name, os.devnull), flags, 0o644)
@@ -120,10 +121,10 @@ def become(run: Request) -> Lines:
 
 
 def hold_back_until_heeded() -> None:
-    """Let Ctrl-C wait until the command has a handler for it: before, Python's own would show a traceback.
+    """Delay Ctrl-C until the command has a handler for it. Before that, Python's own would show a traceback.
 
-    What starts this process blocks SIGINT, so none is lost and none comes earlier. It may ignore SIGINT
-    itself, as a shell does for what it starts in the background.
+    The process that starts this one blocks SIGINT, so no signal is lost or comes earlier. It may ignore
+    SIGINT itself, as a shell does for background processes.
     """
     install = signal.signal
 
@@ -136,11 +137,11 @@ def hold_back_until_heeded() -> None:
 
 
 class Panic(BaseException):
-    """What Rust's panics are in Python."""
+    """The kind of exception that a panic of Rust is in Python."""
 
 
 def lose_interruption(how: str) -> None:
-    """Let Ctrl-C come while weights are loaded, and be lost there, as libraries do that are not in Python."""
+    """Send Ctrl-C while weights are loaded, and lose it there, as libraries outside Python may do."""
     weights: Any = importlib.import_module("bincodec.model.weights")
     load = weights.load_file
 
@@ -159,12 +160,12 @@ def lose_interruption(how: str) -> None:
 
 
 def refuse(*_: object) -> None:
-    """What a link is where there are none."""
+    """Refuse a link, as a file system without links does."""
     raise PermissionError(1, "Operation not permitted")
 
 
 def work(run: Request) -> None:
-    """The command with its "arguments", or a function of `bincodec.io.files` by its name in "call"."""
+    """Run the command with its "arguments", or the function of `bincodec.io.files` named in "call"."""
     if "arguments" in run:
         hold_back_until_heeded()
         sys.argv = ["bincodec", *run["arguments"]]
@@ -176,7 +177,7 @@ def work(run: Request) -> None:
 
 
 def live(run: Request) -> None:
-    """All of a run; where nothing else asks for it, without Python's own end, which takes longest."""
+    """Do a whole run. It skips Python's own end, which takes longest, unless that is requested."""
     lines, code = become(run), 0
     try:
         sys.settrace(lines)
@@ -197,7 +198,7 @@ def live(run: Request) -> None:
 
 
 def wait(pid: int) -> int | None:
-    """The exit code of a run, a negative signal, or None if it has stopped."""
+    """Return the exit code of a run, a negative signal, or None if it has stopped."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         found, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
@@ -211,7 +212,7 @@ def wait(pid: int) -> int | None:
 
 
 def serve() -> Request | None:
-    """Answer requests. Returns the run to become in a fork; None in the server itself, at the end."""
+    """Answer requests. Return the run to become in a fork, or None in the server itself at the end."""
     for line in sys.stdin:
         request = json.loads(line)
         if "start" in request:
@@ -226,11 +227,11 @@ def serve() -> Request | None:
 
 
 def prepare(modules: list[str]) -> None:
-    """Import what runs need, and let forks share the memory of it."""
+    """Import what runs need, and let forks share its memory."""
     for module in modules:
         importlib.import_module(module)
     if "bincodec.bitstream.coder" in sys.modules:
-        # Its first use asks NumPy for an interface. Rust, interrupted there, says so in many lines.
+        # Its first use asks NumPy for an interface. If Rust is interrupted there, it prints many lines.
         importlib.import_module("bincodec.bitstream.coder").BitDecoder(b"")
     gc.collect()
     gc.freeze()
@@ -239,7 +240,7 @@ def prepare(modules: list[str]) -> None:
 if __name__ == "__main__":
     prepare(sys.argv[1:])
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # A deaf run keeps this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # A run that ignores SIGINT keeps this.
     print(json.dumps({"ready": True}), flush=True)
     wanted = serve()
     if wanted is not None:

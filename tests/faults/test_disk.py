@@ -1,4 +1,4 @@
-"""A disk that is full, or fills up meanwhile; a folder or a file system that nobody may write to."""
+"""A disk that is full or fills up, and folders and file systems that cannot be written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OLD = b"an older file"
 
 
 class Disk:
-    """A small file system of its own where this process may mount one (root on Linux); else none."""
+    """A small file system of its own if this process may mount one (root on Linux), else none."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -29,7 +29,7 @@ class Disk:
         return done.returncode == 0
 
     def fill(self, left: int) -> None:
-        """Leave so many pages of 4096 bytes."""
+        """Leave that many free pages of 4096 bytes."""
         free = os.statvfs(self.folder).f_bavail
         (self.folder / "filler").write_bytes(bytes(4096 * (free - left)))
 
@@ -50,7 +50,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 @pytest.fixture
 def quiet_pipe(place: Any) -> Iterator[tuple[str, Callable[[], str]]]:
-    """A standard error that is no file, so that a limit on files spares it; and what was said there."""
+    """Yield a standard error that no limit on files affects, and what it receives."""
     reader, writer = os.pipe()
     yield f"/proc/{os.getpid()}/fd/{writer}", lambda: os.read(reader, 2**16).decode()
     os.close(reader)
@@ -62,7 +62,7 @@ def quiet_pipe(place: Any) -> Iterator[tuple[str, Callable[[], str]]]:
 def test_no_room_for_the_rest(
     place: Any, job: Any, old: bytes | None, largest: int, quiet_pipe: tuple[str, Callable[[], str]]
 ) -> None:
-    """The system writes the first bytes and refuses the others, as a full disk does."""
+    """The system writes the first bytes and refuses the others, as with a full disk."""
     stderr, said = quiet_pipe
     if old:
         (place.folder / job.out).write_bytes(old)
@@ -81,7 +81,7 @@ def test_a_full_disk(
     pages: int,
     quiet_pipe: tuple[str, Callable[[], str]],
 ) -> None:
-    """No page is left, or one of the several that the picture takes; without a disk, as many bytes."""
+    """No page is free, or one of the several that the picture needs; without a disk, that many bytes."""
     stderr, said = quiet_pipe
     out = disk.folder / "out.png"
     if old:
@@ -108,7 +108,7 @@ def test_a_full_device(place: Any, job: Any) -> None:
 @pytest.mark.parametrize("what", ["folder", "file system"])
 @pytest.mark.parametrize("old", [None, OLD], ids=["new", "replaced"])
 def test_forbidden(place: Any, job: Any, disk: Disk, what: str, old: bytes | None) -> None:
-    """Found before any work is done. Root may write to any folder, so this run gives that up."""
+    """This is noticed before any work is done. Root may write anywhere, so this run gives up that right."""
     out = disk.folder / job.out
     if old:
         out.write_bytes(old)

@@ -16,7 +16,7 @@ READING = ["bincodec/io/streams.py", "bincodec/io/files.py"]
 def test_it_changes(
     place: Any, job: Any, check: Callable[..., None], chosen: Callable[[int], list[int]], action: str
 ) -> None:
-    """The output of what was there, or one line that says what is wrong; never that of a part."""
+    """The result is the output of the old input, or one line about the error, never that of a part."""
     source = place.folder / str(job.arguments[1])
     before = source.read_bytes()
     lines = place.count(READING, *job.arguments)
@@ -28,7 +28,7 @@ def test_it_changes(
 
 
 def test_it_never_ends(place: Any, job: Any, check: Callable[..., None]) -> None:
-    """The limit is a gibibyte; here it is lower."""
+    """The real limit is one gibibyte. It is lower here."""
     os.mkfifo(place.folder / "pipe")
 
     def pour() -> None:
@@ -52,7 +52,7 @@ def test_it_never_ends(place: Any, job: Any, check: Callable[..., None]) -> None
 
 
 def test_who_writes_it_is_killed(place: Any, job: Any, check: Callable[..., None]) -> None:
-    """Half of the input comes through a pipe, and then its end."""
+    """Half of the input arrives through a pipe, and then the pipe ends."""
     source = place.folder / str(job.arguments[1])
     data = source.read_bytes()
     os.mkfifo(place.folder / "pipe")

@@ -1,4 +1,4 @@
-"""Ctrl-C (SIGINT) at any moment: one line, 130, and nothing written, or a whole file that the line names."""
+"""Ctrl-C (SIGINT) at any moment: one line, exit code 130, and no output or a whole file named in the line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INTERRUPTED = "bincodec: error: interrupted\n"
 
 
 def interrupt(run: Any, dice: random.Random, within: float) -> None:
-    """At a random moment, and sometimes again at once."""
+    """The signal comes at a random moment, and sometimes again at once."""
     time.sleep(dice.uniform(0, within))
     run.send(signal.SIGINT)
     for _ in range(dice.randrange(3)):
@@ -36,7 +36,7 @@ def interrupt(run: Any, dice: random.Random, within: float) -> None:
 def test_at_random(
     place: Any, job: Any, check: Callable[..., None], old: bytes | None, dice: random.Random, rounds: int
 ) -> None:
-    """While the model is loaded, the picture encoded or decoded, packed, written, and while it is told."""
+    """It comes while the model is loaded, the picture is encoded or decoded, packed, written, or reported."""
     options = ["--force"] if old else []
     for _ in range(8 * rounds):
         place.clear()
@@ -50,7 +50,7 @@ def test_at_random(
 def test_before_lines_of_the_command(
     place: Any, job: Any, check: Callable[..., None], chosen: Callable[[int], list[int]]
 ) -> None:
-    """Before lines that begin, write, tell and end."""
+    """It comes before lines that begin, write, report and end."""
     lines = place.count(ENDING, *job.arguments)
     for line in chosen(lines):
         place.clear()
@@ -59,7 +59,7 @@ def test_before_lines_of_the_command(
 
 
 def test_where_it_is_ignored_it_stays_so(place: Any, job: Any, check: Callable[..., None]) -> None:
-    """As for a command that a shell runs in the background."""
+    """It is ignored, as for a command that a shell runs in the background."""
     run = place.start(*job.arguments, deaf=True)
     run.send(signal.SIGINT)
     ended = run.end()
@@ -69,7 +69,7 @@ def test_where_it_is_ignored_it_stays_so(place: Any, job: Any, check: Callable[.
 
 @pytest.mark.parametrize("how", ["failure", "panic", "nothing"])
 def test_a_library_loses_it(place: Any, job: Any, how: str) -> None:
-    """It fails in a way of its own, or goes on as if nothing had come; then at least nothing is written."""
+    """The library fails in its own way, or goes on as if there were no signal. Nothing is written then."""
     ended = place.run(*job.arguments, loses=how)
     assert (ended.code, ended.said, place.names()) == (130, INTERRUPTED, set())
 
@@ -77,7 +77,7 @@ def test_a_library_loses_it(place: Any, job: Any, how: str) -> None:
 @pytest.mark.parametrize("arguments", [["info", "-"], ["compress", "-", "out.bld"]])
 def test_waiting_for_input(place: Any, arguments: list[str]) -> None:
     os.mkfifo(place.folder / "pipe")
-    with open(place.folder / "pipe", "r+b", buffering=0):  # Somebody who might write, and never does.
+    with open(place.folder / "pipe", "r+b", buffering=0):  # This could be a writer, but it never writes.
         run = place.start(*arguments, stdin="pipe")
         run.blocks()
         run.send(signal.SIGINT)
@@ -104,7 +104,7 @@ def test_writing_to_somebody_who_does_not_read(place: Any, where: str) -> None:
 
 
 def test_telling_somebody_who_does_not_read(place: Any) -> None:
-    """What could not be told stays in Python's buffer, and is not tried again at the end."""
+    """Output that could not be written stays in Python's buffer, and is not tried again at the end."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     os.write(writer, bytes(4096))
@@ -120,14 +120,14 @@ def test_telling_somebody_who_does_not_read(place: Any) -> None:
 
 
 def test_a_second_one_ends_what_cannot_even_say_so(place: Any) -> None:
-    """Nobody reads standard error; after a second, that is no reason to wait any more."""
+    """Nobody reads standard error. After a second, the command does not wait any more."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     os.write(writer, bytes(4096))
     try:
         run = place.start("info", "missing.bld", stderr=f"/proc/{os.getpid()}/fd/{writer}")
         run.blocks()
-        run.send(signal.SIGINT)  # Too early: the command has just failed by itself, with exit code 1.
+        run.send(signal.SIGINT)  # It is too early: the command has just failed by itself, with exit code 1.
         run.blocks()
         time.sleep(1.1)
         run.send(signal.SIGINT)
@@ -140,7 +140,7 @@ def test_a_second_one_ends_what_cannot_even_say_so(place: Any) -> None:
 def test_a_process_of_its_own(
     place: Any, job: Any, check: Callable[..., None], dice: random.Random, rounds: int
 ) -> None:
-    """While Python imports the libraries, and at its own end, which forks are spared."""
+    """It comes while Python imports the libraries, and at Python's end, which forks do not go through."""
     for _ in range(rounds):
         for while_it_ends in (False, True) if rounds > 1 else (job.out == "out.png",):
             place.clear()
@@ -154,7 +154,7 @@ def test_a_process_of_its_own(
 
 
 class Process:
-    """The command as a user starts it, which hears Ctrl-C as soon as it can answer."""
+    """The command as a user starts it. It hears Ctrl-C as soon as it can respond."""
 
     def __init__(self, place: Any, arguments: tuple[object, ...]) -> None:
         code = (
@@ -178,7 +178,7 @@ class Process:
 
 
 def test_ctrl_c_in_the_coders_first_use_is_no_failure_of_the_coder() -> None:
-    """Its library looks up a function of Python when it is first called: by then, that has happened."""
+    """The library looks up a function of Python when it is first used. By then, this has already happened."""
     script = """
 import re, signal
 import bincodec.codec

@@ -1,4 +1,4 @@
-"""The command is killed (SIGKILL) at any moment: what has its name is whole, and no later run trips."""
+"""SIGKILL at any moment: every file with its final name is whole, and later runs are not disturbed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_at_random(
 def test_while_writing(
     place: Any, job: Any, check: Callable[..., None], chosen: Callable[[int], list[int]]
 ) -> None:
-    """Before lines of the code that writes; everything that was left lies in the way of the last run."""
+    """The kill comes before lines of the code that writes. All leftovers are in the way of the last run."""
     lines = place.count(WRITING, *job.arguments)
     place.clear()
     for line in chosen(lines, 6):

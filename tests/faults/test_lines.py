@@ -1,4 +1,4 @@
-"""Something happens before every single line of the code that writes files."""
+"""Something happens before each line of the code that writes files."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ FILES = [
     "/pathlib/_local.py",
     "/shutil.py",
 ]
-"""Of Python's own only the lines that ours call."""
+"""Of Python's own code, only the lines that our code calls count."""
 NEW, OLD, OTHER = b"new " * 5000, b"old", b"somebody else's"
 FEW = 12
 Choose = Callable[[int, int], list[int]]
 State = dict[str, bytes | None]
-"""What is in a folder: files by name, and None for each folder in it."""
+"""The contents of a folder: files by name, and None for each folder in it."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to write: what is asked of which function, what is there before, and what afterwards.
+    """A way to write: the function and its request, what is there before, and what is there afterwards.
 
-    `killed` are further states in which a kill may leave the folder, as docs/cli.md says.
+    `killed` holds further states in which a kill may leave the folder, as docs/cli.md says.
     """
 
     request: dict[str, Any]
@@ -73,7 +73,7 @@ def is_temporary(name: str) -> bool:
 
 
 def state_of(folder: Path) -> State:
-    """Without what is temporary."""
+    """Return the contents without temporary files."""
     names = {path: str(path.relative_to(folder)) for path in sorted(folder.rglob("*"))}
     return {
         name: path.read_bytes() if path.is_file() else None
@@ -89,7 +89,7 @@ def prepare(place: Any, kind: Kind) -> None:
 
 
 def befallen(place: Any, choose: Choose, kind: Kind, action: str, path: str = "out") -> Iterator[Any]:
-    """For every chosen line a run, not ended yet, to which `action` happens before it."""
+    """For every chosen line, start a run in which `action` happens before the line."""
     prepare(place, kind)
     for line in choose(place.count(FILES, **kind.request), FEW):
         prepare(place, kind)
@@ -99,7 +99,7 @@ def befallen(place: Any, choose: Choose, kind: Kind, action: str, path: str = "o
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_seen_meanwhile(light_place: Any, kind: Kind) -> None:
-    """Whoever looks, before any line, sees the old or the new, and what docs/cli.md tells of an instant."""
+    """Before any line, a reader sees the old or the new file, and the instant that docs/cli.md describes."""
     prepare(light_place, kind)
     ended = light_place.run(**kind.request, fault={"files": FILES, "line": -1, "action": "look"})
     assert ended.code == 0
@@ -117,7 +117,7 @@ def test_seen_meanwhile(light_place: Any, kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_killed(light_place: Any, chosen: Choose, rounds: int, kind: Kind) -> None:
-    """Every file is the old or the new one, whole; what is left over is temporary, and no obstacle."""
+    """Every file is the old or the new one, and whole. Leftovers are temporary and in nobody's way."""
     seen: list[State] = []
     for run in befallen(light_place, chosen, kind, "SIGKILL"):
         assert run.end().code == -9
@@ -131,7 +131,7 @@ def test_killed(light_place: Any, chosen: Choose, rounds: int, kind: Kind) -> No
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_interrupted(light_place: Any, chosen: Choose, rounds: int, kind: Kind) -> None:
-    """All or nothing, and nothing left over; a run whose interruption came too late has still heard of it."""
+    """All files are written or none, and nothing is left over. A late interruption is still reported."""
     seen: list[State] = []
     for run in befallen(light_place, chosen, kind, "SIGINT"):
         ended = run.end()
@@ -144,7 +144,7 @@ def test_interrupted(light_place: Any, chosen: Choose, rounds: int, kind: Kind) 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_somebody_takes_the_name(light_place: Any, chosen: Choose, kind: Kind) -> None:
-    """Theirs stays and nothing of ours appears; or ours was there first, or was to take the place of any."""
+    """A file that appears meanwhile is kept, unless ours was there first or was to replace it."""
     last = sorted(kind.after)[-1].split("/")[0]
     for run in befallen(light_place, chosen, kind, "take", last):
         ended, state = run.end(), state_of(light_place.folder)
@@ -165,7 +165,7 @@ def test_somebody_removes_what_is_to_be_replaced(light_place: Any, chosen: Choos
 
 @pytest.mark.parametrize("kind", SINGLE)
 def test_another_writer_comes_and_goes(light_place: Any, chosen: Choose, rounds: int, kind: str) -> None:
-    """One run stops before a line, another one writes from beginning to end, and the first goes on."""
+    """One run stops before a line, another one writes from beginning to end, and then the first continues."""
     writes = KINDS[kind]
     other = writes.request | {"contents": {"out": OTHER.decode()}}
     winners = set()

@@ -1,4 +1,4 @@
-"""Whoever reads what the command writes goes away in the middle of it."""
+"""The reader of the command's output goes away in the middle of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 @pytest.mark.parametrize("portion", [1, 4096, 9000])
 @pytest.mark.parametrize("where", ["standard output", "a named pipe"])
 def test_the_reader_leaves(place: Any, where: str, portion: int) -> None:
-    """After so many bytes of a picture that takes more, through a pipe that holds 4096."""
+    """It goes away after some bytes of a larger picture, through a pipe that holds 4096."""
     os.mkfifo(place.folder / "pipe")
     reader = os.open(place.folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
@@ -23,7 +23,7 @@ def test_the_reader_leaves(place: Any, where: str, portion: int) -> None:
     else:
         run = place.start("decompress", "large.bld", "pipe")
         name = "pipe"
-    run.blocks()  # A pipe without a writer has an end at once, so it has to be there.
+    run.blocks()  # A pipe without a writer ends at once, so the writer must be there.
     left = portion
     while left:
         left -= len(os.read(reader, left))

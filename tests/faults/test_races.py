@@ -13,7 +13,7 @@ import pytest
 def test_two_writers(
     place: Any, model: str, forces: tuple[bool, bool], dice: random.Random, rounds: int
 ) -> None:
-    """What has the name is whole. Without --force one of them gets it; with it, the last one."""
+    """The file is whole. Without --force, one of the commands writes it; with --force, the last one does."""
     commands = [
         ["compress", "photo.png", "out.bld", "--model", model, "-q", quality, *(["--force"] if force else [])]
         for quality, force in zip(("10", "90"), forces, strict=True)

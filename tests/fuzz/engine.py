@@ -1,18 +1,18 @@
-"""Fuzzes one reader in this process, by atheris and libFuzzer; `run.py` starts it.
+"""Fuzz one reader in this process with atheris and libFuzzer. `run.py` starts it.
 
     python engine.py READER FINDINGS CORPUS [options of libFuzzer]
 
 A reader is a module of `readers` with
 
     check(data)   reads the data: any BincodecError is an answer, any other exception a finding
-    seeds()       what the corpus begins with
+    seeds()       yields the first inputs of the corpus
     MAX_BYTES     the longest input
     mutate(data, max_bytes, seed, change)
-                  not needed: how one input becomes another, where most would only fail a checksum; it may
-                  leave bytes to `change(bytes, max_bytes)`, which is libFuzzer's own way, and then mend what
-                  depends on them
+                  optional: turns one input into another, if most changes would only fail a checksum. It may
+                  pass bytes to `change(bytes, max_bytes)`, libFuzzer's own mutation, and then repair
+                  what depends on them
 
-A finding does not end the run. The first input of each place that fails is kept, beside what was raised.
+A finding does not end the run. For each place that fails, the first input is kept with its exception.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 INSTRUMENTED = ["bincodec.bitstream", "bincodec.postfilter.filter", "bincodec.coding.packing"]
-"""Whose branches are counted: they lead to inputs that take others."""
+"""The modules whose branches are counted. New branches lead to new inputs."""
 
 
 def instrumented(name: str) -> Any:
-    """The reader, and what it imports of INSTRUMENTED such that it tells which branches it takes."""
+    """Import the reader, with the modules of INSTRUMENTED changed to report their branches."""
     import atheris
 
     with atheris.instrument_imports(include=INSTRUMENTED):
@@ -39,7 +39,7 @@ def instrumented(name: str) -> Any:
 
 
 def noting(check: Callable[[bytes], None], findings: Path) -> Callable[[bytes], None]:
-    """`check` that keeps what it finds instead of raising it."""
+    """Wrap `check` so that it stores what it finds instead of raising it."""
     from bincodec.bitstream.errors import BincodecError
 
     known = set()
@@ -50,7 +50,7 @@ def noting(check: Callable[[bytes], None], findings: Path) -> Callable[[bytes], 
         except (BincodecError, KeyboardInterrupt) as answer:
             if isinstance(answer, KeyboardInterrupt):
                 raise
-        except BaseException as failure:  # A panic of Rust is no Exception.
+        except BaseException as failure:  # A panic of Rust is not an Exception.
             name = name_of(failure)
             if name not in known:
                 known.add(name)
@@ -62,13 +62,13 @@ def noting(check: Callable[[bytes], None], findings: Path) -> Callable[[bytes], 
 
 
 def name_of(failure: BaseException) -> str:
-    """What was raised, and where: the same for inputs that fail alike."""
+    """Return what was raised and where. Inputs that fail in the same way give the same text."""
     last = traceback.extract_tb(failure.__traceback__)[-1]
     return f"{type(failure).__name__}-{Path(last.filename).stem}-{last.lineno}"
 
 
 def main() -> None:
-    """Never returns: libFuzzer ends the process."""
+    """Run the fuzzer. This never returns, because libFuzzer ends the process."""
     name, findings, corpus, *options = sys.argv[1:]
     sys.path.insert(0, str(HERE))
     reader = instrumented(name)
@@ -83,7 +83,7 @@ def main() -> None:
         def change(data: bytes, max_bytes: int) -> bytes:
             changed: bytes = atheris.Mutate(
                 data, max_bytes
-            )  # Fuzz() puts another in its place: never earlier.
+            )  # Fuzz() replaces an earlier handler, so this cannot be set before.
             return changed
 
         own["custom_mutator"] = functools.partial(reader.mutate, change=change)

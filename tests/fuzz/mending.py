@@ -1,7 +1,7 @@
-"""Changes files such that their checksums hold again, so that what is behind them is reached.
+"""Change files so that their checksums hold again, in order to reach the code behind the checksums.
 
-A file is taken apart, one part of it is changed, and it is laid out anew by what the tests lay
-files out with: that shares no code with the reader that is fuzzed.
+A file is split into parts, one part is changed, and the file is laid out again with the code of the tests,
+which shares nothing with the reader that is fuzzed.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from bincodec.bitstream.container import Container, Memory
 from bincodec.bitstream.errors import BincodecError
 from bincodec.bitstream.header import FIELD_BYTES, HEADER_BYTES
 
-# Tests share no package, so what lays files out by hand is taken from where it is.
+# Tests are not a package, so the functions that lay out files are loaded from their file.
 _SHARED = runpy.run_path(str(Path(__file__).resolve().parents[1] / "conftest.py"))
 forge, repair = (_SHARED[name] for name in ("forge", "repair"))
 
 Change = Callable[[bytes, int], bytes]
-"""(bytes, the most that may come of them) -> others: the fuzzer's own way to change them."""
+"""A function of (bytes, most bytes) that returns other bytes: the fuzzer's own mutation."""
 
 KINDS = (0x41, 0xC1, 0xC5, 0x81, 0x82, 0x83, 0xBF, 0x01)
-"""Kinds of extras that may be put in: all that are known, some to keep and one to refuse."""
+"""The kinds of extras that may be inserted: all known ones, two unknown ones to keep, and one to refuse."""
 
 
 def header(data: bytes, max_bytes: int, seed: int, change: Change) -> bytes:
-    """Another header, most often with a checksum that holds, and then perhaps one wrong bit."""
+    """Return another header, mostly with a valid checksum, and then sometimes with one wrong bit."""
     dice = random.Random(seed)
     fields = change(data[:FIELD_BYTES], FIELD_BYTES)
     if dice.random() < 0.1:
@@ -39,13 +39,16 @@ def header(data: bytes, max_bytes: int, seed: int, change: Change) -> bytes:
 
 
 def file(data: bytes, max_bytes: int, seed: int, change: Change) -> bytes:
-    """Another file: one part is changed and checksums hold, but for a tenth; and a fifth have a wrong bit."""
+    """Return another file with one part changed and valid checksums, in nine of ten cases.
+
+    One of five files then has a wrong bit.
+    """
     dice = random.Random(seed)
     if dice.random() < 0.1:
         return change(data, max_bytes)
     try:
         changed = _with_another_part(data, dice, change)
-    except BincodecError:  # It is no file as it is, so all of it is changed, wherever that may be.
+    except BincodecError:  # It is not a valid file, so it is changed anywhere.
         changed = repair(change(data, max_bytes))
     if dice.random() < 0.2:
         changed = _turned(changed, dice, dice.choice((HEADER_BYTES, 64, len(changed))))
@@ -53,7 +56,7 @@ def file(data: bytes, max_bytes: int, seed: int, change: Change) -> bytes:
 
 
 def stream(payload: bytes) -> bytes:
-    """A zlib stream whose checksum is that of what it holds, as far as it can be unpacked."""
+    """Return a zlib stream with the checksum of its contents, as far as it can be unpacked."""
     machine = zlib.decompressobj(-15)
     try:
         held = machine.decompress(payload[2:], 2**16)
@@ -62,12 +65,12 @@ def stream(payload: bytes) -> bytes:
     if not machine.eof:
         return payload
     body = payload[2 : len(payload) - len(machine.unused_data)]
-    # Method and window are bound to a check of their own: one and a half bytes that no change would pass.
+    # Method and window have a check of their own, which almost no change would pass.
     return b"\x78\xda" + body + zlib.adler32(held).to_bytes(4, "big")
 
 
 def laid_out(found: Container) -> bytes:
-    """The bytes of a file that was taken apart, whatever it holds."""
+    """Return the bytes of a file that was split into parts, whatever it holds."""
     return _laid_out(found.header.pack(), _mask(found), _chunks(found), _extras(found))
 
 
@@ -115,7 +118,7 @@ def _laid_out(
 
 
 def _mask(found: Container) -> bytes:
-    """The bits of the index that say with which layers groups end."""
+    """Return the bits of the index that say with which layers groups end."""
     layers, mask = 0, 0
     for group in found.groups:
         layers += group
@@ -132,11 +135,11 @@ def _extras(found: Container) -> list[tuple[int, bytes]]:
 
 
 def _changed_within(data: bytes, start: int, stop: int, change: Change) -> bytes:
-    """With other bytes from `start` up to `stop`, as many as there were."""
+    """Return data with other bytes from `start` up to `stop`, of the same number."""
     return data[:start] + change(data[start:stop], stop - start).ljust(stop - start, b"\0") + data[stop:]
 
 
 def _turned(data: bytes, dice: random.Random, end: int) -> bytes:
-    """With one bit before byte `end` the other way."""
+    """Return data with one bit before byte `end` flipped."""
     bit = dice.randrange(8 * min(end, len(data)))
     return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]

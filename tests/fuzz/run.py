@@ -1,4 +1,4 @@
-"""Fuzzes every reader for a number of executions each, and says what came of it (docs/fuzzing.md).
+"""Fuzz every reader for a number of executions each, and report the results (docs/fuzzing.md).
 
 python tests/fuzz/run.py --executions 1000000 --readers rice post_filter
 """
@@ -18,14 +18,14 @@ HERE = Path(__file__).resolve().parent
 READERS = sorted(path.stem for path in (HERE / "readers").glob("*.py"))
 PROGRESS = re.compile(r"^#(\d+)\s.*?cov: (\d+) ft: (\d+) corp: (\d+)", re.MULTILINE)
 MOST_AT_ONCE = 50_000
-"""Executions of one process, before another goes on: under atheris the memory of `extras` grows."""
+"""The executions of one process, before another one starts: with atheris, the memory of `extras` grows."""
 LIMITS = ("-timeout=20", "-rss_limit_mb=4096")
-"""Seconds that one input may take, and mebibytes of the whole process."""
+"""The seconds that one input may take, and the mebibytes of the whole process."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What libFuzzer says at the end, in how many seconds of a CPU, and texts that tell what was found."""
+    """The last line of libFuzzer, the CPU seconds in it, and the texts that report findings."""
 
     reader: str
     executions: int
@@ -37,12 +37,12 @@ class Outcome:
 
     @property
     def a_second(self) -> int:
-        """Executions for each second of a CPU, the start of the process included."""
+        """The executions for each second of CPU time, including the start of the process."""
         return round(self.executions / self.seconds)
 
 
 def fuzz(reader: str, executions: int, folder: Path, seed: int) -> Outcome:
-    """Fuzz one reader in processes of its own. Its corpus stays in the folder, and the next run goes on."""
+    """Fuzz one reader in processes of its own. Its corpus stays in the folder, so the next run continues."""
     corpus, findings = folder / reader / "corpus", folder / reader / "findings"
     for path in (corpus, findings):
         path.mkdir(parents=True, exist_ok=True)
@@ -63,20 +63,20 @@ def fuzz(reader: str, executions: int, folder: Path, seed: int) -> Outcome:
         if lines:
             count, *counts = map(int, lines[-1])
             ran, numbers = ran + count, (counts[0], counts[1], counts[2])
-        if done.returncode or not lines:  # One input took too long or too much memory, or it did not begin.
+        if done.returncode or not lines:  # An input took too much time or memory, or nothing ran.
             (findings / "ended.txt").write_text(done.stderr[-5000:])
             break
     return Outcome(reader, ran, *numbers, cpu_seconds() - before, tuple(sorted(findings.glob("*.txt"))))
 
 
 def cpu_seconds() -> float:
-    """Of all processes that were started here and have ended."""
+    """Return the CPU seconds of all processes that were started here and have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def table(outcomes: list[Outcome]) -> str:
-    """One row a reader."""
+    """Return a table with one row for each reader."""
     heads = ("reader", "executions", "a second", "edges", "features", "corpus", "findings")
     rows = [
         (one.reader, one.executions, one.a_second, one.edges, one.features, one.corpus, len(one.findings))
@@ -86,7 +86,7 @@ def table(outcomes: list[Outcome]) -> str:
 
 
 def main() -> int:
-    """Return 1 if there is a finding, of this run or of an earlier one in the same folder."""
+    """Return 1 if there is a finding of this run, or of an earlier one in the same folder."""
     parser = argparse.ArgumentParser(description="Fuzz the readers of bincodec.")
     parser.add_argument("--executions", type=int, default=100_000, help="of each reader")
     parser.add_argument("--readers", nargs="*", choices=READERS, default=READERS)

@@ -1,8 +1,8 @@
-"""Makes the golden files of the shipped models again: `python tests/golden/make_golden.py`.
+"""Make the golden files of the shipped models again: `python tests/golden/make_golden.py`.
 
-For each shipped model, three pictures from scikit-image and three qualities: the file that the encoder makes,
-the picture that it decodes to, and how many bytes and decibels that is. Run it by hand when a model is
-replaced, and say so in the commit: whatever else changes these files is a mistake that they shall show.
+For each shipped model, there are three pictures from scikit-image at three qualities: the file that the
+encoder makes, the picture that it decodes to, and its bytes and decibels. Run the script by hand when a model
+is replaced, and say so in the commit. Any other change of these files is a mistake, which they exist to show.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MODELS = ("photo-6", "clothing-1")
 
 
 def pictures() -> dict[str, npt.NDArray[np.uint8]]:
-    """Parts of astronaut (NASA, public domain), coffee and chelsea (CC0); no side is a multiple of 32."""
+    """Parts of astronaut (NASA, public domain), coffee and chelsea (CC0). No side is a multiple of 32."""
     return {
         "astronaut": np.ascontiguousarray(data.astronaut()[60:150, 150:270]),
         "coffee": np.ascontiguousarray(data.coffee()[150:246, 220:340]),
@@ -31,13 +31,13 @@ def pictures() -> dict[str, npt.NDArray[np.uint8]]:
 
 
 def psnr(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.uint8]) -> float:
-    """Decibels over all pixels and colours."""
+    """Return decibels over all pixels and colours."""
     error = np.mean((original.astype(np.float64) - decoded) ** 2)
     return float(10 * np.log10(255**2 / error))
 
 
 def main() -> None:
-    """Write FILE.bld and FILE.png for each, and golden.json with what they measure."""
+    """Write FILE.bld and FILE.png for each of them, and golden.json with the measurements."""
     found = {}
     for old in (*FOLDER.glob("*.bld"), *FOLDER.glob("*.png")):
         old.unlink()

@@ -1,6 +1,6 @@
 """The shipped models keep their promises: old files decode to the same pixels, and new ones are as good.
 
-The files here never write themselves; `make_golden.py` is run by hand when a model is replaced.
+The tests never write these files. `make_golden.py` is run by hand when a model is replaced.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ from bincodec import Codec
 FOLDER = Path(__file__).parent
 GOLDEN = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
 MORE_BYTES, FEWER_DECIBELS = 1.02, 0.05
-"""How much worse a new file may be: levels near a threshold may fall differently on another machine."""
+"""How much worse a new file may be. On another machine, levels near a threshold may be different."""
 
 
 def script() -> ModuleType:

@@ -1,4 +1,4 @@
-"""What a CUDA device has to pass: the same integers, files and samples as the CPU, and training that runs."""
+"""What a CUDA device must pass: the same integers, files and samples as on the CPU, and working training."""
 
 import dataclasses
 from pathlib import Path
@@ -23,7 +23,7 @@ DEVICE = "cuda"
 ROOT = Path(__file__).resolve().parents[2]
 TINY = str(ROOT / "tests" / "models" / "tiny-1.safetensors")
 KERNELS: tuple[Kernel, ...] = ("auto", "matmul", "float64")
-"""Those for CUDA. "conv" is not one, as cuDNN picks algorithms itself; "int64" is what they must equal."""
+"""The kernels for CUDA, without "conv", as cuDNN chooses its algorithms itself. "int64" is the reference."""
 
 pytestmark = [
     pytest.mark.gpu,
@@ -33,7 +33,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module", params=["tiny", "photo"])
 def codecs(request: pytest.FixtureRequest) -> tuple[Codec, Codec]:
-    """The same model on the CPU and on the device."""
+    """Return the same model on the CPU and on the device."""
     name = {"tiny": TINY, "photo": "photo"}[request.param]
     return Codec.load(name), Codec.load(name, DEVICE)
 
@@ -46,7 +46,7 @@ def crop(top: int, left: int, height: int, width: int) -> Image.Image:
     ("name", "grid"),
     [
         *((TINY, grid) for grid in [(1, 1), (1, 7), (9, 11), (33, 48)]),
-        # The reference takes its time on larger networks.
+        # The reference is slow for larger networks.
         *((name, (5, 4)) for name in ("photo", "clothing")),
     ],
 )
@@ -65,7 +65,7 @@ def test_every_kernel_gives_the_integers_of_int64(name: str, grid: tuple[int, in
 
 
 def contexts(architecture: Architecture, height: int, width: int) -> list[torch.Tensor]:
-    """Nothing known; any half of a saturated one; and that itself."""
+    """Return a context in which nothing is known, half of a saturated one, and a saturated one."""
     saturated = saturated_context(architecture, height, width)
     half = torch.rand(saturated.shape, generator=torch.Generator().manual_seed(0)) < 0.5
     return [0 * saturated, saturated * half, saturated]
@@ -81,7 +81,7 @@ def test_a_file_packed_there_is_the_one_packed_here(
     codecs: tuple[Codec, Codec], quality: int, size: tuple[int, int]
 ) -> None:
     here, there = codecs
-    # Of one code: the encoder's network rounds, so another device may see another level.
+    # Both use the same code. The encoder's network rounds, so another device may choose another level.
     code = here.encode(crop(100, 180, *size), quality)
     data = here.pack(code)
     assert there.pack(code, verify=True) == data

@@ -1,9 +1,8 @@
-"""Makes `tiny-1.safetensors`: a model with random weights, frozen for the tests of format and arithmetic.
+"""Make `tiny-1.safetensors`: a model with random weights, frozen for the tests of format and arithmetic.
 
     python tests/models/make_tiny.py
 
-Run it only to replace the file on purpose: golden files and digests in the tests belong to the file that is
-there.
+Run it only to replace the file on purpose. Golden files and digests in the tests belong to the existing file.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""What `cosmic-ray` lacks for this repository (docs/mutation.md): a choice of mutants, warm tests, a table.
+"""Additions to `cosmic-ray` for this repository (docs/mutation.md): selection, warm tests, and a table.
 
 choose   keep one mutant of each kind at each place of the code, or a random sample of those
-again    have those tried once more that survived: new tests cannot save a mutant that old ones killed
+again    try survivors once more: new tests cannot rescue a mutant that old tests killed
 serve    import pytest, NumPy and PyTorch once, then run each request's tests in a fork
 ask      request the tests that match what is mutated: the test command of the configuration files
 report   count outcomes by module and show the survivors
@@ -28,12 +28,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOCKET = ROOT / "build" / "mutants.socket"
 SECONDS = 60
-"""Whatever takes longer counts as killed: the slowest honest run takes half as long."""
+"""The seconds after which a mutant counts as killed. The slowest correct run takes half as long."""
 MEMORY = 16 * 2**30
-"""A mutant may ask for any size; then it shall have a MemoryError instead of the machine."""
+"""The memory of a run. A mutant may ask for any size, and should get a MemoryError."""
 
 WARM = ("pytest", "_hypothesis_pytestplugin", "pytest_cov.plugin", "pytest_timeout", "numpy", "constriction")
-# One replacement for each operator: eleven for each plus would tell no more, and take eleven times as long.
+# Each operator has one replacement. Eleven for each plus would say no more, and take eleven times as long.
 REPLACED = {
     "Add": "Sub",
     "Sub": "Add",
@@ -73,18 +73,18 @@ MATCHING = {
     "bincodec/windows.py": ["test_windows", "test_regions"],
     "bincodec/workers.py": ["test_workers"],
 }
-"""The tests of each module, the likeliest to fail first."""
+"""The tests of each module, with those first that are most likely to fail."""
 
 
 def is_chosen(operator: str) -> bool:
-    """Whether a mutant of this kind is worth its time; whether equal numbers are one object tells nothing."""
+    """Return whether a mutant of this kind is worth its time. Changes to `is` for numbers, say, are not."""
     if binary := re.search(r"ReplaceBinaryOperator_(\w+)_(\w+)$", operator):
         return REPLACED[binary[1]] == binary[2]
     return not re.search(r"ReplaceComparisonOperator_(?!Is_)\w+_Is(Not)?$", operator)
 
 
 def annotations(path: Path) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """From where to where each annotation of a module reaches: nothing there is ever computed with."""
+    """Yield the start and the end of each annotation of a module, because annotations compute nothing."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         for part in (getattr(node, "annotation", None), getattr(node, "returns", None)):
             if isinstance(part, ast.expr):
@@ -92,7 +92,7 @@ def annotations(path: Path) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]
 
 
 def choose(session: str, sample: int | None, seed: int) -> None:
-    """Remove from a fresh session what is not chosen."""
+    """Remove what is not chosen from a new session."""
     with sqlite3.connect(session) as database:
         specs = database.execute(
             "select job_id, module_path, operator_name, start_pos_row, start_pos_col from mutation_specs"
@@ -113,20 +113,20 @@ def choose(session: str, sample: int | None, seed: int) -> None:
 
 
 def again(session: str) -> None:
-    """Forget the verdict on the survivors, so that `cosmic-ray exec` tries them, and only them, once more."""
+    """Delete the results of the survivors, so that `cosmic-ray exec` tries only them again."""
     with sqlite3.connect(session) as database:
         found = database.execute("delete from work_results where test_outcome = 'SURVIVED' returning job_id")
         print(f"{len(found.fetchall())} mutants to be tried again")
 
 
 def serve(extra: list[str]) -> None:
-    """Answer until interrupted; the modules of `extra` are imported as well."""
-    sys.dont_write_bytecode = True  # Two mutants of one second and one size would share their bytecode.
+    """Answer requests until interrupted. The modules of `extra` are imported as well."""
+    sys.dont_write_bytecode = True  # Two mutants with the same second and size would share their bytecode.
     for module in (*WARM, *extra):
         __import__(module)
     from hypothesis import Phase, settings
 
-    # Which example fails is of no interest, so none is made simpler: that takes longer than all else.
+    # The failing example does not matter, so Hypothesis does not simplify it, which would take longest.
     settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate])
     settings.load_profile("mutants")
     gc.freeze()
@@ -143,7 +143,7 @@ def serve(extra: list[str]) -> None:
 
 
 def run_tests(arguments: list[str]) -> int:
-    """Run pytest in a fork; its exit status, or 99 if it took too long or was killed."""
+    """Run pytest in a fork. Return its exit status, or 99 if it took too long or was killed."""
     child = os.fork()
     if not child:
         status = 98
@@ -168,20 +168,20 @@ def run_tests(arguments: list[str]) -> int:
 
 
 def test_files(module: str) -> list[str]:
-    """Where the tests of a module stand."""
+    """Return the paths of the tests of a module."""
     folder, _, _ = module.partition("/")
     prefix = "test_" if folder == "bitstream" else ""
     return [f"tests/{folder}/{prefix}{name}.py" for name in MATCHING[module]]
 
 
 def ask() -> int:
-    """Have the matching tests run; 0 if they all pass."""
+    """Request the matching tests. Return 0 if all of them pass."""
     difference = ["git", "diff", "--name-only", "--", "bitstream", "bincodec"]
     changed = subprocess.run(difference, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     files = [file for module in changed or MATCHING for file in test_files(module)]
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(SOCKET))
-        # Hypothesis was imported before pytest could rewrite its assertions, which nobody needs here.
+        # Hypothesis was imported before pytest could rewrite its assertions, which is not needed here.
         quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:cacheprovider"]
         request = ["-x", "-q", "--tb=no", *quiet, *dict.fromkeys(files)]
         connection.sendall(json.dumps(request).encode() + b"\n")

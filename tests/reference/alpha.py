@@ -1,7 +1,7 @@
 """From the payload of alpha to a plane of samples (FORMAT, "Alpha" and "Coded alpha").
 
-How coded samples follow from answers stands here once, for a decoder that takes the answers from a payload
-and for the tests, which take them from samples.
+The relation between coded samples and answers is written once. The decoder takes the answers from a payload,
+and the tests take them from samples.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from .probability import Integers
 from .range_decoder import RangeDecoder
 
 CODED = 4
-"""The method of which the others are zlib streams."""
+"""The coded method. All lower methods are zlib streams."""
 
 OPAQUE = 255
 _SPREADS = np.array([1, 2, 3, 4, 6, 9, 14, 22, 35, 60, 100, 160])
 _LEVELS = len(_SPREADS) + 1
 _HIGHEST = 7
-"""The highest bit of a distance of less than 256."""
+"""The highest bit of a distance below 256."""
 
 Plane = npt.NDArray[np.uint8]
 Places = tuple[Integers, Integers]
-"""Rows and columns of samples."""
+"""The rows and columns of samples."""
 
 Bits = npt.NDArray[np.bool_]
 Answer = Callable[[Places, Integers, Callable[[Integers], Bits]], Bits]
-"""Answers a question, given where the samples lie of which it is asked, the probabilities of a yes in
-1/65536, and how the answer follows from the samples for one that knows them."""
+"""A function that answers a question. Its arguments are the places of the samples, the probabilities of a yes
+in 1/65536, and a function that computes the answers from the samples, if they are known."""
 
 
 def read_alpha(payload: bytes, size: tuple[int, int]) -> Plane:
-    """The samples (rows, columns) of a picture of `size` (width, height)."""
+    """Return the samples (rows, columns) of a picture of `size` (width, height)."""
     width, height = size
     if not payload or payload[0] > CODED:
         refuse("corrupt", f"alpha in {len(payload)} bytes, of method {payload[:1].hex() or 'none'}")
@@ -71,7 +71,7 @@ def _read_coded(payload: bytes, shape: tuple[int, int]) -> Plane:
 
 
 def plane_of(first: int, shape: tuple[int, int], answer: Answer) -> Plane:
-    """All samples of a plane of (rows, columns), given its first and the answers to all questions."""
+    """Return all samples of a plane (rows, columns), given the first one and the answers to all questions."""
     plane = np.zeros(shape, np.int64)
     plane[0, 0] = first
     questions = _Questions(answer)
@@ -90,7 +90,7 @@ def plane_of(first: int, shape: tuple[int, int], answer: Answer) -> Plane:
 
 
 def _sets(shape: tuple[int, int]) -> Iterator[tuple[int, bool, Places]]:
-    """From coarse to fine: how far away neighbours are, whether they are diagonal ones, and the samples."""
+    """Yield, from coarse to fine, the distance of neighbours, whether they are diagonal, and the samples."""
     step = (1 << (max(shape) - 1).bit_length()) // 2
     while step:
         for row, column in ((step, step), (0, step), (step, 0)):
@@ -100,7 +100,7 @@ def _sets(shape: tuple[int, int]) -> Iterator[tuple[int, bool, Places]]:
 
 
 def _around(plane: Integers, places: Places, step: int, *, diagonal: bool) -> Integers:
-    """The neighbours a, b, c and d of each sample: (4, samples)."""
+    """Return the neighbours a, b, c and d of each sample, (4, samples)."""
     shifts = ((-1, -1), (1, 1), (-1, 1), (1, -1)) if diagonal else ((-1, 0), (1, 0), (0, -1), (0, 1))
     values, inside = [], []
     for down, right in shifts:
@@ -112,7 +112,7 @@ def _around(plane: Integers, places: Places, step: int, *, diagonal: bool) -> In
 
 
 class _Questions:
-    """Puts questions, and counts their answers by context."""
+    """Ask questions, and count their answers by context."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
@@ -128,7 +128,7 @@ class _Questions:
     def ask(
         self, question: str, places: Places, contexts: Integers, truth: Callable[[Integers], Bits]
     ) -> Bits:
-        """The answers of a run's samples to one question."""
+        """Return the answers of a run's samples to one question."""
         counts = self._counts[question]
         zeros, ones = counts[contexts].T
         numerators = (65536 * (2 * ones + 1) // (2 * (zeros + ones) + 2)).clip(1, 65535)
@@ -138,7 +138,7 @@ class _Questions:
 
 
 def _tell(questions: _Questions, places: Places, around: Integers, *, diagonal: bool) -> Integers:
-    """The samples of a run."""
+    """Return the samples of a run."""
     kinds = np.where(around == 0, 0, np.where(around == OPAQUE, 2, 1))
     contexts = 81 * diagonal + np.array([27, 9, 3, 1]) @ kinds
     values = np.zeros(len(places[0]), np.int64)
@@ -151,7 +151,7 @@ def _tell(questions: _Questions, places: Places, around: Integers, *, diagonal: 
 
 
 def _between(questions: _Questions, places: Places, around: Integers, *, diagonal: bool) -> Integers:
-    """Samples that are neither clear nor opaque."""
+    """Return samples that are neither clear nor opaque."""
     expected, spread = _expected(around)
     contexts = _LEVELS * diagonal + (spread[:, None] >= _SPREADS).sum(axis=1)
     values = expected.copy()
@@ -166,7 +166,7 @@ def _between(questions: _Questions, places: Places, around: Integers, *, diagona
 
 
 def _distances(questions: _Questions, places: Places, contexts: Integers, expected: Integers) -> Integers:
-    """How far samples are from what is expected, if they are not that."""
+    """Return the distances of samples from their expected values, for those that differ."""
     highest, far = np.zeros(len(contexts), np.int64), np.arange(len(contexts))
     for number in range(_HIGHEST):
         bound, of = 2 << number, expected[far]
@@ -195,7 +195,7 @@ def _distances(questions: _Questions, places: Places, contexts: Integers, expect
 
 
 def _expected(around: Integers) -> tuple[Integers, Integers]:
-    """What a sample is expected to be, and how far its neighbours are from telling the same."""
+    """Return the expected value of each sample, and the spread of its neighbours."""
     a, b, c, d = around
     one, other = np.abs(a - b), np.abs(c - d)
     p, q = (a + b + 1) // 2, (c + d + 1) // 2

@@ -47,7 +47,7 @@ def codec() -> Codec:
 
 @pytest.fixture(scope="session")
 def tiled(codec: Codec) -> Callable[..., bytes]:
-    """A file of a picture of random patches, in tiles of at most `side` positions."""
+    """Return a file of a picture of random patches, in tiles of at most `side` positions."""
 
     def file(height: int, width: int, *, quality: int = 50, side: int = 16, grey: bool = False) -> bytes:
         shape = (-(-height // 24), -(-width // 24)) if grey else (-(-height // 24), -(-width // 24), 3)
@@ -62,7 +62,7 @@ def tiled(codec: Codec) -> Callable[..., bytes]:
 def regrouped(
     network: IntegerNetwork, tables: Tables, tiny: Callable[[bytes], Decoded]
 ) -> Callable[[bytes, list[range]], Draft]:
-    """The parts of a file with the same levels in other groups."""
+    """Return the parts of a file with the same levels in other groups."""
 
     def draft(data: bytes, groups: list[range]) -> Draft:
         file: File = read_file(data)

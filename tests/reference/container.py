@@ -1,6 +1,6 @@
-"""A file taken apart: header, index, extras and chunks (FORMAT, "Layout" to "Extras").
+"""The parts of a file: header, index, extras and chunks (FORMAT, "Layout" to "Extras").
 
-All checksums are checked here but those of the levels, of which nothing is known yet.
+All checksums are checked here except those of the levels, which are not known yet.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LARGEST_SIDE = 65535
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What a file says of its picture."""
+    """What a file says about its picture."""
 
     width: int
     height: int
@@ -33,7 +33,7 @@ class Header:
     tile_side: int
     fingerprint: bytes
     head: bytes
-    """The header without its checksum: every other checksum of the file begins with it."""
+    """The header without its checksum. All other checksums of the file begin with it."""
 
     @property
     def tiles(self) -> list[Tile]:
@@ -43,7 +43,7 @@ class Header:
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """The levels of a group of layers in one tile, as the file holds them."""
+    """The levels of a group of layers in one tile, as the file stores them."""
 
     layers: range
     raw: bool
@@ -53,7 +53,7 @@ class Chunk:
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file taken apart: for each tile its chunks, and the payloads of extras by their kinds."""
+    """The parts of a file: for each tile its chunks, and the payloads of extras by their kinds."""
 
     header: Header
     tiles: tuple[tuple[Chunk, ...], ...]
@@ -71,7 +71,7 @@ class File:
 
 
 def read_file(data: bytes) -> File:
-    """Take a whole file apart."""
+    """Split a whole file into its parts."""
     cursor = Cursor(data)
     header = read_header(cursor)
     tiles = len(header.tiles)
@@ -89,7 +89,7 @@ def read_file(data: bytes) -> File:
 
 
 def read_header(cursor: Cursor) -> Header:
-    """The header, in the order of checks that the format names."""
+    """Read the header, in the order of checks that the format defines."""
     magic = cursor.take(min(len(_MAGIC), cursor.left))
     if not magic or not _MAGIC.startswith(magic):
         refuse("not a .bld file", "its first bytes are others")
@@ -124,7 +124,7 @@ def _read_extra(cursor: Cursor, header: Header, extra: ExtraEntry) -> bytes:
 def _read_chunk(
     cursor: Cursor, header: Header, entry: ChunkEntry, layers: range, place: tuple[int, int]
 ) -> Chunk:
-    """The next chunk; `place` are the numbers of its group and its tile."""
+    """Read the next chunk. `place` holds the numbers of its group and its tile."""
     payload, bits_crc, crc = cursor.take(entry.length), cursor.fixed(4), cursor.fixed(4)
     group, tile = place
     if crc != crc_of(header.head, u32(group), u32(tile), payload, u32(bits_crc)):

@@ -10,45 +10,45 @@ _LONGEST_VARINT = 5
 
 
 def crc_of(*parts: bytes) -> int:
-    """CRC(a, b, ...) of the format."""
+    """Return CRC(a, b, ...) of the format."""
     return zlib.crc32(b"".join(parts))
 
 
 def u32(value: int) -> bytes:
-    """Its bytes in a file."""
+    """Return the bytes of a u32 in a file."""
     return value.to_bytes(4, "little")
 
 
 class Cursor:
-    """A place in a file, from which on it is read; a file that ends too early is truncated."""
+    """A position in a file, from which the file is read. A file that ends too early is truncated."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.place = 0
-        """The number of bytes that were read."""
+        """The number of bytes that have been read."""
 
     @property
     def left(self) -> int:
-        """The number of bytes that were not."""
+        """The number of bytes that have not been read."""
         return len(self._data) - self.place
 
     def since(self, place: int) -> bytes:
-        """What was read from that place on."""
+        """Return the bytes from that position up to the present one."""
         return self._data[place : self.place]
 
     def take(self, count: int) -> bytes:
-        """The next bytes."""
+        """Read the next bytes."""
         if count > self.left:
             refuse("truncated", f"{count} bytes are needed from byte {self.place} on, {self.left} are there")
         self.place += count
         return self._data[self.place - count : self.place]
 
     def fixed(self, size: int) -> int:
-        """A u8, u16 or u32, of 1, 2 or 4 bytes."""
+        """Read a u8, u16 or u32, of 1, 2 or 4 bytes."""
         return int.from_bytes(self.take(size), "little")
 
     def varint(self) -> int:
-        """An integer of as many bytes as it needs, seven bits in each."""
+        """Read an integer of as many bytes as it needs, with seven bits in each."""
         value = 0
         for index in range(_LONGEST_VARINT):
             byte = self.fixed(1)

@@ -1,9 +1,9 @@
-"""From a model file and a `.bld` file to a picture, as a command; run it in the folder `tests`:
+"""From a model file and a `.bld` file to a picture, as a command. Run it in the folder `tests`:
 
     python -m reference.decode MODEL.safetensors FILE.bld [PICTURE.ppm]
 
-It prints the SHA-256 of the levels and a line for each extra. It writes a PPM or, where the picture is grey,
-a PGM; with alpha, a PAM.
+It prints the SHA-256 of the levels and a line for each extra. It writes a PPM, a PGM if the picture is grey,
+or a PAM if there is alpha.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Decoded:
-    """What a file holds: levels (channels, rows, columns) by layer, and pixels (rows, columns, samples).
+    """The contents of a file: levels (channels, rows, columns) by layer, and pixels (rows, columns, samples).
 
-    A pixel has three samples or, where the picture is grey, one; behind them stands that of alpha, if there
-    is one. `metadata` has colour profile, Exif and XMP, as far as they are there, by their names in `EXTRAS`.
-    `extras` are payloads as the file has them, by their kinds.
+    A pixel has three samples, or one if the picture is grey, and then one more for alpha, if there is any.
+    `metadata` has those of colour profile, Exif and XMP that are there, by their names in `EXTRAS`. `extras`
+    has the payloads of the file by their kinds.
     """
 
     levels: tuple[Levels, ...]
@@ -52,7 +52,7 @@ class Decoded:
     extras: dict[int, bytes]
 
     def digest(self) -> str:
-        """SHA-256 of shape and bytes of each layer's levels, in hexadecimal."""
+        """Return the SHA-256 of the shape and the bytes of each layer's levels, in hexadecimal."""
         digest = hashlib.sha256()
         for levels in self.levels:
             digest.update(f"({', '.join(map(str, levels.shape))})".encode())
@@ -61,7 +61,7 @@ class Decoded:
 
 
 def decode(model: Model, tables: Tables, data: bytes) -> Decoded:
-    """Decode a whole file; raises `Refused` for one that is damaged or of another model."""
+    """Decode a whole file. Raise `Refused` if it is damaged or belongs to another model."""
     file = read_file(data)
     header, architecture = file.header, model.architecture
     if header.fingerprint != model.fingerprint:
@@ -78,7 +78,7 @@ def decode(model: Model, tables: Tables, data: bytes) -> Decoded:
 
 
 def decode_levels(model: Model, tables: Tables, file: File) -> list[Levels]:
-    """The levels of all tiles, put together layer by layer."""
+    """Return the levels of all tiles, put together layer by layer."""
     header, architecture, network = file.header, model.architecture, integer_network(model)
     places = header.tiles
     for tile, chunks in zip(places, file.tiles, strict=True):
@@ -103,7 +103,7 @@ def picture_of(
     grey: bool = False,
     post_filter: PostFilter | None = None,
 ) -> Pixels:
-    """The picture of `size` (width, height) that the first layers show: three colours, or one where grey."""
+    """Return the picture of `size` (width, height) of the first layers: three colours, or one if grey."""
     centred = centred_levels(integer_network(model), levels, quality)
     colours = synthesise(model, centred, quality)[: size[1], : size[0]]
     if grey:
@@ -116,12 +116,12 @@ def picture_of(
 
 
 def with_alpha(pixels: Pixels, alpha: Plane | None) -> Pixels:
-    """The pixels with one more sample each, if there is alpha."""
+    """Return the pixels with one more sample each, if there is alpha."""
     return pixels if alpha is None else np.dstack([pixels, alpha])
 
 
 def netpbm(pixels: Pixels) -> bytes:
-    """The picture as a PPM, or a PGM where it is grey; as a PAM where it has alpha."""
+    """Return the picture as a PPM, as a PGM if it is grey, or as a PAM if it has alpha."""
     height, width, samples = pixels.shape
     if samples in (2, 4):
         kind = "RGB_ALPHA" if samples == 4 else "GRAYSCALE_ALPHA"
@@ -131,7 +131,7 @@ def netpbm(pixels: Pixels) -> bytes:
 
 
 def main(arguments: list[str]) -> int:
-    """Decode one file and say what its levels are."""
+    """Decode one file and print what its levels are."""
     if len(arguments) not in (2, 3):
         print(__doc__, file=sys.stderr)
         return 2

@@ -1,6 +1,6 @@
 """From levels to colours: the decoder, a network in floating point (MODEL, "The decoder network").
 
-Arrays are (rows, columns, channels), float64. Another precision moves a colour by a hair.
+Arrays are (rows, columns, channels), float64. With another precision, colours differ very little.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Weights = Mapping[str, Floats]
 
 
 def decoder_weights(model: Model) -> Weights:
-    """The main decoder's tensors as numbers, by their names without its own."""
+    """Return the main decoder's tensors as numbers, by their names without that of the decoder."""
     own = {n.removeprefix(MAIN_DECODER): t for n, t in model.tensors.items() if n.startswith(MAIN_DECODER)}
     return {
         name: tensor.astype(np.float64) * own.get(f"{name}.scale", np.float64(1))
@@ -27,7 +27,7 @@ def decoder_weights(model: Model) -> Weights:
 
 
 def synthesise(model: Model, centred: Floats, quality: int) -> Floats:
-    """Colours (16 rows, 16 columns, 3), nominally in 0..1, of centred levels (channels, rows, columns)."""
+    """Return colours (16 rows, 16 columns, 3), about 0..1, of centred levels (channels, rows, columns)."""
     architecture, weights = model.architecture, decoder_weights(model)
     values = np.moveaxis(centred, 0, 2) * inverse_gains(weights, quality)
     x = _pointwise(weights, "decoder.stem", values)
@@ -46,7 +46,7 @@ def synthesise(model: Model, centred: Floats, quality: int) -> Floats:
 
 
 def inverse_gains(weights: Weights, quality: int) -> Floats:
-    """The factor of each channel: the knots' logarithms, interpolated linearly over quality."""
+    """Return the factor of each channel: the logarithms of the knots, interpolated linearly over quality."""
     knots = weights["inverse_gains.log_gain"]
     place = quality / 100 * (len(knots) - 1)
     left = min(int(place), len(knots) - 2)
@@ -56,7 +56,7 @@ def inverse_gains(weights: Weights, quality: int) -> Floats:
 
 
 def pixel_shuffle(x: Floats, size: int) -> Floats:
-    """Spread channels over size x size places: output channel, then row, then column vary ever faster."""
+    """Spread channels over size x size places. They are ordered by output channel, then row, then column."""
     rows, columns, inputs = x.shape
     split = x.reshape(rows, columns, inputs // size**2, size, size)
     return split.transpose(0, 3, 1, 4, 2).reshape(rows * size, columns * size, -1)
@@ -80,7 +80,7 @@ def _block(weights: Weights, name: str, x: Floats) -> Floats:
 
 
 def _depthwise(weights: Weights, name: str, x: Floats) -> Floats:
-    """Each channel with its own 3x3 weights; zeros lie outside the grid."""
+    """Convolve each channel with its own 3x3 weights. There are zeros outside the grid."""
     (rows, columns), taps = x.shape[:2], weights[f"{name}.weight"][:, 0]
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
     result = np.broadcast_to(weights[f"{name}.bias"], x.shape).copy()

@@ -25,5 +25,5 @@ class Refused(Exception):
 
 
 def refuse(kind: Kind, reason: str) -> NoReturn:
-    """Say why a file is not decoded."""
+    """Refuse a file and give the reason."""
     raise Refused(kind, reason)

@@ -1,4 +1,4 @@
-"""The index: which groups there are, and how long everything is (FORMAT, "Index" and "Extras")."""
+"""The index: the groups of a file, and the length of each part (FORMAT, "Index" and "Extras")."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .errors import refuse
 
 ALPHA, ICC, POST_FILTER, EXIF, XMP = 0x41, 0xC1, 0x81, 0x82, 0x83
 EXTRAS = {ALPHA: "alpha", ICC: "ICC profile", POST_FILTER: "post-filter", EXIF: "Exif", XMP: "XMP"}
-"""The kinds of extras that the format knows."""
+"""The kinds of extras that the format defines."""
 
 _ANCILLARY, _LEADING = 0x80, 0x40
 _LARGEST_LENGTH = 2**31 - 1
@@ -18,25 +18,25 @@ _LARGEST_ANCILLARY = 2**24
 
 @dataclasses.dataclass(frozen=True)
 class ExtraEntry:
-    """What the index says of an extra."""
+    """The entry of an extra in the index."""
 
     kind: int
     length: int
 
     @property
     def trailing(self) -> bool:
-        """Whether it stands behind the chunks."""
+        """Whether the extra stands behind the chunks."""
         return not self.kind & _LEADING
 
     @property
     def ancillary(self) -> bool:
-        """Whether a reader that does not know it may go on."""
+        """Whether a reader that does not know the kind may ignore the extra."""
         return bool(self.kind & _ANCILLARY)
 
 
 @dataclasses.dataclass(frozen=True)
 class ChunkEntry:
-    """What the index says of a chunk."""
+    """The entry of a chunk in the index."""
 
     raw: bool
     length: int
@@ -44,7 +44,7 @@ class ChunkEntry:
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-    """The layers of each group; extras and chunks in the order in which the index has them."""
+    """The layers of each group, and the extras and chunks in the order of the index."""
 
     groups: tuple[range, ...]
     extras: tuple[ExtraEntry, ...]
@@ -52,9 +52,9 @@ class Index:
 
 
 def read_index(cursor: Cursor, head: bytes, layers: int, tiles: int) -> Index:
-    """Read the index of a file of so many layers and tiles; `head` is the header without its checksum.
+    """Read the index of a file with so many layers and tiles. `head` is the header without its checksum.
 
-    Before the checksum holds, what the index says only serves to find its end.
+    Until the checksum has been checked, the contents of the index only serve to find its end.
     """
     start = cursor.place
     ends = [bool(byte >> bit & 1) for byte in cursor.take(-(-layers // 8)) for bit in range(8)]
@@ -76,7 +76,7 @@ def read_index(cursor: Cursor, head: bytes, layers: int, tiles: int) -> Index:
 
 
 def _groups(ends: list[bool]) -> tuple[range, ...]:
-    """The layers of each group, given for each layer whether a group ends with it."""
+    """Return the layers of each group, given for each layer whether a group ends with it."""
     stops = [layer + 1 for layer, end in enumerate(ends) if end]
     return tuple(range(start, stop) for start, stop in zip([0, *stops], stops, strict=False))
 

@@ -1,4 +1,4 @@
-"""Zlib streams inside payloads, which may unpack to so much and no more (FORMAT, "Alpha" and "Metadata")."""
+"""Zlib streams inside payloads, which may only unpack to so much (FORMAT, "Alpha" and "Metadata")."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .errors import Kind, refuse
 
 
 def inflate(stream: bytes, limit: int, beyond: Kind) -> bytes:
-    """What a whole stream unpacks to; `beyond` is why one is refused that unpacks to more than the limit."""
+    """Unpack a whole stream. If it unpacks to more than the limit, it is refused with the class `beyond`."""
     inflater = zlib.decompressobj()
     try:
         unpacked = inflater.decompress(stream, limit + 1)

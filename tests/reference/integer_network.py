@@ -22,7 +22,7 @@ _LOWEST_SCALE, _HIGHEST_SCALE = -32, 31
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Linear:
-    """A linear map: weights; what is added to the sums, of stem and head by quality; shifts by output."""
+    """A linear map: its weights, its biases (by quality in stem and head), and its shifts by output."""
 
     weight: Integers
     bias: Integers
@@ -31,7 +31,7 @@ class Linear:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Block:
-    """One block; `enter` is the shift from the stream to its first activations."""
+    """One block. `enter` is the shift from the stream to its first activations."""
 
     enter: int
     depthwise: Linear
@@ -52,7 +52,7 @@ class IntegerNetwork:
 
 
 def integer_network(model: Model) -> IntegerNetwork:
-    """The network in a model file."""
+    """Return the network in a model file."""
 
     def tensor(name: str) -> npt.NDArray[Any]:
         return model.tensors[f"prior.{name}"].astype(np.int64)
@@ -70,7 +70,7 @@ def integer_network(model: Model) -> IntegerNetwork:
 
 
 def empty_context(architecture: Architecture, grid: tuple[int, int]) -> Integers:
-    """What the network is shown while nothing is known: (rows, columns, channels + layers)."""
+    """Return the input of the network if nothing is known, (rows, columns, channels + layers)."""
     return np.zeros((*grid, architecture.channels + architecture.layers), np.int64)
 
 
@@ -81,7 +81,7 @@ def with_known(
     positions: npt.NDArray[np.bool_],
     levels: Integers,
 ) -> Integers:
-    """The context once the levels (channels, positions) of a layer are known where `positions` is true."""
+    """Return the context after the levels (channels, positions) of a layer become known at `positions`."""
     half_level = 64 if architecture.single_bits else 8
     result = context.copy()
     twice_centred = 2 * levels.T - architecture.maximum_level[layer]
@@ -93,7 +93,7 @@ def with_known(
 def predict(
     network: IntegerNetwork, context: Integers, quality: int, layer: int
 ) -> tuple[Integers, Integers]:
-    """Locations in 1/64 level and scale indices of a layer's channels: each (channels, rows, columns)."""
+    """Return locations in 1/64 level and scale indices of a layer, each (channels, rows, columns)."""
     top, rail = network.activation_limit, _STREAM_LIMIT
     sums = _stem_sums(context, network.stem.weight) + network.stem.bias[quality]
     x = rescale(sums, network.stem.shift, -rail, rail)
@@ -121,16 +121,16 @@ def _head(network: IntegerNetwork, x: Integers, quality: int, layer: int) -> tup
 
 
 def mu_limit(architecture: Architecture, layer: int) -> int:
-    """The largest location in 1/64 level: one level beyond the outermost, or more where all are bits."""
+    """Return the largest location in 1/64 level: one level beyond the outermost, or more for single bits."""
     most = 126 if architecture.single_bits else architecture.maximum_level[layer]
     return 32 * (most + 2)
 
 
 def rescale(total: Integers, shift: Integers | int, low: int, high: int) -> Integers:
-    """Divide by 2^shift, rounded, halves upwards; a shift below 0 multiplies. Then clamp."""
+    """Divide by 2^shift with rounding, halves upwards, then clamp. A shift below 0 multiplies."""
     right, left = np.maximum(shift, 0), np.maximum(np.negative(shift), 0)
     half = (1 << right) >> 1
-    # A shift to the right rounds down, whatever the sign.
+    # A shift to the right rounds down for both signs.
     return (((total + half) >> right) << left).clip(low, high)
 
 
@@ -152,7 +152,7 @@ def _pointwise_sums(x: Integers, linear: Linear) -> Integers:
 
 
 def _neighbours(x: Integers, size: int) -> Iterator[Integers]:
-    """The values at each of the size x size places around, row by row; zero outside the grid."""
+    """Yield the values at each of the size x size places around, row by row, with zeros outside the grid."""
     rows, columns, reach = *x.shape[:2], size // 2
     padded = np.pad(x, ((reach, reach), (reach, reach), (0, 0)))
     for down in range(size):
@@ -161,5 +161,5 @@ def _neighbours(x: Integers, size: int) -> Iterator[Integers]:
 
 
 def _product(x: Integers, weight: Integers) -> Integers:
-    """Sums over inputs, in doubles: they hold every integer up to 2^53, and libraries are fast with them."""
+    """Sum over inputs in doubles. They represent every integer up to 2^53, and are fast."""
     return (x.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)

@@ -14,16 +14,16 @@ from .range_decoder import RangeDecoder
 Levels = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.bool_]
 Answers = Callable[[Integers, Integers, Integers], Bits]
-"""Of the levels with these numbers, and for a j of each, the bits z_j; the probabilities come last."""
+"""A function of the numbers of levels, a j for each, and probabilities, which returns the bits z_j."""
 
 
 def by_rounds(tables: Tables, mu: Integers, scale: Integers, maximum: int, answers: Answers) -> Levels:
-    """Ask for the levels of a pass, round by round; arrays are (channels, positions)."""
+    """Ask for the levels of a pass, round by round. Arrays are (channels, positions)."""
     shape, middle = mu.shape, (maximum + 1) // 2
     mu, scale = mu.ravel(), scale.ravel()
     undecided = np.arange(mu.size)
     up = answers(undecided, np.full(mu.size, middle), probability.first(tables, mu, scale, middle, maximum))
-    # What the level is if no further decision is asked for, or the next one goes the other way.
+    # This is the level if no further decision follows, or if the next one has the other answer.
     levels = np.where(up, middle, middle - 1)
     for turn in range(1, middle + 1):
         above, below = middle + turn, middle - turn
@@ -49,12 +49,12 @@ class CodedLevels:
         self._tables = tables
 
     def read(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """The levels of the next pass."""
+        """Return the levels of the next pass."""
         return by_rounds(self._tables, mu, scale, maximum, self._answers)
 
     def _answers(self, _levels: Integers, _thresholds: Integers, numerators: Integers) -> Bits:
         return np.array(self._decoder.bits(numerators.tolist()), np.bool_)
 
     def check_end(self) -> None:
-        """After the last pass: refuse a payload that ends as no writer ends one."""
+        """After the last pass, refuse a payload that does not end as a writer ends it."""
         self._decoder.check_end()

@@ -1,4 +1,4 @@
-"""What a file says beside its picture: colour profile, Exif and XMP (FORMAT, "Metadata")."""
+"""The metadata beside a picture: colour profile, Exif and XMP (FORMAT, "Metadata")."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LARGEST = 2**22
 
 
 def read_metadata(extras: Mapping[int, bytes]) -> dict[str, bytes]:
-    """The bytes of each that the file has, unpacked, by their names in `EXTRAS`."""
+    """Return the unpacked bytes of the metadata in the file, by their names in `EXTRAS`."""
     return {EXTRAS[kind]: _read(EXTRAS[kind], extras[kind]) for kind in (ICC, EXIF, XMP) if kind in extras}
 
 

@@ -38,7 +38,7 @@ class Architecture:
 
     @property
     def channels(self) -> int:
-        """Channels of all layers together."""
+        """The number of channels of all layers together."""
         return sum(self.layer_channels)
 
     @property
@@ -52,18 +52,18 @@ class Architecture:
         return set(self.maximum_level) == {1}
 
     def slice_of(self, layer: int) -> slice:
-        """The channels of a layer among all channels."""
+        """Return the channels of a layer among all channels."""
         start = sum(self.layer_channels[:layer])
         return slice(start, start + self.layer_channels[layer])
 
     def by_channel(self, of_layers: tuple[int, ...]) -> npt.NDArray[np.int64]:
-        """One number for each layer, repeated for each of its channels."""
+        """Return one number for each channel, given one for each layer."""
         return np.repeat(np.array(of_layers, np.int64), self.layer_channels)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:
-    """A model file that is what its fingerprint says: its tensors are as stored, by their whole names."""
+    """A model file with a valid fingerprint. Its tensors are as stored, by their whole names."""
 
     name: str
     fingerprint: bytes
@@ -72,7 +72,7 @@ class Model:
 
 
 def read_model(data: bytes) -> Model:
-    """Take a model file apart, and refuse it if its fingerprint is another one than its card says."""
+    """Read a model file, and refuse it if its fingerprint is not the one in its card."""
     tensors, card = _read_safetensors(data)
     if card.get("format") != FORMAT:
         refuse("damaged model", f"its format is {card.get('format')!r}, not {FORMAT!r}")
@@ -90,7 +90,7 @@ def _architecture(fields: dict[str, Any]) -> Architecture:
 
 
 def _read_safetensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors by name, and the metadata."""
+    """Return the tensors by name, and the metadata."""
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
     metadata = header.pop("__metadata__")
@@ -105,7 +105,7 @@ def _read_safetensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def fingerprint(architecture: Architecture, tensors: Mapping[str, Tensor]) -> bytes:
-    """The eight bytes by which files name the model."""
+    """Return the eight bytes by which files name the model."""
     digest = hashlib.sha256(b"bincodec model 2\n")
     digest.update(probability_digest(architecture, tensors))
     digest.update(decoder_digest(tensors))
@@ -114,7 +114,7 @@ def fingerprint(architecture: Architecture, tensors: Mapping[str, Tensor]) -> by
 
 
 def probability_digest(architecture: Architecture, tensors: Mapping[str, Tensor]) -> bytes:
-    """SHA-256 of what the probability of a decision depends on."""
+    """Return the SHA-256 of everything that the probability of a decision depends on."""
     digest = hashlib.sha256(b"bincodec integer prior 1\n")
     order = (architecture.layer_channels, architecture.maximum_level, architecture.layer_phases)
     digest.update(_listed(*(_listed(*row) for row in order)).encode())
@@ -137,7 +137,7 @@ def probability_digest(architecture: Architecture, tensors: Mapping[str, Tensor]
 
 
 def decoder_digest(tensors: Mapping[str, Tensor]) -> bytes:
-    """SHA-256 of the main decoder as it is stored."""
+    """Return the SHA-256 of the main decoder as it is stored."""
     digest = hashlib.sha256()
     own = {n.removeprefix(MAIN_DECODER): t for n, t in tensors.items() if n.startswith(MAIN_DECODER)}
     for name, values in sorted(own.items()):
@@ -147,5 +147,5 @@ def decoder_digest(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def _listed(*items: object) -> str:
-    """Items in round brackets; a single one is followed by a comma."""
+    """Return items in round brackets. A single item is followed by a comma."""
     return f"({', '.join(map(str, items))}{',' if len(items) == 1 else ''})"

@@ -1,4 +1,4 @@
-"""The order of coding: layers, and in each its phases (MODEL, "Passes")."""
+"""The order of coding: layers, and phases in each layer (MODEL, "Passes")."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import numpy as np
 import numpy.typing as npt
 
 Positions = npt.NDArray[np.bool_]
-"""True at the positions of a pass: (rows, columns)."""
+"""True at the positions of a pass, (rows, columns)."""
 
 _PHASES = {1: ((0, 0), (0, 0)), 2: ((0, 1), (1, 0)), 4: ((0, 2), (3, 1))}
-"""By the number of phases: the phase of a position, by the parities of its row and of its column."""
+"""The phase of a position by the parities of its row and its column, for each number of phases."""
 
 
 def grid_of(width: int, height: int) -> tuple[int, int]:
-    """Rows and columns of positions that cover so many pixels."""
+    """Return the rows and columns of positions that cover so many pixels."""
     return -(-height // 16), -(-width // 16)
 
 
 def passes_of(phases: int, grid: tuple[int, int]) -> list[Positions]:
-    """The positions of each pass of a layer; where a grid is small, some have none."""
+    """Return the positions of each pass of a layer. On a small grid, some passes have none."""
     rows, columns = (np.arange(side) % 2 for side in grid)
     phase = np.array(_PHASES[phases])[rows[:, None], columns]
     return [phase == number for number in range(phases)]

@@ -17,16 +17,16 @@ Floats = npt.NDArray[np.float64]
 
 
 class LevelReader(Protocol):
-    """What holds the levels of one or more layers: `CodedLevels` or `RawLevels`."""
+    """A reader of the levels of one or more layers: `CodedLevels` or `RawLevels`."""
 
     def read(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """The levels of the next pass; locations, scales and levels are (channels, positions)."""
+        """Return the levels of the next pass. Locations, scales and levels are (channels, positions)."""
 
 
 def decode_passes(
     network: IntegerNetwork, readers: Sequence[LevelReader], quality: int, grid: tuple[int, int]
 ) -> list[Levels]:
-    """The levels of the first layers, each (channels, rows, columns); there is a reader for each layer.
+    """Return the levels of the first layers, each (channels, rows, columns), with one of `readers` for each.
 
     Layers that share a payload share a reader.
     """
@@ -45,7 +45,7 @@ def decode_passes(
 
 
 def centred_levels(network: IntegerNetwork, known: Sequence[Levels], quality: int) -> Floats:
-    """L - J/2 of the known layers, and its expectation for all others: (channels, rows, columns)."""
+    """Return L - J/2 of the known layers, and its expectation for the others, (channels, rows, columns)."""
     architecture, grid = network.architecture, known[0].shape[1:]
     context = empty_context(architecture, (grid[0], grid[1]))
     everywhere = np.ones(grid, np.bool_)
@@ -60,7 +60,7 @@ def centred_levels(network: IntegerNetwork, known: Sequence[Levels], quality: in
 
 
 def expectation(mu: Integers, scale: Integers, maximum: int) -> Floats:
-    """The mean of L - J/2 under the predicted distribution."""
+    """Return the mean of L - J/2 under the predicted distribution."""
     width = np.exp((scale - 32) / 8)
     mean = np.full(mu.shape, -maximum / 2)
     for j in range(1, maximum + 1):

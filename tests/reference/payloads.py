@@ -1,4 +1,4 @@
-"""From the chunks of a tile to levels, and whether a writer makes such chunks (FORMAT, "Chunks")."""
+"""From the chunks of a tile to levels, with a check that a writer makes such chunks (FORMAT, "Chunks")."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .raw import RawLevels
 
 
 def check_length(architecture: Architecture, chunk: Chunk, grid: tuple[int, int]) -> None:
-    """Refuse a payload that is too long, or too short if it is raw, before anything of it is decoded."""
+    """Refuse a payload that is too long, or too short if it is raw, before anything in it is decoded."""
     length, raw = len(chunk.payload), raw_length(architecture, chunk.layers, grid)
     if chunk.raw and length != raw:
         refuse("corrupt", f"a raw payload of {length} bytes, not {raw}")
@@ -25,7 +25,7 @@ def check_length(architecture: Architecture, chunk: Chunk, grid: tuple[int, int]
 
 
 def raw_length(architecture: Architecture, layers: range, grid: tuple[int, int]) -> int:
-    """The bytes of so many raw levels."""
+    """Return the bytes of so many raw levels."""
     positions = grid[0] * grid[1]
     bits = sum(
         positions * architecture.layer_channels[layer] * architecture.maximum_level[layer].bit_length()
@@ -42,7 +42,7 @@ def decode_tile(
     chunks: Sequence[Chunk],
     grid: tuple[int, int],
 ) -> list[Levels]:
-    """The levels of a tile, layer by layer, each (channels, rows, columns)."""
+    """Return the levels of a tile, layer by layer, each (channels, rows, columns)."""
     readers = [(RawLevels if chunk.raw else CodedLevels)(chunk.payload, tables) for chunk in chunks]
     by_layer = [reader for reader, chunk in zip(readers, chunks, strict=True) for _ in chunk.layers]
     levels = decode_passes(network, by_layer, header.quality, grid)

@@ -20,20 +20,20 @@ FEATURES = 56
 _HEAD_BYTES = 6 + FEATURES // 8
 _LARGEST_WEIGHT = 32767
 _MARGIN = 8
-"""How far features look: 7 pixels for the widest square, and one more for a step from there."""
+"""The reach of features: 7 pixels for the widest square, and one more for a step from there."""
 _NEAR = ((0, 1), (1, -1), (1, 0), (1, 1))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PostFilter:
-    """Offsets of the colours, in 0..1, and by feature the weight for each colour."""
+    """The offsets of the colours in 0..1, and for each feature the weight for each colour."""
 
     offsets: Floats
     weights: dict[int, Floats]
 
 
 def read_post_filter(payload: bytes) -> PostFilter:
-    """The filter in a payload."""
+    """Read the filter in a payload."""
     if len(payload) < _HEAD_BYTES:
         refuse("corrupt", f"a post-filter of {len(payload)} bytes")
     offsets = np.array(struct.unpack("<3h", payload[:6])) / (64 * 255)
@@ -50,7 +50,7 @@ def read_post_filter(payload: bytes) -> PostFilter:
 
 
 def _rice_codes(data: bytes, count: int, low_bits: int) -> list[int]:
-    """So many integers, after which only zeros up to a whole byte may follow."""
+    """Read so many integers. After them, only zeros up to a whole byte may follow."""
     bits = "".join(f"{byte:08b}" for byte in data)
     values, place = [], 0
     for _ in range(count):
@@ -68,7 +68,7 @@ def _rice_codes(data: bytes, count: int, low_bits: int) -> list[int]:
 
 
 def apply_post_filter(colours: Floats, post_filter: PostFilter) -> Floats:
-    """The picture (rows, columns, 3) with the filter applied."""
+    """Return the picture (rows, columns, 3) with the filter applied."""
     result = colours.clip(0, 1) + post_filter.offsets
     if post_filter.weights:
         for i, feature in enumerate(features(colours)):
@@ -78,43 +78,43 @@ def apply_post_filter(colours: Floats, post_filter: PostFilter) -> Floats:
 
 
 class _Surroundings:
-    """A picture that reaches a margin beyond its border, which is repeated there."""
+    """A picture with a margin in which its border is repeated."""
 
     def __init__(self, extended: Floats, margin: int) -> None:
         self.extended, self.margin = extended, margin
 
     def at(self, down: int, right: int) -> Floats:
-        """What lies so many pixels further down and right, at each pixel of the picture."""
+        """Return, for each pixel of the picture, the value so many pixels further down and to the right."""
         rows, columns = (side - 2 * self.margin for side in self.extended.shape[:2])
         top, left = self.margin + down, self.margin + right
         return self.extended[top : top + rows, left : left + columns]
 
     def second_difference(self, down: int, right: int) -> Floats:
-        """D of the format: what lies on both sides of a pixel, less twice the pixel."""
+        """Return D of the format: the sum of the values on both sides of a pixel, minus twice the pixel."""
         return self.at(down, right) + self.at(-down, -right) - 2 * self.at(0, 0)
 
     def near(self) -> list[Floats]:
-        """The second differences for the four near steps."""
+        """Return the second differences for the four near steps."""
         return [self.second_difference(*step) for step in _NEAR]
 
     def square(self, side: int) -> Iterator[Floats]:
-        """The pixels of the square around each pixel, one after the other."""
+        """Yield the pixels of the square around each pixel, one after the other."""
         reach = range(-(side // 2), side // 2 + 1)
         return (self.at(down, right) for down in reach for right in reach)
 
     def mean(self, side: int) -> Floats:
-        """Means over the square around each pixel."""
+        """Return means over the square around each pixel."""
         return _mean(self.square(side))
 
     def texture(self, side: int) -> Floats:
-        """t_n of the format, for a picture of one channel; it reads one pixel beyond its square."""
+        """Return t_n of the format for a picture of one channel. It reads one pixel beyond its square."""
         detail = _mean(abs(part) for part in _Surroundings(self.extended, 1).near())
         mean = _Surroundings(detail, self.margin - 1).mean(side)
         return mean / (mean + 0.02)
 
 
 def features(colours: Floats) -> Iterator[Floats]:
-    """The features in the order of the format's table, (rows, columns, 1) or (rows, columns, 3)."""
+    """Yield the features in the order of the format's table, (rows, columns, 1) or (rows, columns, 3)."""
     margin = ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0))
     picture = _Surroundings(np.pad(colours.clip(0, 1), margin, mode="edge"), _MARGIN)
     grey = _Surroundings(_over_colours(picture.extended), _MARGIN)
@@ -136,7 +136,7 @@ def features(colours: Floats) -> Iterator[Floats]:
 
 
 def _mean(parts: Iterable[Floats]) -> Floats:
-    """The mean of pictures, pixel by pixel; of many, no two are held at once."""
+    """Return the mean of pictures, pixel by pixel. No two of them are held in memory at once."""
     total, count = np.zeros(1), 0
     for part in parts:
         total, count = total + part, count + 1
@@ -155,7 +155,7 @@ def _legendre(degree: int, x: Floats) -> Floats:
 
 
 def _tones(x: Floats, surrounding: Floats) -> Iterator[Floats]:
-    """Features 0 to 25."""
+    """Yield features 0 to 25."""
     red, green, blue = np.split(x, 3, axis=2)
     for degree, factor in zip(range(1, 6), (1, 1, 1 / 2, 1 / 8, 1 / 8), strict=True):
         for colour in (red, green, blue):
@@ -172,7 +172,7 @@ def _tones(x: Floats, surrounding: Floats) -> Iterator[Floats]:
 def _shared_detail(
     detail: Floats, y: Floats, textures: tuple[Floats, Floats], grey: _Surroundings, across: Floats
 ) -> Iterator[Floats]:
-    """Features 26 to 34."""
+    """Yield features 26 to 34."""
     horizontal, vertical = grey.second_difference(0, 1), grey.second_difference(1, 0)
     yield from (detail, detail * y, detail * y**2)
     yield from (4 * detail * texture for texture in textures)
@@ -181,7 +181,7 @@ def _shared_detail(
 
 
 def _shared_neighbours(picture: _Surroundings, grey: _Surroundings) -> Iterator[Floats]:
-    """Features 35 to 39."""
+    """Yield features 35 to 39."""
     bulge = grey.mean(9) - grey.at(0, 0)
     yield from (bulge, np.maximum(bulge, 0), grey.mean(5) - grey.at(0, 0))
     around = list(picture.square(3))
@@ -190,9 +190,9 @@ def _shared_neighbours(picture: _Surroundings, grey: _Surroundings) -> Iterator[
 
 
 def _line(grey: _Surroundings, picture: _Surroundings, side: int, least: float) -> Floats:
-    """Features 40, 41 and 53: how far a pixel is from the line that its square gives.
+    """Return features 40, 41 and 53: the difference between each pixel and the line of its square.
 
-    Of y itself that is m + (s - v)(y - m) / s - y, which is the format's -v (y - m) / s.
+    For y itself, this is m + (s - v)(y - m) / s - y, which is the format's -v (y - m) / s.
     """
     y, values = list(grey.square(side)), list(picture.square(side))
     m, own = _mean(y), _mean(values)
@@ -206,7 +206,7 @@ def _line(grey: _Surroundings, picture: _Surroundings, side: int, least: float) 
 def _own_detail(
     detail: Floats, x: Floats, textures: tuple[Floats, Floats], across: Floats, down: Floats
 ) -> Iterator[Floats]:
-    """Features 44 to 51."""
+    """Yield features 44 to 51."""
     saturation = (x.max(axis=2, keepdims=True) - x.min(axis=2, keepdims=True)) / 2
     yield from (detail * x, detail * x**2, detail * saturation)
     yield from (4 * detail * texture for texture in textures)

@@ -1,4 +1,4 @@
-"""The range coder's decoder in Python's integers (FORMAT, "Range coder")."""
+"""The decoder of the range coder, in Python's integers (FORMAT, "Range coder")."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ WORD = 2**32
 
 
 def zero_share(numerator: int) -> int:
-    """The share of a zero, of `SHARES`, given the probability of a one in 1/65536."""
+    """Return the share of a zero, of `SHARES`, given the probability of a one in 1/65536."""
     return (65536 - numerator) * (SHARES - 2) // 65536 + 1
 
 
 class RangeDecoder:
-    """Bits from a payload, in the order in which they were coded."""
+    """Decode bits from a payload, in the order in which they were coded."""
 
     def __init__(self, payload: bytes) -> None:
         self._payload = payload
         self._width = FIRST_WIDTH
         self._distance = int.from_bytes(payload[:8].ljust(8, b"\0"), "big")
         self._read = 8
-        """Bytes of the payload, or zeros after its end, that `_distance` was made of."""
+        """The bytes of the payload, or zeros after its end, from which `_distance` was computed."""
 
     def bits(self, numerators: Iterable[int]) -> list[int]:
-        """The next bits, given the probability of a one, in 1/65536, of each."""
+        """Return the next bits, given the probability of a one in 1/65536 for each."""
         found = []
         width, distance = self._width, self._distance
         for numerator in numerators:
@@ -55,10 +55,10 @@ class RangeDecoder:
         return int.from_bytes(word, "big")
 
     def check_end(self) -> None:
-        """After the last bit: the payload must be the shortest that names a number in the final interval.
+        """After the last bit, check that the payload is the shortest that names a number in the interval.
 
-        What was read of it is a number in units of the last byte, and `_distance` is how far that is from the
-        interval's lower end; so both ends are known, although a decoder has no need of them otherwise.
+        The bytes that were read are a number in units of the last byte. `_distance` is its distance from the
+        lower end of the interval. Both ends of the interval are therefore known.
         """
         number = int.from_bytes(self._payload[: self._read].ljust(self._read, b"\0"), "big")
         expected = shortest_payload(number - self._distance, self._width, self._read)
@@ -67,7 +67,7 @@ class RangeDecoder:
 
 
 def shortest_payload(lower: int, width: int, size: int) -> bytes:
-    """The shortest bytes that name a number in an interval, whose ends are in units of the last of `size`."""
+    """Return the shortest bytes that name a number in an interval. Its ends are in units of byte `size`."""
     length = size
     while length and _rounded_up(lower, size - length + 1) < lower + width:
         length -= 1
@@ -75,5 +75,5 @@ def shortest_payload(lower: int, width: int, size: int) -> bytes:
 
 
 def _rounded_up(number: int, zeros: int) -> int:
-    """The least integer that is no smaller than `number` and ends in so many zero bytes."""
+    """Return the smallest integer that is at least `number` and ends in so many zero bytes."""
     return -(-number >> 8 * zeros) << 8 * zeros

@@ -1,4 +1,4 @@
-"""The range coder's encoder (FORMAT, "Range coder"), for the sake of how long its payloads are."""
+"""The encoder of the range coder (FORMAT, "Range coder"), which is needed for the lengths of payloads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from .range_decoder import FIRST_WIDTH, LEAST_WIDTH, SHARES, WORD, shortest_payl
 
 
 class RangeEncoder:
-    """The interval that is left of 0..1 after some bits, in units of the last byte of `_size`."""
+    """The interval of 0..1 that is left after some bits, in units of the last byte of `_size`."""
 
     def __init__(self) -> None:
         self._lower, self._width, self._size = 0, FIRST_WIDTH, 8
 
     def put(self, bits: Iterable[bool], numerators: Iterable[int]) -> None:
-        """Narrow the interval, given the probability of a one, in 1/65536, for each bit."""
+        """Narrow the interval, given the probability of a one in 1/65536 for each bit."""
         for bit, numerator in zip(bits, numerators, strict=True):
             unit = self._width // SHARES
             border = unit * zero_share(numerator)
@@ -27,5 +27,5 @@ class RangeEncoder:
                 self._lower, self._width, self._size = self._lower * WORD, self._width * WORD, self._size + 4
 
     def payload(self) -> bytes:
-        """What a writer makes of the bits."""
+        """Return the bytes that a writer makes of the bits."""
         return shortest_payload(self._lower, self._width, self._size)

@@ -1,4 +1,4 @@
-"""Levels that are stored as they are (FORMAT, "Raw chunks")."""
+"""Levels that are stored without coding (FORMAT, "Raw chunks")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .range_encoder import RangeEncoder
 class RawLevels:
     """Levels as plain binary numbers in a payload, pass by pass.
 
-    They are encoded on the way, since a writer stores only what coding does not make shorter.
+    They are also encoded, because a writer stores raw levels only if coding does not make them shorter.
     """
 
     def __init__(self, payload: bytes, tables: Tables) -> None:
@@ -24,7 +24,7 @@ class RawLevels:
         self._encoder = RangeEncoder()
 
     def read(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """The levels of the next pass; locations and scales say how they would be coded."""
+        """Return the levels of the next pass. Locations and scales say how they would be coded."""
         size = maximum.bit_length()
         last = self._next + mu.size * size
         if last > self._bits.size:
@@ -44,7 +44,7 @@ class RawLevels:
         return levels.reshape(mu.shape)
 
     def check_end(self) -> None:
-        """After the last pass: refuse what follows but a few zeros, and what coding makes shorter."""
+        """After the last pass, refuse anything beyond a few zeros, and levels that coding makes shorter."""
         rest = self._bits[self._next :]
         if rest.size >= 8 or rest.any():
             refuse("corrupt", f"{rest.size} bits follow the last raw level")

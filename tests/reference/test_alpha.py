@@ -27,11 +27,11 @@ LIMIT = 2**22
 HEIGHT, WIDTH = 9, 14
 TRUTH = np.add.outer(30 * np.arange(HEIGHT), 17 * np.arange(WIDTH)).clip(100, 355).astype(np.int64) - 100
 SAMPLES = TRUTH.astype(np.uint8)
-"""Clear, opaque, and steps between."""
+"""Clear and opaque samples, and steps between."""
 
 
 def disc(height: int, width: int, slope: float) -> Plane:
-    """Opaque in the middle and clear around, with an edge that is steep or not."""
+    """Return a plane that is opaque in the middle and clear around it, with an edge that is steep or not."""
     rows, columns = np.ogrid[:height, :width]
     distance = np.hypot(rows - height / 2, columns - width / 2)
     plane: Plane = ((min(height, width) / 3 - distance) * slope).clip(0, 255).astype(np.uint8)
@@ -39,7 +39,7 @@ def disc(height: int, width: int, slope: float) -> Plane:
 
 
 def noise(height: int, width: int, low: int, high: int) -> Plane:
-    """Random samples; those beyond 0..255 become 0 or 255."""
+    """Draw random samples. Those beyond 0..255 become 0 or 255."""
     random = np.random.default_rng(height * width)
     plane: Plane = random.integers(low, high, (height, width)).clip(0, 255).astype(np.uint8)
     return plane
@@ -71,7 +71,7 @@ PLANES = {
 
 @pytest.mark.parametrize("name", PLANES)
 def test_planes_that_the_codec_packs(name: str) -> None:
-    """The codec takes the shortest method; where that is the coded one, both make the same bytes."""
+    """The codec uses the shortest method. If that is the coded one, both make the same bytes."""
     plane = PLANES[name]
     payload = pack(plane)
     found = read_alpha(payload, plane.shape[::-1])
@@ -84,7 +84,7 @@ def test_planes_that_the_codec_packs(name: str) -> None:
 
 
 def test_a_large_plane() -> None:
-    """Here runs are longer than the shortest, and there are several of a set."""
+    """Runs are longer than the shortest ones here, and a set has several of them."""
     plane = disc(1030, 1100, 255)
     payload = pack(plane)
     assert payload[0] == CODED
@@ -97,14 +97,14 @@ def test_the_codec_chooses_every_method_of_which_we_know() -> None:
 
 @pytest.fixture(scope="module")
 def draft(codec: Codec) -> Draft:
-    """A small file without extras."""
+    """Return a small file without extras."""
     pixels = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     return draft_of(read_file(codec.pack(codec.encode(pixels, 50, effort=0))))
 
 
 @pytest.fixture
 def refusal(draft: Draft, tiny: Callable[[bytes], Decoded], codec: Codec) -> Callable[[int, bytes], str]:
-    """Why both decoders refuse a file with this extra, or "" if both take it."""
+    """Return why both decoders refuse a file with this extra, or "" if both accept it."""
 
     def why(kind: int, payload: bytes) -> str:
         data = dataclasses.replace(draft, extras=((kind, payload),)).write()
@@ -138,7 +138,7 @@ def test_every_method_tells_any_plane(method: int, name: str) -> None:
 def test_a_reader_takes_any_method(
     method: int, plane: Plane, draft: Draft, tiny: Callable[[bytes], Decoded], codec: Codec
 ) -> None:
-    """Be it the shortest or not, and opaque everywhere or not."""
+    """This holds if the method is the shortest or not, and if all samples are opaque."""
     data = dataclasses.replace(draft, extras=((ALPHA, alpha_payload(plane, method)),)).write()
     found, theirs = tiny(data).pixels, np.asarray(codec.decode(codec.unpack(data)))
     assert found.shape == theirs.shape == (HEIGHT, WIDTH, 4)
@@ -161,7 +161,7 @@ CODED_PAYLOAD = alpha_payload(SAMPLES, CODED)
 
 
 def foreign(bits: int, dictionary: bytes = b"") -> bytes:
-    """The samples as a stream with another window or of another form."""
+    """Return the samples as a stream with another window or with a dictionary."""
     form = (9, zlib.DEFLATED, bits, 9, 0)
     packer = zlib.compressobj(*form, dictionary) if dictionary else zlib.compressobj(*form)
     return packer.compress(SAMPLES.tobytes()) + packer.flush()
@@ -213,7 +213,7 @@ def test_any_zlib_stream_will_do(stream: bytes, refusal: Callable[[int, bytes], 
 
 
 def test_a_flipped_bit_of_coded_alpha_is_refused_or_tells_other_samples() -> None:
-    """What is taken is what a writer makes of other samples."""
+    """What is accepted is what a writer makes of other samples."""
     samples = np.ascontiguousarray(SAMPLES[2:7, 3:10])
     payload, size = alpha_payload(samples, CODED), samples.shape[::-1]
     refused, taken = 0, 0
@@ -261,7 +261,7 @@ def test_payloads_of_metadata(
 
 @pytest.mark.parametrize("kind", METADATA)
 def test_a_flipped_bit_of_metadata_is_corrupt(kind: int, refusal: Callable[[int, bytes], str]) -> None:
-    """But for those that fill the last byte before the checksum of the stream, which mean nothing."""
+    """The exception are bits that fill the last byte before the checksum of the stream. They mean nothing."""
     packet = b"packet " * 9
     payload = zlib.compress(packet)
     taken = []

@@ -1,4 +1,4 @@
-"""What no writer makes, and what is damaged, both decoders refuse, and for the same reason."""
+"""Both decoders refuse what no writer makes and what is damaged, for the same reasons."""
 
 import dataclasses
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def file(draft: Draft) -> bytes:
 
 @pytest.fixture
 def refusal(tiny: Callable[[bytes], Decoded], codec: Codec) -> Callable[[bytes], str]:
-    """Why both decoders refuse a file."""
+    """Return why both decoders refuse a file."""
 
     def why(data: bytes) -> str:
         with pytest.raises(Refused) as ours:
@@ -113,7 +113,7 @@ def u32(value: int) -> bytes:
     ],
 )
 def test_headers(place: int, value: bytes, kind: str, draft: Draft, refusal: Callable[[bytes], str]) -> None:
-    """Fields out of their range; and forged ones, whose file is whole but for the levels' checksum."""
+    """Some fields are out of range. Others are forged, and only the levels' checksum shows it."""
     forged = draft.with_head(place, value)
     assert forged != draft
     assert refusal(forged.write()) == kind
@@ -181,7 +181,7 @@ def test_unknown_ancillary_extras_change_nothing(
 
 
 def longer(number: bytes) -> bytes:
-    """A varint with a needless byte."""
+    """Return a varint with an unnecessary byte."""
     return number[:-1] + bytes([number[-1] | 128, 0])
 
 
@@ -204,7 +204,7 @@ def longer(number: bytes) -> bytes:
 def test_numbers_of_the_index(
     extras: bytes, chunk: bytes | None, kind: str, draft: Draft, refusal: Callable[[bytes], str]
 ) -> None:
-    """Here the file has no extras; the index may say otherwise, or name another length of the last chunk."""
+    """The file has no extras here. The index may say otherwise, or name another length of the last chunk."""
     bare = dataclasses.replace(draft, extras=())
     ends, chunks = bare.index()[:1], bare.index()[2:]
     index = ends + extras + (chunks if chunk is None else chunks[:-1] + chunk)
@@ -220,7 +220,7 @@ def test_an_index_counts_only_if_its_checksum_holds(draft: Draft, refusal: Calla
 
 
 def test_chunks_in_the_place_of_others(draft: Draft, refusal: Callable[[bytes], str]) -> None:
-    """Both tiles hold chunks of the same lengths; the checksum of a chunk names its group and its tile."""
+    """Both tiles hold chunks of the same lengths. The checksum of a chunk covers its group and its tile."""
     first, second = draft.groups[1]
     same = dataclasses.replace(second, payload=first.payload, bits_crc=first.bits_crc)
     data = dataclasses.replace(draft, groups=(draft.groups[0], (first, same))).write()
@@ -232,7 +232,7 @@ def test_chunks_in_the_place_of_others(draft: Draft, refusal: Callable[[bytes], 
 
 
 def test_other_levels(draft: Draft, tiny: Callable[[bytes], Decoded]) -> None:
-    """Another payload has other levels, whose checksum does not hold, or a writer ends it elsewhere."""
+    """Another payload has other levels, whose checksum does not hold, or a writer would end it elsewhere."""
     piece = draft.groups[0][0]
     for bit in range(8 * len(piece.payload)):
         payload = bytearray(piece.payload)
@@ -281,7 +281,7 @@ def test_raw_payloads(
     regrouped: Callable[[bytes, list[range]], Draft],
     refusal: Callable[[bytes], str],
 ) -> None:
-    """Two levels of three bits are stored: two zeros fill the byte, and no level is 7."""
+    """Two levels of three bits are stored. Two zeros fill the byte, and no level is 7."""
     draft = regrouped(tiled(16, 16, quality=100), [range(1), range(1, 3)])
     piece = draft.groups[0][0]
     assert (piece.raw, len(piece.payload)) == (True, 1)

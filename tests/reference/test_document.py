@@ -26,7 +26,7 @@ EXAMPLE = (TESTS.parent / "docs" / "FORMAT.md").read_text(encoding="utf-8").spli
 MU, SCALE, LEVEL = np.array(
     re.findall(r"^\| [01] \| [012] \| (-?\d+) \| (\d+) \| (\d) \|$", EXAMPLE, re.MULTILINE), np.int64
 ).T.reshape(3, 2, 3)
-"""Locations, scales and levels of the worked example: (channels, positions)."""
+"""Locations, scales and levels of the worked example, (channels, positions)."""
 MAXIMUM = 6
 QUALITY = 50
 LEVELS = np.array([6, 0]).reshape(2, 1, 1)

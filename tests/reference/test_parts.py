@@ -1,7 +1,7 @@
-"""Parts of the second decoder and of `bincodec`, side by side, where no golden file leads.
+"""Parts of the second decoder are compared with those of `bincodec`, where golden files do not reach.
 
-Extreme probabilities, saturated networks, all features of post-filters, prefixes, models of other shapes:
-what is written and computed now, each by its own code.
+These are extreme probabilities, saturated networks, all features of post-filters, prefixes, and models of
+other shapes. Both decoders compute the values now, each with its own code.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ PHOTO = TESTS.parent / "examples" / "chelsea.png"
 
 
 def random_model(path: Path, architecture: Architecture, seed: int) -> Path:
-    """A model file with a random autoencoder and random integers, shifts below zero among them."""
+    """Write a model file with a random autoencoder and random integers, with some shifts below zero."""
     random = np.random.default_rng(seed)
     a = architecture
     inputs, width = a.channels + a.layers, a.prior_width
@@ -93,7 +93,7 @@ SHAPES = {
 
 @pytest.fixture(scope="module", params=SHAPES)
 def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model of another shape."""
+    """Return a random model of another shape."""
     shape = dataclasses.replace(SHAPES[request.param], blocks_8=2, blocks_16=1)
     return random_model(tmp_path_factory.mktemp("random") / "random-1.safetensors", shape, 3)
 
@@ -160,7 +160,7 @@ def test_rescaling_rounds_halves_upwards(total: int, shift: int, expected: int) 
 
 
 def check_predictions(path: Path, grid: tuple[int, int]) -> None:
-    """Every layer's locations and scales, for extreme levels at some positions and nothing at others."""
+    """Compare all locations and scales, for extreme levels at some positions and nothing at others."""
     model, random = read_model(path.read_bytes()), np.random.default_rng(0)
     network, a = integer_network.integer_network(model), model.architecture
     card = read_card(path)
@@ -212,7 +212,7 @@ def test_each_feature_is_the_same(feature: int) -> None:
     found = post_filter.apply_post_filter(
         colours.astype(np.float64), post_filter.read_post_filter(theirs.payload())
     )
-    # A slope divides by a variance that float32 knows to about 1e-7.
+    # A slope divides by a variance that float32 represents to about 1e-7.
     np.testing.assert_allclose(found, their_filter(colours, theirs), atol=1e-3 if feature == 53 else 2e-5)
 
 
@@ -234,7 +234,7 @@ def test_a_post_filter_that_cannot_be_read_is_refused(payload: bytes) -> None:
 
 
 def check_file(codec: Codec, model: Model, tables: Tables, pixels: np.ndarray, quality: int) -> None:
-    """A new file has the same levels here and there, and the picture of each prefix is the same."""
+    """A new file has the same levels in both decoders, and the picture of each prefix is the same."""
     code = dataclasses.replace(codec.encode(pixels, quality, effort=0), tile_side=16)
     found = decode(model, tables, codec.pack(code))
     assert found.digest() == code.digest()

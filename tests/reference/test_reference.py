@@ -1,4 +1,4 @@
-"""The second decoder finds in files what the codec put there, by the documents alone."""
+"""The second decoder finds in files what the codec wrote, by means of the documents alone."""
 
 import ast
 import dataclasses
@@ -30,21 +30,21 @@ TINY = TESTS / "models" / "tiny-1.safetensors"
 GOLDEN = sorted((TESTS / "golden").glob("*.bld"))
 VECTORS = sorted(path.parent for path in (TESTS / "vectors" / "v1").glob("*/case.json"))
 KINDS = {"not-bld": ("not-a-.bld-file",), "bits-mismatch": ("bits-mismatch", "corrupt")}
-"""Our names for errors that the vectors name otherwise, or that a reader may call either way."""
+"""Our names for errors that the vectors name otherwise, or that may have either name."""
 DIFFERENT = 1e-3
-"""The part of all samples that may round to the other side in another precision."""
+"""The share of samples that may be rounded to the other side with another precision."""
 
 
 @pytest.fixture(scope="module")
 def models() -> dict[bytes, Model]:
-    """The tiny model and the shipped ones, by the fingerprints that files name."""
+    """Return the tiny model and the shipped ones, by the fingerprints that files name."""
     shipped = (TESTS.parent / "bincodec" / "weights").glob("*.safetensors")
     read = [read_model(path.read_bytes()) for path in (TINY, *shipped)]
     return {model.fingerprint: model for model in read}
 
 
 def check_pixels(found: np.ndarray, expected: np.ndarray) -> None:
-    """The same picture, but for samples that another precision rounds to the other side."""
+    """Require the same picture, except for samples that another precision rounds to the other side."""
     difference = np.abs(found.astype(int) - np.atleast_3d(expected))
     assert found.shape == np.atleast_3d(expected).shape
     assert difference.max() <= 1
@@ -81,7 +81,7 @@ def test_files_of_fewer_layers(
     tiny: Callable[[bytes], Decoded],
     codec: Codec,
 ) -> None:
-    """What is missing is expected across the borders of tiles, and a post-filter is left out."""
+    """Missing layers are expected across the borders of tiles, and no post-filter is applied."""
     data = tiled(40, 530)
     bare = draft_of(read_file(data)).with_head(21, bytes([layers]))
     groups, header = [range(layers)], dataclasses.replace(read_file(data).header, head=bare.head)
@@ -99,7 +99,7 @@ def test_files_of_fewer_layers(
 def test_post_filters(
     grey: bool, tiled: Callable[..., bytes], tiny: Callable[[bytes], Decoded], codec: Codec
 ) -> None:
-    """Feature 46 with 5, -3 and 2 eighths for red, green and blue: the codes are 11010, 1001 and 1000."""
+    """Feature 46 has 5, -3 and 2 eighths for red, green and blue: the codes are 11010, 1001 and 1000."""
     bare = draft_of(read_file(tiled(40, 530, grey=grey)))
     offsets = np.array([900, 0, -900], "<i2").tobytes()
     payload = offsets + (1 << 46).to_bytes(7, "little") + b"\x32" + b"\xd4\xc0"
@@ -186,14 +186,14 @@ def decode_with_its_model(data: bytes, models: dict[bytes, Model], tables: Table
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_golden_files_decode_to_their_pixels(path: Path, models: dict[bytes, Model], tables: Tables) -> None:
-    """`decode` refuses levels whose checksum is not that of the file, so these are the right ones."""
+    """`decode` refuses levels whose checksum is not that of the file, so these levels are right."""
     found = decode_with_its_model(path.read_bytes(), models, tables)
     check_pixels(found.pixels, np.asarray(Image.open(path.with_suffix(".png"))))
 
 
 @pytest.mark.parametrize("folder", VECTORS, ids=lambda folder: folder.name)
 def test_vectors(folder: Path, tiny: Callable[[bytes], Decoded]) -> None:
-    """Pictures decode to their levels and pixels, and what is to be refused is refused for what it is."""
+    """Pictures decode to their levels and pixels, and other files are refused for the right reason."""
     case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     data = (folder / "file.bld").read_bytes()
     if "error" in case:

@@ -1,4 +1,4 @@
-"""Where the tiles of a grid lie (FORMAT, "Grid and tiles")."""
+"""The places of the tiles of a grid (FORMAT, "Grid and tiles")."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class Tile:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Its own rows and columns of positions: it is coded as if it were a grid of its own."""
+        """The rows and columns of positions of the tile, which is coded as a grid of its own."""
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
 
 def tiles_of(width: int, height: int, side: int) -> list[Tile]:
-    """The tiles of a picture, row by row, each row from left to right."""
+    """Return the tiles of a picture, row by row, and from left to right in each row."""
     rows, columns = grid_of(width, height)
     return [Tile(down, right) for down in parts(rows, side) for right in parts(columns, side)]
 
 
 def parts(positions: int, side: int) -> list[slice]:
-    """An axis in as few parts as will do that are no longer than `side`; they differ by one at most."""
+    """Cut an axis into the fewest parts that are no longer than `side`. They differ by at most one."""
     count = -(-positions // side)
     ends = [i * positions // count for i in range(count + 1)]
     return [slice(*pair) for pair in itertools.pairwise(ends)]

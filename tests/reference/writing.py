@@ -1,7 +1,7 @@
-"""Files out of levels, as a writer makes them, or out of parts that no writer would put together.
+"""Make files of levels, as a writer does, or of parts that no writer would put together.
 
-No decoder needs it. It serves the tests, which compare files, and try what is to be refused although all
-checksums hold.
+No decoder needs this module. The tests compare its files, and try what must be refused although all checksums
+hold.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .range_encoder import RangeEncoder
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """A chunk: whether it is called raw, its payload, and the checksum of the levels up to its last."""
+    """A chunk: whether it claims to be raw, its payload, and the checksum of the levels up to its last."""
 
     raw: bool
     payload: bytes
@@ -34,7 +34,7 @@ class Piece:
 
 @dataclasses.dataclass(frozen=True)
 class Draft:
-    """What a file is made of; `groups` has the chunks of each group, tile by tile."""
+    """The parts of a file. `groups` has the chunks of each group, tile by tile."""
 
     head: bytes
     ends: bytes
@@ -42,13 +42,13 @@ class Draft:
     groups: tuple[tuple[Piece, ...], ...]
 
     def index(self) -> bytes:
-        """The index without its checksum."""
+        """Return the index without its checksum."""
         extras = [bytes([kind]) + varint(len(payload)) for kind, payload in self.extras]
         chunks = [varint(2 * len(each.payload) + each.raw) for pieces in self.groups for each in pieces]
         return self.ends + varint(len(extras)) + b"".join(extras + chunks)
 
     def write(self, index: bytes | None = None) -> bytes:
-        """The file, perhaps with an index that does not fit."""
+        """Return the file, possibly with an index that does not fit."""
         table = self.index() if index is None else index
         file = self.head + _crc(self.head) + table + _crc(self.head, table)
         file += b"".join(self._extra(*extra) for extra in self.extras if extra[0] & 0x40)
@@ -62,18 +62,18 @@ class Draft:
         return payload + _crc(self.head, bytes([kind]), payload)
 
     def with_head(self, place: int, value: bytes) -> Draft:
-        """The same with other bytes in the header."""
+        """Return the same parts with other bytes in the header."""
         head = self.head[:place] + value + self.head[place + len(value) :]
         return dataclasses.replace(self, head=head)
 
     def with_piece(self, piece: Piece) -> Draft:
-        """The same with another first chunk."""
+        """Return the same parts with another first chunk."""
         (_, *pieces), *groups = self.groups
         return dataclasses.replace(self, groups=((piece, *pieces), *groups))
 
 
 def draft_of(file: File) -> Draft:
-    """The parts of a file that was taken apart."""
+    """Return the parts of a file that was read."""
     header, layers = file.header, [chunk.layers for chunk in file.tiles[0]]
     pieces = [[Piece(chunk.raw, chunk.payload, chunk.bits_crc) for chunk in chunks] for chunks in file.tiles]
     groups = tuple(zip(*pieces, strict=True))
@@ -81,13 +81,13 @@ def draft_of(file: File) -> Draft:
 
 
 def group_ends(groups: Sequence[range]) -> bytes:
-    """The first field of the index."""
+    """Return the first field of the index."""
     bits = sum(1 << layers.stop - 1 for layers in groups)
     return bits.to_bytes(-(-groups[-1].stop // 8), "little")
 
 
 def varint(value: int) -> bytes:
-    """Seven bits in each byte, the lowest first."""
+    """Return a number with seven bits in each byte, the lowest first."""
     rest, low = divmod(value, 128)
     return bytes([low | 128]) + varint(rest) if rest else bytes([low])
 
@@ -97,14 +97,14 @@ def _crc(*parts: bytes) -> bytes:
 
 
 class _Writer:
-    """Stands where a decoder has a payload, and answers with levels that are known."""
+    """A replacement for a decoder's payload, which returns levels that are known and writes them."""
 
     def __init__(self, passes: Iterator[Levels], tables: Tables) -> None:
         self._passes, self._tables = passes, tables
         self._encoder, self._raw_bits = RangeEncoder(), ""
 
     def read(self, mu: Integers, scale: Integers, maximum: int) -> Levels:
-        """The levels of the next pass, which are written."""
+        """Write the levels of the next pass and return them."""
         levels = next(self._passes)
         flat = levels.ravel()
 
@@ -118,7 +118,7 @@ class _Writer:
         return levels
 
     def payload(self, *, always_raw: bool) -> tuple[bool, bytes]:
-        """Whether it is raw, and the bytes."""
+        """Return whether the payload is raw, and its bytes."""
         coded, bits = self._encoder.payload(), self._raw_bits
         raw = bytes(int(bits[i : i + 8].ljust(8, "0"), 2) for i in range(0, len(bits), 8))
         return (False, coded) if len(coded) < len(raw) and not always_raw else (True, raw)
@@ -133,7 +133,7 @@ def pieces_of(
     *,
     always_raw: bool = False,
 ) -> tuple[tuple[Piece, ...], ...]:
-    """The chunks of a whole picture's levels, group by group and in each tile by tile."""
+    """Return the chunks of a whole picture's levels, by group and then by tile."""
     architecture, by_tile = network.architecture, []
     for number, tile in enumerate(header.tiles):
         own = [layer[:, tile.rows, tile.columns] for layer in levels]
@@ -158,12 +158,12 @@ def pieces_of(
 
 
 def bits_crc(head: bytes, tile: int, levels: Sequence[Levels]) -> int:
-    """The checksum of a tile's levels up to here."""
+    """Return the checksum of a tile's levels up to here."""
     return crc_of(head, u32(tile), *(part.astype("u1").tobytes() for part in levels))
 
 
 def alpha_payload(plane: alpha.Plane, method: int) -> bytes:
-    """Alpha by a method, be it the shortest or not."""
+    """Return alpha stored by a method, whether it is the shortest or not."""
     if method == alpha.CODED:
         return bytes([method, plane[0, 0]]) + _coded_samples(plane)
     samples = plane

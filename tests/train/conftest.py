@@ -30,7 +30,7 @@ BITS = dataclasses.replace(SMALL, maximum_level=(1, 1, 1), binariser="logistic")
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """The networks of the tests are so small that a second thread only costs."""
+    """Use one thread. The networks of the tests are so small that a second thread only costs time."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -44,13 +44,13 @@ def small() -> Architecture:
 
 @pytest.fixture
 def bits() -> Architecture:
-    """The paper's: one threshold a channel, logistic noise."""
+    """Return the architecture of the paper: one threshold for each channel, and logistic noise."""
     return BITS
 
 
 @pytest.fixture(scope="session")
 def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three photos, the smallest 48 pixels high."""
+    """Write three photos. The smallest is 48 pixels high."""
     folder = tmp_path_factory.mktemp("photos")
     for name, box in (
         ("astronaut", (100, 0, 196, 80)),
@@ -64,7 +64,7 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_settings(photo_folder: Path) -> Callable[..., RunSettings]:
-    """Settings of a run of a few steps; keywords change the data's."""
+    """Return settings of a run of a few steps. Keywords change those of the data."""
 
     def make(architecture: Architecture = SMALL, **data: Any) -> RunSettings:
         values: dict[str, Any] = {

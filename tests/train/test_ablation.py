@@ -1,4 +1,4 @@
-"""What the ablations compare: each trains a few steps, and its rates are those of what it says it is."""
+"""The variants of the ablations train a few steps, and their rates are those that they claim."""
 
 import dataclasses
 import functools
@@ -35,7 +35,7 @@ def ablation(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @torch.no_grad()
 def rate(objective: Objective, centred: torch.Tensor) -> float:
-    """Bits per pixel as training would estimate them."""
+    """Return bits per pixel as training would estimate them."""
     rng = np.random.default_rng(0)
     bits, _ = objective._rate(centred, centred, centred, 1.0, QUALITY, rng)
     return float(bits.mean())
@@ -65,7 +65,7 @@ def test_a_variant_trains(
 def test_all_layers_at_a_phase_each_are_the_whole_rate(
     ablation: ModuleType, make_settings: Callable[..., RunSettings]
 ) -> None:
-    """With one phase a layer nothing is left to chance."""
+    """With one phase for each layer, the estimate is not random."""
     objective = ablation.networks.RateFromAllLayers(make_settings(SHAPE))
     centred = some_levels(SHAPE)
     pixels = centred[0, 0].numel() * 256
@@ -114,7 +114,7 @@ def test_a_mixture_of_which_one_has_no_share_is_the_other(ablation: ModuleType) 
 def test_the_first_of_two_stages_sees_no_context(
     ablation: ModuleType, make_settings: Callable[..., RunSettings]
 ) -> None:
-    """What the bits of a layer are does not depend on another's levels."""
+    """The bits of a layer do not depend on another layer's levels."""
     objective = ablation.networks.RateWithoutContext(make_settings(SHAPE))
     centred = some_levels(SHAPE)
     first = slice(0, 4)

@@ -1,4 +1,4 @@
-"""Crops: where they come from, and that nothing but seed and number decides what is in a batch."""
+"""Crops: where they come from, and that only seed and number determine a batch."""
 
 import io
 import itertools
@@ -14,19 +14,19 @@ from bincodec.train.data import CropSampler, CropSettings, batches, read_labelle
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
-    """A photo whose red is the row and whose green is the column."""
+    """Return a photo whose red is the row and whose green is the column."""
     photo = np.zeros((height, width, 3), np.uint8)
     photo[..., 0], photo[..., 1] = np.mgrid[0:height, 0:width]
     return photo
 
 
 def windows(size: int, scaled: float = 0.0, scales: tuple[float, float] = (0.6, 1.0)) -> CropSettings:
-    """Crops of photos: none invented, and scaled only if asked for."""
+    """Return settings of crops that come from photos only, and that are scaled only if asked for."""
     return CropSettings(size, scaled, scales, plain=0.0)
 
 
 def drawn(sampler: CropSampler, count: int, seed: int = 0) -> np.ndarray:
-    """(count, rows, columns, 3), signed."""
+    """Return crops, signed (count, rows, columns, 3)."""
     return sampler.batch(count, np.random.default_rng(seed)).crops.permute(0, 2, 3, 1).numpy().astype(int)
 
 
@@ -66,7 +66,7 @@ def test_crops_are_windows_and_half_of_them_mirrored() -> None:
     mirrored = (columns == -1).all((1, 2))
     assert ((columns == 1).all((1, 2)) | mirrored).all()
     assert 60 < mirrored.sum() < 140
-    # Every place is reached, the outermost included.
+    # Every place is reached, including the outermost ones.
     assert found[:, 0, 0, 0].min() == 0
     assert found[:, -1, 0, 0].max() == 49
     assert found[..., 1].min() == 0
@@ -153,7 +153,7 @@ def test_some_crops_are_flats_and_straight_gradients() -> None:
     black, white = (found == 0).all((1, 2, 3)), (found == 255).all((1, 2, 3))
     assert black.sum() > 5
     assert white.sum() > 5
-    # A gradient has no second difference but rounding, until it ends.
+    # A gradient has no second difference, except for rounding, until it ends.
     steps = np.diff(found[~flat], 2, axis=1)
     assert np.median(np.abs(steps)) <= 1
 

@@ -1,4 +1,4 @@
-"""Finishing: from float weights to a model file that codes."""
+"""Finish float weights to a model file that can code."""
 
 import dataclasses
 import json
@@ -84,7 +84,7 @@ def test_the_encoder_stays_and_the_rest_learns(finished: Finished) -> None:
     frozen = ("autoencoder.encoder.", "autoencoder.gains.")
     for name in before:
         if name.startswith(frozen):
-            # Blocks are stored in 8 bits with a scale a row.
+            # Blocks are stored in 8 bits with a scale for each row.
             step = before[name].abs().max() / 127 if ".blocks_" in name and before[name].ndim == 2 else 0.0
             assert (after[name] - before[name]).abs().max() <= 0.51 * step, name
     for part in ("autoencoder.decoder.", "autoencoder.inverse_gains.", "prior."):
@@ -119,7 +119,7 @@ def test_bits_can_be_finished_too(tmp_path: Path, make_settings: Make, bits: obj
 def test_nothing_of_an_unfinished_stage_is_left(
     tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the next run in this folder would take up the finishing's state, which is of other networks."""
+    """Otherwise, the next run in this folder would continue with the state of the finishing."""
     monkeypatch.setattr(loop, "_SAVE_EVERY_SECONDS", -1.0)
     settings = make_settings()
     run(settings, tmp_path, Stage(steps=2), validation_photos=1)
@@ -146,7 +146,7 @@ def test_storing_rounds_blocks_to_8_bits_once(finished: Finished) -> None:
 def test_the_last_matrix_is_solved_for_last(
     tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After all steps, and what it found is what is stored."""
+    """It is done after all steps, and its result is stored."""
     settings = make_settings()
     run(settings, tmp_path / "run", Stage(steps=1), validation_photos=1)
 

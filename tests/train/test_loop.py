@@ -1,4 +1,4 @@
-"""Runs of a few steps: seeded, interruptible, continued from weights, on one process and on two."""
+"""Runs of a few steps: seeded, interruptible, continued from weights, in one process and in two."""
 
 import dataclasses
 import itertools
@@ -41,7 +41,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Save after every step, and stop in the middle of one."""
+    """Save after every step, and stop in the middle of a step."""
     honest = Trainer.update
 
     def update(trainer: Trainer, *arguments: Any) -> None:
@@ -206,7 +206,7 @@ def test_weights_of_another_architecture_are_refused(
 def test_only_a_first_stage_has_fresh_channels(
     tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their rate is what rises with the progress of a stage."""
+    """The weight of their rate rises with the progress of a stage."""
     seen: list[tuple[float, bool]] = []
     forward = loop._forward
 
@@ -258,7 +258,7 @@ def test_averaged_weights_are_put_in_for_a_while(tmp_path: Path, make_settings: 
 
 @pytest.mark.parametrize("arguments", [{}, {"steps": 3, "minutes": 1.0}])
 def test_a_stage_is_measured_in_one_way(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="either in steps or in minutes"):
+    with pytest.raises(ValueError, match="either a number of steps or a number of minutes"):
         Stage(**arguments)
 
 
@@ -331,6 +331,6 @@ def test_two_processes_learn_the_same(tmp_path: Path, make_settings: Make) -> No
     assert same(*live)
     (row,) = rows(tmp_path / "out")
     assert (row["steps"], row["crops"]) == (3, 12)
-    # The second process brought crops of its own: alone, the first would have learnt something else.
+    # The second process had crops of its own. Alone, the first would have learned something else.
     run(settings, tmp_path / "alone", Stage(steps=3), validation_photos=1)
     assert not same(weights(tmp_path / "alone"), weights(tmp_path / "out"))

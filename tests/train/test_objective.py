@@ -1,4 +1,4 @@
-"""The loss: finite, and felt by every part that it should teach."""
+"""The loss is finite, and every part that it should train gets a gradient."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ def make(architecture: Architecture, truncated: float = 0.25, seed: int = 3) -> 
 
 
 def crops(count: int = 4, size: int = 48) -> Tensor:
-    """Smooth pictures with some noise."""
+    """Draw smooth pictures with some noise."""
     generator = torch.manual_seed(8)
     rows = torch.linspace(0, 1, size)[:, None] * torch.rand((count, 3, 1, 1), generator=generator)
     return (
@@ -39,7 +39,7 @@ def gradients(objective: Objective, name: str) -> list[Tensor | None]:
 
 
 def felt(objective: Objective, name: str) -> bool:
-    """Whether every parameter under `name` has a finite gradient that is not all zero."""
+    """Return whether every parameter under `name` has a finite gradient that is not all zero."""
     found = gradients(objective, name)
     assert found
     return all(g is not None and bool(torch.isfinite(g).all()) and bool((g != 0).any()) for g in found)
@@ -56,7 +56,7 @@ PARTS = (
 
 def test_the_loss_teaches_every_part(small: Architecture) -> None:
     objective = make(small)
-    # One draw measures one pass a crop; a few together measure channels of every layer.
+    # One draw measures one pass for each crop. A few together measure channels of every layer.
     for seed in range(4):
         terms = run(objective, seed)
         assert all(torch.isfinite(value) for value in vars(terms).values())
@@ -119,7 +119,7 @@ def test_logistic_bits_are_drawn_in_training_and_decided_in_use(bits: Architectu
 
 
 def test_the_logistic_rate_is_the_bits_cross_entropy(bits: Architecture) -> None:
-    """-sigma(s) log2 p - (1 - sigma(s)) log2 (1 - p), by hand, with the one pass that measures everything."""
+    """The loss is -sigma(s) log2 p - (1 - sigma(s)) log2 (1 - p), by hand, with one pass for everything."""
     single = dataclasses.replace(bits, layer_channels=(3,), maximum_level=(1,), layer_phases=(1,))
     objective = make(single)
     value = torch.randn(2, 3, 2, 2)
@@ -148,7 +148,7 @@ def test_the_flip_target_turns_the_sign_for_noisy_bits_only(bits: Architecture) 
         torch.manual_seed(4)
         return objective._other_states(hard, torch.linspace(0, 1, 8), np.random.default_rng(2))
 
-    # Kinds of the eight crops: masked, masked, noise, noise, inpaint; hidden bits mean the same to both.
+    # The eight crops are masked, masked, noise, noise, inpaint. Hidden bits mean the same to both.
     mine, its = other(value), other(flip)
     assert torch.equal(mine[:2], its[:2])
     assert not torch.isclose(mine[2:], its[2:]).any()
@@ -214,7 +214,7 @@ def test_the_prior_alone_learns_on_the_levels_of_files(small: Architecture) -> N
     assert terms.mse == 0
     assert felt(objective, "prior")
     assert all(g is None for g in gradients(objective, "autoencoder"))
-    # Ramps of a first stage do not apply: whatever the weight of the rate, the loss is the same.
+    # The ramp of a first stage does not apply, so the loss does not depend on the weight of the rate.
     torch.manual_seed(0)
     again = objective(crops(4), torch.linspace(0, 1, 4), 1.0, np.random.default_rng(0))
     assert again.loss == terms.loss

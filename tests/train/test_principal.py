@@ -1,4 +1,4 @@
-"""The start from principal components: a transform codec before the first step."""
+"""The start from principal components is a transform codec before the first step."""
 
 import dataclasses
 from pathlib import Path
@@ -102,7 +102,7 @@ def test_channels_beyond_stride_16_tell_what_the_others_leave_out(sampler: CropS
 
 
 def test_widened_weights_begin_with_what_they_left_out(sampler: CropSampler) -> None:
-    """The old channels keep their values and what they say; the new ones lower the error at once."""
+    """The old channels keep their values and their meaning, and the new ones reduce the error at once."""
     old = dataclasses.replace(NARROW, layer_channels=(6, 10), width_16=16)
     new = dataclasses.replace(
         old, layer_channels=(6, 10, 8), maximum_level=(126, 62, 62), layer_phases=(2, 2, 1)
@@ -174,7 +174,7 @@ def test_networks_that_cannot_carry_components_are_refused(
 
 
 def test_every_parameter_learns_at_one_rate(tmp_path: Path) -> None:
-    """What reads pixels as they are goes slowest; the linear path slower than the rest."""
+    """The weights that read plain pixels have the lowest rate, and the linear path has the second lowest."""
     shape = dataclasses.replace(NARROW, width_16=16)
     rates = OptimiserSettings()
     trainer = Trainer(

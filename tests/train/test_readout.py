@@ -1,4 +1,4 @@
-"""The decoder's last matrix in closed form."""
+"""The decoder's last matrix is solved for in closed form."""
 
 import copy
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def started(make_settings: Make) -> Objective:
 
 @torch.no_grad()
 def error(objective: Objective) -> float:
-    """Weighted as the objective weighs it, on crops that were not fitted to."""
+    """Return the error weighted as in the objective, on crops that were not used for fitting."""
     image = sampler().batch(16, np.random.default_rng(77)).crops.float() / 255
     quality = torch.linspace(0, 1, len(image))
     model = objective.autoencoder
@@ -61,7 +61,7 @@ def test_it_mends_a_spoilt_head_and_nothing_else(make_settings: Make) -> None:
 
 
 def weighted_error(objective: Objective) -> torch.Tensor:
-    """What `fit_output` makes least, on the crops that it draws with seed 0."""
+    """Return what `fit_output` minimises, on the crops that it draws with seed 0."""
     rng, total = np.random.default_rng(0), torch.zeros(())
     model = objective.autoencoder
     for _ in range(readout._BATCHES):

@@ -1,4 +1,4 @@
-"""Silent units: they are found, begun anew, and nothing that is seen changes by it."""
+"""Silent units are found and get new weights, and this does not change pictures or levels."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def silence(objective: Objective) -> int:
 def test_silent_units_begin_anew_and_nothing_else_moves(objective: Objective, sampler: CropSampler) -> None:
     rng = np.random.default_rng(0)
     while revive(objective, sampler, rng):
-        pass  # Some of the first random weights say nothing.
+        pass  # Some of the first random weights are silent.
     count = silence(objective)
     before = seen(objective)
     assert revive(objective, sampler, rng) == count

@@ -1,4 +1,4 @@
-"""Configurations: read from TOML, and refused where they say something unknown."""
+"""Configurations are read from TOML, and refused if they contain anything unknown."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The training mix: which states there are, how often, and that the rate they give is unbiased."""
+"""The training mix: the kinds of states, how often they occur, and that the estimated rate is unbiased."""
 
 import dataclasses
 from collections import Counter
@@ -56,7 +56,7 @@ def test_coding_states_count_what_is_hidden_and_can_be_seen_in_a_file(
     assert not (drawn.keep * drawn.counted).any()
     for keep, counted in zip(drawn.keep, drawn.counted, strict=True):
         by_layer = keep.flatten(1).mean(1)
-        # Known layers, then one whose bits count in part, then hidden ones.
+        # There are known layers, then one whose bits count in part, then hidden ones.
         assert torch.equal(by_layer, by_layer.sort(descending=True).values)
         assert (counted.flatten(1).any(1)).sum() <= 1
 
@@ -68,7 +68,7 @@ def test_every_pass_has_its_probability_and_its_weight() -> None:
     assert (probabilities > 0.5 / len(steps)).all()
     draws = 30_000
     drawn = states.coding_states(ARCHITECTURE, draws, 2, 2, np.random.default_rng(5))
-    # The weight averages to the number of passes only if crops are drawn as the weights say.
+    # The mean of the weights is the number of passes only if passes are drawn with the right probabilities.
     assert drawn.weight.mean().item() == pytest.approx(len(steps), rel=0.02)
     shares = Counter(drawn.weight.tolist())
     for probability in set(probabilities.round(12)):
@@ -78,7 +78,7 @@ def test_every_pass_has_its_probability_and_its_weight() -> None:
 
 
 def test_the_weighted_passes_add_up_to_the_whole_rate(small: Architecture) -> None:
-    """Exactly: the mean of the estimate over all passes is the cost of coding everything, in coding order."""
+    """The mean of the estimate over all passes is exactly the cost of coding everything in coding order."""
     torch.manual_seed(2)
     objective = Objective(small, ObjectiveSettings()).eval()
     objective.hard_levels = True

@@ -1,9 +1,9 @@
-"""Writes the test vectors of the format: the folders of `tests/vectors/v1`, which README.md describes.
+"""Write the test vectors of the format: the folders of `tests/vectors/v1`, which README.md describes.
 
     python tests/vectors/make_vectors.py
 
-Run it only when the format or the tiny model was changed on purpose: the files are what keeps them from
-changing by accident. Once a version of the format is released it does nothing any more.
+Run it only when the format or the tiny model was changed on purpose, because these files show accidental
+changes. Once a version of the format is released, the script refuses to write it.
 """
 
 import hashlib
@@ -25,18 +25,18 @@ MODEL = HERE.parent / "models" / "tiny-1.safetensors"
 VERSION = 1
 """The major version of the format that is written."""
 RELEASED: tuple[int, ...] = ()
-"""Major versions that were released: their files never change again."""
+"""The major versions that are released. Their files never change again."""
 TOLERANCE = 1
-"""How far a pixel may be off, of 0..255: decoders are float networks."""
+"""The largest difference of a pixel, in steps of 0..255, because decoders are float networks."""
 
 
 def levels_digest(code: BinaryCode) -> str:
-    """SHA-256 of all levels, a byte each: by layer, channel, row and column."""
+    """Return the SHA-256 of all levels, one byte each, by layer, channel, row and column."""
     return hashlib.sha256(b"".join(part.tobytes() for part in code.levels)).hexdigest()
 
 
 def beside(held: extras.Extras) -> dict[str, object]:
-    """What case.json says of alpha, as SHA-256 of its samples, and of metadata, in hexadecimal."""
+    """Return the entries of case.json for alpha (the SHA-256 of its samples) and metadata, in hexadecimal."""
     said: dict[str, object] = {}
     if held.alpha is not None:
         said["alpha_sha256"] = hashlib.sha256(held.alpha.tobytes()).hexdigest()
@@ -45,7 +45,7 @@ def beside(held: extras.Extras) -> dict[str, object]:
 
 
 def write(folder: Path, case: Case, codec: Codec) -> None:
-    """The folder of a case: file.bld, case.json, and picture.png where there is a picture."""
+    """Write the folder of a case: file.bld, case.json, and picture.png if there is a picture."""
     folder.mkdir(parents=True)
     (folder / "file.bld").write_bytes(case.file)
     said: dict[str, object] = {
@@ -78,7 +78,7 @@ def write(folder: Path, case: Case, codec: Codec) -> None:
 
 
 def main() -> None:
-    """Write all folders anew."""
+    """Write all folders again."""
     if VERSION in RELEASED:
         sys.exit(f"version {VERSION} is released, so its files never change; a new version gets a new folder")
     target, codec = HERE / f"v{VERSION}", Codec.load(str(MODEL))

@@ -1,4 +1,4 @@
-"""The test vectors: what was written once is read the same for ever, written the same again, or refused."""
+"""The test vectors: old files stay readable, are written the same again, or are refused."""
 
 import hashlib
 import importlib
@@ -95,7 +95,7 @@ def test_picture(codec: Codec, name: str) -> None:
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_what_stands_beside_the_levels(codec: Codec, name: str) -> None:
-    """Alpha and metadata are exact, to the last bit."""
+    """Alpha and metadata are exact to the last bit."""
     case, code = CASES[name], codec.unpack(content(name))
     held = read_extras(code.extras, code.width, code.height)
     found = {key: getattr(held, key).hex() for key in held.names if key in METADATA}
@@ -117,7 +117,7 @@ def test_refused(codec: Codec, name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in REFUSED if CASES[name]["class"] == "must-fail"])
 def test_what_is_left(codec: Codec, name: str) -> None:
-    """By how many layers of each tile; a file that is not told to leave anything leaves nothing or all."""
+    """The number of layers of each tile is checked, if the case has such numbers."""
     partial = CASES[name].get("partial")
     if partial is None:
         return
@@ -148,7 +148,7 @@ def test_the_pictures_show_what_they_should() -> None:
     assert {header.tile_side for header in headers} == {16, 64}
     assert {header.quality for header in headers} >= {0, 50, 100}
     assert {(1, 1), (1, 600)} <= {(header.width, header.height) for header in headers}
-    # Tiles beside, below and both; of different sizes in one file.
+    # There are tiles beside each other, below each other, and both, and of different sizes in one file.
     assert {(header.tiles[-1].row, header.tiles[-1].column) for header in headers} >= {(0, 1), (2, 0), (1, 1)}
     assert any(len({tile.shape for tile in header.tiles}) > 1 for header in headers)
     assert {len(file.groups) for file in found.values()} >= {1, 3}
@@ -174,7 +174,7 @@ def test_the_readme_explains_every_word() -> None:
 
 @pytest.fixture
 def make_vectors(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script, which imports its neighbours as when it is run."""
+    """Import the script, which imports its neighbours as when it is run."""
     monkeypatch.syspath_prepend(str(FOLDER))
     return importlib.import_module("make_vectors")
 
@@ -191,7 +191,7 @@ def test_a_released_version_is_not_written_again(
 def test_a_folder_is_written_as_those_that_are_there(
     make_vectors: ModuleType, codec: Codec, tmp_path: Path
 ) -> None:
-    """Of forged files alone: those of photos depend on the encoder, which is a float network."""
+    """This is tested for forged files only. Those of photos depend on the encoder, a float network."""
     for case in make_vectors.once_broke_us(codec):
         if case.name in {"all-zeros", "large-raw", "many-extras"}:
             make_vectors.write(tmp_path / case.name, case, codec)

@@ -1,4 +1,4 @@
-"""Test vectors that every reader shows."""
+"""Test vectors that every reader must decode."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from bincodec.postfilter.filter import PostFilter
 
 
 def must_decode(codec: Codec) -> Iterator[Case]:
-    """Files that every reader shows."""
+    """Yield files that every reader must decode."""
     photo = crop(photos.coffee(), 120, 240, 48, 70)
     plain, filtered = encoded(codec, photo, 50), codec.encode(photo, 50)
     unknown = (Extra(0xC5, b"before"), *filtered.extras, Extra(0xBF, b""))
@@ -77,7 +77,7 @@ def must_decode(codec: Codec) -> Iterator[Case]:
 
 
 def beside_the_levels() -> dict[str, tuple[str, extras.Extras, bool]]:
-    """Alpha and metadata: what each shows, what it holds, and whether it belongs to the grey picture."""
+    """Return alpha and metadata: what each shows, what it holds, and whether the grey picture has it."""
     rows, columns = np.mgrid[:48, :70]
     distance = np.hypot(rows - 24, columns - 35)
     soft = ((22 - distance) * 60).clip(0, 255).astype(np.uint8)
@@ -106,24 +106,24 @@ def beside_the_levels() -> dict[str, tuple[str, extras.Extras, bool]]:
 
 
 EXIF = bytes.fromhex("49492a0008000000010012010300010000000100000000000000")
-"""Little-endian, with one entry: the picture is upright."""
+"""An Exif block, little-endian, with one entry: the picture is upright."""
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
 
 
 def profile() -> bytes:
-    """An sRGB profile whose date (bytes 24 to 35) does not depend on the day."""
+    """Return an sRGB profile whose date (bytes 24 to 35) does not depend on the day."""
     made = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return made[:24] + bytes(12) + made[36:]
 
 
 def all_features() -> bytes:
-    """A post-filter's payload, by hand."""
+    """Return a post-filter's payload, made by hand."""
     weights = np.random.default_rng(2).integers(-9, 10, (3, 56))
     return PostFilter(np.array([64, -100, 3]), tuple(range(56)), weights, 8).payload()
 
 
 def noise(code: BinaryCode) -> BinaryCode:
-    """Levels that no prior predicts, so that they are stored raw."""
+    """Return levels that no prior predicts, so that they are stored raw."""
     rng = np.random.default_rng(4)
     levels = tuple(
         rng.integers(0, top + 1, part.shape, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Test vectors that every reader refuses, and those that once broke ours."""
+"""Test vectors that every reader must refuse, and files that once broke our reader."""
 
 import dataclasses
 import zlib
@@ -13,7 +13,7 @@ from bincodec.bitstream.container import Container, Extra, Memory
 
 
 def must_fail(codec: Codec) -> Iterator[Case]:
-    """Files that every reader refuses: damage, whose checksums tell, and forgeries, whose checksums hold."""
+    """Yield files that every reader must refuse: damage, which checksums show, and forgeries."""
     whole = container.read(Memory(codec.pack(two_tiles(codec))))
     beside = rewritten(whole, extras=(Extra(0x90, b"kept"),))
     for name, error, shows, file, partial in (
@@ -25,11 +25,11 @@ def must_fail(codec: Codec) -> Iterator[Case]:
 
 
 Failing = tuple[str, str, str, bytes, tuple[int, ...] | None]
-"""Name, error, what it shows, the file, and what is left of it if somebody asks for that."""
+"""The name, the error, what it shows, the file, and the layers that are left with `partial`."""
 
 
 def damaged(data: bytes) -> Iterator[Failing]:
-    """What happens on the way; the last chunk ends 8 bytes before the file does, with an extra of 4."""
+    """Yield damage on the way. The last chunk ends 8 bytes before the end of the file, with an extra of 4."""
     index = slice(36, container.read_index(Memory(data))[2])
     yield "empty", "not-bld", "no bytes at all", b"", None
     yield "text-mode", "not-bld", "line ends were translated", data.replace(b"\r\n", b"\n"), None
@@ -51,7 +51,7 @@ def damaged(data: bytes) -> Iterator[Failing]:
 
 
 def forged_headers(whole: Container) -> Iterator[Failing]:
-    """Headers that no writer makes, under checksums that hold."""
+    """Yield headers that no writer makes, with valid checksums."""
     data = rewritten(whole)
     changes = (
         ("unknown-version", "unsupported", 8, 9, "a major version that nobody has defined"),
@@ -89,7 +89,7 @@ def forged_headers(whole: Container) -> Iterator[Failing]:
 
 
 def forged(codec: Codec, whole: Container) -> Iterator[Failing]:
-    """Indices, chunks and extras that no writer makes, under checksums that hold."""
+    """Yield indices, chunks and extras that no writer makes, with valid checksums."""
     header, (one, two) = whole.header.pack(), whole.chunks[0]
     assert one is not None
     assert two is not None
@@ -148,7 +148,7 @@ def forged(codec: Codec, whole: Container) -> Iterator[Failing]:
 
 
 def forged_extras() -> Iterator[tuple[str, int, bytes, str, str]]:
-    """Alpha and metadata that unpack to something else than they should; of 300 x 33 pixels."""
+    """Yield alpha and metadata of 300 x 33 pixels that unpack to something wrong."""
     opaque = zlib.compress(b"\xff" * 300 * 33, 9)
     yield "alpha-method-5", 0x41, b"\5" + opaque, "corrupt", "alpha by a method that nobody has defined"
     short = zlib.compress(b"\xff" * (300 * 33 - 1), 9)
@@ -170,9 +170,9 @@ def forged_extras() -> Iterator[tuple[str, int, bytes, str, str]]:
 
 
 def forged_raw(codec: Codec) -> Iterator[Failing]:
-    """One position, one layer: two levels of three bits, and two bits that have to be 0.
+    """Yield files of one position and one layer: two levels of three bits, and two bits that must be 0.
 
-    Two levels of 6 are honestly `b"\\xd8"`, two of 0 take no bytes at all.
+    Correctly coded, two levels of 6 are `b"\xd8"`, and two of 0 take no bytes.
     """
     sixes, zeros = (one_position(codec, level) for level in (6, 0))
     for name, honest, payload, shows in (
@@ -188,14 +188,14 @@ def forged_raw(codec: Codec) -> Iterator[Failing]:
 
 
 def one_position(codec: Codec, level: int) -> Container:
-    """The file of one pixel whose only layer is the first, taken apart."""
+    """Return the parts of the file of one pixel that has only the first layer."""
     code = encoded(codec, np.zeros((1, 1, 3), np.uint8), 50)
     levels = (np.full_like(code.levels[0], level),)
     return container.read(Memory(codec.pack(dataclasses.replace(code, levels=levels, maximum=(6,)))))
 
 
 def once_broke_us(codec: Codec) -> Iterator[Case]:
-    """Files of few bytes that cost some version of our own reader far more than they should."""
+    """Yield small files that cost some version of our own reader far too much."""
     own = {"layers": 3, "fingerprint": codec.model.card.fingerprint, "side": 64}
     for name, error, size, payload, raw, shows in (
         ("large-raw", "corrupt", (8000, 8000), b"", True, "76 s and 4.2 GB, though the lengths tell"),
@@ -241,5 +241,5 @@ def once_broke_us(codec: Codec) -> Iterator[Case]:
 
 
 def flipped(data: bytes, at: int) -> bytes:
-    """With the lowest bit of a byte the other way."""
+    """Return data with the lowest bit of a byte flipped."""
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]

@@ -1,4 +1,4 @@
-"""The diffusion's mathematics: every claim of exactness is checked on a toy small enough to sum over."""
+"""The mathematics of the diffusion: claims of exactness are checked on cases small enough to enumerate."""
 
 import itertools
 import math
@@ -20,20 +20,20 @@ SEEDS = st.integers(0, 1000)
 
 
 def joint_of(first: int, second: int, seed: int) -> Tensor:
-    """A correlated joint distribution (first + 1, second + 1) of two channels' levels."""
+    """Return a correlated joint distribution, (first + 1, second + 1), of two channels' levels."""
     weights = torch.randn((first + 1, second + 1), generator=torch.manual_seed(seed), dtype=torch.float64)
     return (1.5 * weights).flatten().softmax(0).reshape(first + 1, second + 1)
 
 
 def cavity_of(joint: Tensor, observed_second: int, keep: float) -> Tensor:
-    """p(first clean level | second noisy level), by enumeration."""
+    """Return p(first clean level | second noisy level), by enumeration."""
     likelihood = bernoulli.kernel(joint.shape[1], keep)[:, observed_second]
     cavity = (joint * likelihood).sum(1)
     return cavity / cavity.sum()
 
 
 def calibrated_of(joint: Tensor, observed: tuple[int, int], keep: float) -> Tensor:
-    """p(first clean level | both noisy levels), by enumeration."""
+    """Return p(first clean level | both noisy levels), by enumeration."""
     first = bernoulli.kernel(joint.shape[0], keep)[:, observed[0]]
     second = bernoulli.kernel(joint.shape[1], keep)[:, observed[1]]
     result = (joint * first[:, None] * second).sum(1)
@@ -41,7 +41,7 @@ def calibrated_of(joint: Tensor, observed: tuple[int, int], keep: float) -> Tens
 
 
 def earlier_of(joint: Tensor, observed: tuple[int, int], keep_s: float, keep_t: float) -> Tensor:
-    """p(first level at time s | both levels at time t), over all clean levels and paths through s."""
+    """Return p(first level at time s | both levels at time t), over all clean levels and paths through s."""
     start = bernoulli.kernel(joint.shape[0], keep_s)
     step = bernoulli.kernel(joint.shape[0], keep_t / keep_s)[:, observed[0]]
     second = bernoulli.kernel(joint.shape[1], keep_t)[:, observed[1]]
@@ -50,7 +50,7 @@ def earlier_of(joint: Tensor, observed: tuple[int, int], keep_s: float, keep_t: 
 
 
 def logistic_levels(mu: float, log_scale: float, maximum: int) -> Tensor:
-    """The levels' probabilities by plain float64 differences."""
+    """Return the levels' probabilities as plain float64 differences."""
     edges = [j - (maximum + 1) / 2 for j in range(1, maximum + 1)]
     at_least = [1.0, *(1 / (1 + math.exp((edge - mu) / math.exp(log_scale))) for edge in edges), 0.0]
     return torch.tensor([a - b for a, b in itertools.pairwise(at_least)], dtype=torch.float64)
@@ -141,7 +141,7 @@ def test_with_one_threshold_the_observed_bit_gains_the_flip_s_log_odds(log_odds:
 
 
 def per_threshold(cavity: Tensor, observed: int, keep: float) -> Tensor:
-    """The tempting mistake: add the bit's observation to each threshold's log-odds."""
+    """This is a tempting mistake: the bit's observation is added to the log-odds of each threshold."""
     at_least = cavity.flip(0).cumsum(0).flip(0)[1:]
     sign = torch.tensor([1.0 if observed >= j else -1.0 for j in range(1, len(cavity))])
     boosted = torch.sigmoid(at_least.logit() + sign * math.log((1 + keep) / (1 - keep)))
@@ -207,9 +207,9 @@ def test_posterior_mixed_over_calibrated_predictions_is_exact(
 
 
 def brute_force(joint: Tensor, keeps: list[float], observed: tuple[int, int], earlier: int) -> Tensor:
-    """p(first bit after `earlier` steps | both bits after the last), over every path of both bits.
+    """Return p(first bit after `earlier` steps | both bits after the last), over every path of both bits.
 
-    `keeps` are those of the single steps, so nothing here knows that steps can be skipped.
+    `keeps` are those of the single steps, so this does not rely on skipping steps.
     """
     result, start = [0.0, 0.0], joint.tolist()
     bits = list(itertools.product((0, 1), repeat=2))
@@ -225,7 +225,7 @@ def brute_force(joint: Tensor, keeps: list[float], observed: tuple[int, int], ea
 @settings(PROPERTY, max_examples=10)
 @given(SEEDS, st.lists(st.floats(0.2, 0.95), min_size=4, max_size=4))
 def test_any_number_of_steps_back_at_once_is_what_enumeration_says(seed: int, keeps: list[float]) -> None:
-    """Two correlated bits, four steps forwards, one to three back: by closed form, and by every path."""
+    """Two correlated bits take four steps forwards and one to three back: closed form against all paths."""
     joint = joint_of(1, 1, seed)
     for observed in itertools.product((0, 1), repeat=2):
         calibrated = calibrated_of(joint, observed, math.prod(keeps))
@@ -239,7 +239,7 @@ def test_any_number_of_steps_back_at_once_is_what_enumeration_says(seed: int, ke
 @PROPERTY
 @given(MAXIMA, st.lists(PROPER_KEEPS, min_size=3, max_size=3))
 def test_two_short_steps_back_are_one_long_one(maximum: int, keeps: list[float]) -> None:
-    """q(L_s | L_t, L_0) is the sum over L_u of q(L_s | L_u, L_0) q(L_u | L_t, L_0), whatever lies between."""
+    """q(L_s | L_t, L_0) is the sum over L_u of q(L_s | L_u, L_0) q(L_u | L_t, L_0), for every u between."""
     keep_t, keep_u, keep_s = sorted(keeps)
     everything = torch.arange(maximum + 1)
     for clean in everything:
@@ -252,7 +252,7 @@ def test_two_short_steps_back_are_one_long_one(maximum: int, keeps: list[float])
 
 
 def divergence(one: Tensor, other: Tensor) -> float:
-    """KL of two distributions, in nats."""
+    """Return the KL divergence of two distributions in nats."""
     return float((torch.xlogy(one, one) - torch.xlogy(one, other)).sum())
 
 
@@ -272,7 +272,7 @@ def test_the_divergence_of_a_reverse_step_vanishes_for_a_perfect_predictor_only(
             for p in (perfect, wrong)
         )
         assert abs(found) < 1e-10
-        # Of an earlier time nothing is asked that the later one does not say, so a step of no length is free.
+        # The earlier time asks for nothing that the later one does not give, so a step of length 0 is free.
         if keep_s - keep_t > 0.1 and (perfect - wrong).abs().max() > 0.1:
             assert worse > 1e-6
 
@@ -284,7 +284,7 @@ def test_posterior_down_to_time_zero_is_the_prediction() -> None:
 
 
 def product(probability: Tensor, observed: int, keep_s: float, keep_t: float) -> Tensor:
-    """The paper's reverse step: the noisy prediction at s times the likelihood of what is observed at t."""
+    """Return the paper's reverse step: the noisy prediction at s times the likelihood at t."""
     likelihood = bernoulli.kernel(len(probability), keep_t / keep_s)[:, observed]
     result = (probability @ bernoulli.kernel(len(probability), keep_s)) * likelihood
     return result / result.sum()
@@ -301,7 +301,7 @@ def product(probability: Tensor, observed: int, keep_s: float, keep_t: float) ->
 def test_each_reverse_formula_belongs_to_its_own_kind_of_prediction(
     step: tuple[int, int], observed: tuple[int, int], exact: float, with_calibrated: float
 ) -> None:
-    """Two correlated bits: mixture with calibrated predictions, or product with cavities; not crosswise."""
+    """Calibrated predictions need the mixture, and cavities the product. The other combinations are wrong."""
     joint = torch.tensor([[0.35, 0.10], [0.20, 0.35]], dtype=torch.float64)
     keep_s, keep_t = (schedule.linear(t / 64) for t in step)
     cavity = cavity_of(joint, observed[1], keep_t)
@@ -311,7 +311,7 @@ def test_each_reverse_formula_belongs_to_its_own_kind_of_prediction(
     assert earlier_of(joint, observed, keep_s, keep_t)[1].item() == pytest.approx(exact, abs=1e-6)
     assert mixture[1].item() == pytest.approx(exact, abs=1e-6)
     assert product(cavity, observed[0], keep_s, keep_t)[1].item() == pytest.approx(exact, abs=1e-6)
-    # Crosswise: the bit's own observation counts twice, or not at all.
+    # In the wrong combinations, the bit's own observation counts twice, or not at all.
     assert product(calibrated, observed[0], keep_s, keep_t)[1].item() == pytest.approx(
         with_calibrated, abs=1e-6
     )

@@ -1,4 +1,4 @@
-"""The coding order: every position once, in at most sixteen passes."""
+"""The coding order has every position once, in at most sixteen passes."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_phases_partition_the_grid(height: int, width: int, phases: int) -> None
     assert found.shape == (height, width)
     assert found.min() >= 0
     assert found.max() < phases
-    # Whatever the size, phases repeat every two positions, and no neighbours share one if there are several.
+    # For every size, phases repeat every two positions, and neighbours differ if there are several phases.
     if phases > 1:
         assert (found[:, 1:] != found[:, :-1]).all()
         assert (found[1:] != found[:-1]).all()

@@ -1,4 +1,4 @@
-"""The loop over passes: what the prior is shown, when, and what is made of its answers."""
+"""The loop over passes: what the prior receives, when, and how its predictions are used."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ SHAPE = Architecture((1, 2), (3, 6), (1, 1), width_8=8, width_16=8, prior_width=
 
 
 class Fixed:
-    """A predictor that always says the same."""
+    """A predictor that always predicts the same."""
 
     architecture = SHAPE
 
@@ -39,7 +39,7 @@ class Fixed:
 @settings(deadline=None, max_examples=60)
 @given(st.integers(-250, 250), st.integers(0, 63))
 def test_the_expectation_is_the_mean_of_what_the_tables_say(mu: int, scale: int) -> None:
-    """Files are coded with integer tables; a missing layer is shown by a formula. They must mean the same."""
+    """Files use integer tables, and missing layers use a formula. Both must give the same distribution."""
     context = passes.Context(SHAPE, 2, 3)
     (expected,) = passes.expected(Fixed(mu, scale), 50, context, np.arange(6), [1])
     top = SHAPE.maximum_level[1]
@@ -55,7 +55,7 @@ GRID = (3, 5)
 
 
 class Recording(Fixed):
-    """A predictor that notes what it is shown and asked; location and scale follow from where it is asked."""
+    """A predictor that records its inputs. Its location and scale depend on the positions."""
 
     architecture = PHASED
 
@@ -81,7 +81,7 @@ def some_levels() -> tuple[np.ndarray, ...]:
 
 
 def context_of(levels: tuple[np.ndarray, ...], step: Pass) -> Tensor:
-    """What is known when a pass begins, by hand: eighths of twice the centred level, and 64 where known."""
+    """Return the context when a pass begins: eighths of twice the centred level, and 64 where known."""
     known = known_map(step, PHASED.layer_phases, *GRID).astype(int)
     centred = [
         8 * (2 * part.astype(int) - top) * where

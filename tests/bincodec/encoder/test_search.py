@@ -1,4 +1,4 @@
-"""The encoder's search: never worse, the same rounds whatever their number, files that any reader reads."""
+"""The encoder's search: it is never worse, longer searches start like shorter ones, and files are valid."""
 
 import dataclasses
 import itertools
@@ -24,7 +24,7 @@ LAMBDA_RANGE = (0.001, 0.05)
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    """The tiny model, with a card that says what it was trained for."""
+    """Return the tiny model with a card that has Lagrange multipliers."""
     plain = Codec.load(str(MODELS / "tiny-1.safetensors"))
     card = dataclasses.replace(
         plain.model.card, card={**plain.model.card.card, "lambda_range": list(LAMBDA_RANGE)}
@@ -38,13 +38,13 @@ def picture() -> np.ndarray:
 
 
 def error_weight(codec: Codec, quality: int) -> float:
-    """lambda 255^2 / 3: bits that a squared error of 1, summed over pixels and channels, is worth."""
+    """Return lambda 255^2 / 3: the bits that a squared error of 1, summed over pixels and colours, costs."""
     lowest, highest = codec.model.card.card["lambda_range"]
     return float(lowest * (highest / lowest) ** (quality / 100) * 255**2 / 3)
 
 
 def cost(codec: Codec, picture: np.ndarray, quality: int, level: int) -> float:
-    """lambda 255^2 MSE + bits, of the filtered picture before rounding to 8 bits."""
+    """Return lambda 255^2 MSE + bits, for the filtered picture before it is rounded to 8 bits."""
     code = codec.encode(picture, quality, effort=level)
     whole = Window(0, 0, *code.grid)
     decoded, _ = decoder.synthesise(decoder.Shown(codec.model, code, code.layers), whole)
@@ -68,14 +68,14 @@ def test_more_effort_is_never_worse(codec: Codec, picture: np.ndarray, quality: 
 def test_more_effort_is_never_worse_in_grey(
     rows: tuple[int, int], columns: tuple[int, int], quality: int
 ) -> None:
-    """Of a grey picture the mean of the channels is shown, and counts."""
+    """In a grey picture, the mean of the colours is shown and counts."""
     part = np.ascontiguousarray(photos.camera()[slice(*rows), slice(*columns)])
     costs = [cost(Codec.load("photo"), part, quality, level) for level in (0, 1, 2)]
     assert all(later <= earlier * (1 + 1e-4) for earlier, later in itertools.pairwise(costs))
 
 
 def test_a_photo_gains_by_effort() -> None:
-    """With the shipped model: the tiny one's decoder is noise, of which nothing can be found out."""
+    """This uses the shipped model. The decoder of the tiny one is random, so nothing can be gained."""
     codec, part = Codec.load("photo"), np.ascontiguousarray(photos.chelsea()[60:220, 100:292])
     costs = [cost(codec, part, 75, level) for level in (0, 3)]
     assert costs[1] < 0.99 * costs[0]
@@ -87,7 +87,7 @@ def photo() -> Codec:
 
 
 def searched(photo: Codec, quality: int, *rounds: int) -> list[float]:
-    """Bits + lambda 255^2 MSE of a part of a photo whose sides are no multiples of 16, after `rounds`."""
+    """Return bits + lambda 255^2 MSE of a part of a photo with odd sides after `rounds`."""
     part = np.ascontiguousarray(photos.chelsea()[60:157, 100:250])
     model = photo.model
     weight = error_weight(photo, quality)
@@ -160,7 +160,7 @@ def test_the_same_image_gives_the_same_file(codec: Codec, picture: np.ndarray) -
 
 
 def test_curvature_is_that_of_the_decoder(codec: Codec, picture: np.ndarray) -> None:
-    """Moving one channel at every other position by half a level adds h d^2, up to the decoder's bend."""
+    """Moving one channel at every other position by half a level adds about h d^2."""
     image = analysis.padded(picture[:64, :96], codec.device)
     target = search.Target(image, 64, 96, 50, 1.0)
     autoencoder = codec.model.autoencoder
@@ -202,7 +202,7 @@ def test_rounds_rise_with_effort() -> None:
 
 @pytest.mark.parametrize("quality", [30, 70])
 def test_tiles_are_searched_one_by_one(photo: Codec, quality: int) -> None:
-    """Each of two tiles changes, and the picture as a whole, seam and all, costs less than before."""
+    """Each of two tiles changes, and the whole picture, including the seam, costs less than before."""
     part = np.ascontiguousarray(photos.chelsea()[40:168, :400])
     picture = images.load(part)
     codes = [analysis.encode(photo.model, picture, quality, rounds, tile_side=16) for rounds in (0, 2)]
@@ -275,7 +275,7 @@ def test_the_post_filter_is_fitted_anew_as_levels_move(photo: Codec, picture: np
 
 
 def test_a_post_filter_too_dear_is_no_gain(photo: Codec, picture: np.ndarray) -> None:
-    """A round whose picture would need a dearer post-filter than it saves is undone."""
+    """A round is undone if its picture needs a post-filter that costs more than the round saves."""
     model = photo.model
     dear = (Extra(KIND, bytes(10**8)),)
     chunks = iter([(), dear, dear])

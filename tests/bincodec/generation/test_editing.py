@@ -1,4 +1,4 @@
-"""What people do with the samplers: samples, holes, variations and completion, on the tiny model."""
+"""New pictures, holes, variations and completion, with the tiny model."""
 
 import dataclasses
 from collections.abc import Callable
@@ -28,12 +28,12 @@ FROZEN = {
     "diffusion": "ada76dd2af0a27ad",
     "autoregressive": "06916f54295c9412",
 }
-"""The first 16 digits of the digests of seed 11's third picture, on every machine."""
+"""The first 16 digits of the digests of seed 11's third picture, which are the same on every machine."""
 
 
 @pytest.fixture(scope="module")
 def bits(bits_model: Path) -> Codec:
-    """A model of single bits, with classes."""
+    """Return a model of single bits with classes."""
     return Codec.load(str(bits_model))
 
 
@@ -94,7 +94,7 @@ def test_the_defaults(codec: Codec) -> None:
 
 
 def test_a_model_s_own_sampler_and_size_are_the_defaults(bits: Codec) -> None:
-    """Diffusion where every channel is one bit, and the size of the card."""
+    """Diffusion is the default if every channel is a single bit, and the size comes from the card."""
     own = bits.sample()[0]
     assert (own.width, own.height) == (48, 32)
     assert same(own, bits.sample(size=(48, 32), sampler="diffusion", steps=16)[0])
@@ -109,7 +109,7 @@ def test_a_model_s_own_sampler_and_size_are_the_defaults(bits: Codec) -> None:
 def test_classes_are_drawn_by_name(bits: Codec) -> None:
     drawn = {label: bits.sample(label=label)[0] for label in (None, "cat", "dog", "not sure")}
     assert len({code.digest() for code in drawn.values()}) == 4
-    # Guidance 0 is the class itself; more of it is something else.
+    # Guidance 0 is the prediction for the class itself. More guidance changes it.
     assert same(bits.sample(label="cat", guidance=0.0)[0], drawn["cat"])
     assert not same(bits.sample(label="cat", guidance=2.0)[0], drawn["cat"])
     with pytest.raises(InvalidSetting, match=r"class 'cow' is not one of cat, dog, not sure$"):
@@ -302,7 +302,7 @@ def test_all_check_their_settings(
 
 
 def differing(one: BinaryCode, other: BinaryCode) -> float:
-    """The share of levels that differ."""
+    """Return the share of levels that differ."""
     levels = zip(one.levels, other.levels, strict=True)
     return float(np.mean(np.concatenate([(a != b).ravel() for a, b in levels])))
 
@@ -312,7 +312,7 @@ def test_the_strength_goes_from_nothing_to_everything(codec: Codec, photo: np.nd
     shares = [differing(code, codec.vary(photo, strength)[0]) for strength in (0, 0.1, 0.4, 1.0)]
     assert shares[0] == 0
     assert shares[0] < shares[1] < shares[2] < shares[3]
-    # At 1 nothing is left of the picture: another one gives the same code.
+    # At strength 1, nothing of the picture is left, so another picture gives the same code.
     assert same(codec.vary(photo, 1.0)[0], codec.vary(photo[::-1].copy(), 1.0)[0])
 
 
@@ -370,7 +370,7 @@ def test_real_layers_stay_and_the_others_are_drawn(codec: Codec, code: BinaryCod
     assert same(codec.complete(code, layers, seed=3).code, done.code)
     assert not same(codec.complete(code, layers, seed=4).code, done.code)
     assert not same(codec.complete(code, layers, seed=3, temperature=0.0).code, done.code)
-    # Layers that are not there are drawn just as layers that are not looked at.
+    # Missing layers are drawn in the same way as layers that are ignored.
     assert same(codec.complete(prefix(code, layers), seed=3).code, done.code)
     assert same(codec.unpack(codec.pack(done.code, verify=True)), done.code)
 
@@ -380,7 +380,7 @@ def test_the_share_of_real_bits_is_the_prior_s(codec: Codec, code: BinaryCode) -
     for temperature in (1.0, 0.0):
         done = codec.complete(code, 2, temperature=temperature)
         assert done.real_share == pytest.approx(bits[:2].sum() / bits.sum())
-    # Where the real layers are lost, those drawn at temperature 1 say what they cost.
+    # If the real layers are lost, those drawn at temperature 1 provide their cost.
     drawn = codec.cost(codec.complete(code, 2).code).sum((1, 2))
     for temperature in (1.0, 0.0):
         done = codec.complete(prefix(code, 2), temperature=temperature)
@@ -410,7 +410,7 @@ def test_what_a_damaged_file_lacks_is_drawn_and_said(
     codec: Codec, code: BinaryCode, monkeypatch: pytest.MonkeyPatch, chunk_place: Callable[..., slice]
 ) -> None:
     monkeypatch.setenv("BINCODEC_MODELS", str(MODELS))
-    monkeypatch.setattr(stream, "GROUP_BYTES", 0)  # a chunk for each layer
+    monkeypatch.setattr(stream, "GROUP_BYTES", 0)  # The file has a chunk for each layer.
     data = bytearray(codec.pack(code))
     data[chunk_place(bytes(data), 1).start] ^= 1
     left = codec.unpack(bytes(data), partial=True)
@@ -428,7 +428,7 @@ def test_what_a_damaged_file_lacks_is_drawn_and_said(
     }
     assert 0 < done.real_share < 1
     assert np.array_equal(np.asarray(image), np.asarray(codec.decode(done.code)))
-    # A repaired code is not a whole one: it must not become a file unasked.
+    # A completed code of a damaged file is not a whole one, so it cannot be packed unasked.
     with pytest.raises(InvalidSetting, match="lacks what was damaged or not read"):
         codec.pack(done.code)
     with pytest.raises(bincodec.Corrupt):

@@ -1,4 +1,4 @@
-"""Masks: their sizes and forms, what they touch, and the seam afterwards."""
+"""Masks: their sizes and forms, the positions that they affect, and the blended seam."""
 
 import io
 
@@ -16,7 +16,7 @@ SETTINGS = settings(deadline=None, derandomize=True, max_examples=40)
 
 @st.composite
 def drawn_masks(draw: st.DrawFn) -> np.ndarray:
-    """Any mask that is neither empty nor full: rectangles and single pixels, up to 70 x 70."""
+    """Draw any mask that is neither empty nor full: rectangles and single pixels, up to 70 x 70."""
     height, width = draw(st.integers(1, 70)), draw(st.integers(2, 70))
     mask = np.zeros((height, width), bool)
     for _ in range(draw(st.integers(1, 3))):
@@ -28,7 +28,7 @@ def drawn_masks(draw: st.DrawFn) -> np.ndarray:
 
 
 def distance(mask: np.ndarray) -> np.ndarray:
-    """The larger of rows and columns between each pixel and the nearest masked one, by trying them all."""
+    """Return the larger distance in rows and columns of each pixel to the nearest masked one."""
     rows, columns = np.indices(mask.shape)
     marked = np.argwhere(mask)
     return np.min([np.maximum(abs(rows - y), abs(columns - x)) for y, x in marked], axis=0)

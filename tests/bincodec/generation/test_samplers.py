@@ -25,7 +25,7 @@ from bincodec.model.kernels import IntegerPrior
 MODELS = Path(__file__).resolve().parents[2] / "models"
 GRID = (5, 7)
 FROZEN = [0.8824668302545412, 0.3690383346754841, 0.5170696944527113]
-"""The first words of seed 7, image 1, on every machine and with every numpy."""
+"""The first words of seed 7, image 1, which are the same on every machine and with every NumPy."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def prior() -> IntegerPrior:
 
 
 def table_probabilities(mu: int, scale: int, maximum: int) -> np.ndarray:
-    """The cavity (J + 1,) as the frozen tables have it."""
+    """Return the cavity, (J + 1,), from the frozen tables."""
     everything = np.arange(maximum + 1, dtype=np.uint8)
     return levels_module.probability_of(
         everything, np.full(maximum + 1, mu), np.full(maximum + 1, scale), maximum
@@ -42,7 +42,7 @@ def table_probabilities(mu: int, scale: int, maximum: int) -> np.ndarray:
 
 
 def reverse_step(cavity: np.ndarray, observed: int, earlier: int, later: int) -> np.ndarray:
-    """p(L_s | L_t) by matrices over all levels, from the two formulas of `bernoulli`."""
+    """Return p(L_s | L_t) with matrices over all levels, from the two formulas of `bernoulli`."""
     keep_t, keep_s = earlier / KEEP_KNOWN, later / KEEP_KNOWN
     seen = torch.tensor(observed)
     calibrated = bernoulli.with_own_observation(
@@ -80,7 +80,7 @@ def test_the_reverse_step_is_the_enumerated_posterior(
 @pytest.mark.parametrize("maximum", [1, 2, 30])
 @pytest.mark.parametrize("keep", [0, 13, 40, KEEP_KNOWN])
 def test_forward_noise_has_the_closed_form_s_marginals(maximum: int, keep: int) -> None:
-    """k z + (1 - k) / (J + 1), for every level that is kept or not."""
+    """The distribution is k z + (1 - k) / (J + 1)."""
     count = 30_000
     kernel = bernoulli.kernel(maximum + 1, keep / KEEP_KNOWN).numpy()
     for level in {0, maximum // 2, maximum}:
@@ -93,12 +93,12 @@ def test_forward_noise_has_the_closed_form_s_marginals(maximum: int, keep: int) 
 
 
 def test_skipping_steps_composes_exactly_on_two_bits() -> None:
-    """Forward noise in one step or in two gives one law; and so does the perfect reverse of it."""
+    """Forward noise in one step or in two has the same distribution, and so has its exact reverse."""
     keep_s, keep_t = 0.7, 0.3
     once = bernoulli.kernel(2, keep_t)
     twice = bernoulli.kernel(2, keep_s) @ bernoulli.kernel(2, keep_t / keep_s)
     torch.testing.assert_close(once, twice)
-    start = torch.tensor([[0.2, 0.5], [0.1, 0.2]], dtype=torch.float64)  # a law on two bits
+    start = torch.tensor([[0.2, 0.5], [0.1, 0.2]], dtype=torch.float64)  # This is a distribution of two bits.
     kernel_s = torch.kron(bernoulli.kernel(2, keep_s), bernoulli.kernel(2, keep_s))
     kernel_t = torch.kron(once, once)
     between = torch.kron(*2 * (bernoulli.kernel(2, keep_t / keep_s),))
@@ -122,7 +122,7 @@ def test_keeps_rise_from_nothing_to_everything(schedule: str, steps: int) -> Non
 
 
 def uniform(prior: IntegerPrior, words: samplers.Words) -> tuple[np.ndarray, ...]:
-    """What the chain begins with: noise of which nothing was kept."""
+    """The chain starts with noise in which nothing is kept."""
     maximum = prior.architecture.maximum_level
     nothing = tuple(np.zeros((channels, *GRID), np.uint8) for channels in prior.architecture.layer_channels)
     return samplers.add_noise(nothing, maximum, 0, words)
@@ -155,7 +155,7 @@ def test_a_seed_gives_one_code_whatever_computes_it(prior: IntegerPrior) -> None
 
 
 def test_words_are_those_of_philox() -> None:
-    """Frozen: another numpy must not change what a seed means."""
+    """These values are frozen: another NumPy must not change the meaning of a seed."""
     assert samplers.Words(7, 1).uniform((3,)).tolist() == FROZEN
 
 
@@ -179,7 +179,7 @@ def test_known_positions_stay_and_the_rest_is_drawn(prior: IntegerPrior, sampler
 
 @dataclasses.dataclass
 class Watched:
-    """A predictor that remembers what it was shown."""
+    """A predictor that records what it receives."""
 
     prior: IntegerPrior
     shown: list[torch.Tensor] = dataclasses.field(default_factory=list)
@@ -230,7 +230,7 @@ def test_steps_in_which_no_noise_goes_cost_nothing(prior: IntegerPrior, schedule
 def test_keeps_start_where_they_are_asked_to() -> None:
     assert samplers.keeps("linear", 4, 0.5) == [32, 40, 48, 56, 64]
     assert samplers.keeps("linear", 2, 0.25) == [48, 56, 64]
-    # However faint, noise is noise; none at all is none.
+    # Even the weakest noise counts as noise, and none at all does not.
     assert samplers.keeps("linear", 2, 0.001) == [63, 64, 64]
     assert samplers.keeps("cosine", 2, 0.0) == [64, 64, 64]
 
@@ -243,7 +243,7 @@ def test_given_layers_stay(prior: IntegerPrior) -> None:
 
 
 class Unpacked:
-    """A source that decodes random words, as if they were a file, with a stack coder."""
+    """A source that decodes random words with a stack coder, as if they were a file."""
 
     def __init__(self, seed: int) -> None:
         words = np.random.default_rng(seed).integers(0, 2**32, 20_000, dtype=np.uint32)
@@ -263,7 +263,7 @@ class Unpacked:
 
 
 def test_decoding_random_words_is_sampling(prior: IntegerPrior) -> None:
-    """Means and variances of levels by layer agree between the coder's samples and ours."""
+    """The means and variances of levels agree by layer between the coder's samples and ours."""
     grid, count = (12, 12), 12
     layers = prior.architecture.layers
     ours = [samplers.autoregressive(prior, 50, grid, samplers.Words(seed)) for seed in range(count)]
@@ -287,12 +287,12 @@ def test_temperature_narrows_and_widens(prior: IntegerPrior) -> None:
 
 
 MIXED = Architecture(layer_channels=(2, 3), maximum_level=(1, 6), layer_phases=(1, 1))
-"""Two channels of one bit, three of seven levels."""
+"""The model has two channels of one bit and three of seven levels."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Fixed:
-    """A prior that always says the same: by label, mu and scale of all channels at one position."""
+    """A prior that always predicts the same: by label, mu and scale of all channels at one position."""
 
     by_label: tuple[tuple[list[int], list[int]], ...]
     architecture: Architecture = MIXED
@@ -311,7 +311,7 @@ def asked(predictor: passes.Predictor, layer: int | None) -> tuple[np.ndarray, n
 
 
 def odds(mu: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Log-odds that a level is in the upper half."""
+    """Return the log-odds that a level is in the upper half."""
     return mu / 64 / np.exp((scale - 32) / 8)
 
 
@@ -324,7 +324,7 @@ def test_guidance_goes_as_far_beyond_the_class_as_it_says(layer: int | None, gui
     found = odds(*asked(steering.Guided(prior, 1, guidance), layer))  # type: ignore[arg-type]
     wanted = [odds(np.array(mu), np.array(scale)) for mu, scale in (conditioned, none)]
     expected = ((1 + guidance) * wanted[0] - guidance * wanted[1])[MIXED.channels_of(layer)]
-    # Where a channel has several thresholds its scale is rounded to the table's, half a step of 1/8 at most.
+    # For a channel with several thresholds, the scale is rounded to the table, by at most half a step of 1/8.
     bits = np.array([True, True, False, False, False])[MIXED.channels_of(layer)]
     assert found[bits] == pytest.approx(expected[bits], abs=0.02)
     assert found[~bits] == pytest.approx(expected[~bits], abs=0.02, rel=0.07)

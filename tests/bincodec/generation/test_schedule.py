@@ -1,4 +1,4 @@
-"""Schedules fall from everything to nothing, and skip steps exactly."""
+"""Schedules fall from 1 to 0, and skip steps exactly."""
 
 import math
 
@@ -32,7 +32,7 @@ def test_falls(name: str, times: tuple[float, float]) -> None:
 def test_closed_forms(time: float) -> None:
     assert linear(time) == 1 - time
     assert cosine(time) == pytest.approx((1 + math.cos(math.pi * time)) / 2, abs=1e-12)
-    # A logistic is symmetric around its middle.
+    # A logistic function is symmetric around its middle.
     assert sigmoid(time) + sigmoid(1 - time) == pytest.approx(1, abs=1e-12)
 
 
@@ -68,5 +68,5 @@ def test_refuses_times_outside_the_scale(name: str, time: float) -> None:
 
 
 def test_refuses_to_go_back() -> None:
-    with pytest.raises(ValueError, match="not before"):
+    with pytest.raises(ValueError, match="is after time"):
         keep_between(linear, 0.5, 0.4)

@@ -1,4 +1,4 @@
-"""Exact integers: one answer in whatever dtype, and nothing is loaded that could break the promise."""
+"""Exact integers: every dtype gives the same result, and a network that could break this is not loaded."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ PROPERTY = settings(deadline=None, derandomize=True, max_examples=200)
 TINY = Path(__file__).resolve().parents[2] / "models" / "tiny-1.safetensors"
 FAST: tuple[Kernel, ...] = ("conv", "matmul", "float64")
 NARROW_LIMIT = 511
-"""Of models whose activations stay small."""
+"""Architectures of models whose activations stay small."""
 GRIDS = [(1, 1), (1, 7), (6, 1), (2, 2), (3, 5), (9, 11), (16, 8), (25, 3)]
 TABLES = bytes.fromhex(TABLES_SHA256)
 WIDE = Architecture(
@@ -60,7 +60,7 @@ def tiny() -> weights.Model:
 
 
 def random_layer(shape: tuple[int, ...], *, biases: int = 1, strong: bool = False, seed: int) -> Layer:
-    """Integer weights over their whole range, or all at its ends, and shifts from below zero upwards."""
+    """Draw integer weights over their whole range, or all at its ends, and shifts that may be negative."""
     generator = torch.manual_seed(seed)
     weight = torch.randint(-WEIGHT_LIMIT, WEIGHT_LIMIT + 1, shape, generator=generator)
     if strong:
@@ -68,7 +68,7 @@ def random_layer(shape: tuple[int, ...], *, biases: int = 1, strong: bool = Fals
     outputs = shape[0]
     bias = torch.randint(-30_000, 30_001, (biases, outputs), generator=generator)
     shift = torch.randint(6, 12, (outputs,), generator=generator)
-    # A few channels are so weak that they are passed on as they are, or multiplied.
+    # A few channels are so weak that they are passed on unchanged, or multiplied.
     shift[:3] = torch.tensor([0, -1, -2])
     weight[:3] = weight[:3].clamp(-2, 2)
     bias[:, :3] = bias[:, :3].clamp(-9, 9)
@@ -78,7 +78,7 @@ def random_layer(shape: tuple[int, ...], *, biases: int = 1, strong: bool = Fals
 def random_network(
     architecture: Architecture, *, strong: bool = False, limit: int = ACTIVATION_LIMIT, seed: int = 0
 ) -> IntegerNetwork:
-    """A network of any integers. The wider it is and the stronger, the smaller `limit` must be."""
+    """Draw a network of any integers. The wider and stronger it is, the smaller `limit` must be."""
     width, inputs = architecture.prior_width, architecture.channels + architecture.layers
     stem = random_layer((width, inputs, 3, 3), biases=QUALITIES, seed=seed)
     blocks = tuple(
@@ -95,7 +95,7 @@ def random_network(
 
 
 def random_context(architecture: Architecture, height: int, width: int, seed: int) -> Tensor:
-    """Any levels, at any keep."""
+    """Return random levels as context, with random keeps."""
     generator = torch.manual_seed(seed)
     tops = torch.tensor(architecture.maximum_level)
     counts = torch.tensor(architecture.layer_channels)
@@ -109,7 +109,7 @@ def random_context(architecture: Architecture, height: int, width: int, seed: in
 
 
 def saturated_context(architecture: Architecture, height: int, width: int, seed: int) -> Tensor:
-    """Every channel at one of its outermost levels, and known."""
+    """Return a context in which every channel is known and at one of its outermost levels."""
     tops = torch.repeat_interleave(
         torch.tensor(architecture.maximum_level), torch.tensor(architecture.layer_channels)
     )
@@ -120,7 +120,7 @@ def saturated_context(architecture: Architecture, height: int, width: int, seed:
 
 
 def predictions(prior: IntegerPrior | Incremental, context: Tensor, quality: int) -> list[Tensor]:
-    """mu and scale of every layer at every position."""
+    """Return mu and scale of every layer at every position."""
     positions = torch.arange(context.shape[0] * context.shape[1])
     found: list[Tensor] = []
     for layer in range(prior.architecture.layers):
@@ -133,7 +133,7 @@ def same(first: list[Tensor], second: list[Tensor]) -> bool:
 
 
 def priors(tiny: weights.Model) -> Iterator[IntegerPrior]:
-    """The frozen one, a random one, and two whose sums come near the limit of exactness."""
+    """Yield the frozen network, a random one, and two whose sums are near the limit of exactness."""
     yield tiny.prior
     yield IntegerPrior(WIDE, random_network(WIDE))
     for width, limit in ((96, NARROW_LIMIT), (29, ACTIVATION_LIMIT)):
@@ -141,7 +141,7 @@ def priors(tiny: weights.Model) -> Iterator[IntegerPrior]:
         yield IntegerPrior(heavy, random_network(heavy, strong=True, limit=limit, seed=3))
 
 
-# --- one answer -------------------------------------------------------------------------------------------
+# --- one result -------------------------------------------------------------------------------------------
 
 
 def test_every_kernel_gives_int64_s_integers_on_every_grid(tiny: weights.Model) -> None:
@@ -158,7 +158,7 @@ def test_every_kernel_gives_int64_s_integers_on_every_grid(tiny: weights.Model) 
 
 
 def by_hand(prior: IntegerPrior, context: Tensor, quality: int) -> tuple[np.ndarray, np.ndarray]:
-    """mu and scale of all channels and positions as DESIGN §5 tells it, in NumPy's integers."""
+    """Return mu and scale of all channels and positions as DESIGN §5 describes them, in NumPy's integers."""
     network, top = prior.network, prior.network.activation_limit
 
     def divided(total: np.ndarray, shift: Tensor | int, low: Any, high: Any) -> np.ndarray:
@@ -200,7 +200,7 @@ def by_hand(prior: IntegerPrior, context: Tensor, quality: int) -> tuple[np.ndar
 
 @pytest.mark.parametrize("quality", [0, 37, 100])
 def test_the_network_is_the_documented_arithmetic(quality: int) -> None:
-    """Kernels share their steps, so that all of them could be wrong alike."""
+    """Kernels share their steps, so all of them could be wrong in the same way."""
     prior = IntegerPrior(WIDE, random_network(WIDE), kernel="float64")
     context = random_context(WIDE, 5, 7, quality)
     mu, scale = prior.predict(context, quality, None, torch.arange(35))
@@ -218,7 +218,7 @@ def test_predictions_are_integers_in_the_tables_range(tiny: weights.Model) -> No
             mu, scale = prior.predict(context, 50, layer, torch.tensor([80, 0, 7]))
             assert mu.dtype == scale.dtype == torch.int32
             assert mu.shape == scale.shape == (prior.architecture.layer_channels[layer], 3)
-            # One level beyond the outermost, in 1/64.
+            # The limit is one level beyond the outermost, in 1/64.
             assert mu.abs().max() <= 64 * (maximum / 2 + 1)
             assert scale.min() >= 0
             assert scale.max() <= 63
@@ -256,7 +256,7 @@ def test_neither_batch_nor_threads_matter() -> None:
 
 @pytest.mark.parametrize("kernel", ["conv", "matmul", "float64", "int64"])
 def test_what_was_asked_before_does_not_matter(kernel: Kernel) -> None:
-    """Sums are built upon the last ones where little changes: layer by layer, back again, in other sizes."""
+    """Sums are updated if little changes: layer by layer, back again, and in other sizes."""
     heavy = dataclasses.replace(WIDE, prior_width=96)
     network = random_network(heavy, strong=True, limit=NARROW_LIMIT, seed=3)
     used = IntegerPrior(heavy, network, kernel=kernel).incremental()
@@ -269,7 +269,7 @@ def test_what_was_asked_before_does_not_matter(kernel: Kernel) -> None:
             shown[rows, :, part] = full[rows, :, part]
             shown[rows, :, heavy.channels + layer] = full[rows, :, heavy.channels + layer]
             asked.append(shown)
-    # From one extreme to the other is twice as far as sums are bounded for.
+    # A change from one extreme to the other is twice as large as the bound of the sums allows.
     turned = shown.clone()
     turned[..., heavy.layer_slice(0)] *= -1
     asked += [turned, shown, random_context(heavy, 6, 5, 2), saturated_context(heavy, 4, 7, 3), full]
@@ -289,7 +289,7 @@ def test_what_was_asked_before_may_be_overwritten(dtype: torch.dtype) -> None:
 
 
 def test_a_layer_is_added_to_what_was_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No work is done twice: the second time only the inputs of the layer that changed are multiplied."""
+    """No work is done twice: the second time, only the inputs of the layer that changed are multiplied."""
     prior, seen = IntegerPrior(WIDE, random_network(WIDE)).incremental(), []
     honest = ShiftedProducts.stem
 
@@ -310,7 +310,7 @@ def test_a_layer_is_added_to_what_was_asked_before(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("precision", ["high", "medium"])
 @pytest.mark.parametrize("kernel", FAST)
 def test_a_program_s_wish_for_fast_matrix_products_does_not_matter(precision: str, kernel: Kernel) -> None:
-    """The setting is global and common, and lets processors with bfloat16 or TF32 units round float32."""
+    """The setting is global, and lets processors with bfloat16 or TF32 units round float32."""
     architecture = dataclasses.replace(WIDE, prior_width=128)
     network = random_network(architecture, limit=NARROW_LIMIT)
     prior = IntegerPrior(architecture, network, kernel=kernel)
@@ -343,14 +343,14 @@ def test_quality_changes_the_prediction(tiny: weights.Model) -> None:
 
 
 def test_the_limits_are_the_documented_ones() -> None:
-    """DESIGN §5; the networks of existing files were checked against them."""
+    """DESIGN §5 defines this, and existing networks were checked against it."""
     assert (WEIGHT_LIMIT, ACTIVATION_LIMIT, STREAM_LIMIT) == (127, 2047, 2**20)
     assert (integer.EXACT_LIMIT, KEEP_KNOWN) == (2**24, 64)
 
 
 @PROPERTY
 @given(st.integers(-(2**22), 2**22), st.integers(-1, 22), st.sampled_from([1, 511, 2**20]))
-@example(2**23 + 1, 0, 2**24)  # Half a unit is no more than a rounding error up here.
+@example(2**23 + 1, 0, 2**24)  # Half a unit is no larger than a rounding error here.
 @example(-(2**23) - 1, 0, 2**24)
 @example(2**24 - 2, 1, 2**24)
 def test_requantise_is_the_floor_formula_in_every_dtype(total: int, shift: int, limit: int) -> None:
@@ -390,7 +390,7 @@ def test_hidden_context_is_zero_and_known_context_exact() -> None:
 def test_single_bits_may_be_as_sure_as_any_level() -> None:
     assert mu_limits(WIDE).tolist() == [32 * 64] * 2 + [32 * 7] * 5
     single = dataclasses.replace(WIDE, maximum_level=(1, 1))
-    # As far as the tables go, so that mu / scale can be any log-odds.
+    # mu reaches as far as the tables, so that mu / scale can be any log-odds.
     assert mu_limits(single).tolist() == [REACH] * 7
 
 
@@ -408,7 +408,7 @@ def test_single_bits_are_shown_at_every_keep() -> None:
 
 
 def with_layer(network: IntegerNetwork, name: str, change: Callable[[Layer], Layer]) -> IntegerNetwork:
-    """The network with one of its layers replaced."""
+    """Return the network with one of its layers replaced."""
     if name in ("stem", "head"):
         return dataclasses.replace(network, **{name: change(getattr(network, name))})
     _, index, part = name.split(".")
@@ -419,7 +419,7 @@ def with_layer(network: IntegerNetwork, name: str, change: Callable[[Layer], Lay
 
 
 def with_entry(layer: Layer, part: str, index: int, value: int) -> Layer:
-    """The layer with one of its integers replaced."""
+    """Return the layer with one of its integers replaced."""
     tensor = getattr(layer, part).clone()
     tensor.view(-1)[index] = value
     return dataclasses.replace(layer, **{part: tensor})
@@ -452,10 +452,10 @@ def test_bounds_refuse_sums_that_may_not_be_exact(name: str, part: str, value: i
 
 
 def test_bounds_are_tight_for_a_channel_s_worst_input() -> None:
-    """One channel by hand: 48 weights of 127 times 2047, the bias and half a step, just below 2^24."""
+    """One channel by hand: 48 weights of 127 times 2047, the bias and half a step are just below 2^24."""
     network = random_network(WIDE)
     largest = 48 * WEIGHT_LIMIT * ACTIVATION_LIMIT
-    step = 2**9  # Half of 2^10.
+    step = 2**9  # This is half of 2^10.
 
     def change(bias: int) -> Callable[[Layer], Layer]:
         def worst(layer: Layer) -> Layer:
@@ -537,7 +537,7 @@ def test_a_model_file_whose_integers_were_changed_is_refused(tmp_path: Path, tin
     )
     path = tmp_path / "forged.safetensors"
     weights.save(path, "forged-1", card.architecture, tiny.autoencoder.state_dict(), forged, {})
-    with pytest.raises(DamagedModel, match="not those that its fingerprint"):
+    with pytest.raises(DamagedModel, match="do not have the fingerprint"):
         weights.load(dataclasses.replace(read_card(path), path=path, fingerprint=card.fingerprint))
     assert weights.load(read_card(path)).card.fingerprint != card.fingerprint
 
@@ -557,7 +557,7 @@ def test_a_model_file_says_how_large_activations_get(tmp_path: Path, tiny: weigh
 
 
 def resaved(path: Path, changes: dict[str, Tensor | None]) -> Path:
-    """A model file with some tensors changed, or left out."""
+    """Write a model file with some tensors changed or left out."""
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     tensors = {**load_file(path), **changes}
@@ -584,7 +584,7 @@ def test_a_model_file_whose_limit_makes_no_sense_is_refused(tmp_path: Path, limi
 @pytest.mark.parametrize("limit", [0, -511, ACTIVATION_LIMIT + 1])
 def test_bounds_refuse_a_limit_out_of_range(limit: int) -> None:
     network = dataclasses.replace(random_network(WIDE), activation_limit=limit)
-    with pytest.raises(Unsupported, match=f"activations to {limit} are not in 1..2047"):
+    with pytest.raises(Unsupported, match=f"activation limit {limit} is not in 1..2047"):
         check_bounds(WIDE, network)
 
 
@@ -626,7 +626,7 @@ def test_the_prior_that_trains_through_rounding_is_the_one_that_codes(tiny: weig
         prior(shown, keep, quality)
     recorder.close()
     quantised = QuantisedPrior(prior, architecture, recorder.ranges)
-    # All qualities at once, as the export computes its biases: their float rounding is then the same.
+    # All qualities are computed at once, as in the export, so that their float rounding is the same.
     with torch.no_grad():
         mu, log_scale = quantised(shown, keep, quality)
     coding = IntegerPrior(architecture, quantised.export())
@@ -687,7 +687,7 @@ def test_the_largest_activation_counts_however_rare_it_is() -> None:
 
 
 def test_rows_that_training_moved_beyond_the_bounds_are_halved() -> None:
-    """Weights grow, and a bias of a row of tiny weights is large in the units of its sums."""
+    """Weights grow, and the bias of a row of tiny weights is large in the units of its sums."""
     torch.manual_seed(14)
     wide = dataclasses.replace(WIDE, prior_width=192, prior_blocks=1)
     prior = Prior(wide)
@@ -706,7 +706,7 @@ def test_rows_that_training_moved_beyond_the_bounds_are_halved() -> None:
     before = quantised.export()
     quantised.keep_bounds()
     check_bounds(wide, quantised.export())
-    # Only what had to: other rows stay as fine as they were.
+    # Only the necessary rows changed; other rows stay as fine as they were.
     coarser = before.head.shift - quantised.export().head.shift
     assert coarser[3] > 0
     assert int((coarser != 0).sum()) == 1
@@ -716,7 +716,7 @@ def test_rows_that_training_moved_beyond_the_bounds_are_halved() -> None:
 
 
 def noisy(function: Callable[..., Tensor], *kinds: torch.dtype) -> Callable[..., Tensor]:
-    """The function, a little wrong for some kinds of numbers."""
+    """Return the function, made slightly wrong for some kinds of numbers."""
 
     def wrong(*arguments: Any, **options: Any) -> Tensor:
         result = function(*arguments, **options)
@@ -741,7 +741,7 @@ def test_a_broken_convolution_is_noticed_and_avoided(
     assert not found.is_exact("conv", 9, 11)
     assert found.kernel == "matmul"
     assert same(predictions(found, context, 40), expected)
-    # The fault is one that matters: the kernel that has it codes other probabilities.
+    # The fault matters: the faulty kernel gives other probabilities.
     assert not same(predictions(found.with_kernel("conv"), context, 40), expected)
 
 
@@ -749,7 +749,7 @@ def test_a_broken_convolution_is_noticed_and_avoided(
 def test_a_kernel_must_be_right_in_its_products_and_in_its_predictions(
     witness: str, tiny: weights.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each test sees what the other may miss, so either verdict is enough against a kernel."""
+    """Each test may miss what the other one sees, so a kernel is rejected if either of them fails."""
     honest = IntegerPrior.predict
 
     def wrong_convolution(prior: IntegerPrior, *arguments: Any) -> tuple[Tensor, Tensor]:

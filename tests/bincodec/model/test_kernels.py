@@ -1,4 +1,4 @@
-"""The self-test of a kernel notices a wrong number in any product that a run asks for, in any shape."""
+"""The self-test of a kernel notices a wrong number in any product that a run needs, in any shape."""
 
 import dataclasses
 import itertools
@@ -32,7 +32,7 @@ Wrong = Callable[[str, Tensor, Tensor], bool]
 
 
 class BrokenProducts(DirectProducts):
-    """Products some numbers of which are off, wherever `wrong` (what, input, weight) says so."""
+    """Products in which some numbers are wrong, as `wrong` (what, input, weight) decides."""
 
     def __init__(self, wrong: Wrong, error: float = 1.0) -> None:
         self._wrong, self._error = wrong, error
@@ -108,7 +108,7 @@ def test_right_products_pass(prior: IntegerPrior) -> None:
 
 @pytest.mark.parametrize("kernel", ["conv", "matmul"])
 def test_each_shape_is_tried_by_itself(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A library that errs in one shape only is passed over there, and there only."""
+    """If a library is wrong for one shape, its kernel is avoided for that shape only."""
     prior = Codec.load(str(TINY)).model.prior
     honest = kernels._products_of
 
@@ -150,7 +150,7 @@ def test_a_check_passes_what_is_right_and_nothing_else(
 def test_the_self_test_knows_how_many_positions_a_pass_can_have(phases: int) -> None:
     for height, width in itertools.product(range(1, 8), repeat=2):
         sizes = np.bincount(phase_map(height, width, phases).ravel())
-        everywhere = {height * width}  # where a missing layer is expected
+        everywhere = {height * width}  # This is where a missing layer is expected.
         assert saturation.pass_sizes(phases, height, width) == set(sizes.tolist()) - {0} | everywhere
 
 
@@ -176,7 +176,7 @@ def test_a_check_weighs_each_output_by_its_own_number() -> None:
 
 
 def test_a_large_picture_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sums of 4096 x 4096 pixels take 100 MB; beyond that they are computed anew."""
+    """The sums of 4096 x 4096 pixels take 100 MB. For larger pictures, they are computed again."""
     prior = Codec.load(str(TINY)).model.prior
     context, positions = saturation.saturated_context(prior.architecture, *GRID), torch.arange(3)
     for limit, remembered in ((GRID[0] * GRID[1], True), (GRID[0] * GRID[1] - 1, False)):
@@ -241,7 +241,7 @@ def test_each_switch_counts_for_its_device_and_its_kernels(
 
 
 class Backends:
-    """`torch.backends` with one precision everywhere, or, for None, without that switch."""
+    """A stand-in for `torch.backends` with one precision everywhere, or without that setting if None."""
 
     def __init__(self, precision: str | None, *, inner: bool = False) -> None:
         if precision is not None:
@@ -255,11 +255,11 @@ class Backends:
 # --- what the writer remembers ----------------------------------------------------------------------------
 
 PIXELS = np.full((64, 96, 3), 128, np.uint8)
-"""Its levels are range coded: stored raw they would not depend on any prediction."""
+"""Its levels are range coded. Raw levels would not depend on any prediction."""
 
 
 def spoil_networks(prior: IntegerPrior) -> None:
-    """The integers in the dtype that codes."""
+    """Change the integers in the dtype that is used for coding."""
     network = prior._network(prior.kernel)
     bias = network.head.bias.clone()
     bias[:] += 2000
@@ -287,7 +287,7 @@ def test_verification_shares_nothing_that_the_writer_remembers(what: str) -> Non
 
 
 def test_verification_does_not_trust_the_writer_s_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The writer remembers that a kernel is exact in this shape, and it is not: verification tries anew."""
+    """The writer remembers that a kernel is exact for this shape, but it is not. Verification tests again."""
     codec = Codec.load(str(TINY))
     code = codec.encode(PIXELS, 50)
     prior, shape = codec.model.prior, code.grid

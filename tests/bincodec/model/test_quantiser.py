@@ -23,7 +23,7 @@ from bincodec.model.quantiser import (
 )
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=100)
-# Sixteenths: thresholds are hit exactly now and then.
+# Values are sixteenths, so some of them are exactly on a threshold.
 VALUES = st.integers(-600, 600).map(lambda n: n / 16)
 
 
@@ -72,7 +72,7 @@ def test_straight_through_shows_the_level_and_learns_from_the_value(maximum: flo
         assert channel.grad.item() == pytest.approx(3)
     elif abs(value) > limit:
         assert channel.grad.item() == pytest.approx(3 * SATURATION_LEAK)
-    else:  # A kink: any slope between the two sides' is right.
+    else:  # This is a kink: any slope between those of both sides is right.
         assert 3 * SATURATION_LEAK <= channel.grad.item() <= 3 + 1e-6
 
 

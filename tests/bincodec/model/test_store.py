@@ -1,4 +1,4 @@
-"""Which model is meant by a name, a family, a path and a fingerprint."""
+"""Which model is found by a name, a family, a path and a fingerprint."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ TINY = Path(__file__).resolve().parents[2] / "models" / "tiny-1.safetensors"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Models of one family, written out of order, beside a file that is none."""
+    """Write models of one family, out of order, beside a file that is not a model."""
     tiny = weights.load(read_card(TINY))
     state, network = tiny.autoencoder.state_dict(), tiny.prior.network
     for number in (2, 10, 9):

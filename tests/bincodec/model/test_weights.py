@@ -20,7 +20,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> weights.Model:
-    """The tiny model, stored once more: what a file rounds differs by a hair from what was rounded before."""
+    """Store the tiny model once more. Its weights were rounded before, so they hardly change."""
     tiny = weights.load(read_card(TINY))
     path = tmp_path_factory.mktemp("weights") / "tiny-2.safetensors"
     state = tiny.autoencoder.state_dict()
@@ -29,7 +29,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> weights.Model:
 
 
 def nudged(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """A state dict with one number changed by more than storing it loses."""
+    """Return a state dict with one number changed by more than the rounding of a file."""
     value = state[name].clone()
     value.view(-1)[0] += 0.5
     return {**state, name: value}
@@ -73,7 +73,7 @@ def test_the_fingerprint_names_the_post_filter(
         ("decoder.fidelity.decoder.head.weight", "decoder 'fidelity' are damaged"),
         ("decoder.fidelity.inverse_gains.log_gain", "decoder 'fidelity' are damaged"),
         ("encoder.encoder.stem.weight", "the encoder's weights are damaged"),
-        ("prior.head.weight", "not those that its fingerprint"),
+        ("prior.head.weight", "do not have the fingerprint"),
     ],
 )
 def test_damaged_weights_are_noticed(tmp_path: Path, tensor: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The features of post-filters against FORMAT's tables, worked out one by one in float64."""
+"""The features of post-filters against the tables of FORMAT, computed one by one in float64."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ NEAR = [(0, 1), (1, -1), (1, 0), (1, 1)]
 
 
 def computed(decoded: npt.NDArray[np.float32], view: View | None = None) -> Picture:
-    """(features, H, W, 3) of a whole picture, not known where `view` means something else."""
+    """Return features (features, H, W, 3) of a whole picture. Those outside `view` are nan."""
     height, width = decoded.shape[:2] if view is None else (view.height, view.width)
     result = np.full((SIZE, height, width, 3), np.nan)
     for tile in features.tiles(decoded, view):
@@ -112,7 +112,7 @@ def test_the_features_are_the_table(height: int, width: int, seed: int, contrast
     found, expected = computed(decoded), ByHand(decoded).features()
     assert len(found) == len(expected) == 56
     for index, (one, other) in enumerate(zip(found, expected, strict=True)):
-        # A slope divides by a variance that float32 knows to about 1e-7, where 1e-4 counts as flat.
+        # A slope divides by a variance that float32 represents to about 1e-7, and 1e-4 counts as flat.
         away = 2e-3 if index in (40, 41, 53) else 2e-5
         np.testing.assert_allclose(one, np.broadcast_to(other, one.shape), atol=away, err_msg=str(index))
 
@@ -150,7 +150,7 @@ def test_tiles_are_small_whatever_the_shape(shape: tuple[int, int]) -> None:
 def test_a_part_has_the_features_of_the_whole(
     monkeypatch: pytest.MonkeyPatch, rows: range, columns: range
 ) -> None:
-    """Its border repeats nothing but where it is the picture's, and its place is that in the picture."""
+    """The border is repeated only where it is that of the picture, and the place is that in the picture."""
     decoded = np.random.default_rng(0).uniform(-0.2, 1.2, (50, 30, 3)).astype(np.float32)
     whole = computed(decoded)
     monkeypatch.setattr(features, "_TILE", 12 * 7)

@@ -1,4 +1,4 @@
-"""The post-filter: the filter itself, what the encoder finds, and what it is willing to pay for it."""
+"""The post-filter: how it is applied, what the encoder finds, and which cost it accepts."""
 
 import dataclasses
 
@@ -21,11 +21,11 @@ from bincodec.postfilter.fit import fit_filter
 
 Pixels = npt.NDArray[np.float32]
 WEIGHT = 65025.0 / 3
-"""A dear error: lambda = 1."""
+"""An error with a high cost: lambda = 1."""
 OFFSETS_ALONE = 13
-"""Bytes of a payload without weights."""
+"""The bytes of a payload without weights."""
 AROUND = Extra(KIND, b"").size
-"""Bytes that a file takes for an extra beside its payload."""
+"""The bytes that a file takes for an extra beside its payload."""
 
 
 def photo() -> npt.NDArray[np.uint8]:
@@ -83,7 +83,7 @@ def test_what_is_stored_is_what_is_read(found: PostFilter) -> None:
 def test_a_payload_byte_by_byte() -> None:
     weights = np.array([[3, 0], [-1, 1], [0, -2]])
     found = PostFilter(np.array([1, -1, 256]), (0, 55), weights, 6)
-    # Folded, feature by feature: 6, 1, 0; 0, 2, 3. With k = 1: 111 0 0, 0 1, 0 0; 0 0, 10 0, 10 1.
+    # The folded values are 6, 1, 0 and 0, 2, 3. With k = 1: 111 0 0, 0 1, 0 0; 0 0, 10 0, 10 1.
     bits = "11100" + "01" + "00" + "00" + "100" + "101"
     assert found.payload() == (
         bytes([1, 0, 255, 255, 0, 1, 1, 0, 0, 0, 0, 0, 128, 6 << 4 | 1])
@@ -132,7 +132,7 @@ def test_what_does_not_read_is_corrupt(payload: bytes, message: str) -> None:
 
 
 def test_two_are_corrupt() -> None:
-    with pytest.raises(Corrupt, match="post-filter: 2 chunks"):
+    with pytest.raises(Corrupt, match="post-filter: a file holds one, not 2"):
         read_filter((Extra(KIND, bytes(13)), Extra(KIND, bytes(13))))
 
 
@@ -170,14 +170,14 @@ def test_a_blur_is_undone_with_the_more_features_the_dearer_errors_are() -> None
 def test_bits_and_error_together_never_rise(
     height: int, width: int, weight: float, noise: float, seed: int
 ) -> None:
-    """Unless a colour cast is taken away, which may cost what it costs, and never adds to the error."""
+    """An exception is a colour cast. It is removed at any cost, and this never increases the error."""
     rng = np.random.default_rng(seed)
     original = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
     decoded = (as_floats(original) + noise * rng.standard_normal(original.shape)).astype(np.float32)
     before = error(original, decoded)
     found = fit_filter(original, decoded, weight)
     after = error(original, apply_filter(decoded, read_filter(found)))
-    # The clamp after the filter can only help; 1e-5 is for the filter in float32.
+    # The clamp after the filter can only help. 1e-5 allows for the filter in float32.
     allowed = before * (1 + 1e-5) + 1e-6
     assert after <= allowed
     if found and len(found[0].payload) > OFFSETS_ALONE:
@@ -220,7 +220,7 @@ def test_what_is_sent_is_the_cheapest(weight: float) -> None:
 
 
 def test_a_dear_filter_does_not_take_the_place_of_a_cheaper_one() -> None:
-    """A cast is sent whatever it costs; what follows must cost less than nothing at all."""
+    """A colour cast is stored at any cost. Everything beyond it must reduce the total cost."""
     original = photo()
     cast = as_floats(original) + np.float32(0.03) + (blurred() - as_floats(original))
     for weight in np.geomspace(0.1, 1e3, 25):
@@ -240,7 +240,7 @@ def test_weights_beyond_what_codes_hold_are_no_crash() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 1), (1, 2), (1, 1), (3, 3)])
 def test_pictures_of_few_tones_are_no_crash(shape: tuple[int, int]) -> None:
-    """Features say the same there, or nothing."""
+    """On such pictures, features are equal or zero."""
     for seed in range(40):
         rng = np.random.default_rng(seed)
         original = (255 * rng.integers(0, 2, (*shape, 3))).astype(np.uint8)
@@ -259,7 +259,7 @@ def test_the_error_of_moments_is_the_error_of_pixels() -> None:
 
 
 def test_features_are_chosen_by_what_they_take_away() -> None:
-    """Against trying all: the first by itself, the second with the first, and so on."""
+    """The result is that of trying all features: the first alone, the second with the first, and so on."""
     moments = moments_of(photo(), blurred() + np.float32(0.05))
 
     def left(some: tuple[int, ...]) -> float:
@@ -311,7 +311,7 @@ def test_rounding_goes_one_by_one_with_the_rest_solved_anew(steps: int) -> None:
 
 
 def part_of(decoded: Pixels, rows: range, columns: range) -> tuple[Pixels, View]:
-    """A part of a picture and what the filter reads around it."""
+    """A part of a picture, and the pixels around it that the filter reads."""
     height, width = decoded.shape[:2]
     top, left = max(0, rows.start - REACH), max(0, columns.start - REACH)
     part = decoded[top : rows.stop + REACH, left : columns.stop + REACH]
@@ -368,7 +368,7 @@ def test_what_nobody_can_see_is_no_cast() -> None:
 
 @pytest.mark.parametrize("grey", [False, True])
 def test_a_photo_gets_one_that_is_worth_its_bytes(grey: bool) -> None:
-    """With the shipped model; a grey picture is measured as it is shown, the mean of its channels."""
+    """This uses the shipped model. A grey picture is measured as it is shown, as the mean of the colours."""
     codec = Codec.load("photo")
     picture = photos.astronaut()[:320, 100:420]
     if grey:
@@ -382,7 +382,7 @@ def test_a_photo_gets_one_that_is_worth_its_bytes(grey: bool) -> None:
         len(one.extras): ((np.asarray(codec.decode(one)) - picture.astype(float)) ** 2).mean()
         for one in (code, bare)
     }
-    # lambda of quality 90, as the model's card says it, for each of the picture's pixels
+    # This is lambda of quality 90 from the model's card, for each of the picture's pixels.
     lowest, highest = codec.model.card.card["lambda_range"]
     weight = lowest * (highest / lowest) ** 0.9 * picture.shape[0] * picture.shape[1]
     assert bits[1] + weight * errors[1] < bits[0] + weight * errors[0]

@@ -1,4 +1,4 @@
-"""A small run to make pages of: three codecs, two images (one of a hostile name), a published curve."""
+"""A small run from which pages are made: three codecs, two images (one of a hostile name), one curve."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HOSTILE = (
     "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked=2'> & \"q\" {{style}}.png"
 )
-"""An image name of our nightmares: it must be shown, letter by letter, and do nothing."""
+"""An image name full of markup. It must be shown literally and do nothing."""
 IMAGES = ("photos/one.png", f"photos/{HOSTILE}")
 METRICS = {
     "psnr": {"label": "PSNR", "unit": "dB", "higher_is_better": True, "about": "over R, G and B"},
@@ -92,7 +92,7 @@ def png(colour: tuple[int, int, int]) -> bytes:
 
 
 def comparisons() -> list[Comparison]:
-    """Ours is red, JPEG green, WebP blue."""
+    """The colours of the codecs: bincodec is red, JPEG green and WebP blue."""
     pictures = (
         Picture("bincodec:layers=3", 40, 1234, 0.251, 30.125, png((200, 0, 0))),
         Picture("jpeg", 50, 1250, 0.254, 27.25, png((0, 200, 0))),
@@ -104,7 +104,7 @@ def comparisons() -> list[Comparison]:
 
 @dataclass(frozen=True)
 class Sample:
-    """The run: `report(failures=[])` is its report with other failures; `text` its page."""
+    """The run. `report(failures=[])` is its report with other failures, and `text` is its page."""
 
     hostile: str
     images: tuple[str, ...]
@@ -120,7 +120,7 @@ def sample() -> Sample:
 
 @pytest.fixture
 def opened(browser: Chrome, sample: Sample, tmp_path: Path) -> Iterator[Callable[..., Chrome]]:
-    """Opens a page at a width; at the end, whatever was done, nothing may have been logged or fetched."""
+    """Open a page at a width. At the end, nothing may have been logged or fetched."""
 
     from selenium.webdriver.support.ui import WebDriverWait
 

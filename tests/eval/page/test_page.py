@@ -1,4 +1,4 @@
-"""What a page is made of: one file, nothing from outside, nothing but text from the data."""
+"""The contents of a page: one file, nothing from outside, and only text from the data."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ from bincodec.eval.page import Comparison, page
 
 
 class Elements(HTMLParser):
-    """All elements with their attributes, and the text of each script."""
+    """Collect all elements with their attributes, and the text of each script."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ def test_nothing_points_outside(sample: Any) -> None:
 def test_what_comes_from_the_data_stays_in_its_element(sample: Any) -> None:
     elements = Elements(sample.text)
     tags = [tag for tag, _ in elements.found]
-    # Data, library, four pictures (each once, though two images at two targets show them), the program.
+    # There are the data, the library, four pictures (each stored once, though shown often), and the program.
     assert tags.count("script") == 2 + 4 + 1
     assert tags.count("img") == 2
     content = json.loads(elements.scripts[0])
@@ -67,7 +67,7 @@ def test_what_comes_from_the_data_stays_in_its_element(sample: Any) -> None:
 
 
 def test_names_that_are_no_text_can_still_be_saved(sample: Any) -> None:
-    """A file name that is not UTF-8 reaches Python with lone surrogates, and is shown as in other output."""
+    """Python represents file names that are not UTF-8 with lone surrogates. They are shown as elsewhere."""
     failure = {"image": "bad\udcff.png", "reason": "x", "codec": None, "setting": None}
     text = page(sample.report(failures=[failure]))
     content = json.loads(Elements(text.encode().decode()).scripts[0])
@@ -123,7 +123,7 @@ def schemes(text: str) -> dict[str, dict[str, str]]:
 
 
 def contrast(first: str, second: str) -> float:
-    """WCAG 2.2: the ratio of relative luminances, 1 to 21."""
+    """Return the ratio of relative luminances, 1 to 21, as WCAG 2.2 defines it."""
 
     def luminance(colour: str) -> float:
         channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]

@@ -1,4 +1,4 @@
-"""What a person sees and does on the page, in headless Chromium."""
+"""The page in headless Chromium, as a person sees and uses it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def choose(chrome: Chrome, selector: str, label: str) -> None:
 
 
 def press(chrome: Chrome, name: str, value: str) -> None:
-    """A radio button, by its label as a person would."""
+    """Choose a radio button by its label, as a person would."""
     one(chrome, f"label:has(input[name={name}][value='{value}'])").click()
 
 
@@ -47,7 +47,7 @@ def curves(chrome: Chrome) -> list[WebElement]:
 
 
 def table(chrome: Chrome, name: str) -> list[list[str]]:
-    """The texts of a table's body, row by row."""
+    """Return the texts of a table's body, row by row."""
     script = "return Array.from(arguments[0].rows, (row) => Array.from(row.cells, (c) => c.innerText.trim()))"
     return chrome.execute_script(script, one(chrome, f"#{name} tbody"))
 
@@ -152,7 +152,7 @@ def test_failures_and_sources_are_named(opened: Open, sample: Any) -> None:
     assert one(chrome, "#skipped").text.startswith("Skipped: jxl needs the package")
     assert one(chrome, "#dropped").text == "Without means, as images failed there: webp 99 (1 of 2)."
     assert one(chrome, "#about-table a").get_attribute("href") == "https://example.org/paper"
-    # Without failures and pictures neither has a place.
+    # Without failures and pictures, the page has no section for them.
     chrome = opened(html=page(sample.report(failures=[])))
     assert not one(chrome, "#alert").is_displayed()
     assert not one(chrome, "#failures").is_displayed()
@@ -160,7 +160,7 @@ def test_failures_and_sources_are_named(opened: Open, sample: Any) -> None:
 
 
 def clip(chrome: Chrome) -> float:
-    """Where the right picture begins, in percent of the width."""
+    """Return where the right picture begins, in percent of the width."""
     found = re.search(r"([\d.]+)%\)$", one(chrome, "#right-layer").value_of_css_property("clip-path"))
     assert found
     return float(found[1])
@@ -177,7 +177,7 @@ def test_the_boundary_follows_pointer_and_keys(opened: Open) -> None:
     assert clip(chrome) == pytest.approx(25, abs=0.5)
     middle = boundary.rect["x"] + boundary.rect["width"] / 2
     assert middle == pytest.approx(stage.rect["x"] + width / 4, abs=2)
-    # What is seen left and right of it are the two pictures.
+    # The two pictures are visible to the left and to the right of it.
     shot = Image.open(io.BytesIO(stage.screenshot_as_png)).convert("RGB")
     third = shot.height // 3
     assert shot.getpixel((shot.width // 8, third)) == (0, 200, 0)
@@ -203,14 +203,14 @@ def test_pictures_are_chosen_and_described(opened: Open, sample: Any) -> None:
     choose(chrome, "#picture-left", "original")
     choose(chrome, "#picture-target", "0.500 bpp")
     choose(chrome, "#picture-image", sample.hostile)
-    # The choice outlives another image and target.
+    # The choice is kept for another image and target.
     assert one(chrome, "#left").get_attribute("alt") == f"{sample.hostile}, original"
     assert one(chrome, "#right").get_attribute("alt") == f"{sample.hostile}, jpeg"
     assert one(chrome, "#picture-target").get_attribute("value") == "0.5"
 
 
 def box(chrome: Chrome, selector: str) -> dict[str, float]:
-    """Where an element is seen, transforms included."""
+    """Return where an element is seen, including transforms."""
     script = "return arguments[0].getBoundingClientRect().toJSON()"
     seen = chrome.execute_script(script, one(chrome, selector))
     return {name: seen[name] for name in ("x", "y", "width", "height")}
@@ -227,7 +227,7 @@ def test_zoom_and_moving_the_view(opened: Open) -> None:
         assert box(chrome, "#right") == box(chrome, "#left")
         # The middle stays in the middle.
         assert box(chrome, "#left")["x"] == pytest.approx(frame["x"] - (zoom - 1) * frame["width"] / 2)
-    # Scrolls to where it begins.
+    # This scrolls to where the element begins.
     ActionChains(chrome).move_to_element_with_offset(one(chrome, "#stage"), 100, 50).perform()
     before = box(chrome, "#left")
     ActionChains(chrome).click_and_hold().move_by_offset(60, 30).release().perform()
@@ -262,7 +262,7 @@ def test_it_fits_a_phone(opened: Open) -> None:
 
 
 def swipe(chrome: Chrome, x: float, y: float, by_x: float = 0, by_y: float = 0) -> None:
-    """A finger put down, moved in ten steps and lifted; without a distance, a tap."""
+    """Put a finger down, move it in ten steps and lift it. Without a distance, this is a tap."""
 
     def send(kind: str, *points: tuple[float, float]) -> None:
         touches = [{"x": across, "y": down} for across, down in points]
@@ -288,7 +288,7 @@ def test_it_works_by_finger(opened: Open) -> None:
     until(one(chrome, "#readout").is_displayed)
     assert "setting 70" in one(chrome, "#readout").text
     assert ticks(chrome) == before
-    # Across it moves the boundary; up, it scrolls the page and leaves the boundary alone.
+    # A horizontal move changes the boundary. A vertical move scrolls the page and keeps the boundary.
     chrome.execute_script(into_view, one(chrome, "#stage"))
     frame = box(chrome, "#stage")
     middle = (frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
@@ -312,6 +312,6 @@ new Image().src = "https://example.org/a.png";
 fetch("https://example.org/").catch(() => 0);
 """
     assert chrome.execute_async_script(script) == ["connect-src", "img-src"]
-    # The two refusals are what the browser logs; this once they are the point.
+    # The browser logs the two refusals, which are the point of this test.
     assert len(chrome.get_log("browser")) >= 2  # type: ignore[no-untyped-call]
     chrome.execute_script("performance.clearResourceTimings()")

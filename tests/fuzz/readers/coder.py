@@ -1,4 +1,4 @@
-"""The range coder and the order of decisions, under predictions that the first bytes choose."""
+"""The range coder and the order of decisions, with predictions that the first bytes choose."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ SCALE = ANY.integers(0, SCALES, SHAPE)
 
 
 def check(data: bytes) -> None:
-    """A payload gives levels, and those a payload that is no longer and gives them again."""
+    """A payload decodes to levels. Encoded, they take no more bytes and decode to the same levels."""
     if len(data) < HEAD:
         return
     maximum, payload = MAXIMA[data[0] % len(MAXIMA)], data[HEAD:]

@@ -11,15 +11,15 @@ from bincodec.bitstream.errors import BincodecError
 from bincodec.bitstream.limits import Limits
 
 MAX_BYTES = 1024
-LIMITS = Limits(ancillary_bytes=300)
+LIMITS = Limits(ancillary_bytes=500)
 
 
 def check(data: bytes) -> None:
-    """What is read is written again as it was, and reading what is intact finds the same."""
+    """What is read is written again unchanged, and reading with `partial` finds the same."""
     partial = found_in(data)
     if partial is not None and partial.intact:
         assert mending.laid_out(partial) == data
-    if partial is not None and all(what.endswith("is set right") for what in partial.damage):
+    if partial is not None and all(what.endswith("has been corrected") for what in partial.damage):
         whole = container.write(partial.header, partial.groups, partial.chunks, partial.extras)
         assert len(whole) == len(data)
         assert (int.from_bytes(whole) ^ int.from_bytes(data)).bit_count() == len(partial.damage)
@@ -29,7 +29,7 @@ def check(data: bytes) -> None:
 
 
 def found_in(data: bytes) -> Container | None:
-    """What is intact; None if that is nothing."""
+    """Return what is intact, or None if nothing is."""
     try:
         return container.read(Memory(data), LIMITS, partial=True)
     except BincodecError:

@@ -1,4 +1,4 @@
-"""Alpha and metadata of a small picture: its size, the payloads' lengths, and they themselves."""
+"""Alpha and metadata of a small picture: its size, the lengths of the payloads, and the payloads."""
 
 import random
 import tracemalloc
@@ -19,11 +19,11 @@ HEAD = 2 + len(KINDS)
 SIDE = 24
 LIMITS = Limits(metadata_bytes=500)
 MEMORY = 2**18
-"""Bytes that reading may take at once: some arrays of 64 bits for each pixel, and tables of fixed size."""
+"""The bytes that reading may take at once: some 64-bit arrays with a value for each pixel, and tables."""
 
 
 def check(data: bytes) -> None:
-    """What is read has its size, took little memory, and is the same when it was packed again."""
+    """What is read has the right size, took little memory, and is the same after packing it again."""
     if len(data) < HEAD:
         return
     width, height, held = taken_apart(data)
@@ -53,7 +53,7 @@ def names() -> Iterator[tuple[str, int]]:
 
 
 def taken_apart(data: bytes) -> tuple[int, int, list[Extra]]:
-    """Width, height, and extras; one of no bytes is not there."""
+    """Return width, height, and extras. An extra without bytes is left out."""
     width, height = 1 + data[0] % SIDE, 1 + data[1] % SIDE
     rest, held = data[HEAD:], []
     for kind, length in zip(KINDS, data[2:HEAD], strict=True):
@@ -82,14 +82,14 @@ def seeds() -> Iterator[bytes]:
 
 
 def ways(pixels: plane.Plane) -> Iterator[bytes]:
-    """A plane as each method has it."""
+    """Yield a plane as each method stores it."""
     yield bytes([alpha.CODED]) + plane.encode(pixels)
     for method in range(alpha.CODED):
         yield bytes([method]) + deflate(pixels.tobytes())
 
 
 def mutate(data: bytes, max_bytes: int, seed: int, change: mending.Change) -> bytes:
-    """One extra changed, as it is stored or as it is unpacked, and its own checksum mended."""
+    """Change one extra, either as it is stored or as it is unpacked, and repair its own checksum."""
     dice = random.Random(seed)
     if len(data) < HEAD or dice.random() < 0.3:
         return change(data or b"\0", max_bytes)
@@ -113,7 +113,7 @@ def mutate(data: bytes, max_bytes: int, seed: int, change: mending.Change) -> by
 def unpacked_and_changed(
     one: Extra, width: int, height: int, dice: random.Random, change: mending.Change
 ) -> bytes:
-    """The payload of other pixels or bytes; any, if they cannot be read."""
+    """Return the payload of changed pixels or bytes. If they cannot be read, they are made up."""
     try:
         found = extras.read([one], width, height, LIMITS)
     except BincodecError:

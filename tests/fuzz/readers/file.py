@@ -19,8 +19,8 @@ from bincodec.bitstream.limits import Limits
 from bincodec.code import BinaryCode
 
 MAX_BYTES = 1024
-LIMITS = Limits(pixels=2**17, ancillary_bytes=300, metadata_bytes=500)
-"""At most 512 positions: two tiles of 16 by 16, and the seams between smaller ones."""
+LIMITS = Limits(pixels=2**17, ancillary_bytes=500, metadata_bytes=1000)
+"""The reader's limit: 512 positions allow two tiles of 16 by 16, or smaller ones with seams."""
 MODEL = Path(__file__).resolve().parents[2] / "models" / "tiny-1.safetensors"
 SAID = re.compile(r"decoded levels have CRC 0x([0-9a-f]{8})")
 
@@ -32,7 +32,7 @@ def codec() -> Codec:
 
 
 def check(data: bytes) -> None:
-    """What is read makes the same file, or one of the same levels if its groups are not ours."""
+    """What is read makes the same file, or a file of the same levels if its groups differ from ours."""
     partial = found_in(data)
     code = codec().unpack(data, limits=LIMITS)
     assert partial is not None
@@ -48,7 +48,7 @@ def check(data: bytes) -> None:
 
 
 def found_in(data: bytes) -> BinaryCode | None:
-    """What is intact; None if that is nothing."""
+    """Return what is intact, or None if nothing is."""
     try:
         return codec().unpack(data, partial=True, limits=LIMITS)
     except BincodecError:
@@ -60,14 +60,14 @@ def seeds() -> Iterator[bytes]:
 
 
 def mutate(data: bytes, max_bytes: int, seed: int, change: mending.Change) -> bytes:
-    """As `mending.file`; often the checksums of the levels are then mended too."""
+    """Change a file as `mending.file` does, and often repair the checksums of its levels too."""
     changed = mending.file(data, max_bytes, seed, change)
     return with_its_levels(changed) if random.Random(seed).random() < 0.7 else changed
 
 
 def with_its_levels(data: bytes) -> bytes:
-    """With the checksums of those levels to which its chunks decode, where the reader says them."""
-    for _ in range(8):  # As many chunks as a small file may have that are told one after the other.
+    """Return a file with the checksums of the levels that its chunks decode to, if they are reported."""
+    for _ in range(8):  # A small file may have this many chunks that are reported one after the other.
         try:
             codec().unpack(data, limits=LIMITS)
         except BitsMismatch as error:

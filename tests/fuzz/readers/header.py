@@ -15,7 +15,7 @@ MAX_BYTES = 64
 
 
 def check(data: bytes) -> None:
-    """What is parsed packs to the bytes that it came from, but for the one bit that may be set right."""
+    """A parsed header packs to the bytes that it came from, except for one bit that may be corrected."""
     try:
         header = container.read_header(Memory(data), DEFAULT_LIMITS, partial=True)
     except BincodecError:

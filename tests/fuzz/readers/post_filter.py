@@ -14,7 +14,7 @@ MAX_BYTES = 256
 
 
 def check(data: bytes) -> None:
-    """What is read is written again, with the shift that it came with, as it was."""
+    """What is read is written again unchanged, with the shift that it had."""
     found = read_filter((Extra(KIND, data),))
     assert found is not None
     assert found.weights.shape == (3, len(found.chosen))

@@ -1,4 +1,4 @@
-"""Raw levels, in passes whose sizes and largest levels the first bytes choose."""
+"""Raw levels in passes. The first bytes choose their sizes and maximum levels."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ HEAD = 4
 
 
 def check(data: bytes) -> None:
-    """The levels that are read take the same bits when they are written."""
+    """The levels that are read give the same bits when they are written."""
     if len(data) < HEAD:
         return
     first, second, payload = data[:2], data[2:HEAD], data[HEAD:]
@@ -31,7 +31,7 @@ def check(data: bytes) -> None:
 def seeds() -> Iterator[bytes]:
     for chunk in parts.chunks():
         if chunk.raw:
-            for maximum in (1, 3, 15):  # Any bits are levels up to these.
+            for maximum in (1, 3, 15):  # With these maxima, any bits are levels.
                 yield bytes([1, maximum, 1, maximum]) + chunk.payload[: MAX_BYTES - HEAD]
     for maximum in (6, 200):
         levels = np.arange(24, dtype=np.uint8) % (maximum + 1)

@@ -1,4 +1,4 @@
-"""Rice codes: how many numbers, their shift, and the bytes."""
+"""Rice codes: the count of numbers, their shift, and the bytes."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ MAX_BYTES = 64
 
 
 def check(data: bytes) -> None:
-    """Whatever is read is written again as it was."""
+    """Whatever is read is written again unchanged."""
     if len(data) < 2:
         return
     count, shift, codes = data[0], data[1] % (rice.MAX_SHIFT + 1), data[2:]

@@ -1,11 +1,12 @@
-"""What readers of pictures make of TIFF files that are not of 8 bits side by side, and their size on disk.
+"""Compare what readers of pictures make of unusual TIFF files, and their size on disk.
 
-    python benchmarks/readers.py > table.md
+    python benchmarks/tiff_readers.py > table.md
 
-Each file is written by tifffile from one photo, and read by each library that is installed: Pillow, bincodec
-(by Pillow), tifffile with imagecodecs if that is installed, pyvips. *Right* is within one level of the photo
-in 8 bits everywhere; *wrong* says by how many levels the picture is off in the mean; *refused* is an error.
-Seconds are for a photo of 12 megapixels in 16 bits, packed by deflate. Megabytes are of the installed files.
+The samples of these files do not have 8 bits, or are not side by side. Each file is written by tifffile from
+one photo, and read by each installed library: Pillow, bincodec (with Pillow), tifffile (with imagecodecs if
+installed), and pyvips. *Right* means within one level of the photo in 8 bits everywhere. *Wrong* says by how
+many levels the picture differs on average. *Refused* is an error. Seconds are for a photo of 12 megapixels in
+16 bits, compressed with deflate. Megabytes are those of the installed files.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ HAS_IMAGECODECS = importlib.util.find_spec("imagecodecs") is not None
 
 
 def written(samples: Samples, **options: Any) -> bytes:
-    """A TIFF of these samples."""
+    """Return a TIFF of these samples."""
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, samples, metadata=None, **options)
     return buffer.getvalue()
 
 
 def of_12_bits(grey: Samples) -> bytes:
-    """Two samples in three bytes: written as bytes, then called what they are."""
+    """Return a TIFF with two samples in three bytes. It is written as bytes, and then retagged."""
     bits = (grey[..., None] >> np.arange(11, -1, -1)) & 1
     packed = np.packbits(bits.reshape(len(grey), -1).astype(np.uint8), axis=1)
     buffer = io.BytesIO(written(packed, photometric="minisblack"))
@@ -52,7 +53,7 @@ def of_12_bits(grey: Samples) -> bytes:
 
 
 def kinds(photo: Samples) -> Iterator[tuple[str, bytes, Samples]]:
-    """Name, file and the picture in 8 bits, of a photo (H, W, 3) of 16 bits."""
+    """Yield name, file and the picture in 8 bits, of a photo (H, W, 3) of 16 bits."""
     grey = photo[..., 1]
     planes = np.moveaxis(photo, 2, 0)
     with_alpha = np.stack([grey, np.full_like(grey, 65535)], axis=-1)
@@ -75,19 +76,19 @@ def kinds(photo: Samples) -> Iterator[tuple[str, bytes, Samples]]:
 
 
 def by_pillow(data: bytes) -> Samples:
-    """As anybody would take it to 8 bits."""
+    """Read with Pillow, and convert to 8 bits as anybody would."""
     with Image.open(io.BytesIO(data)) as image:
         samples = np.asarray(image)
         return np.round(samples / 257) if samples.dtype == np.uint16 else np.asarray(image.convert("RGB"))
 
 
 def by_bincodec(data: bytes) -> Samples:
-    """Through the reader of the codec."""
+    """Read with the reader of the codec."""
     return images.load(data).pixels
 
 
 def by_tifffile(data: bytes) -> Samples:
-    """The samples, and what their directory says of them, by hand."""
+    """Read the samples, and apply by hand what their directory says about them."""
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
         samples = page.asarray()
@@ -99,7 +100,7 @@ def by_tifffile(data: bytes) -> Samples:
 
 
 def by_pyvips(data: bytes) -> Samples:
-    """As its own conversion to sRGB has it."""
+    """Read with pyvips and its own conversion to sRGB."""
     import pyvips
 
     image = pyvips.Image.new_from_buffer(data, "")
@@ -107,7 +108,7 @@ def by_pyvips(data: bytes) -> Samples:
 
 
 def readers() -> Iterator[tuple[str, tuple[str, ...], Callable[[bytes], Samples]]]:
-    """Name, distributions and function of each library that is there."""
+    """Yield name, distributions and function of each installed library."""
     yield "Pillow", ("pillow",), by_pillow
     yield "bincodec", ("pillow",), by_bincodec
     both = ("tifffile", "imagecodecs") if HAS_IMAGECODECS else ("tifffile",)
@@ -117,7 +118,7 @@ def readers() -> Iterator[tuple[str, tuple[str, ...], Callable[[bytes], Samples]
 
 
 def verdict(read: Callable[[bytes], Samples], data: bytes, expected: Samples) -> str:
-    """One cell of the table."""
+    """Return one cell of the table."""
     try:
         found = read(data).astype(int)
     except Exception:
@@ -131,7 +132,7 @@ def verdict(read: Callable[[bytes], Samples], data: bytes, expected: Samples) ->
 
 
 def megabytes(distributions: tuple[str, ...]) -> float:
-    """On the disk, as installed."""
+    """Return the size on disk of installed distributions, in megabytes."""
     files = [file for name in distributions for file in importlib.metadata.files(name) or ()]
     return sum(file.size or 0 for file in files) / 1e6
 
