@@ -11,7 +11,13 @@ from bincodec.cli import options, output, places
 EXTENSION = ".bld"
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "bincodec compress photo.jpg",
+        "bincodec compress photo.png small.bld --size 20k --effort 5",
+        "bincodec compress - - --strip all < photo.png > photo.bld",
+    )
+)
 @options.source
 @options.destination
 @options.rate
@@ -44,7 +50,7 @@ def command(
     OUT is IN with the extension .bld unless it is given; - is standard input or output. Transparency is kept
     without loss, and so are the colour profile, Exif and XMP.
     """
-    _check_extension(destination)
+    _check_extension(source, destination)
     ends = places.choose(source, destination, extension=EXTENSION, force=common.force, as_json=common.as_json)
 
     from bincodec.arguments import checked_strip
@@ -103,8 +109,11 @@ def command(
     output.summary(line, facts, as_json=common.as_json, quiet=common.quiet)
 
 
-def _check_extension(destination: str | None) -> None:
+def _check_extension(source: str, destination: str | None) -> None:
     """A .bld under the name of an image would only confuse; `compress *.png` must not hit the second name."""
+    if destination is None and Path(source).suffix.lower() == EXTENSION:
+        msg = f"{source}: is a {EXTENSION} file already; 'bincodec decompress' makes an image of it"
+        raise click.UsageError(msg)
     if destination is None or destination == places.STANDARD or places.is_device(destination):
         return
     if Path(destination).suffix.lower() != EXTENSION:

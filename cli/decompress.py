@@ -40,7 +40,13 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
 """Where Pillow has what `compress --strip` names."""
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "bincodec decompress photo.bld",
+        "bincodec decompress photo.bld preview.webp --layers 2",
+        "bincodec decompress large.bld part.png --region 512,0,256,256",
+    )
+)
 @options.source
 @options.destination
 @click.option(
@@ -60,6 +66,12 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
     callback=_region,
     help="Decode only the W x H pixels whose left upper corner is at X,Y.",
 )
+@click.option(
+    "--fit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Make the picture smaller where a side is longer than N pixels; its proportions stay.",
+)
 @sampling.seed
 @sampling.temperature
 @options.model_of_file
@@ -70,6 +82,7 @@ def command(
     layers: int | None,
     missing: Missing,
     region: tuple[int, int, int, int] | None,
+    fit: int | None,
     seed: int | None,
     temperature: float | None,
     model: str | None,
@@ -119,6 +132,8 @@ def command(
                 limits=common.limits,
             )
         seconds, size = time.perf_counter() - start, opened.size()
+    if fit is not None:
+        image.thumbnail((fit, fit))
     decoded = image.info["bld"]
     notes: list[str] = []
     ends.write(writing.encode(image, extension, _texts(decoded, seed, temperature), notes))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bincodec.cli import standard
+from bincodec.cli import options, standard
 from bincodec.io import files
 
 # Subcommand -> module `eval_NAME` of this package, which calls its command `command`.
@@ -60,7 +60,10 @@ class Measurements(click.Group):
         return command
 
 
-@click.group(cls=Measurements)
+@click.group(
+    cls=Measurements,
+    epilog=options.examples("bincodec eval rd photos/*.png -o report", "bincodec eval rd --help"),
+)
 def command() -> None:
-    """Measure rate, distortion and speed on your own images, from real files."""
+    """Measure rate, distortion and speed on your images."""
     standard.require_output()

@@ -35,7 +35,12 @@ def _parse_folders(
     return found
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "bincodec eval generation held-out --model clothing --setting classes=real -n 1000 -o report",
+        "bincodec eval generation held-out.tar --samples others=pictures -o report",
+    )
+)
 @click.argument("real", metavar="REAL...", nargs=-1, required=True)
 @click.option(
     "--under", default="", metavar="PREFIX", help="Of archives and folders, only what is under this."
@@ -104,11 +109,12 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """How far pictures drawn from the model are from REAL, held-out ones: images, folders, tar archives.
+    """Measure how far drawn pictures are from real ones.
 
-    Kernel and Frechet distance, precision and recall in the features of a named network; the distances of
-    real pictures from each other as the floor; those of REAL coded and decoded. With --train, whether drawn
-    pictures are training pictures.
+    REAL are pictures that the model was not trained on: images, folders, tar archives. Kernel and Frechet
+    distance, precision and recall in the features of a named network; the distances of real pictures from
+    each other as the floor; those of REAL coded and decoded. With --train, whether drawn pictures are
+    training pictures.
 
     A SPEC has sampler, steps, temperature, guidance, schedule, seed, quality, model, and classes: real (in
     REAL's shares, told by the folder of each picture), none, or a class. The output folder gets

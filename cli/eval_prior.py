@@ -11,7 +11,7 @@ from bincodec.cli import options, output, standard
 from bincodec.cli.eval import NOTHING_LEFT, made
 
 
-@click.command()
+@click.command(epilog=options.examples("bincodec eval prior photos/*.png --quality 20,50,80 -o report"))
 @options.images
 @options.qualities
 @click.option(
@@ -32,7 +32,7 @@ def command(
     device: str,
     quiet: bool,
 ) -> None:
-    """What the prior saves, and what each of its passes buys.
+    """Measure what the prior and its passes save.
 
     The same levels are measured each time: as plain binary numbers; under the frequencies of each channel's
     levels in these very images at this quality, which come free and so flatter themselves; under the prior in

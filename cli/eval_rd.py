@@ -37,7 +37,12 @@ def _parse_targets(context: click.Context, parameter: click.Parameter, text: str
     return targets
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "bincodec eval rd photos/*.png -o report",
+        "bincodec eval rd photos/*.png --codec bincodec --codec avif:speed=4 --metric psnr -o report",
+    )
+)
 @options.images
 @click.option(
     "--codec",
@@ -100,11 +105,11 @@ def command(
     device: str,
     quiet: bool,
 ) -> None:
-    """Rate and distortion of codecs over IMAGES, and BD-rates against JPEG.
+    """Measure rate and distortion of codecs over IMAGES.
 
-    Every file is written in full and decoded again. Prints means over the images; the output folder gets
-    report.json, rows.csv and the page report.html. What was measured once is not measured again, and
-    after an interruption the same command goes on.
+    BD-rates are against JPEG, if not told otherwise. Every file is written in full and decoded again. Prints
+    means over the images; the output folder gets report.json, rows.csv and the page report.html. What was
+    measured once is not measured again, and after an interruption the same command goes on.
     """
     from bincodec.eval import cache as caching
     from bincodec.eval import report, study

@@ -29,7 +29,11 @@ DEFAULT_CODECS = (
 )
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "bincodec eval speed photo.png --codec bincodec --codec jpeg --threads 2 -o report"
+    )
+)
 @options.images
 @click.option(
     "--codec",
@@ -57,13 +61,14 @@ def command(
     device: str,
     quiet: bool,
 ) -> None:
-    """Seconds, memory and size of codecs, each in processes of its own.
+    """Measure seconds, memory and size of codecs.
 
-    Every codec is timed on every one of IMAGES at the middle of its grid of settings; jpeg:settings=80 names
-    another. Encoders that let themselves be told run on one thread, whatever --threads says. Multiply-adds
-    and whole `bincodec` processes are measured on the first image. mbt2018_mean and cheng2020_anchor are
-    networks of the package CompressAI with random weights: right for speed, and for nothing else. Run this
-    with nothing else on the machine. speed.json in the output folder holds all values.
+    Each codec runs in processes of its own. Every codec is timed on every one of IMAGES at the middle of its
+    grid of settings; jpeg:settings=80 names another. Encoders that let themselves be told run on one thread,
+    whatever --threads says. Multiply-adds and whole `bincodec` processes are measured on the first image.
+    mbt2018_mean and cheng2020_anchor are networks of the package CompressAI with random weights: right for
+    speed, and for nothing else. Run this with nothing else on the machine. speed.json in the output folder
+    holds all values.
     """
     from bincodec.eval import speed, speed_report
     from bincodec.eval.plain import to_json

@@ -1,80 +1,167 @@
 """`bincodec info`: what a .bld file says about itself, without decoding it."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bincodec.cli import options, output, places
+from bincodec.bitstream.extras import ALPHA, METADATA, TITLES
+from bincodec.cli import coded, options, output, places
+
+if TYPE_CHECKING:
+    from bincodec.bitstream.extras import Extras
+    from bincodec.bitstream.header import Header
+    from bincodec.bitstream.limits import Limits
+
+POST_FILTER = 0x81
+"""The extra that `bincodec.postfilter` writes; that part is not asked, because it loads PyTorch."""
+
+_NAMES = {ALPHA: "alpha", **{kind: name for name, kind in METADATA.items()}}
+_WIDTH = 16
+"""Characters of the column that says what a line of details is about."""
 
 
-@click.command()
+@dataclass(frozen=True)
+class _Content:
+    """What a file holds behind its header, as far as it could be read, and what is wrong with it."""
+
+    groups: list[dict[str, int]]
+    kinds: list[dict[str, int]]
+    extras: Extras
+    damage: tuple[str, ...]
+
+
+@click.command(
+    epilog=options.examples(
+        "bincodec info photo.bld",
+        "bincodec info photo.bld --bits",
+        "bincodec info photo.bld --json",
+    )
+)
 @options.coded
+@click.option("--bits", is_flag=True, help="Show the bits of each layer too; this loads the model.")
 @options.max_pixels
 @options.as_json
-def command(source: str, max_pixels: int | None, as_json: bool) -> None:
-    """Show size, quality, model, layers, alpha and metadata of a .bld file.
+def command(source: str, bits: bool, max_pixels: int | None, as_json: bool) -> None:
+    """Show what a .bld file says about itself.
 
-    Checks the checksums of header, index and chunks, alpha and metadata, not the bits: that is what verify
-    does. Exit code 1 means that the file is damaged; what it says of itself is shown as far as its header is
-    whole.
+    The first line is the picture: name, size in pixels, mode, bytes, bits per pixel, quality and model. The
+    mode is RGB or L (grey), with an A where there is transparency. The other lines say what the bytes are
+    for.
+
+    The checksums of header, index, chunks and extras are checked. The bits are not decoded, which is what
+    verify does. Exit code 1 means that the file is damaged; what it says of itself is shown as far as its
+    header is whole.
     """
-    from bincodec import BincodecError
-    from bincodec.bitstream import container
-    from bincodec.bitstream.extras import METADATA, TITLES, Extras
-    from bincodec.bitstream.extras import read as read_extras
     from bincodec.bitstream.header import Header
 
     data, limits = places.read(source), options.limits(max_pixels)
-    memory = container.Memory(data)
+    name = places.shown(source, "standard input")
     with places.named(source):
         header = Header.parse(data, limits)
-    damage: tuple[str, ...] = ()
+    content = _read(data, header, limits)
+    facts = _facts(source, len(data), header, content)
+    if bits:
+        facts["layer_bits"] = None if content.damage else _layer_bits(source, data, limits)
+    output.result("\n".join([_first_line(name, facts), *_details(facts)]), facts, as_json=as_json)
+    if content.damage:
+        more = f" (and {len(content.damage) - 1} more)" if len(content.damage) > 1 else ""
+        msg = f"{name}: {content.damage[0]}{more}"
+        raise click.ClickException(msg)
+
+
+def _read(data: bytes, header: Header, limits: Limits) -> _Content:
+    from bincodec import BincodecError
+    from bincodec.bitstream import container, extras
+
+    memory = container.Memory(data)
     groups: list[dict[str, int]] = []
     kinds: list[dict[str, int]] = []
-    extras = Extras()
     try:
         _, index, _ = container.read_index(memory, limits)
         for layers, entries in zip(index.groups, index.entries, strict=True):
             groups.append({"layers": layers, "bytes": sum(length for length, _ in entries)})
         kinds += [{"kind": kind, "bytes": length} for kind, length in index.extras]
         whole = container.read(memory, limits, partial=True)
-        damage = whole.damage
-        extras = read_extras(whole.extras, header.width, header.height, limits)
+        found = extras.read(whole.extras, header.width, header.height, limits)
     except BincodecError as error:
-        damage = (str(error),)
-    facts: dict[str, Any] = {
+        return _Content(groups, kinds, extras.Extras(), (str(error),))
+    return _Content(groups, kinds, found, whole.damage)
+
+
+def _facts(source: str, size: int, header: Header, content: _Content) -> dict[str, Any]:
+    names = content.extras.names
+    return {
         "command": "info",
         "input": source,
         "format": ".".join(map(str, header.version)),
         "width": header.width,
         "height": header.height,
         "grey": header.grey,
-        "alpha": extras.alpha is not None,
-        "metadata": {name: len(getattr(extras, name)) for name in METADATA if name in extras.names},
+        "alpha": "alpha" in names,
+        "metadata": {name: len(getattr(content.extras, name)) for name in METADATA if name in names},
         "quality": header.quality,
         "model": _model_name(header.fingerprint),
         "fingerprint": header.fingerprint.hex(),
         "layers": header.layers,
         "tiles": len(header.tiles),
-        "groups": groups,
-        "extras": kinds,
-        "bytes": len(data),
-        "bits_per_pixel": 8 * len(data) / (header.width * header.height),
-        "damage": list(damage),
+        "groups": content.groups,
+        "extras": content.kinds,
+        "bytes": size,
+        "bits_per_pixel": 8 * size / (header.width * header.height),
+        "damage": list(content.damage),
     }
-    colours = "grey" if header.grey else "colour"
-    text = (
-        f"{places.shown(source, 'standard input')}: {header.width} x {header.height} pixels, "
-        f"{', '.join([colours, *(TITLES[name] for name in extras.names)])}, quality {header.quality}, "
-        f"model {facts['model'] or 'not at hand, ' + facts['fingerprint']}, {header.layers} layers in "
-        f"{output.counted(len(header.tiles), 'tile')}, {len(data)} bytes, "
-        f"{facts['bits_per_pixel']:.3f} bits per pixel"
+
+
+def _layer_bits(source: str, data: bytes, limits: Limits) -> list[float]:
+    """What the model says that the levels of each layer cost, in bits."""
+    codec, code = coded.unpack(source, data, model=None, device="cpu", limits=limits)
+    return [float(layer.sum()) for layer in codec.cost(code)]
+
+
+def _first_line(name: str, facts: dict[str, Any]) -> str:
+    mode = ("L" if facts["grey"] else "RGB") + ("A" if facts["alpha"] else "")
+    model = f"model {facts['model'] or 'not at hand, ' + facts['fingerprint']}"
+    return (
+        f"{name}: BLD {facts['width']}x{facts['height']} {mode}, {output.counted(facts['bytes'], 'byte')}, "
+        f"{facts['bits_per_pixel']:.3f} bits per pixel, quality {facts['quality']}, {model}"
     )
-    output.result(text, facts, as_json=as_json)
-    if damage:
-        more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
-        msg = f"{places.shown(source, 'standard input')}: {damage[0]}{more}"
-        raise click.ClickException(msg)
+
+
+def _details(facts: dict[str, Any]) -> Iterator[str]:
+    """A line for each thing that the file holds; the bytes of all lines are those of the file."""
+    yield _line("format", f"{facts['format']}, model fingerprint {facts['fingerprint']}")
+    yield _line("layers", f"{facts['layers']} in {output.counted(facts['tiles'], 'tile')}")
+    first = 1
+    for group in facts["groups"]:
+        last = first + group["layers"] - 1
+        which = f"layer {first}" if first == last else f"layers {first}-{last}"
+        yield _line(which, _share(group["bytes"], facts["bytes"]))
+        first = last + 1
+    for extra in facts["extras"]:
+        field_name = _NAMES.get(extra["kind"])
+        title = "post-filter" if extra["kind"] == POST_FILTER else f"extra 0x{extra['kind']:02X}"
+        unpacked = facts["metadata"].get(field_name)
+        more = "" if unpacked is None else f", {output.counted(unpacked, 'byte')} unpacked"
+        yield _line(TITLES.get(field_name or "", title), _share(extra["bytes"], facts["bytes"]) + more)
+    if not facts["damage"]:
+        held = sum(part["bytes"] for part in [*facts["groups"], *facts["extras"]])
+        yield _line("header, checks", _share(facts["bytes"] - held, facts["bytes"]))
+    pixels = facts["width"] * facts["height"]
+    for number, bits in enumerate(facts.get("layer_bits") or [], 1):
+        rate = f"{bits / pixels:.4f} bits per pixel"
+        yield _line(f"bits of layer {number}", f"{bits:.0f}, {rate}")
+
+
+def _line(what: str, value: str) -> str:
+    return f"  {what:<{_WIDTH}} {value}"
+
+
+def _share(size: int, whole: int) -> str:
+    return f"{output.counted(size, 'byte')}, {size / whole:.1%}"
 
 
 def _model_name(fingerprint: bytes) -> str | None:

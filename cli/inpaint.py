@@ -12,9 +12,20 @@ from bincodec.cli import options, output, pictures, places
 from bincodec.cli import sampling as shared
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "bincodec inpaint photo.png --mask hole.png -o filled.png",
+        "bincodec inpaint photo.png --mask hole.png -n 4 --seed 1 -o fillings",
+    )
+)
 @options.source
-@click.option("--mask", required=True, metavar="MASK", help="An image, white where IN is to be filled.")
+@click.option(
+    "--mask",
+    required=True,
+    metavar="MASK",
+    shell_complete=options.complete_files,
+    help="An image, white where IN is to be filled.",
+)
 @options.sampling
 @shared.count
 @options.quality(shared.QUALITY)

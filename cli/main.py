@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from bincodec import BincodecError, __version__
-from bincodec.cli import interruption, output, places, standard
+from bincodec.cli import interruption, options, output, places, standard
 
 # Command -> module; a module of this package has the same name and calls its command `command`.
 COMMANDS = (
@@ -26,6 +26,7 @@ COMMANDS = (
     "vary",
     "eval",
     "train",
+    "demo",
 )
 
 
@@ -129,6 +130,7 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
     cls=Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=options.examples("bincodec compress photo.jpg", "bincodec decompress photo.bld"),
 )
 @click.option(
     "--version",

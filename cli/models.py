@@ -5,7 +5,7 @@ import click
 from bincodec.cli import options, output
 
 
-@click.command()
+@click.command(epilog=options.examples("bincodec models", "BINCODEC_MODELS=my/models bincodec models"))
 @options.as_json
 def command(as_json: bool) -> None:
     """List the models at hand, and the classes that they can draw.

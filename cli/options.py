@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from bincodec.bitstream.header import BEST_QUALITY
 from bincodec.bitstream.limits import PIXELS, SIDE
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Command], Command]
+
+
+def examples(*lines: str) -> str:
+    """The epilog of a command's help: what people type. The man pages show it as well."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def complete_files(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Let the shell complete the name of a file, as it does for other programs."""
+    return [CompletionItem(begun, type="file")]
+
+
+def complete_models(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The names of the models at hand that begin with `begun`; their cards are read without PyTorch."""
+    from bincodec.model import store
+
+    return [CompletionItem(card.name) for card in store.available() if card.name.startswith(begun)]
 
 
 def together(*several: Option[Any]) -> Option[Any]:
@@ -98,12 +116,18 @@ def writing(command: Callable[..., Any]) -> Callable[..., Any]:
     return gathered
 
 
-source = click.argument("source", metavar="IN")
-destination = click.argument("destination", metavar="[OUT]", required=False)
-coded = click.argument("source", metavar="FILE")
-images = click.argument("images", metavar="IMAGES...", nargs=-1, required=True)
+source = click.argument("source", metavar="IN", shell_complete=complete_files)
+destination = click.argument("destination", metavar="[OUT]", required=False, shell_complete=complete_files)
+coded = click.argument("source", metavar="FILE", shell_complete=complete_files)
+images = click.argument("images", metavar="IMAGES...", nargs=-1, required=True, shell_complete=complete_files)
 sampling = click.option(
-    "-o", "--output", "destination", metavar="OUT", required=True, help="An image, .bld or folder."
+    "-o",
+    "--output",
+    "destination",
+    metavar="OUT",
+    required=True,
+    shell_complete=complete_files,
+    help="An image, .bld or folder.",
 )
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -111,7 +135,9 @@ existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 def report_folder(*, required: bool = True) -> Option[Any]:
     """-o, the folder of a report."""
     kind = click.Path(file_okay=False, writable=True, path_type=Path)
-    return click.option("-o", "--output", "folder", type=kind, required=required)
+    return click.option(
+        "-o", "--output", "folder", type=kind, required=required, help="The folder of the report."
+    )
 
 
 def cache(content: str) -> Option[Any]:
@@ -133,6 +159,7 @@ def _model(default: str | None, otherwise: str) -> Option[Any]:
     return click.option(
         "--model",
         default=default,
+        shell_complete=complete_models,
         help=f"A name that `bincodec models` lists, or a .safetensors file.  [default: {otherwise}]",
     )
 
@@ -265,5 +292,5 @@ qualities = click.option(
     callback=_parse_qualities,
     default="0,17,33,50,67,83,100",
     show_default=True,
-    help="Qualities of bincodec, separated by commas.",
+    help="Qualities of bincodec, each 0..100, separated by commas.",
 )

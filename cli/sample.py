@@ -22,7 +22,12 @@ MAX_TRACED = 8
 EVERY = "all"
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "bincodec sample --model clothing --class skirt -o skirt.png",
+        "bincodec sample --model clothing --class all -n 8 --grid --seed 1 -o grid.png",
+    )
+)
 @options.sampling
 @shared.count
 @options.size("In pixels.  [default: the model's own, or 256x256]")

@@ -50,8 +50,14 @@ options = together(
     ),
     temperature,
     seed,
-    click.option("--schedule", type=click.Choice(list(SCHEDULES)), default="linear", show_default=True),
-    click.option("--guidance", type=float, help="Draw the class more decidedly."),
+    click.option(
+        "--schedule",
+        type=click.Choice(list(SCHEDULES)),
+        default="linear",
+        show_default=True,
+        help="How the noise of the diffusion sampler goes down from step to step.",
+    ),
+    click.option("--guidance", type=click.FloatRange(0, 16), help="Draw the class more decidedly."),
 )
 """With `sampler` and `label`, the fields of `bincodec.generation.settings.SamplingSettings`."""
 

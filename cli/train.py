@@ -10,7 +10,12 @@ from bincodec.cli import options, output, standard
 _path = click.Path(exists=True, path_type=Path)
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "bincodec train configs/photo.toml runs/first --minutes 60 --photos photos --valid held-out",
+        "bincodec train configs/photo.toml runs/second --steps 20000 --start runs/first/weights.safetensors",
+    )
+)
 @click.argument("config", type=options.existing_file)
 @click.argument("run", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--steps", type=click.IntRange(min=1), help="Length of the stage in steps.")
@@ -72,10 +77,11 @@ def command(
     photos: Path | None,
     valid: Path | None,
 ) -> None:
-    """Train one stage in the folder RUN, from scratch or from --start, and validate it.
+    """Train a model, one stage at a time.
 
-    A stage warms up, stays, and decays; it leaves RUN/weights.safetensors and RUN/log.jsonl. One that was
-    interrupted goes on when the same command is given again.
+    The stage is in the folder RUN. It starts from scratch or from --start, and is validated. A stage warms
+    up, stays, and decays; it leaves RUN/weights.safetensors and RUN/log.jsonl. One that was interrupted goes
+    on when the same command is given again.
     """
     if (steps is None) == (minutes is None):
         msg = "give either --steps or --minutes"

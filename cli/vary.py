@@ -12,7 +12,12 @@ from bincodec.cli import options, output, pictures
 from bincodec.cli import sampling as shared
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "bincodec vary shirt.png --model clothing --strength 0.4 -n 4 -o shirts",
+        "bincodec vary shirt.bld --strength 0.7 --seed 1 -o other.png",
+    )
+)
 @options.source
 @click.option(
     "--strength",
@@ -39,10 +44,10 @@ def command(
     common: options.Common,
     **chosen: Any,
 ) -> None:
-    """Draw pictures like an image or a .bld: add noise to its bits, then take it away.
+    """Draw pictures like an image or a .bld.
 
-    OUT is an image, or a .bld, or with -n a folder of 000.png, 001.png and so on. A .bld keeps its quality.
-    A PNG says how it was drawn, in its text chunks.
+    Noise is added to its bits and then taken away. OUT is an image, or a .bld, or with -n a folder of
+    000.png, 001.png and so on. A .bld keeps its quality. A PNG says how it was drawn, in its text chunks.
     """
     endings = [pictures.CODE] if save_codes else []
     files = pictures.choose(

@@ -7,7 +7,9 @@ import click
 from bincodec.cli import coded, options, output, places
 
 
-@click.command()
+@click.command(
+    epilog=options.examples("bincodec verify photo.bld", "bincodec verify photo.bld --quiet && echo whole")
+)
 @options.coded
 @options.model_of_file
 @options.max_pixels

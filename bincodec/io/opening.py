@@ -12,6 +12,7 @@ from io import BytesIO
 
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
+from bincodec.bitstream.header import MAGIC
 from bincodec.bitstream.limits import Limits
 from bincodec.errors import BincodecError, ImageError, TooLarge
 from bincodec.io import boxes, colour, depth, embedded, jpeg, metadata, png, spaces, streams, tiff, tiff_pages
@@ -158,6 +159,8 @@ _BEGINNINGS = {
 
 def _unidentified(name: str, data: bytes) -> ImageError:
     """Pillow says no more than that it cannot read a file; its first bytes tell what it wanted to be."""
+    if data.startswith(MAGIC):
+        return ImageError(f"{name}: is a .bld file already, not an image to compress")
     for beginning, format_name in _BEGINNINGS.items():
         if data.startswith(beginning):
             return ImageError(

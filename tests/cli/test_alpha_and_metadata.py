@@ -1,6 +1,7 @@
 """Alpha and metadata on the command line: kept, shown, left out, refused where a format would lose them."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -149,16 +150,29 @@ def test_srgb_takes_the_profile_away(run, rgba: Path) -> None:
     assert facts["metadata"] == ["exif", "xmp"]
 
 
+def test_a_picture_is_made_to_fit_and_keeps_both(run, coded: Path, tmp_path: Path) -> None:
+    out = tmp_path / "small.png"
+    for most, size in ((20, (20, 14)), (73, (73, 50)), (500, (73, 50))):
+        facts = json.loads(run("decompress", coded, out, "--fit", most, "--force", "--json").stdout)
+        assert (facts["width"], facts["height"]) == size
+        image = loaded(out)
+        assert (image.size, image.mode, image.info["icc_profile"]) == (size, "RGBA", PROFILE)
+    assert run("decompress", coded, "--fit", 0).exit_code == 2
+
+
 def test_info_lists_what_there_is(run, coded: Path, bld: Path) -> None:
     result = run("info", coded)
-    assert "73 x 50 pixels, colour, alpha, colour profile, Exif, XMP, quality 75" in result.stdout
+    assert "BLD 73x50 RGBA, " in result.stdout
+    for title, size in (("colour profile", len(PROFILE)), ("Exif", len(exif()) - 6), ("XMP", len(XMP))):
+        assert re.search(rf"\n  {title} +\d+ bytes, [\d.]+%, {size} bytes unpacked\n", result.stdout)
+    assert re.search(r"\n  alpha +\d+ bytes, [\d.]+%\n", result.stdout)
     facts = json.loads(run("info", coded, "--json").stdout)
     assert facts["alpha"] is True
     assert facts["metadata"] == {"icc": len(PROFILE), "exif": len(exif()) - 6, "xmp": len(XMP)}
     assert facts["damage"] == []
     facts = json.loads(run("info", bld, "--json").stdout)
     assert (facts["alpha"], facts["metadata"]) == (False, {})
-    assert "pixels, colour, quality 30" in run("info", bld).stdout
+    assert "BLD 73x50 RGB, " in run("info", bld).stdout
 
 
 @pytest.mark.parametrize(

@@ -219,8 +219,17 @@ def test_input_and_output_must_differ(run, photo: Path, link: str) -> None:
 def test_a_bld_is_not_compressed_onto_itself(run, bld: Path, compressed: bytes) -> None:
     result = run("compress", bld, "--force")
     assert result.exit_code == 2
-    assert "are the same file" in result.stderr
+    assert f"{bld}: is a .bld file already; 'bincodec decompress' makes an image of it" in result.stderr
     assert bld.read_bytes() == compressed
+
+
+def test_a_bld_is_not_an_image(run, bld: Path, compressed: bytes, tmp_path: Path) -> None:
+    out = tmp_path / "other.bld"
+    for arguments, stdin, name in (([bld], None, str(bld)), (["-"], compressed, "the image")):
+        result = run("compress", *arguments, out, stdin=stdin)
+        assert result.exit_code == 1
+        assert result.stderr == f"bincodec: error: {name}: is a .bld file already, not an image to compress\n"
+    assert not out.exists()
 
 
 def test_a_failed_replacement_leaves_the_old_file(run, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

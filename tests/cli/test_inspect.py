@@ -12,19 +12,62 @@ import bincodec
 from bincodec.bitstream import container
 from bincodec.bitstream.container import Memory
 from bincodec.bitstream.header import FORMAT_VERSION
+from bincodec.cli import info
 from bincodec.model import store
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
+GOLDEN = TINY.parents[1] / "golden" / "clothing-1-astronaut-10.bld"
 FORMAT = ".".join(map(str, FORMAT_VERSION))
 
 
-def test_info_is_one_line(run, bld: Path, compressed: bytes) -> None:
+def details(text: str) -> dict[str, str]:
+    """The lines below the first, by what they are about."""
+    return {line[2:18].strip(): line[19:] for line in text.splitlines()[1:]}
+
+
+def test_info_begins_with_the_picture(run, bld: Path, compressed: bytes) -> None:
     result = run("info", bld)
     assert (result.exit_code, result.stderr) == (0, "")
-    name = store.find("photo").name
-    assert result.stdout.startswith(f"{bld}: 73 x 50 pixels, colour, quality 30, model {name}, ")
-    assert f", {len(compressed)} bytes, " in result.stdout
-    assert result.stdout.count("\n") == 1
+    name, size = store.find("photo").name, len(compressed)
+    assert result.stdout.splitlines()[0] == (
+        f"{bld}: BLD 73x50 RGB, {size} bytes, {8 * size / 3650:.3f} bits per pixel, quality 30, model {name}"
+    )
+
+
+def test_info_says_what_every_byte_is_for(run) -> None:
+    compressed = GOLDEN.read_bytes()
+    lines = details(run("info", GOLDEN).stdout)
+    header = bincodec.read_header(compressed)
+    assert lines.pop("format") == f"{FORMAT}, model fingerprint {header.fingerprint.hex()}"
+    assert lines.pop("layers") == f"{header.layers} in 1 tile"
+    assert [*lines] == [f"layers 1-{header.layers}", "post-filter", "header, checks"]
+    sizes = [int(line.split(" bytes, ")[0]) for line in lines.values()]
+    assert sum(sizes) == len(compressed)
+    shares = [float(line.split(" bytes, ")[1].rstrip("%")) for line in lines.values()]
+    assert shares == pytest.approx([100 * size / len(compressed) for size in sizes], abs=0.051)
+
+
+def test_info_names_the_post_filter_as_its_own_part_does() -> None:
+    from bincodec.postfilter.filter import KIND
+
+    assert info.POST_FILTER == KIND
+
+
+def test_info_tells_the_bits_of_each_layer(run, bld: Path, compressed: bytes) -> None:
+    result = run("info", bld, "--bits", "--json")
+    codec = bincodec.Codec.load("photo")
+    bits = codec.cost(codec.unpack(compressed)).sum((1, 2))
+    facts = json.loads(result.stdout)
+    assert facts["layer_bits"] == pytest.approx(bits.tolist())
+    lines = details(run("info", bld, "--bits").stdout)
+    assert lines["bits of layer 1"] == f"{bits[0]:.0f}, {bits[0] / 3650:.4f} bits per pixel"
+    assert f"bits of layer {len(bits)}" in lines
+    # The levels take the payloads, but for what the range coder rounds.
+    payloads = sum(group["bytes"] for group in facts["groups"])
+    assert bits.sum() / 8 == pytest.approx(payloads, abs=8 * len(facts["groups"]))
+    bld.write_bytes(compressed[:-1])
+    damaged = run("info", bld, "--bits", "--json")
+    assert (damaged.exit_code, json.loads(damaged.stdout)["layer_bits"]) == (1, None)
 
 
 def test_info_as_json(run, bld: Path, compressed: bytes) -> None:
@@ -50,7 +93,8 @@ def test_info_on_a_damaged_file_shows_the_header(run, bld: Path, compressed: byt
     bld.write_bytes(compressed[:-1])
     result = run("info", bld)
     assert result.exit_code == 1
-    assert "73 x 50 pixels" in result.stdout
+    assert "BLD 73x50 RGB" in result.stdout
+    assert "header, checks" not in result.stdout
     assert result.stderr.startswith(f"bincodec: error: {bld}: file ends at byte {len(compressed) - 1} ")
     (damage,) = json.loads(run("info", bld, "--json").stdout)["damage"]
     assert damage in result.stderr
@@ -89,7 +133,7 @@ def test_info_counts_tiles(run, bld: Path, monkeypatch: pytest.MonkeyPatch) -> N
     code = codec.encode(np.zeros((16, 272, 3), np.uint8))
     data = codec.pack(dataclasses.replace(code, tile_side=16))
     bld.write_bytes(data)
-    assert ", 3 layers in 2 tiles, " in run("info", bld).stdout
+    assert details(run("info", bld).stdout)["layers"] == "3 in 2 tiles"
     facts = json.loads(run("info", bld, "--json").stdout)
     assert (facts["tiles"], facts["groups"][0]["layers"]) == (2, 3)
     chunks = container.read(Memory(data)).chunks[0]

@@ -1,5 +1,6 @@
 """The group: help, version, exit codes of wrong usage and of errors, one line each."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -46,6 +47,48 @@ def test_every_command_has_help(run, command: str) -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith(f"Usage: bincodec {command} ")
     assert result.stderr == ""
+
+
+def all_commands() -> list[tuple[str, click.Command]]:
+    """Every command by the words that name it, those of groups as well."""
+    context = click.Context(main)
+    found = [(f"bincodec {name}", main.get_command(context, name)) for name in COMMANDS]
+    for words, command in [*found]:
+        if isinstance(command, click.Group):
+            names = command.list_commands(context)
+            found += [(f"{words} {name}", command.get_command(context, name)) for name in names]
+    return [(words, command) for words, command in found if command is not None]
+
+
+@pytest.mark.parametrize(("words", "command"), all_commands(), ids=lambda one: getattr(one, "name", one))
+def test_every_help_has_examples_whose_options_exist(run, words: str, command: click.Command) -> None:
+    shown = run(*words.split()[1:], "--help").stdout
+    _, _, text = shown.partition("\n  Examples:\n")
+    examples = [line.strip() for line in text.splitlines()]
+    assert 1 <= len(examples) <= 3
+    own = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    below = command.list_commands(click.Context(command)) if isinstance(command, click.Group) else []
+    for example in examples:
+        assert f"{words} " in f"{example} "
+        arguments = example.partition(words)[2].split()
+        if not (arguments and arguments[0] in below):
+            assert {word for word in arguments if word.startswith("-") and word != "-"} <= own
+
+
+@pytest.mark.parametrize("group", [[], ["eval"]])
+def test_no_summary_of_a_command_is_cut_short(run, group: list[str]) -> None:
+    assert "..." not in run(*group, "--help").stdout.partition("\nCommands:\n")[2]
+
+
+def test_every_option_explains_itself_and_names_its_range() -> None:
+    for words, command in all_commands():
+        context = click.Context(command)
+        for option in (one for one in command.params if isinstance(one, click.Option)):
+            record = option.get_help_record(context)
+            assert record is not None
+            assert option.help, (words, option.name)
+            if isinstance(option.type, click.IntRange | click.FloatRange):
+                assert re.search(r"\w[<>]=?\w", record[1]), (words, option.name)
 
 
 def test_no_command_shows_the_help_and_fails(run) -> None:

@@ -1,0 +1,167 @@
+"""What a person does on the demonstration page, in headless Chromium."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bincodec
+from bincodec.defaults import DEFAULT_QUALITY
+from bincodec.eval import demo, demo_server
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+    from selenium.webdriver.remote.webelement import WebElement
+
+
+@pytest.fixture(scope="module")
+def address(codec: bincodec.Codec, bits_model: Path) -> Iterator[str]:
+    server = demo_server.server(codec, bincodec.Codec.load(bits_model), 0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://{demo_server.ADDRESS}:{server.port}/"
+    server.shutdown()
+    thread.join()
+
+
+@pytest.fixture
+def chrome(browser: Chrome, address: str) -> Iterator[Chrome]:
+    """The page, open; whatever was done on it, nothing may have been logged or asked of somebody else."""
+    browser.set_window_size(1100, 1400)
+    browser.get(address)
+    until(lambda: one(browser, "#class").text)
+    yield browser
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+    script = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
+    assert all(name.startswith((address, "data:")) for name in browser.execute_script(script))
+
+
+def until(check: Callable[[], Any]) -> Any:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(None, 30, poll_frequency=0.05).until(lambda _: check())  # type: ignore[type-var]
+
+
+def one(chrome: Chrome, selector: str) -> WebElement:
+    return chrome.find_element("css selector", selector)
+
+
+def row(chrome: Chrome, name: str) -> list[str]:
+    """A codec's setting, bytes, bits per pixel and PSNR, once they are there."""
+    script = "return Array.from(document.getElementById(arguments[0]).cells, (cell) => cell.innerText)"
+    until(lambda: one(chrome, "#coded").is_displayed() and chrome.execute_script(script, f"row-{name}")[-1])
+    return list(chrome.execute_script(script, f"row-{name}")[1:])
+
+
+def numbers(shown: demo.Shown) -> list[str]:
+    return [str(shown.setting), str(shown.size), f"{shown.bits_per_pixel:.3f}", f"{shown.psnr:.2f}"]
+
+
+def pixels(chrome: Chrome, selector: str) -> Any:
+    source = one(chrome, selector).get_attribute("src") or ""
+    with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def choose(chrome: Chrome, path: Path) -> None:
+    one(chrome, "#file").send_keys(str(path))
+
+
+def test_a_photo_is_compressed_beside_others(
+    chrome: Chrome, photos: list[Path], codec: bincodec.Codec
+) -> None:
+    from selenium.webdriver import Keys
+
+    choose(chrome, photos[0])
+    eye = demo.read(photos[0].read_bytes())
+    whole = demo.compress(codec, eye, DEFAULT_QUALITY)
+    until(lambda: one(chrome, "#facts").text.startswith(f"bincodec, setting {DEFAULT_QUALITY}: "))
+    assert row(chrome, "bincodec") == numbers(demo.decode(codec, whole, 3))
+    for name in demo.BESIDE:
+        assert row(chrome, name) == numbers(demo.beside(name, eye, len(whole.data)))
+    assert (pixels(chrome, "#original") == eye).all()
+
+    one(chrome, "#layers").send_keys(Keys.HOME)
+    coarse = demo.decode(codec, whole, 1)
+    until(lambda: f": {coarse.size} bytes, " in one(chrome, "#facts").text)
+    assert (pixels(chrome, "#result") == coarse.pixels).all()
+    one(chrome, "#layers").send_keys(Keys.END)
+
+    one(chrome, "#quality").send_keys(Keys.END)
+    finest = demo.decode(codec, demo.compress(codec, eye, 100), 3)
+    until(lambda: "setting 100: " in one(chrome, "#facts").text)
+    assert row(chrome, "bincodec") == numbers(finest)
+    assert one(chrome, "#quality-value").text == "100"
+
+    one(chrome, "label:has(input[name=right][value=webp])").click()
+    until(lambda: one(chrome, "#facts").text.startswith("webp, setting "))
+    assert (pixels(chrome, "#result") == demo.beside("webp", eye, finest.size).pixels).all()
+
+
+def test_bits_and_boundary_are_shown(chrome: Chrome, photos: list[Path]) -> None:
+    from selenium.webdriver import ActionChains
+
+    choose(chrome, photos[0])
+    row(chrome, "avif")
+    assert not one(chrome, "#heat").is_displayed()
+    one(chrome, "label:has(#heat-shown)").click()
+    assert one(chrome, "#heat").is_displayed()
+    assert pixels(chrome, "#heat").shape == (48, 64, 3)
+    over, stage = one(chrome, "#over"), one(chrome, "#stage")
+    assert "50%" in over.value_of_css_property("clip-path")
+    ActionChains(chrome).move_to_element_with_offset(stage, -stage.size["width"] // 4, 0).click().perform()
+    left = float(over.value_of_css_property("clip-path").split("%")[0].split()[-1])
+    assert left == pytest.approx(25, abs=3)
+
+
+def test_a_hole_is_painted_and_filled(chrome: Chrome, photos: list[Path]) -> None:
+    from selenium.webdriver import ActionChains
+
+    choose(chrome, photos[0])
+    row(chrome, "avif")  # The last answer: nothing moves on the page any more.
+    eye, button = demo.read(photos[0].read_bytes()), one(chrome, "#fill")
+    assert not button.is_enabled()
+    chrome.execute_script("document.getElementById('brush').value = 12")
+    chrome.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", one(chrome, "#inpaint"))
+    hold = ActionChains(chrome).move_to_element_with_offset(one(chrome, "#mask"), -6, 0).click_and_hold()
+    hold.move_by_offset(12, 0).release().perform()
+    until(button.is_enabled)
+    button.click()
+    until(lambda: one(chrome, "#filled").is_displayed())
+    filled = pixels(chrome, "#filled")
+    assert filled.shape == eye.shape
+    assert (filled[:, :10] == eye[:, :10]).all()
+    assert (filled[20:28, 26:38] != eye[20:28, 26:38]).any()
+    one(chrome, "#clear").click()
+    assert not button.is_enabled()
+
+
+def test_a_class_is_drawn(chrome: Chrome) -> None:
+    from selenium.webdriver.support.ui import Select
+
+    Select(one(chrome, "#class")).select_by_visible_text("dog")
+    for seed in (1, 2):
+        one(chrome, "#draw").click()
+        until(lambda seed=seed: f"dog, seed {seed}" in one(chrome, "#drawings").text)
+        until(one(chrome, "#draw").is_enabled)
+    assert len(chrome.find_elements("css selector", "#drawings img")) == 2
+
+
+def test_what_is_no_picture_is_told(browser: Chrome, address: str, tmp_path: Path) -> None:
+    path = tmp_path / "note.png"
+    path.write_text("not a picture")
+    browser.get(address)
+    until(lambda: one(browser, "#class").text)
+    choose(browser, path)
+    until(lambda: one(browser, "#alert").is_displayed())
+    assert "not an image in a known format" in one(browser, "#alert").text
+    assert not one(browser, "#coded").is_displayed()
+    browser.get_log("browser")  # type: ignore[no-untyped-call]
