@@ -24,7 +24,7 @@ def reference(command: click.Command, name: str, parent: click.Context | None = 
     context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
     path = context.command_path
     yield from ("", f"{'##' if path.count(' ') < 2 else '###'} {path}", "")
-    yield from _escaped(inspect.cleandoc(command.help or "")).splitlines()
+    yield from _escaped(inspect.cleandoc((command.help or "").replace("\b\n", ""))).splitlines()
     yield from ("", "```text", " ".join([path, *command.collect_usage_pieces(context)]), "```", "")
     yield from ("| option | |", "| --- | --- |")
     for parameter in command.get_params(context):
@@ -32,6 +32,10 @@ def reference(command: click.Command, name: str, parent: click.Context | None = 
         if explanation:
             yield f"| <code>{_escaped(names)}</code> | {_escaped(explanation)} |"
     yield ""
+    if command.epilog:
+        # Click's mark for text that it must not wrap, and a heading, stand before the lines that people type.
+        lines = inspect.cleandoc(command.epilog.replace("\b\n", "")).splitlines()
+        yield from (lines[0], "", "```console", *(f"$ {line.strip()}" for line in lines[1:]), "```", "")
     if isinstance(command, click.Group):
         for child in command.list_commands(context):
             found = command.get_command(context, child)

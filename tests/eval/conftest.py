@@ -9,7 +9,6 @@ from PIL import Image
 
 import bincodec
 
-
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests" / "models" / "tiny-1.safetensors"
 
