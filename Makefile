@@ -6,7 +6,7 @@ EXECUTIONS ?= 100000
 STAMP = $(VENV)/.bincodec-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types faults cluster fuzz benchmark format clean
+.PHONY: help setup demo test check lint types docs faults cluster fuzz benchmark format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,14 @@ types: $(STAMP) ## mypy --strict on the installed layout
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/typecheck .
 	cd build/typecheck && $(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p bincodec
+
+# mkdocstrings reads the package as it installs, like mypy. A warning is an error, and so is a link that leads nowhere.
+docs: $(STAMP) ## the documentation as a site, build/site/index.html
+	PIP_CONSTRAINT=$(abspath constraints.txt) $(BIN)/python -m pip install --quiet -e '.[docs]'
+	rm -rf build/documented build/site
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/documented .
+	PYTHONPATH=docs/site $(BIN)/zensical build --strict --clean > build/docs.log 2>&1 || { cat build/docs.log; exit 1; }
+	! grep griffe: build/docs.log
 
 faults: $(STAMP) ## kill, interrupt and starve the command at many more moments than make test does
 	BINCODEC_FAULT_ROUNDS=10 $(BIN)/python -m pytest tests/faults

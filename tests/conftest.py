@@ -1,13 +1,20 @@
 """Fixtures that the tests of several folders share."""
 
+from __future__ import annotations
+
 import itertools
+import shutil
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 # The duration of an example depends on other work of the machine. Benchmarks measure time.
 settings.register_profile("bincodec", deadline=None)
@@ -208,3 +215,35 @@ def bits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     card = {"classes": ["cat", "dog", "not sure"], "size": [48, 32]}
     weights.save(path, "bits-1", architecture, autoencoder.state_dict(), network, card)
     return path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """Headless Chromium that keeps to itself; a test that needs it is skipped where there is none."""
+    pytest.importorskip("selenium", reason="these tests of pages need the package selenium")
+    from selenium import webdriver
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((path for name in names if (path := shutil.which(name))), None)
+    driver = shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip("these tests of pages need chromium and chromedriver on PATH")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for flag in (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-dev-shm-usage",
+        "disable-quic",
+        "no-first-run",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "force-prefers-reduced-motion",
+        f"user-data-dir={tmp_path_factory.mktemp('browser')}",
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as chrome:
+        yield chrome

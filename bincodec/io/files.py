@@ -134,7 +134,7 @@ def read_header(source: Source, limits: Limits = DEFAULT_LIMITS) -> Header:
         >>> import bincodec, numpy
         >>> header = bincodec.read_header(bincodec.compress(numpy.zeros((32, 48, 3), numpy.uint8)))
         >>> header.width, header.height, header.quality
-        (48, 32, 85)
+        (48, 32, 75)
     """
     return Header.parse(read(source, HEADER_BYTES), limits)
 

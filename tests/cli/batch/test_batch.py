@@ -138,7 +138,7 @@ def test_info_and_verify_of_many(run, pictures: Path) -> None:
     run("compress", pictures, "-r", "-o", "out", *TINY, *HERE)
     result = run("info", "out", "-r", *HERE)
     assert (result.exit_code, result.stdout.count("\n")) == (0, 4)
-    assert result.stdout.startswith("out/a.bld: 32 x 24 pixels, ")
+    assert result.stdout.startswith("out/a.bld: BLD 32x24 RGB, ")
     data = Path("out/a.bld").read_bytes()
     Path("out/a.bld").write_bytes(data[:-1])
     shown = lines(run("info", "out", "--json", *HERE).stdout)
