@@ -111,7 +111,7 @@ def _to_plain(
     if plain.mode == "CMYK":
         converted = plain if profile is None else to_srgb(plain, profile, notes)
         return converted.convert("RGB"), None
-    plain = plain if plain.mode == "L" else plain.convert("RGB")
+    plain = plain if plain.mode in ("L", "RGB") else plain.convert("RGB")
     if curve is not None:
         plain = Image.fromarray(depth.to_8_bits(np.asarray(plain), 255, curve))
     return plain, profile

@@ -29,6 +29,8 @@ Pixels = NDArray[np.uint8]
 # Dimensions and samples a pixel of an array.
 _ARRAYS = ((2, 1), (3, 2), (3, 3), (3, 4))
 
+_STRIP_ROWS = 256
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
@@ -214,7 +216,7 @@ def _from_image(name: str, opened: Opened, limits: Limits, strip: Collection[str
         if image.info.get("icc_profile") == b"":
             notes.append("its colour profile is empty, and left out")
         plain, profile = colour.to_plain(opaque, about.icc, notes, tag)
-        pixels = np.array(plain.convert("RGB"))
+        pixels = _in_rgb(plain)
     except colour.Unrepresentable as error:
         msg = f"{name}: {error}"
         raise ImageError(msg) from error
@@ -232,6 +234,19 @@ def _from_image(name: str, opened: Opened, limits: Limits, strip: Collection[str
         kept.exif,
         kept.xmp,
     )
+
+
+def _in_rgb(plain: Image.Image) -> Pixels:
+    """The pixels of an image of mode L or RGB.
+
+    They are taken strip by strip: for a large picture as a whole, Pillow would make several copies at once.
+    """
+    width, height = plain.size
+    result = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _STRIP_ROWS):
+        strip = plain.crop((0, top, width, min(top + _STRIP_ROWS, height)))
+        result[top : top + strip.height] = np.asarray(strip.convert("RGB"))
+    return result
 
 
 def _tell_lost_profile(lost: str, dispensable: bool, notes: list[str]) -> None:
