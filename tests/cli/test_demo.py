@@ -9,7 +9,15 @@ import urllib.request
 from pathlib import Path
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
-COMMAND = [sys.executable, "-c", "from bincodec.cli.start import main; main()", "demo"]
+SCRIPT = """
+import signal
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # What runs in the background may have it ignored.
+from bincodec.cli.start import main
+
+main()
+"""
+COMMAND = [sys.executable, "-c", SCRIPT, "demo"]
 
 
 def test_the_page_is_there_until_it_is_interrupted() -> None:
