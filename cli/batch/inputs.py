@@ -78,14 +78,14 @@ def gather(
     seen: set[str] = set()
     takers: dict[str, str] = {}
     for one in [*inputs, *others]:
-        identity = os.path.realpath(one.name) if stores.path_of(one.name) == one.name else one.name
+        identity = stores.identity(one.name)
         if identity in seen:
             continue
         seen.add(identity)
         job = Job(one.name, _destination(one, extension, folder))
         problem = _problem(job, one, folder, takers)
         if problem is None:
-            takers[job.destination] = one.name
+            takers[stores.identity(job.destination)] = one.name
             result.jobs.append(job)
         else:
             result.problems.append((job, problem))
@@ -172,8 +172,9 @@ def _problem(job: Job, one: Found, folder: str | None, takers: dict[str, str]) -
         return None
     if folder is not None and one.below.split("/")[0] == "..":
         return f"{one.name}: leads out of the folder {folder}"
-    if job.destination in takers:
-        return f"{one.name}: {takers[job.destination]} becomes {job.destination} as well"
+    taker = takers.get(stores.identity(job.destination))
+    if taker is not None:
+        return f"{one.name}: {taker} becomes {job.destination} as well"
     if stores.path_of(job.source) is not None and places.is_same(job.source, job.destination):
         return f"{one.name}: its output would have the same name"
     return None

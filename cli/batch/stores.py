@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import signal
 import threading
@@ -20,6 +21,8 @@ from bincodec.io import files
 from bincodec.io.streams import MAX_BYTES
 
 _FILE = "file://"
+_URL = re.compile(r"[A-Za-z][\w+.-]*(::[A-Za-z][\w+.-]*)*://")
+"""How a URL begins: with a protocol, or with several (`simplecache::s3://`). Files may have :: in their names."""
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 """Protocols whose stores keep names only. To make a folder there would be to make a bucket."""
 
@@ -28,7 +31,16 @@ def path_of(name: str) -> str | None:
     """The path that a name stands for; None for a URL of another store."""
     if name.startswith(_FILE):
         return name.removeprefix(_FILE)
-    return None if "://" in name or "::" in name else name
+    return None if _URL.match(name) else name
+
+
+def identity(name: str) -> str:
+    """The same for all spellings of one name. Links to one file are different names."""
+    path = path_of(name)
+    if path is None:
+        return name
+    folder, last = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), last)
 
 
 def given(name: str) -> str | bytes:

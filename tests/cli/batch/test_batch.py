@@ -117,6 +117,27 @@ def test_two_inputs_never_become_one_output(run, pictures: Path) -> None:
     assert result.stderr.startswith("2 compressed, 1 failed: "), "a file that is named twice is done once"
 
 
+def test_two_spellings_of_one_output_are_one_output(run, pictures: Path) -> None:
+    shutil.copy(pictures / "a.png", pictures / "b.png")
+    result = run("compress", "photos/b.jpg", "./photos/b.png", *TINY, *HERE)
+    assert result.exit_code == 1
+    assert "failed: ./photos/b.png: photos/b.jpg becomes ./photos/b.bld as well" in result.stderr
+    assert result.stderr.startswith("1 compressed, 1 failed: ")
+
+
+def test_links_to_one_picture_have_outputs_of_their_own(run, pictures: Path) -> None:
+    (pictures / "link.png").symlink_to("a.png")
+    assert run("compress", pictures, "-o", "out", *TINY, *HERE).exit_code == 0
+    assert below("out") == {"a.bld", "b.bld", "link.bld"}
+
+
+def test_colons_do_not_make_a_url_of_a_file(run, pictures: Path) -> None:
+    (pictures / "a.png").rename(pictures / "12::30.png")
+    assert run("compress", pictures, "-o", "out", *TINY, *HERE).exit_code == 0
+    assert below("out") == {"12::30.bld", "b.bld"}
+    assert run("compress", "photos/12::30.png", "one.bld", *TINY).exit_code == 0
+
+
 def test_json_lines_and_a_manifest_say_the_same(run, pictures: Path) -> None:
     (pictures / "b.jpg").write_bytes(b"")
     arguments = ("compress", pictures, "-o", "out", "--json", "--measure", "--manifest", "made/all.jsonl")
