@@ -40,7 +40,7 @@ def is_many(name: str) -> bool:
 
 def listed(lines: str) -> Iterator[Found]:
     """The inputs of a listing, one a line. In a folder of outputs they stand as the listing names them."""
-    for line in filter(None, map(str.strip, lines.splitlines())):
+    for line in filter(None, map(str.strip, lines.split("\n"))):
         below = re.sub(r"^[\w+]+://", "", line)
         yield Found(line, os.path.normpath(below.lstrip("/")))
 

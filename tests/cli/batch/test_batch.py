@@ -84,6 +84,23 @@ def test_a_listing(run, pictures: Path) -> None:
     assert result.stderr == "bincodec: error: ../photos/a.png: leads out of the folder out\n"
 
 
+def test_a_listing_has_one_name_a_line_with_any_other_signs(run, pictures: Path) -> None:
+    (pictures / "b.jpg").rename(pictures / "b\u2028\x0cb.jpg")
+    Path("list.txt").write_bytes("\ufeffphotos/a.png\r\nphotos/b\u2028\x0cb.jpg\r\n".encode())
+    result = run("compress", "--from", "list.txt", *TINY, *HERE)
+    assert result.exit_code == 0, result.stderr
+    assert {"a.bld", "b\u2028\x0cb.bld"} <= below(pictures)
+
+
+def test_a_line_that_leads_nowhere_stops_no_other(run, pictures: Path) -> None:
+    Path("list.txt").write_text("photos/a.png\nphotos/b.jpg/c.png\n")
+    result = run("compress", "--from", "list.txt", *TINY, *HERE)
+    assert result.exit_code == 1
+    assert (pictures / "a.bld").exists()
+    assert result.stderr.startswith("1 compressed, 1 failed: ")
+    assert "failed: photos/b.jpg/c.png: photos/b.jpg: Not a directory" in result.stderr
+
+
 def test_one_failure_does_not_stop_the_others(run, pictures: Path) -> None:
     (pictures / "a.png").write_bytes(b"no picture")
     result = run("compress", pictures, "missing.png", "-o", "out", *TINY, *HERE)
@@ -187,6 +204,10 @@ def test_info_and_verify_of_many(run, pictures: Path) -> None:
         (["verify", "photos", "--device", "cuda:99"], 2, "device 'cuda:99'"),
         (["compress", "photos", "--device", "cuda", "--engine", "ray"], 2, "--device cuda: --engine ray"),
         (["compress", "photos", "--address", "here:1"], 2, "--address needs --engine ray"),
+        (["compress", "photos", "--manifest", "photos/below"], 1, "photos/below: is a directory"),
+        (["compress", "photos", "--manifest", "./photos/a.png"], 2, "the manifest would replace photos/a.png"),
+        (["info", "photos/a.png", "--from", "photos/readme.txt", "--manifest", "photos/readme.txt"], 2, "the "),
+        (["compress", "photos/b.jpg/c.png", "-j", "0"], 1, "photos/b.jpg: Not a directory"),
         (["compress", "--from", "nothing.txt"], 1, "nothing.txt: cannot be read: No such file"),
         (
             ["decompress", "photos", "--format", "gif"],
