@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 from bincodec.errors import BincodecError, TooLarge, Unreadable
@@ -23,6 +24,7 @@ from bincodec.io.streams import MAX_BYTES
 _FILE = "file://"
 _URL = re.compile(r"[A-Za-z][\w+.-]*(::[A-Za-z][\w+.-]*)*://")
 """How a URL begins: with a protocol, or with several (`simplecache::s3://`). Files may have :: in their names."""
+_ABSENT = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 """Protocols whose stores keep names only. To make a folder there would be to make a bucket."""
 
@@ -182,9 +184,19 @@ def _blamed(name: str, kind: Callable[[int, str, str], OSError]) -> Iterator[Non
         yield
     except BincodecError:
         raise
-    except Exception as error:  # Each store has errors of its own, most of which are no OSError.
+    except Exception as raised:  # Each store has errors of its own, most of which are no OSError.
+        error = _cause(raised)
         number = getattr(error, "errno", None) or _number(error)
-        raise kind(number, _reason(error, number), name) from error
+        raise kind(number, _reason(error, number), name) from raised
+
+
+def _cause(error: Exception) -> Exception:
+    """What went wrong: fsspec says of every failure of a web server that there is no such file."""
+    cause = error.__cause__
+    if isinstance(error, FileNotFoundError) and isinstance(cause, Exception):
+        failed = isinstance(cause, OSError) or getattr(cause, "status", HTTPStatus.NOT_FOUND) not in _ABSENT
+        return cause if failed else error
+    return error
 
 
 def _number(error: Exception) -> int:
