@@ -98,7 +98,9 @@ def _expanded(name: str, wanted: Callable[[str], bool], recursive: bool) -> list
         return _in_store(name, wanted, recursive)
     path = stores.path_of(name) or ""
     if os.path.isdir(path):
-        below = [os.path.relpath(found, path) for found in _walked(path, recursive) if wanted(found)]
+        # A pipe would be waited for without end. A link that leads nowhere is no device: it fails, and is told.
+        files = (one for one in _walked(path, recursive) if wanted(one) and not places.is_device(one))
+        below = [os.path.relpath(found, path) for found in files]
         return [Found(os.path.join(path, one), one) for one in sorted(below)]
     if _is_pattern(path):
         base = _base(path)

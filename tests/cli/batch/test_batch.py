@@ -57,6 +57,20 @@ def test_folders_are_searched_as_deep_as_is_asked(run, pictures: Path) -> None:
     assert "photos/empty: no such files in it (--recursive looks into its folders)" in result.stderr
 
 
+def test_a_folder_stands_for_its_files_not_for_pipes(pictures: Path) -> None:
+    os.mkfifo(pictures / "pipe.png")
+    (pictures / "nowhere.png").symlink_to("nothing")
+    found = inputs.gather(
+        ["photos"],
+        [],
+        wanted=lambda name: name.endswith(".png"),
+        recursive=False,
+        extension=".bld",
+        folder=None,
+    )
+    assert [job.source for job in found.jobs] == ["photos/a.png", "photos/nowhere.png"]
+
+
 def test_without_a_folder_outputs_stand_beside_their_inputs(run, pictures: Path) -> None:
     result = run("compress", pictures / "a.png", pictures / "below" / "c.png", *TINY, *HERE)
     assert result.exit_code == 0, result.stderr
