@@ -98,13 +98,13 @@ def _expanded(name: str, wanted: Callable[[str], bool], recursive: bool) -> list
         return _in_store(name, wanted, recursive)
     path = stores.path_of(name) or ""
     if os.path.isdir(path):
-        # A pipe would be waited for without end. A link that leads nowhere is no device: it fails, and is told.
-        files = (one for one in _walked(path, recursive) if wanted(one) and not places.is_device(one))
-        below = [os.path.relpath(found, path) for found in files]
+        below = [
+            os.path.relpath(one, path) for one in _walked(path, recursive) if wanted(one) and _is_file(one)
+        ]
         return [Found(os.path.join(path, one), one) for one in sorted(below)]
     if _is_pattern(path):
         base = _base(path)
-        matches = sorted(match for match in glob.glob(path, recursive=True) if not os.path.isdir(match))
+        matches = sorted(filter(_is_file, glob.glob(path, recursive=True)))
         return [Found(match, os.path.relpath(match, base or ".")) for match in matches]
     return [Found(path, os.path.basename(path))]
 
@@ -137,6 +137,14 @@ def _walked(path: str, recursive: bool) -> Iterator[str]:
     for folder, folders, names in os.walk(path, onerror=refuse):
         folders[:] = sorted(one for one in folders if recursive and not _is_hidden(one))
         yield from (os.path.join(folder, one) for one in names if not _is_hidden(one))
+
+
+def _is_file(path: str) -> bool:
+    """Whether it can be an input: no folder, and no pipe, which would be waited for without end.
+
+    A link that leads nowhere is one: that it cannot be read is told.
+    """
+    return not os.path.isdir(path) and not places.is_device(path)
 
 
 def _is_hidden(below: str) -> bool:

@@ -142,7 +142,7 @@ def _check_places(found: Inputs, asked: Asked) -> None:
 
 
 def _check_folders(found: Inputs) -> None:
-    """A folder that takes no file is a problem of the inputs whose outputs go there; if all are, of the batch."""
+    """A folder that takes no file is a problem of the inputs whose outputs go there, or of all of them."""
     refused: dict[str, OSError] = {}
     folders = list(dict.fromkeys(os.path.dirname(job.destination) for job in found.jobs if job.destination))
     for folder in folders:

@@ -13,7 +13,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -23,7 +23,7 @@ from bincodec.io.streams import MAX_BYTES
 
 _FILE = "file://"
 _URL = re.compile(r"[A-Za-z][\w+.-]*(::[A-Za-z][\w+.-]*)*://")
-"""How a URL begins: with a protocol, or with several (`simplecache::s3://`). Files may have :: in their names."""
+"""How a URL begins: with a protocol, or with several (`simplecache::s3://`). Names of files may have :: too."""
 _ABSENT = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 """Protocols whose stores keep names only. To make a folder there would be to make a bucket."""
@@ -42,7 +42,9 @@ def identity(name: str) -> str:
     if path is None:
         return name
     folder, last = os.path.split(path)
-    return os.path.join(os.path.realpath(folder), last)
+    with suppress(ValueError):  # A path with a NUL in it names nothing, and is told when it is read.
+        folder = os.path.realpath(folder)
+    return os.path.join(folder, last)
 
 
 def given(name: str) -> str | bytes:

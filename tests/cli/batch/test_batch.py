@@ -60,15 +60,16 @@ def test_folders_are_searched_as_deep_as_is_asked(run, pictures: Path) -> None:
 def test_a_folder_stands_for_its_files_not_for_pipes(pictures: Path) -> None:
     os.mkfifo(pictures / "pipe.png")
     (pictures / "nowhere.png").symlink_to("nothing")
-    found = inputs.gather(
-        ["photos"],
-        [],
-        wanted=lambda name: name.endswith(".png"),
-        recursive=False,
-        extension=".bld",
-        folder=None,
-    )
-    assert [job.source for job in found.jobs] == ["photos/a.png", "photos/nowhere.png"]
+    for name in ("photos", "photos/*.png"):
+        found = inputs.gather(
+            [name],
+            [],
+            wanted=lambda name: name.endswith(".png"),
+            recursive=False,
+            extension=".bld",
+            folder=None,
+        )
+        assert [job.source for job in found.jobs] == ["photos/a.png", "photos/nowhere.png"]
 
 
 def test_without_a_folder_outputs_stand_beside_their_inputs(run, pictures: Path) -> None:
@@ -104,6 +105,14 @@ def test_a_listing_has_one_name_a_line_with_any_other_signs(run, pictures: Path)
     result = run("compress", "--from", "list.txt", *TINY, *HERE)
     assert result.exit_code == 0, result.stderr
     assert {"a.bld", "b\u2028\x0cb.bld"} <= below(pictures)
+
+
+def test_a_listing_with_other_ends_of_lines_is_a_failure_in_one_line(run, pictures: Path) -> None:
+    listing = b"photos/a.png\0photos/b.jpg\0"
+    result = run("compress", "photos/a.png", "--from", "-", *TINY, *HERE, stdin=listing)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("1 compressed, 1 failed: ")
+    assert "cannot be read: embedded null byte" in result.stderr
 
 
 def test_a_line_that_leads_nowhere_stops_no_other(run, pictures: Path) -> None:
@@ -219,8 +228,16 @@ def test_info_and_verify_of_many(run, pictures: Path) -> None:
         (["compress", "photos", "--device", "cuda", "--engine", "ray"], 2, "--device cuda: --engine ray"),
         (["compress", "photos", "--address", "here:1"], 2, "--address needs --engine ray"),
         (["compress", "photos", "--manifest", "photos/below"], 1, "photos/below: is a directory"),
-        (["compress", "photos", "--manifest", "./photos/a.png"], 2, "the manifest would replace photos/a.png"),
-        (["info", "photos/a.png", "--from", "photos/readme.txt", "--manifest", "photos/readme.txt"], 2, "the "),
+        (
+            ["compress", "photos", "--manifest", "./photos/a.png"],
+            2,
+            "the manifest would replace photos/a.png",
+        ),
+        (
+            ["info", "photos/a.png", "--from", "photos/readme.txt", "--manifest", "photos/readme.txt"],
+            2,
+            "the ",
+        ),
         (["compress", "photos/b.jpg/c.png", "-j", "0"], 1, "photos/b.jpg: Not a directory"),
         (["compress", "--from", "nothing.txt"], 1, "nothing.txt: cannot be read: No such file"),
         (
