@@ -71,7 +71,7 @@ class _Watcher(importlib.abc.MetaPathFinder):
             return None
         for finder in sys.meta_path:
             find = None if finder is self else getattr(finder, "find_spec", None)
-            spec = find and find(fullname, path, target)
+            spec: importlib.machinery.ModuleSpec | None = find and find(fullname, path, target)
             if spec is not None:
                 if spec.loader is not None:
                     spec.loader = _Loader(spec.loader, self)

@@ -155,9 +155,9 @@ def _check_folders(found: Inputs) -> None:
     if len(refused) == len(folders):
         raise refused[folders[0]]
     for job in found.jobs:
-        error = refused.get(os.path.dirname(job.destination))
-        if error is not None:
-            found.problems.append((job, f"{job.source}: {output.explained(error)}"))
+        reason = refused.get(os.path.dirname(job.destination))
+        if reason is not None:
+            found.problems.append((job, f"{job.source}: {output.explained(reason)}"))
     found.jobs[:] = [job for job in found.jobs if os.path.dirname(job.destination) not in refused]
 
 

@@ -23,7 +23,7 @@ from bincodec.io.streams import MAX_BYTES
 
 _FILE = "file://"
 _URL = re.compile(r"[A-Za-z][\w+.-]*(::[A-Za-z][\w+.-]*)*://")
-"""How a URL begins: with a protocol, or with several (`simplecache::s3://`). Names of files may have :: too."""
+"""How a URL begins: with a protocol or several (`simplecache::s3://`). Names of files may have :: as well."""
 _ABSENT = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 """Protocols whose stores keep names only. To make a folder there would be to make a bucket."""
