@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import importlib.abc
 import importlib.machinery
-import importlib.util
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -64,22 +63,28 @@ class _Watcher(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """What the other finders find, with a loader that registers the format as well."""
+        """What the other finders find, with a loader that registers the format as well.
+
+        Whoever asks need not import what is found, so this goes on waiting.
+        """
         if fullname != _PILLOW:
             return None
-        with contextlib.suppress(ValueError):  # Somebody has put another list in place of the one with us.
-            sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
-        return spec
+        for finder in sys.meta_path:
+            find = None if finder is self else getattr(finder, "find_spec", None)
+            spec: importlib.machinery.ModuleSpec | None = find and find(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _Loader(spec.loader, self)
+                return spec
+        return None
 
 
 class _Loader(importlib.abc.Loader):
     """Loads `PIL.Image` by its own loader, and registers the format then."""
 
-    def __init__(self, own: importlib.abc.Loader) -> None:
+    def __init__(self, own: importlib.abc.Loader, watcher: _Watcher) -> None:
         self._own = own
+        self._watcher = watcher
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         """As its own loader."""
@@ -91,4 +96,6 @@ class _Loader(importlib.abc.Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._own
         self._own.exec_module(module)
+        with contextlib.suppress(ValueError):  # Somebody has put another list in place of the one with us.
+            sys.meta_path.remove(self._watcher)
         _tell_pillow()

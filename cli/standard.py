@@ -75,7 +75,10 @@ def print_text(text: str, *, kept: str = "") -> None:
         click.ClickException: if it cannot be printed.
     """
     try:
-        click.echo(text)
+        try:
+            click.echo(text)
+        except UnicodeEncodeError as error:  # A name of a file need not be text; it is shown as in JSON.
+            click.echo(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
     except OSError as error:
         raise _failed(error, kept) from error
 

@@ -40,7 +40,7 @@ def is_many(name: str) -> bool:
 
 def listed(lines: str) -> Iterator[Found]:
     """The inputs of a listing, one a line. In a folder of outputs they stand as the listing names them."""
-    for line in filter(None, map(str.strip, lines.splitlines())):
+    for line in filter(None, map(str.strip, lines.split("\n"))):
         below = re.sub(r"^[\w+]+://", "", line)
         yield Found(line, os.path.normpath(below.lstrip("/")))
 
@@ -78,14 +78,14 @@ def gather(
     seen: set[str] = set()
     takers: dict[str, str] = {}
     for one in [*inputs, *others]:
-        identity = os.path.realpath(one.name) if stores.path_of(one.name) == one.name else one.name
+        identity = stores.identity(one.name)
         if identity in seen:
             continue
         seen.add(identity)
         job = Job(one.name, _destination(one, extension, folder))
         problem = _problem(job, one, folder, takers)
         if problem is None:
-            takers[job.destination] = one.name
+            takers[stores.identity(job.destination)] = one.name
             result.jobs.append(job)
         else:
             result.problems.append((job, problem))
@@ -98,11 +98,13 @@ def _expanded(name: str, wanted: Callable[[str], bool], recursive: bool) -> list
         return _in_store(name, wanted, recursive)
     path = stores.path_of(name) or ""
     if os.path.isdir(path):
-        below = [os.path.relpath(found, path) for found in _walked(path, recursive) if wanted(found)]
+        below = [
+            os.path.relpath(one, path) for one in _walked(path, recursive) if wanted(one) and _is_file(one)
+        ]
         return [Found(os.path.join(path, one), one) for one in sorted(below)]
     if _is_pattern(path):
         base = _base(path)
-        matches = sorted(match for match in glob.glob(path, recursive=True) if not os.path.isdir(match))
+        matches = sorted(filter(_is_file, glob.glob(path, recursive=True)))
         return [Found(match, os.path.relpath(match, base or ".")) for match in matches]
     return [Found(path, os.path.basename(path))]
 
@@ -135,6 +137,14 @@ def _walked(path: str, recursive: bool) -> Iterator[str]:
     for folder, folders, names in os.walk(path, onerror=refuse):
         folders[:] = sorted(one for one in folders if recursive and not _is_hidden(one))
         yield from (os.path.join(folder, one) for one in names if not _is_hidden(one))
+
+
+def _is_file(path: str) -> bool:
+    """Whether it can be an input: no folder, and no pipe, which would be waited for without end.
+
+    A link that leads nowhere is one: that it cannot be read is told.
+    """
+    return not os.path.isdir(path) and not places.is_device(path)
 
 
 def _is_hidden(below: str) -> bool:
@@ -172,8 +182,9 @@ def _problem(job: Job, one: Found, folder: str | None, takers: dict[str, str]) -
         return None
     if folder is not None and one.below.split("/")[0] == "..":
         return f"{one.name}: leads out of the folder {folder}"
-    if job.destination in takers:
-        return f"{one.name}: {takers[job.destination]} becomes {job.destination} as well"
+    taker = takers.get(stores.identity(job.destination))
+    if taker is not None:
+        return f"{one.name}: {taker} becomes {job.destination} as well"
     if stores.path_of(job.source) is not None and places.is_same(job.source, job.destination):
         return f"{one.name}: its output would have the same name"
     return None

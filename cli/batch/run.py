@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import click
 
-from bincodec.cli import interruption, places
+from bincodec.cli import interruption, output, places
 from bincodec.cli.batch import inputs, stores
 from bincodec.cli.batch.asked import Asked
 from bincodec.cli.batch.engine import Engine
@@ -123,7 +123,7 @@ def _finished(asked: Asked) -> set[str]:
 
 def _text(listing: str) -> str:
     data = places.read(listing) if listing == places.STANDARD else stores.read(listing)
-    return data.decode("utf-8", errors="surrogateescape")
+    return data.decode("utf-8-sig", errors="surrogateescape")
 
 
 def _check_places(found: Inputs, asked: Asked) -> None:
@@ -136,11 +136,44 @@ def _check_places(found: Inputs, asked: Asked) -> None:
             raise places.Occupied(msg)
         stores.check_folder(asked.folder)
     else:
-        for folder in {os.path.dirname(job.destination) for job in found.jobs if job.destination}:
-            stores.check_folder(folder or ".")
+        _check_folders(found)
     if asked.manifest is not None:
-        places.require_name(asked.manifest)
-        stores.check_folder(os.path.dirname(asked.manifest) or ".")
+        _check_manifest(asked.manifest, found, asked.listing)
+
+
+def _check_folders(found: Inputs) -> None:
+    """A folder that takes no file is a problem of the inputs whose outputs go there, or of all of them."""
+    refused: dict[str, OSError] = {}
+    folders = list(dict.fromkeys(os.path.dirname(job.destination) for job in found.jobs if job.destination))
+    for folder in folders:
+        try:
+            stores.check_folder(folder or ".")
+        except OSError as error:
+            refused[folder] = error
+    if not refused:
+        return
+    if len(refused) == len(folders):
+        raise refused[folders[0]]
+    for job in found.jobs:
+        reason = refused.get(os.path.dirname(job.destination))
+        if reason is not None:
+            found.problems.append((job, f"{job.source}: {output.explained(reason)}"))
+    found.jobs[:] = [job for job in found.jobs if os.path.dirname(job.destination) not in refused]
+
+
+def _check_manifest(name: str, found: Inputs, listing: str | None) -> None:
+    """The manifest replaces what has its name, which must not be what the batch reads or writes."""
+    places.require_name(name)
+    if os.path.isdir(stores.path_of(name) or ""):
+        msg = f"{name}: is a directory"
+        raise places.Occupied(msg)
+    others = [end for job in found.jobs for end in (job.source, job.destination) if end]
+    own = stores.identity(name)
+    for other in [*others, *([] if listing is None else [listing])]:
+        if stores.identity(other) == own:
+            msg = f"the manifest would replace {other}"
+            raise click.UsageError(msg)
+    stores.check_folder(os.path.dirname(name) or ".")
 
 
 def _engine(asked: Asked) -> Engine:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from typing import Any
 
 from bincodec.errors import BincodecError, TooLarge, Unreadable
@@ -20,6 +22,9 @@ from bincodec.io import files
 from bincodec.io.streams import MAX_BYTES
 
 _FILE = "file://"
+_URL = re.compile(r"[A-Za-z][\w+.-]*(::[A-Za-z][\w+.-]*)*://")
+"""How a URL begins: with a protocol or several (`simplecache::s3://`). Names of files may have :: as well."""
+_ABSENT = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 """Protocols whose stores keep names only. To make a folder there would be to make a bucket."""
 
@@ -28,7 +33,18 @@ def path_of(name: str) -> str | None:
     """The path that a name stands for; None for a URL of another store."""
     if name.startswith(_FILE):
         return name.removeprefix(_FILE)
-    return None if "://" in name or "::" in name else name
+    return None if _URL.match(name) else name
+
+
+def identity(name: str) -> str:
+    """The same for all spellings of one name. Links to one file are different names."""
+    path = path_of(name)
+    if path is None:
+        return name
+    folder, last = os.path.split(path)
+    with suppress(ValueError):  # A path with a NUL in it names nothing, and is told when it is read.
+        folder = os.path.realpath(folder)
+    return os.path.join(folder, last)
 
 
 def given(name: str) -> str | bytes:
@@ -170,9 +186,19 @@ def _blamed(name: str, kind: Callable[[int, str, str], OSError]) -> Iterator[Non
         yield
     except BincodecError:
         raise
-    except Exception as error:  # Each store has errors of its own, most of which are no OSError.
+    except Exception as raised:  # Each store has errors of its own, most of which are no OSError.
+        error = _cause(raised)
         number = getattr(error, "errno", None) or _number(error)
-        raise kind(number, _reason(error, number), name) from error
+        raise kind(number, _reason(error, number), name) from raised
+
+
+def _cause(error: Exception) -> Exception:
+    """What went wrong: fsspec says of every failure of a web server that there is no such file."""
+    cause = error.__cause__
+    if isinstance(error, FileNotFoundError) and isinstance(cause, Exception):
+        failed = isinstance(cause, OSError) or getattr(cause, "status", HTTPStatus.NOT_FOUND) not in _ABSENT
+        return cause if failed else error
+    return error
 
 
 def _number(error: Exception) -> int:

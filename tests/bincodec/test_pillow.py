@@ -107,6 +107,21 @@ def test_a_pillow_that_is_there_already_is_told_as_well(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
+def test_to_ask_whether_there_is_a_pillow_changes_nothing(tmp_path: Path) -> None:
+    code = """
+import importlib.util, sys
+import bincodec
+before = list(sys.meta_path)
+assert importlib.util.find_spec("PIL.Image") is not None
+assert sys.meta_path == before
+from PIL import Image
+assert Image.registered_extensions()[".bld"] == "BLD"
+assert len(sys.meta_path) == len(before) - 1
+assert type(Image.__loader__).__module__ != "bincodec._registration"
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
 def test_save_is_compress_with_its_keywords() -> None:
     image = picture()
     assert saved(image) == bincodec.compress(image, model=TINY)

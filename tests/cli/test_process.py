@@ -1,5 +1,6 @@
 """The installed command as its users meet it: a process with pipes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,17 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
         gone.wait()
         done = subprocess.run([*COMMAND, "--help"], stdout=gone.stdin, stderr=subprocess.PIPE, check=False)
     assert b"Traceback" not in done.stderr
+
+
+def test_a_name_that_is_no_text_is_shown_with_escapes(bld: Path, tmp_path: Path) -> None:
+    os.rename(bld, os.fsencode(tmp_path) + b"/\xff.bld")
+    for more in ([], ["-j", "0"]):
+        done = subprocess.run(
+            [*COMMAND, "info", b"\xff.bld", *more],
+            capture_output=True,
+            check=False,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(b"\\udcff.bld: BLD 73x50 RGB, ")

@@ -57,6 +57,21 @@ def test_folders_are_searched_as_deep_as_is_asked(run, pictures: Path) -> None:
     assert "photos/empty: no such files in it (--recursive looks into its folders)" in result.stderr
 
 
+def test_a_folder_stands_for_its_files_not_for_pipes(pictures: Path) -> None:
+    os.mkfifo(pictures / "pipe.png")
+    (pictures / "nowhere.png").symlink_to("nothing")
+    for name in ("photos", "photos/*.png"):
+        found = inputs.gather(
+            [name],
+            [],
+            wanted=lambda name: name.endswith(".png"),
+            recursive=False,
+            extension=".bld",
+            folder=None,
+        )
+        assert [job.source for job in found.jobs] == ["photos/a.png", "photos/nowhere.png"]
+
+
 def test_without_a_folder_outputs_stand_beside_their_inputs(run, pictures: Path) -> None:
     result = run("compress", pictures / "a.png", pictures / "below" / "c.png", *TINY, *HERE)
     assert result.exit_code == 0, result.stderr
@@ -82,6 +97,31 @@ def test_a_listing(run, pictures: Path) -> None:
     Path("list.txt").write_text("../photos/a.png\n")
     result = run("compress", "--from", "list.txt", "-o", "out", *TINY, *HERE)
     assert result.stderr == "bincodec: error: ../photos/a.png: leads out of the folder out\n"
+
+
+def test_a_listing_has_one_name_a_line_with_any_other_signs(run, pictures: Path) -> None:
+    (pictures / "b.jpg").rename(pictures / "b\u2028\x0cb.jpg")
+    Path("list.txt").write_bytes("\ufeffphotos/a.png\r\nphotos/b\u2028\x0cb.jpg\r\n".encode())
+    result = run("compress", "--from", "list.txt", *TINY, *HERE)
+    assert result.exit_code == 0, result.stderr
+    assert {"a.bld", "b\u2028\x0cb.bld"} <= below(pictures)
+
+
+def test_a_listing_with_other_ends_of_lines_is_a_failure_in_one_line(run, pictures: Path) -> None:
+    listing = b"photos/a.png\0photos/b.jpg\0"
+    result = run("compress", "photos/a.png", "--from", "-", *TINY, *HERE, stdin=listing)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("1 compressed, 1 failed: ")
+    assert "cannot be read: embedded null byte" in result.stderr
+
+
+def test_a_line_that_leads_nowhere_stops_no_other(run, pictures: Path) -> None:
+    Path("list.txt").write_text("photos/a.png\nphotos/b.jpg/c.png\n")
+    result = run("compress", "--from", "list.txt", *TINY, *HERE)
+    assert result.exit_code == 1
+    assert (pictures / "a.bld").exists()
+    assert result.stderr.startswith("1 compressed, 1 failed: ")
+    assert "failed: photos/b.jpg/c.png: photos/b.jpg: Not a directory" in result.stderr
 
 
 def test_one_failure_does_not_stop_the_others(run, pictures: Path) -> None:
@@ -115,6 +155,27 @@ def test_two_inputs_never_become_one_output(run, pictures: Path) -> None:
     assert result.exit_code == 1
     assert "failed: photos/b.png: photos/b.jpg becomes out/b.bld as well" in result.stderr
     assert result.stderr.startswith("2 compressed, 1 failed: "), "a file that is named twice is done once"
+
+
+def test_two_spellings_of_one_output_are_one_output(run, pictures: Path) -> None:
+    shutil.copy(pictures / "a.png", pictures / "b.png")
+    result = run("compress", "photos/b.jpg", "./photos/b.png", *TINY, *HERE)
+    assert result.exit_code == 1
+    assert "failed: ./photos/b.png: photos/b.jpg becomes ./photos/b.bld as well" in result.stderr
+    assert result.stderr.startswith("1 compressed, 1 failed: ")
+
+
+def test_links_to_one_picture_have_outputs_of_their_own(run, pictures: Path) -> None:
+    (pictures / "link.png").symlink_to("a.png")
+    assert run("compress", pictures, "-o", "out", *TINY, *HERE).exit_code == 0
+    assert below("out") == {"a.bld", "b.bld", "link.bld"}
+
+
+def test_colons_do_not_make_a_url_of_a_file(run, pictures: Path) -> None:
+    (pictures / "a.png").rename(pictures / "12::30.png")
+    assert run("compress", pictures, "-o", "out", *TINY, *HERE).exit_code == 0
+    assert below("out") == {"12::30.bld", "b.bld"}
+    assert run("compress", "photos/12::30.png", "one.bld", *TINY).exit_code == 0
 
 
 def test_json_lines_and_a_manifest_say_the_same(run, pictures: Path) -> None:
@@ -166,6 +227,18 @@ def test_info_and_verify_of_many(run, pictures: Path) -> None:
         (["verify", "photos", "--device", "cuda:99"], 2, "device 'cuda:99'"),
         (["compress", "photos", "--device", "cuda", "--engine", "ray"], 2, "--device cuda: --engine ray"),
         (["compress", "photos", "--address", "here:1"], 2, "--address needs --engine ray"),
+        (["compress", "photos", "--manifest", "photos/below"], 1, "photos/below: is a directory"),
+        (
+            ["compress", "photos", "--manifest", "./photos/a.png"],
+            2,
+            "the manifest would replace photos/a.png",
+        ),
+        (
+            ["info", "photos/a.png", "--from", "photos/readme.txt", "--manifest", "photos/readme.txt"],
+            2,
+            "the ",
+        ),
+        (["compress", "photos/b.jpg/c.png", "-j", "0"], 1, "photos/b.jpg: Not a directory"),
         (["compress", "--from", "nothing.txt"], 1, "nothing.txt: cannot be read: No such file"),
         (
             ["decompress", "photos", "--format", "gif"],

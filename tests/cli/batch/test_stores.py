@@ -69,6 +69,29 @@ def test_pictures_of_the_web(run, pictures: Path) -> None:
     assert f"failed: {url}/none.png: cannot be read: No such file or directory\n" in result.stderr
 
 
+def test_what_a_web_server_refuses_is_not_called_missing() -> None:
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(int(self.path[1:4]))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        for name, words in (("403.png", "403.*Forbidden"), ("500.png", "500"), ("410.png", "No such file")):
+            with pytest.raises(Unreadable, match=f"{name}: cannot be read: {words}"):
+                stores.read(f"{url}/{name}")
+        server.shutdown()
+    with pytest.raises(Unreadable, match="cannot be read: Connect"):
+        stores.read(f"{url}/none.png")
+
+
 def test_what_a_store_refuses_is_one_line(
     run, memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
