@@ -173,7 +173,7 @@ def test_several_classes_fill_a_folder_class_by_class(run, bits_model: Path) -> 
         (["--class", "cow"], "class 'cow' is not one of cat, dog, not sure"),
         (["--class", "cat", "--class", "cow", "-n", "9"], "class 'cow' is not one of cat, dog, not sure"),
         (["--guidance", "1"], "guidance needs a class to go towards"),
-        (["--class", "cat", "--guidance", "17"], "guidance 17.0 is not a number in 0..16"),
+        (["--class", "cat", "--guidance", "17"], "17.0 is not in the range 0<=x<=16"),
         (["--class", "all"], "a.png: one file does not hold 3 pictures: name a folder"),
         (
             ["--class", "cat", "--sampler", "autoregressive", "--trace"],
