@@ -1,5 +1,7 @@
 """Draw rate against distortion: python benchmarks/rate_distortion_plot.py report/report.json OUT.webp
 
+It also prints each metric at a few rates, interpolated over the logarithm of the rate.
+
 The report comes from `bincodec eval rd`. Measured codecs are solid lines of means over all images, and
 published curves are dashed. The script needs the `eval` extra.
 """
@@ -80,6 +82,20 @@ def draw(report: dict[str, Any], metric: str, path: Path) -> None:
     figure.savefig(path, dpi=130, pil_kwargs={"lossless": True, "method": 6})
 
 
+def at_rates(report: dict[str, Any], rates: list[float]) -> None:
+    """Print a table: a row for each codec and metric, and a column for each rate in bits per pixel."""
+    print(" | ".join(["codec", "metric", *(f"{rate:g}" for rate in rates)]))
+    for metric in report["metrics"]:
+        curves = measured(report, metric)
+        curves |= {curve["name"]: curve["points"].get(metric, []) for curve in report["published"]}
+        for codec, points in curves.items():
+            if not points:
+                continue
+            known, values = np.array(points).T
+            found = np.interp(np.log(rates), np.log(known), values, left=np.nan, right=np.nan)
+            print(" | ".join([codec, metric, *(f"{value:.4f}" for value in found)]))
+
+
 def main() -> None:
     """Write the plot of a report."""
     parser = argparse.ArgumentParser(
@@ -88,8 +104,11 @@ def main() -> None:
     parser.add_argument("report", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--metric", default="psnr")
+    parser.add_argument("--rates", nargs="+", type=float, default=[0.12, 0.25, 0.5, 0.8, 1.6])
     chosen = parser.parse_args()
-    draw(json.loads(chosen.report.read_text(encoding="utf-8")), chosen.metric, chosen.output)
+    report = json.loads(chosen.report.read_text(encoding="utf-8"))
+    draw(report, chosen.metric, chosen.output)
+    at_rates(report, chosen.rates)
 
 
 if __name__ == "__main__":

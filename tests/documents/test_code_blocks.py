@@ -33,7 +33,7 @@ from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 from bincodec.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
-PATTERNS = ("docs/**/*.md",)
+PATTERNS = ("README.md", "docs/**/*.md")
 """The pages whose blocks are run."""
 
 PAGES = sorted(str(page.relative_to(ROOT)) for pattern in PATTERNS for page in ROOT.glob(pattern))

@@ -156,7 +156,7 @@ def test_the_flip_target_turns_the_sign_for_noisy_bits_only(bits: Architecture) 
 
 @pytest.mark.parametrize("change", [{"binariser": "logistic"}, {"target": "flip"}])
 def test_the_paper_s_options_need_single_bits(small: Architecture, change: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="J = 1"):
+    with pytest.raises(ValueError, match="maximum level 1"):
         dataclasses.replace(small, **change)
 
 
