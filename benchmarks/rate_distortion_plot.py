@@ -65,7 +65,7 @@ def draw(report: dict[str, Any], metric: str, path: Path) -> None:
         )
         if ours:
             highest = float(values.max())
-    for curve in report["published"]:
+    for curve in report["curves"]:
         rates, values = np.array(curve["points"][metric]).T
         axis.plot(rates, values, "--", label=f"{curve['name']} (published)", linewidth=1.3)
     axis.set_xscale("log")
@@ -87,7 +87,7 @@ def at_rates(report: dict[str, Any], rates: list[float]) -> None:
     print(" | ".join(["codec", "metric", *(f"{rate:g}" for rate in rates)]))
     for metric in report["metrics"]:
         curves = measured(report, metric)
-        curves |= {curve["name"]: curve["points"].get(metric, []) for curve in report["published"]}
+        curves |= {curve["name"]: curve["points"].get(metric, []) for curve in report["curves"]}
         for codec, points in curves.items():
             if not points:
                 continue
