@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import skimage.data
-from page_screenshot import browser, picture
+from page_screenshot import browser, picture, save
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver import ActionChains, Keys
@@ -88,11 +88,7 @@ def main() -> None:
         use(chrome, photo)
         bottom = chrome.execute_script("return document.documentElement.scrollHeight")
         seen = picture(chrome, 0, WIDTH, bottom)
-    height = round(seen.height * arguments.width / seen.width)
-    seen.resize((arguments.width, height), Image.Resampling.LANCZOS).save(
-        arguments.output, optimize=True, quality=80, method=6
-    )
-    print(f"{arguments.output}: {arguments.width} x {height}, {arguments.output.stat().st_size:,} bytes")
+    save(seen, arguments.width, arguments.output, quality=80)
 
 
 if __name__ == "__main__":

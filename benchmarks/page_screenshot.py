@@ -109,6 +109,15 @@ def sheet(page: Path) -> Image.Image:
     return result
 
 
+def save(seen: Image.Image, width: int, output: Path, quality: int) -> None:
+    """Write a screenshot as WebP, `width` pixels wide, and print its size."""
+    height = round(seen.height * width / seen.width)
+    seen.resize((width, height), Image.Resampling.LANCZOS).save(
+        output, optimize=True, quality=quality, method=6
+    )
+    print(f"{output}: {width} x {height}, {output.stat().st_size:,} bytes")
+
+
 def main() -> None:
     """Measure the photos, take the pictures, and save the sheet."""
     parser = argparse.ArgumentParser(
@@ -120,11 +129,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         seen = sheet(report(Path(folder), arguments.model))
-    height = round(seen.height * arguments.width / seen.width)
-    seen.resize((arguments.width, height), Image.Resampling.LANCZOS).save(
-        arguments.output, optimize=True, quality=85, method=6
-    )
-    print(f"{arguments.output}: {arguments.width} x {height}, {arguments.output.stat().st_size:,} bytes")
+    save(seen, arguments.width, arguments.output, quality=85)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from bincodec.io.interruption import blocked
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -50,7 +50,9 @@ def run(
     waiting = iter(enumerate(tasks))
     try:
         while True:
-            with _interrupts_blocked():
+            # A terminal sends Ctrl-C to all of its processes. The pool's threads must be started here as
+            # well, because they start new processes in place of those that died.
+            with blocked("SIGINT"):
                 for index, task in itertools.islice(waiting, _AHEAD * jobs - len(futures)):
                     futures[pool.schedule(attempt, (function, task))] = index
             if not futures:
@@ -99,20 +101,3 @@ def _leave_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Block Ctrl-C in processes and threads that are started inside this block.
-
-    A terminal sends Ctrl-C to all of its processes. The pool's threads must be started here as well, because
-    they start new processes in place of those that died.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -69,3 +69,19 @@ def postponed() -> Iterator[Postponement]:
     finally:
         signal.signal(signal.SIGINT, handler)
         postponement.check()
+
+
+@contextmanager
+def blocked(name: str) -> Iterator[None]:
+    """Let a signal, such as "SIGINT", wait in this thread and in threads and processes that it starts inside.
+
+    Where the system cannot block signals, nothing is different.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {getattr(signal, name)})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -10,8 +10,6 @@ import errno
 import os
 import re
 import secrets
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -19,6 +17,7 @@ from typing import Any
 
 from bincodec.errors import BincodecError, TooLarge, Unreadable
 from bincodec.io import files
+from bincodec.io.interruption import blocked
 from bincodec.io.streams import MAX_BYTES
 
 _FILE = "file://"
@@ -123,7 +122,8 @@ def write(name: str, data: bytes, *, replace: bool) -> None:
     """
     path = path_of(name)
     if path is not None:
-        with _end_postponed():
+        # SIGTERM ends the processes of a batch, and none of them is to leave half a file behind.
+        with blocked("SIGTERM"):
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             files.write(path, data, replace=replace)
         return
@@ -212,16 +212,3 @@ def _reason(error: Exception, number: int) -> str:
         return os.strerror(number)
     words = " ".join(str(getattr(error, "strerror", None) or error).split())
     return words or type(error).__name__
-
-
-@contextmanager
-def _end_postponed() -> Iterator[None]:
-    """Let SIGTERM wait: it ends the processes of a batch, and none of them is to leave half a file behind."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
