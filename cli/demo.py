@@ -4,7 +4,7 @@ import os
 
 import click
 
-from bincodec.cli import options, standard
+from bincodec.cli import interruption, options, standard
 
 PORT = 8047
 
@@ -48,4 +48,5 @@ def command(port: int, model: str, artist: str, device: str) -> None:
         raise click.ClickException(msg) from error
     standard.print_text(f"http://{demo_server.ADDRESS}:{server.port}/")
     server.serve_forever()
+    interruption.leave_at_work()  # An answer may be on its way; nobody waits for it.
     raise KeyboardInterrupt  # Nothing else ends the server, which keeps the interruption to itself.

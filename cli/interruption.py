@@ -23,6 +23,9 @@ _heard = -float("inf")
 _code = EXIT_CODE
 """What the process ends with, once that is settled."""
 
+_at_work = False
+"""Whether threads may still compute when the process ends."""
+
 
 def heed() -> None:
     """Let Ctrl-C interrupt the command, unless somebody wants it ignored or handled otherwise."""
@@ -50,11 +53,23 @@ def settle_on(code: int) -> None:
         signal.signal(signal.SIGINT, _leave)
 
 
+def leave_at_work() -> None:
+    """Say that threads may still compute when the process ends, as those of a server do.
+
+    Python stops them wherever they are. A thread that is stopped in PyTorch's own code aborts the process,
+    so the process has to end without Python's last steps.
+    """
+    global _at_work
+    _at_work = True
+
+
 def ignore() -> None:
     """Let Ctrl-C do nothing at all, while Python ends.
 
     It takes its own handlers down before, and the process would die of the signal with another exit code.
     """
+    if _at_work:
+        os._exit(_code)
     if signal.getsignal(signal.SIGINT) in (_interrupt, _leave):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 

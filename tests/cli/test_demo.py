@@ -5,8 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
+from io import BytesIO
 from pathlib import Path
+
+from PIL import Image
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
 SCRIPT = """
@@ -32,6 +36,25 @@ def test_the_page_is_there_until_it_is_interrupted() -> None:
             assert json.load(answer)["model"] == "tiny-1"
         process.send_signal(signal.SIGINT)
         _, said = process.communicate()
+    assert (process.returncode, said) == (130, "bincodec: error: interrupted\n")
+
+
+def test_an_interruption_in_the_midst_of_an_answer_ends_the_page_as_well() -> None:
+    arguments = ["--port", "0", "--model", str(TINY), "--artist", str(TINY)]
+    picture = BytesIO()
+    Image.effect_noise((1024, 1024), 60).save(picture, "PNG")
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        with urllib.request.urlopen(f"{address}picture", picture.getvalue()) as answer:
+            name = json.load(answer)["id"]
+        with socket.create_connection(("127.0.0.1", int(address.split(":")[2].rstrip("/")))) as asked:
+            asked.sendall(f"GET /compressed/{name}?quality=50 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate()
     assert (process.returncode, said) == (130, "bincodec: error: interrupted\n")
 
 
