@@ -89,6 +89,8 @@ def decompress(
     layers: int | None = None,
     missing: Missing = "error",
     region: Region | None = None,
+    decoder: str | None = None,
+    realism: float | None = None,
     seed: int = 0,
     temperature: float = 1.0,
     model: str | os.PathLike[str] | None = None,
@@ -108,6 +110,10 @@ def decompress(
             from the prior, which invents what fits.
         region: left, top, width and height in pixels: only this part of the picture is decoded, and of a path
             or a file object that can seek only what it needs is read.
+        decoder: a name among `decoders` of the model's card. "fidelity", the default, shows what the file
+            says. "realism", in models that have it, looks more like a photograph and invents detail for it,
+            which is not what was there. The file is the same.
+        realism: 0..1, a decoder between these two: 0 is "fidelity", and 1 is "realism".
         seed: of what is drawn, 0..2^64 - 1.
         temperature: of what is drawn, 0..10; see `SamplingSettings`.
         model: a name or the path of a .safetensors file, instead of the model that the file names.
@@ -137,6 +143,8 @@ def decompress(
             layers=layers,
             missing=missing,
             region=region,
+            decoder=decoder,
+            realism=realism,
             seed=seed,
             temperature=temperature,
             limits=limits,

@@ -65,15 +65,22 @@ class BldImageFile(ImageFile.ImageFile):
             raise ValueError(msg)
         return SeekableFile(cast(BinaryIO, self.fp))
 
-    def load(self) -> PixelAccess | None:
+    def load(self, decoder: str | None = None, realism: float | None = None) -> PixelAccess | None:
         """Decode the picture, if that is still to be done.
+
+        `decoder` and `realism` are those of `bincodec.decompress`. Pillow itself calls `load` without them,
+        when pixels are asked for, so they are for the first call.
 
         With `ImageFile.LOAD_TRUNCATED_IMAGES` a damaged file is shown as far as it is intact, and the rest as
         the model expects it; `info["bld"]["damage"]` says what is missing.
 
         Raises:
             OSError: for a file that is damaged or cut short, or whose model is not installed.
+            ValueError: for a decoder that the model does not have, or if the picture is decoded already.
         """
+        if not self._waiting and (decoder, realism) != (None, None):
+            msg = "the picture is decoded already: decoder and realism are for the first call of load"
+            raise InvalidSetting(msg)
         if self._waiting:
             from bincodec.api import decompress
 
@@ -82,6 +89,8 @@ class BldImageFile(ImageFile.ImageFile):
                     self._source,
                     layers=self._layers,
                     missing="expect" if ImageFile.LOAD_TRUNCATED_IMAGES else "error",
+                    decoder=decoder,
+                    realism=realism,
                     limits=_limits(),
                 )
             self.im, self._mode = decoded.im, decoded.mode

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bincodec.cli import coded, options, output, places, sampling
+from bincodec.cli import coded, options, output, places, sampling, told
 from bincodec.cli.batch.asked import Asked, alone, several
 from bincodec.cli.batch.job import Made
 
 if TYPE_CHECKING:
-    from bincodec import DecodedInfo, Limits
+    from bincodec import Limits
     from bincodec.bitstream.container import ByteSource
     from bincodec.codec import Missing
 
@@ -63,6 +63,7 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
         "bincodec decompress photo.bld",
         "bincodec decompress photo.bld preview.webp --layers 2",
         "bincodec decompress large.bld part.png --region 512,0,256,256",
+        "bincodec decompress small.bld --realism 0.5",
         "bincodec decompress -r coded/ -o pictures/ --format jpg",
     )
 )
@@ -98,6 +99,18 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
     type=click.IntRange(min=1),
     help="Make the picture smaller where a side is longer than N pixels; its proportions stay.",
 )
+@click.option(
+    "--decoder",
+    type=click.Choice(["fidelity", "realism"]),
+    help="Show what the file says; or, with a model that has this decoder, what looks most like a "
+    "photograph.  [default: fidelity]",
+)
+@click.option(
+    "--realism",
+    type=click.FloatRange(0, 1),
+    help="Between the two decoders: 0 is fidelity, 1 is realism. The detail that realism adds is invented: "
+    "it is not for evidence, nor for medical or legal use.",
+)
 @sampling.seed
 @sampling.temperature
 @options.model_of_file
@@ -110,6 +123,8 @@ def command(
     missing: Missing,
     region: tuple[int, int, int, int] | None,
     fit: int | None,
+    decoder: str | None,
+    realism: float | None,
     seed: int | None,
     temperature: float | None,
     model: str | None,
@@ -130,18 +145,24 @@ def command(
     if drawn and region is not None:
         msg = "--region does not go with --missing sample: what is drawn depends on the whole picture"
         raise click.UsageError(msg)
+    if realism is not None and decoder == "fidelity":
+        msg = "--realism does not go with --decoder fidelity, which is --realism 0"
+        raise click.UsageError(msg)
     work = partial(
         _decompressed,
         layers=layers,
         missing=missing,
         region=region,
         fit=fit,
+        decoder=decoder,
+        realism=realism,
         seed=seed or 0,
         temperature=1.0 if temperature is None else temperature,
         model=model,
     )
     found = alone(names, many, lambda name: not coded.is_coded(name) and not os.path.isdir(name))
     if found is None:
+        _check_decoder(model, decoder, realism)
         quietly = partial(work, common=dataclasses.replace(common, quiet=True))
         coded.batch("decompress", quietly, extension, model, common).run(names, many)
         return
@@ -151,6 +172,15 @@ def command(
     made = work(source, places.given(source), ends.destination, common=common)
     ends.write(made.data or b"")
     output.summary(made.text, made.facts, as_json=common.as_json, quiet=common.quiet)
+
+
+def _check_decoder(model: str | None, decoder: str | None, realism: float | None) -> None:
+    """Raise InvalidSetting if the model that all inputs are decoded with does not have the decoder."""
+    from bincodec.model import store
+    from bincodec.model.decoders import choose
+
+    if model is not None:
+        choose(store.find(model), decoder, realism)
 
 
 def _format(destination: str) -> str:
@@ -178,6 +208,8 @@ def _decompressed(
     missing: Missing,
     region: tuple[int, int, int, int] | None,
     fit: int | None,
+    decoder: str | None,
+    realism: float | None,
     seed: int,
     temperature: float,
     model: str | None,
@@ -200,6 +232,8 @@ def _decompressed(
                 layers=layers,
                 missing=missing,
                 region=region,
+                decoder=decoder,
+                realism=realism,
                 seed=seed,
                 temperature=temperature,
                 model=model,
@@ -211,14 +245,14 @@ def _decompressed(
         image.thumbnail((fit, fit))
     decoded = image.info["bld"]
     notes: list[str] = []
-    data = writing.encode(image, extension, _texts(decoded, seed, temperature), notes)
+    data = writing.encode(image, extension, told.texts(decoded, seed, temperature), notes)
 
     for sentence in notes:
         output.note(sentence, quiet=common.quiet)
     if not decoded["intact"] and not drawn:
-        output.note(_what_is_damaged(decoded), quiet=common.quiet)
+        output.note(told.what_is_damaged(decoded), quiet=common.quiet)
     elif drawn:
-        output.note(_what_is_real(decoded), quiet=common.quiet)
+        output.note(told.what_is_real(decoded), quiet=common.quiet)
     facts = {
         "command": "decompress",
         "input": source,
@@ -231,6 +265,8 @@ def _decompressed(
         "quality": decoded["quality"],
         "model": decoded["model"],
         "layers": decoded["layers"],
+        "decoder": decoded["decoder"],
+        "realism": decoded["realism"],
         "intact": decoded["intact"],
         "damage": list(decoded["damage"]),
         "notes": notes,
@@ -241,7 +277,7 @@ def _decompressed(
         facts |= {"seed": seed} | {name: decoded[name] for name in ("real_layers", "real_share")}
     line = (
         f"{places.shown(destination, 'standard output')}: {image.width} x {image.height} pixels, "
-        f"{_layers(decoded['layers'])}, model {decoded['model']}, {seconds:.2f} s"
+        f"{told.what_is_shown(decoded)}, {seconds:.2f} s"
     )
     return Made(facts, line, data)
 
@@ -264,35 +300,3 @@ def _check_destination(
     writing.check_size(extension, width, height)
     if has_alpha(extra.kind for extra in found.extras):
         writing.check_alpha(extension)
-
-
-def _layers(count: int) -> str:
-    return output.counted(count, "layer")
-
-
-def _what_is_damaged(decoded: DecodedInfo) -> str:
-    """The first sentence about damage, and how much more there is."""
-    damage = decoded["damage"]
-    more = f", and {len(damage) - 1} more like it" if len(damage) > 1 else ""
-    return f"the file is damaged, and what is missing is shown as the model expects it: {damage[0]}{more}"
-
-
-def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str]:
-    """What the picture's file tells about the layers that are drawn; nothing where none is."""
-    if decoded.get("real_layers", decoded["layers"]) == decoded["layers"]:
-        return {}
-    facts = {"model": decoded["model"], "quality": decoded["quality"], "real_layers": decoded["real_layers"]}
-    return sampling.as_texts(facts | {"seed": seed, "temperature": temperature})
-
-
-def _what_is_real(decoded: DecodedInfo) -> str:
-    """Which layers came from the file, in words."""
-    real, layers = decoded["real_layers"], decoded["layers"]
-    damaged = "" if decoded["intact"] else f"the file is damaged ({decoded['damage'][0]}): "
-    if real == layers:
-        return f"{damaged}all {layers} layers came from the file, nothing is drawn"
-    which = "layer 1" if real == 1 else f"layers 1 to {real}"
-    share = f"{decoded['real_share']:.1%} of the bits"
-    if real == 0:
-        return f"{damaged}{share} came from the file; the rest is drawn"
-    return f"{damaged}{which} of {layers} came from the file, {share}; the rest is drawn"

@@ -8,7 +8,7 @@ from bincodec.cli import options, output
 @click.command(epilog=options.examples("bincodec models", "BINCODEC_MODELS=my/models bincodec models"))
 @options.as_json
 def command(as_json: bool) -> None:
-    """List the models at hand, and the classes that they can draw.
+    """List the models at hand, with their decoders where there are several, and their classes.
 
     They are those of the package and those in the folder that the environment variable BINCODEC_MODELS names.
     """
@@ -22,6 +22,7 @@ def command(as_json: bool) -> None:
                 "name": card.name,
                 "fingerprint": card.fingerprint.hex(),
                 "path": str(card.path),
+                "decoders": list(card.decoders),
                 "card": card.card,
             }
             for card in cards
@@ -30,6 +31,8 @@ def command(as_json: bool) -> None:
     lines = []
     for card in cards:
         lines.append(f"{card.name}  {card.fingerprint.hex()}  {card.path}")
+        if len(card.decoders) > 1:
+            lines.append(f"    decoders: {', '.join(card.decoders)}")
         if card.classes:
             lines.append(f"    classes: {', '.join(card.classes)}")
     output.result("\n".join(lines) or "no models", facts, as_json=as_json)

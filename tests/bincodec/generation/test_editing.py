@@ -421,6 +421,8 @@ def test_what_a_damaged_file_lacks_is_drawn_and_said(
         "model": "tiny-1",
         "quality": 60,
         "layers": 3,
+        "decoder": "fidelity",
+        "realism": 0.0,
         "intact": False,
         "damage": left.damage,
         "real_layers": 1,
