@@ -116,10 +116,10 @@ def command(
     each other as the floor; those of REAL coded and decoded. With --train, whether drawn pictures are
     training pictures.
 
-    A SPEC has sampler, steps, temperature, guidance, schedule, seed, quality, model, and classes: real (in
-    REAL's shares, told by the folder of each picture), none, or a class. The output folder gets
-    generation.json, generation.md, rows.csv, samples.png, and closest.png with the pairs of drawn and
-    training picture that are closest; after Ctrl-C, of the sets that were complete.
+    A SPEC has sampler, steps, temperature, final_temperature, guidance, renewal, schedule, seed, quality,
+    model, and classes: real (in REAL's shares, told by the folder of each picture), none, or a class. The
+    output folder gets generation.json, generation.md, rows.csv, samples.png, and closest.png with the pairs
+    of drawn and training picture that are closest; after Ctrl-C, of the sets that were complete.
     """
     from bincodec.eval import cache, features, generation, generation_report, picture_sets
     from bincodec.eval.plain import to_json

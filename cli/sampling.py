@@ -58,6 +58,17 @@ options = together(
         help="How the noise of the diffusion sampler goes down from step to step.",
     ),
     click.option("--guidance", type=click.FloatRange(0, 16), help="Draw the class more decidedly."),
+    click.option(
+        "--renewal",
+        type=click.FloatRange(0, 1),
+        help="The share of the bits that each step of the diffusion sampler draws anew.  [default: 0]",
+    ),
+    click.option(
+        "--final-temperature",
+        type=click.FloatRange(0, 10),
+        help="The temperature of the diffusion sampler's last step; from step to step it goes there evenly.  "
+        "[default: --temperature]",
+    ),
 )
 """With `sampler` and `label`, the fields of `bincodec.generation.settings.SamplingSettings`."""
 
@@ -121,6 +132,8 @@ def how(codec: Codec, code: BinaryCode, settings: SamplingSettings) -> dict[str,
         "schedule": settings.schedule,
         "class": settings.label,
         "guidance": settings.guidance,
+        "renewal": settings.renewal,
+        "final_temperature": settings.final_temperature,
     }
 
 
