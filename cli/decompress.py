@@ -6,6 +6,8 @@ import dataclasses
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,12 +191,13 @@ def _decompressed(
     drawn, extension = missing == "sample", _format(destination)
     with files.opened(given, parts=region is not None) as opened:
         with places.named(source):
-            _check_destination(opened, extension, region, common.limits, partial=missing != "error")
+            _check_destination(opened, extension, region, common.limits)
 
         import bincodec
 
         start = time.perf_counter()
-        with places.named(source), output.parts_shown(hidden=common.hides_progress):
+        shown = output.parts_shown(hidden=common.hides_progress)
+        with places.named(source), _pointing_to_missing(missing), shown:
             image = bincodec.decompress(
                 opened,
                 layers=layers,
@@ -246,20 +249,31 @@ def _decompressed(
     return Made(facts, line, data)
 
 
+@contextmanager
+def _pointing_to_missing(missing: Missing) -> Iterator[None]:
+    """Say of a damaged file by which option it is shown."""
+    from bincodec import Corrupt, Truncated
+
+    try:
+        yield
+    except (Corrupt, Truncated) as error:
+        if missing == "error":
+            error.args = (f"{error} (--missing expect shows what is there)",)
+        raise
+
+
 def _check_destination(
-    source: ByteSource,
-    extension: str,
-    region: tuple[int, int, int, int] | None,
-    limits: Limits,
-    *,
-    partial: bool,
+    source: ByteSource, extension: str, region: tuple[int, int, int, int] | None, limits: Limits
 ) -> None:
-    """Raise ImageError, before anything is decoded, if the format cannot hold the picture."""
+    """Raise ImageError, before anything is decoded, if the format cannot hold the picture.
+
+    Damage is no matter here: who decodes the file says what is missing.
+    """
     from bincodec.bitstream import container
     from bincodec.io import writing
     from bincodec.io.extras import has_alpha
 
-    found = container.read(source, limits, partial=partial, tiles=())
+    found = container.read(source, limits, partial=True, tiles=())
     _, _, width, height = region or (0, 0, found.header.width, found.header.height)
     writing.check_size(extension, width, height)
     if has_alpha(extra.kind for extra in found.extras):

@@ -107,9 +107,14 @@ def alone(
     """IN and OUT of a command line about one file; None if it is about a batch.
 
     `is_output` says whether the second of two names is an output by its looks. One that is not, and does not
-    exist either, is taken for an output with a wrong name. Without `is_output` there are no outputs.
+    exist either, is taken for an output with a wrong name. Without `is_output` there are no outputs. OUT may
+    also be the value of --output, as with other codecs, where that looks like a file.
     """
-    if asked.anything or inputs.is_many(names[0]):
+    if not names or inputs.is_many(names[0]):
+        return None
+    if asked.folder is not None and len(names) == 1 and inputs.looks_like_a_file(asked.folder):
+        return None if dataclasses.replace(asked, folder=None).anything else (names[0], asked.folder)
+    if asked.anything:
         return None
     if len(names) == 1:
         return names[0], None

@@ -231,6 +231,17 @@ def test_damage_is_an_error_of_the_kinds_that_pillow_raises(data: bytes, tmp_pat
             Image.open(io.BytesIO(unknown))
 
 
+def test_verify_comes_directly_after_open_as_for_a_png(data: bytes) -> None:
+    stream = io.BytesIO()
+    picture().save(stream, "PNG")
+    for content in (data, stream.getvalue()):
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            with pytest.raises(RuntimeError, match="verify must be called directly after open"):
+                image.verify()
+            assert image.size == (WIDTH, HEIGHT)
+
+
 def test_truncated_images_are_shown_where_pillow_is_told_to(
     codec: Codec, data: bytes, shows_what_is_left: None
 ) -> None:

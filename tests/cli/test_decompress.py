@@ -143,7 +143,10 @@ def test_a_truncated_file_is_shown_if_asked_for(
 ) -> None:
     layers = bincodec.read_header(layered).layers
     bld.write_bytes(layered[: chunk_place(layered, layers - 2).stop])
-    assert_fails(run("decompress", bld), bld.parent, f"{bld}: file ends at byte")
+    result = run("decompress", bld)
+    assert_fails(result, bld.parent, f"{bld}: file ends at byte")
+    assert result.stderr.endswith(" (--missing expect shows what is there)\n")
+    assert "chunk of layer" in result.stderr
     result = run("decompress", bld, "--missing", "expect")
     assert result.exit_code == 0
     assert (
@@ -177,6 +180,7 @@ def test_bad_files_are_one_line_and_write_nothing(
         result = run("decompress", folder / name)
         assert_fails(result, folder, words)
         assert f"{folder / name}: " in result.stderr
+        assert ("--missing" in result.stderr) == (name in ("flipped.bld", "trailing.bld"))
     assert_fails(run("decompress", folder / "missing.bld"), folder, "No such file")
     assert_fails(run("decompress", folder / "folder.bld"), folder, "no such files in it")
     assert_fails(run("decompress", "-", folder / "out.png", stdin=b""), folder, "standard input: ")
