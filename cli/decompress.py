@@ -8,9 +8,9 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,8 @@ from bincodec.cli.batch.asked import Asked, alone, several
 from bincodec.cli.batch.job import Made
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from bincodec import DecodedInfo, Limits
     from bincodec.bitstream.container import ByteSource
     from bincodec.codec import Missing
@@ -105,17 +107,7 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
 @options.model_of_file
 @options.writing
 def command(
-    names: tuple[str, ...],
-    many: Asked,
-    extension: str,
-    layers: int | None,
-    missing: Missing,
-    region: tuple[int, int, int, int] | None,
-    fit: int | None,
-    seed: int | None,
-    temperature: float | None,
-    model: str | None,
-    common: options.Common,
+    names: tuple[str, ...], many: Asked, extension: str, common: options.Common, **settings: Any
 ) -> None:
     """Decompress .bld files to images.
 
@@ -125,32 +117,16 @@ def command(
     Several files, folders, patterns and URLs are a batch: the others go on where one fails, and what is
     finished already is skipped.
     """
-    drawn = missing == "sample"
-    if not drawn and (seed, temperature) != (None, None):
-        msg = "--seed and --temperature need --missing sample: nothing else is drawn"
-        raise click.UsageError(msg)
-    if drawn and region is not None:
-        msg = "--region does not go with --missing sample: what is drawn depends on the whole picture"
-        raise click.UsageError(msg)
-    work = partial(
-        _decompressed,
-        layers=layers,
-        missing=missing,
-        region=region,
-        fit=fit,
-        seed=seed or 0,
-        temperature=1.0 if temperature is None else temperature,
-        model=model,
-    )
+    work = Decompression(common=common, **settings)
     found = alone(names, many, lambda name: not coded.is_coded(name) and not os.path.isdir(name))
     if found is None:
-        quietly = partial(work, common=dataclasses.replace(common, quiet=True))
-        coded.batch("decompress", quietly, extension, model, common).run(names, many)
+        quietly = dataclasses.replace(work, common=dataclasses.replace(common, quiet=True))
+        coded.batch("decompress", quietly, extension, work.model, common).run(names, many)
         return
     source, destination = found
     ends = places.choose(source, destination, extension=extension, force=common.force, as_json=common.as_json)
     _check_format(ends.destination)
-    made = work(source, places.given(source), ends.destination, common=common)
+    made = work(source, places.given(source), ends.destination)
     ends.write(made.data or b"")
     output.summary(made.text, made.facts, as_json=common.as_json, quiet=common.quiet)
 
@@ -171,82 +147,113 @@ def _check_format(destination: str) -> None:
         raise click.UsageError(str(error)) from error
 
 
-def _decompressed(
-    source: str,
-    given: str | bytes,
-    destination: str,
-    *,
-    layers: int | None,
-    missing: Missing,
-    region: tuple[int, int, int, int] | None,
-    fit: int | None,
-    seed: int,
-    temperature: float,
-    model: str | None,
-    common: options.Common,
-) -> Made:
-    """One file, as the bytes of its picture."""
-    from bincodec.io import files, writing
+@dataclass(frozen=True)
+class Decompression:
+    """What `decompress` does to every file: the settings that were asked for, as the work of a batch.
 
-    drawn, extension = missing == "sample", _format(destination)
-    with files.opened(given, parts=region is not None) as opened:
-        with places.named(source):
-            _check_destination(opened, extension, region, common.limits)
+    Args:
+        layers, missing, region, model: as for `bincodec.decompress`.
+        fit: the longest side that the picture may have, in pixels; None for any.
+        seed, temperature: the same, or None where none was given.
+        common: limits, device, and what is said.
+    """
 
+    layers: int | None
+    missing: Missing
+    region: tuple[int, int, int, int] | None
+    fit: int | None
+    seed: int | None
+    temperature: float | None
+    model: str | None
+    common: options.Common
+
+    def __post_init__(self) -> None:
+        """Raise click.UsageError for settings that do not go together."""
+        if not self._drawn and (self.seed, self.temperature) != (None, None):
+            msg = "--seed and --temperature need --missing sample: nothing else is drawn"
+            raise click.UsageError(msg)
+        if self._drawn and self.region is not None:
+            msg = "--region does not go with --missing sample: what is drawn depends on the whole picture"
+            raise click.UsageError(msg)
+
+    @property
+    def _drawn(self) -> bool:
+        return self.missing == "sample"
+
+    def __call__(self, source: str, given: str | bytes, destination: str) -> Made:
+        """One file, as the bytes of its picture."""
+        from bincodec.io import files, writing
+
+        extension = _format(destination)
+        with files.opened(given, parts=self.region is not None) as opened:
+            with places.named(source):
+                _check_destination(opened, extension, self.region, self.common.limits)
+            start = time.perf_counter()
+            image = self._image(source, opened)
+            seconds, size = time.perf_counter() - start, opened.size()
+        if self.fit is not None:
+            image.thumbnail((self.fit, self.fit))
+        decoded = image.info["bld"]
+        notes: list[str] = []
+        seed, temperature = self._draw
+        data = writing.encode(image, extension, _texts(decoded, seed, temperature), notes)
+        notes += self._surprises(decoded)
+        for sentence in notes:
+            output.note(sentence, quiet=self.common.quiet)
+        facts = {
+            "command": "decompress",
+            "input": source,
+            "output": destination,
+            "width": image.width,
+            "height": image.height,
+            "grey": image.mode in ("L", "LA"),
+            "alpha": image.mode in ("LA", "RGBA"),
+            "metadata": [name for name, key in _METADATA.items() if key in image.info],
+            "quality": decoded["quality"],
+            "model": decoded["model"],
+            "layers": decoded["layers"],
+            "intact": decoded["intact"],
+            "damage": list(decoded["damage"]),
+            "notes": notes,
+            "bytes": size,
+            "seconds": seconds,
+        }
+        if self._drawn:
+            facts |= {"seed": seed} | {name: decoded[name] for name in ("real_layers", "real_share")}
+        line = (
+            f"{places.shown(destination, 'standard output')}: {image.width} x {image.height} pixels, "
+            f"{_layers(decoded['layers'])}, model {decoded['model']}, {seconds:.2f} s"
+        )
+        return Made(facts, line, data)
+
+    @property
+    def _draw(self) -> tuple[int, float]:
+        """Seed and temperature, with their defaults."""
+        return self.seed or 0, 1.0 if self.temperature is None else self.temperature
+
+    def _image(self, source: str, opened: ByteSource) -> Image.Image:
         import bincodec
 
-        start = time.perf_counter()
-        shown = output.parts_shown(hidden=common.hides_progress)
-        with places.named(source), _pointing_to_missing(missing), shown:
-            image = bincodec.decompress(
+        seed, temperature = self._draw
+        shown = output.parts_shown(hidden=self.common.hides_progress)
+        with places.named(source), _pointing_to_missing(self.missing), shown:
+            return bincodec.decompress(
                 opened,
-                layers=layers,
-                missing=missing,
-                region=region,
+                layers=self.layers,
+                missing=self.missing,
+                region=self.region,
                 seed=seed,
                 temperature=temperature,
-                model=model,
-                device=common.device,
-                limits=common.limits,
+                model=self.model,
+                device=self.common.device,
+                limits=self.common.limits,
             )
-        seconds, size = time.perf_counter() - start, opened.size()
-    if fit is not None:
-        image.thumbnail((fit, fit))
-    decoded = image.info["bld"]
-    notes: list[str] = []
-    data = writing.encode(image, extension, _texts(decoded, seed, temperature), notes)
 
-    for sentence in notes:
-        output.note(sentence, quiet=common.quiet)
-    if not decoded["intact"] and not drawn:
-        output.note(_what_is_damaged(decoded), quiet=common.quiet)
-    elif drawn:
-        output.note(_what_is_real(decoded), quiet=common.quiet)
-    facts = {
-        "command": "decompress",
-        "input": source,
-        "output": destination,
-        "width": image.width,
-        "height": image.height,
-        "grey": image.mode in ("L", "LA"),
-        "alpha": image.mode in ("LA", "RGBA"),
-        "metadata": [name for name, key in _METADATA.items() if key in image.info],
-        "quality": decoded["quality"],
-        "model": decoded["model"],
-        "layers": decoded["layers"],
-        "intact": decoded["intact"],
-        "damage": list(decoded["damage"]),
-        "notes": notes,
-        "bytes": size,
-        "seconds": seconds,
-    }
-    if drawn:
-        facts |= {"seed": seed} | {name: decoded[name] for name in ("real_layers", "real_share")}
-    line = (
-        f"{places.shown(destination, 'standard output')}: {image.width} x {image.height} pixels, "
-        f"{_layers(decoded['layers'])}, model {decoded['model']}, {seconds:.2f} s"
-    )
-    return Made(facts, line, data)
+    def _surprises(self, decoded: DecodedInfo) -> list[str]:
+        """What is not as the file's writer has seen it."""
+        if self._drawn:
+            return [coded.what_is_real(decoded)]
+        return [] if decoded["intact"] else [coded.what_is_damaged(decoded)]
 
 
 @contextmanager
@@ -284,29 +291,9 @@ def _layers(count: int) -> str:
     return output.counted(count, "layer")
 
 
-def _what_is_damaged(decoded: DecodedInfo) -> str:
-    """The first sentence about damage, and how much more there is."""
-    damage = decoded["damage"]
-    more = f", and {len(damage) - 1} more like it" if len(damage) > 1 else ""
-    return f"the file is damaged, and what is missing is shown as the model expects it: {damage[0]}{more}"
-
-
 def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str]:
     """What the picture's file tells about the layers that are drawn; nothing where none is."""
     if decoded.get("real_layers", decoded["layers"]) == decoded["layers"]:
         return {}
     facts = {"model": decoded["model"], "quality": decoded["quality"], "real_layers": decoded["real_layers"]}
     return sampling.as_texts(facts | {"seed": seed, "temperature": temperature})
-
-
-def _what_is_real(decoded: DecodedInfo) -> str:
-    """Which layers came from the file, in words."""
-    real, layers = decoded["real_layers"], decoded["layers"]
-    damaged = "" if decoded["intact"] else f"the file is damaged ({decoded['damage'][0]}): "
-    if real == layers:
-        return f"{damaged}all {layers} layers came from the file, nothing is drawn"
-    which = "layer 1" if real == 1 else f"layers 1 to {real}"
-    share = f"{decoded['real_share']:.1%} of the bits"
-    if real == 0:
-        return f"{damaged}{share} came from the file; the rest is drawn"
-    return f"{damaged}{which} of {layers} came from the file, {share}; the rest is drawn"

@@ -121,7 +121,8 @@ class _Outputs:
     def take(self, job: Job) -> str | None:
         """Take the output of a job, or say in a line why it cannot have it."""
         own = self._identity(job.destination)
-        taker = self._takers.setdefault(own.casefold(), job)
+        small = own.casefold()
+        taker = self._takers.setdefault(own if small == own else small, job)  # Equal names share memory.
         if taker is not job and own != self._identity(taker.destination):
             if self._ignores_case(os.path.dirname(job.destination)):
                 return (
@@ -231,6 +232,6 @@ def _problem(job: Job, one: Found, folder: str | None, outputs: _Outputs) -> str
         return None
     if folder is not None and one.below.split("/")[0] == "..":
         return f"{one.name}: leads out of the folder {folder}"
-    if stores.path_of(job.source) is not None and places.is_same(job.source, job.destination):
+    if os.path.lexists(stores.path_of(job.destination) or "") and places.is_same(job.source, job.destination):
         return f"{one.name}: its output would have the same name"
     return outputs.take(job)

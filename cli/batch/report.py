@@ -121,7 +121,8 @@ class Report:
         if not self.quiet and not self.as_json:
             standard.say(self._summary())
         done = self._counts["done"] + self._counts["skipped"]
-        output.failures(self._failures, f"the {output.counted(done, 'other')} did not")
+        others = f"the {output.counted(done, 'other')} did not" if done else "there was no other"
+        output.failures(self._failures, others)
         if self._unwritten:
             msg = f"{self.manifest}: the manifest is not written; everything else is done"
             raise click.ClickException(msg)

@@ -141,7 +141,7 @@ def _check_places(found: Inputs, asked: Asked) -> None:
     else:
         _check_folders(found)
     if asked.manifest is not None:
-        _check_manifest(asked.manifest, found, asked.listing)
+        check_manifest(asked.manifest, found, asked.listing)
 
 
 def _check_folders(found: Inputs) -> None:
@@ -164,8 +164,12 @@ def _check_folders(found: Inputs) -> None:
     found.jobs[:] = [job for job in found.jobs if os.path.dirname(job.destination) not in refused]
 
 
-def _check_manifest(name: str, found: Inputs, listing: str | None) -> None:
-    """The manifest replaces what has its name, which must not be what the batch reads or writes."""
+def check_manifest(name: str, found: Inputs, listing: str | None) -> None:
+    """The manifest replaces what has its name, which must not be what the batch reads or writes.
+
+    Raises:
+        click.UsageError, places.Occupied, OSError: if it cannot have that name.
+    """
     places.require_name(name)
     if os.path.isdir(stores.path_of(name) or ""):
         msg = f"{name}: is a directory"

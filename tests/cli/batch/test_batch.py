@@ -406,3 +406,15 @@ def test_two_names_are_a_batch_only_where_the_second_is_an_input(pictures: Path)
     for many in ("photos", "*.png", "s3://bucket/a.png", "memory://a.png"):
         assert alone((many,), nothing, is_coded) is None
         assert inputs.is_many(many)
+
+
+def test_damage_that_is_shown_all_the_same_is_a_note(run, pictures: Path) -> None:
+    with Image.open(pictures / "a.png") as image:
+        image.save(pictures / "a.png", exif=b"Exif\0\0 at the end of the file")
+    assert run("compress", pictures, "-o", "out", *TINY, *HERE).exit_code == 0
+    whole = Path("out/a.bld").read_bytes()
+    Path("out/a.bld").write_bytes(whole[:-1])
+    result = run("decompress", "out", "-o", "back", "--missing", "expect", *HERE)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("bincodec: note: out/a.bld: the file is damaged, and what is missing ")
+    assert "out/b.bld" not in result.stderr
