@@ -252,6 +252,9 @@ def assert_everything_is_kept(name: str) -> None:
 def _(done: Any) -> None:
     assert_everything_is_kept("tagged.bld")
     assert_everything_is_kept("tagged-back.png")
+    assert Path("tagged.bld").read_bytes() == bincodec.compress("tagged.png")
+    told = bincodec.decompress("tagged.bld").info
+    assert (told["icc_profile"], told["exif"], told["xmp"]) == (wide_profile(), exif(1), XMP)
     assert not any("note" in one.stderr for one in done)
 
 

@@ -418,3 +418,71 @@ def test_damage_that_is_shown_all_the_same_is_a_note(run, pictures: Path) -> Non
     assert result.exit_code == 0
     assert result.stderr.startswith("bincodec: note: out/a.bld: the file is damaged, and what is missing ")
     assert "out/b.bld" not in result.stderr
+
+
+@pytest.fixture
+def spoilt(pictures: Path) -> Path:
+    """A good picture, and one of each kind that is not."""
+    folder = Path("spoilt")
+    folder.mkdir()
+    with Image.open(pictures / "a.png") as image:
+        image.save(folder / "good.png")
+        image.save(folder / "profile.png", icc_profile=b"no profile" * 20)
+        image.save(folder / "exif.png", exif=b"Exif\0\0" + bytes(5 * 2**20))
+    (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:100])
+    (folder / "coded.png").write_bytes(bincodec.compress(folder / "good.png", model="tiny-1"))
+    return folder
+
+
+NO_PICTURES = [
+    "spoilt/coded.png: is a .bld file already, not an image to compress",
+    "spoilt/cut.png: damaged or cut short: image file is truncated",
+    "spoilt/exif.png: Exif of 5242880 bytes is over the limit metadata_bytes=4194304 "
+    "(strip 'exif' leaves it out)",
+]
+
+
+def test_each_bad_picture_is_one_line_and_the_good_ones_are_done(run, spoilt: Path) -> None:
+    result = run("compress", spoilt, "-o", "out", *TINY, *HERE)
+    note, count, *failed, last = result.stderr.splitlines()
+    assert note.startswith("bincodec: note: spoilt/profile.png: its colour profile is damaged (")
+    assert count.startswith("2 compressed, 3 failed: ")
+    assert failed == [f"bincodec: note: failed: {line}" for line in NO_PICTURES]
+    assert (result.exit_code, last) == (1, "bincodec: error: 3 failed; the 2 others did not")
+    assert below("out") == {"good.bld", "profile.bld"}
+    assert bincodec.decompress("out/profile.bld").info["icc_profile"] == b"no profile" * 20
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (("--size", 20), "size 20 is out of reach: the smallest file of this image has"),
+        (("--bpp", 0.01), "bits_per_pixel 0.01 is out of reach: the smallest file of this image has"),
+        (("--psnr", 99), "psnr 99 is out of reach: this image reaches"),
+    ],
+)
+def test_a_target_out_of_reach_is_the_failure_of_each(
+    run, spoilt: Path, target: tuple[str, float], words: str
+) -> None:
+    result = run("compress", spoilt, "-o", "out", *TINY, *HERE, *target)
+    assert result.exit_code == 1
+    failed = [line for line in result.stderr.splitlines() if "note: failed: " in line]
+    assert [words in line for line in failed] == [False, False, False, True, True]
+    assert "spoilt/good.png" in failed[3]
+    assert result.stderr.endswith("bincodec: error: 5 failed; there was no other\n")
+    assert below("out") == set()
+
+
+@pytest.mark.parametrize("command", ["decompress", "info", "verify"])
+def test_an_image_that_is_called_bld_is_one_line(run, spoilt: Path, command: str) -> None:
+    coded = Path("coded")
+    coded.mkdir()
+    shutil.copy(spoilt / "coded.png", coded / "a.bld")
+    shutil.copy(spoilt / "good.png", coded / "b.bld")
+    result = run(command, coded, *HERE)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-2:] == [
+        "bincodec: note: failed: coded/b.bld: not a .bld file: the magic bytes are missing",
+        "bincodec: error: 1 failed; the 1 other did not",
+    ]
+    assert ("coded/a.bld" in result.stdout) == (command != "decompress")
