@@ -77,7 +77,8 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
     metavar="EXT",
     default=EXTENSION,
     callback=_extension,
-    help="Of the outputs that have no name of their own: png, jpg, webp, tif, bmp or ppm.  [default: png]",
+    help="Of an output that is not named, or goes to standard output: png, jpg, webp, tif, bmp or ppm.  "
+    "[default: png]",
 )
 @click.option(
     "--layers", type=click.IntRange(min=1), help="Decode the first N layers only, a coarser picture."
@@ -106,13 +107,11 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
 @sampling.temperature
 @options.model_of_file
 @options.writing
-def command(
-    names: tuple[str, ...], many: Asked, extension: str, common: options.Common, **settings: Any
-) -> None:
+def command(names: tuple[str, ...], many: Asked, common: options.Common, **settings: Any) -> None:
     """Decompress .bld files to images.
 
     OUT is IN with the extension .png unless it is given, and its extension picks the format: png, jpg,
-    webp, tif, bmp or ppm. - is standard input or output (as PNG). Transparency needs png, webp or tif.
+    webp, tif, bmp or ppm. - is standard input or output. Transparency needs png, webp or tif.
 
     Several files, folders, patterns and URLs are a batch: the others go on where one fails, and what is
     finished already is skipped.
@@ -121,30 +120,16 @@ def command(
     found = alone(names, many, lambda name: not coded.is_coded(name) and not os.path.isdir(name))
     if found is None:
         quietly = dataclasses.replace(work, common=dataclasses.replace(common, quiet=True))
-        coded.batch("decompress", quietly, extension, work.model, common).run(names, many)
+        coded.batch("decompress", quietly, work.extension, work.model, common).run(names, many)
         return
     source, destination = found
-    ends = places.choose(source, destination, extension=extension, force=common.force, as_json=common.as_json)
-    _check_format(ends.destination)
+    ends = places.choose(
+        source, destination, extension=work.extension, force=common.force, as_json=common.as_json
+    )
+    work.check_format(ends.destination)
     made = work(source, places.given(source), ends.destination)
     ends.write(made.data or b"")
     output.summary(made.text, made.facts, as_json=common.as_json, quiet=common.quiet)
-
-
-def _format(destination: str) -> str:
-    """The extension that picks the format of an output."""
-    plain = destination != places.STANDARD and not places.is_device(destination)
-    return Path(destination).suffix if plain else EXTENSION
-
-
-def _check_format(destination: str) -> None:
-    from bincodec.errors import ImageError
-    from bincodec.io import writing
-
-    try:
-        writing.check_writable(_format(destination))
-    except ImageError as error:
-        raise click.UsageError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -152,12 +137,14 @@ class Decompression:
     """What `decompress` does to every file: the settings that were asked for, as the work of a batch.
 
     Args:
+        extension: the format of an output that has no name, with a dot.
         layers, missing, region, model: as for `bincodec.decompress`.
         fit: the longest side that the picture may have, in pixels; None for any.
         seed, temperature: the same, or None where none was given.
         common: limits, device, and what is said.
     """
 
+    extension: str
     layers: int | None
     missing: Missing
     region: tuple[int, int, int, int] | None
@@ -180,11 +167,26 @@ class Decompression:
     def _drawn(self) -> bool:
         return self.missing == "sample"
 
+    def check_format(self, destination: str) -> None:
+        """Raise click.UsageError if an output has the extension of another format than can be written."""
+        from bincodec.errors import ImageError
+        from bincodec.io import writing
+
+        try:
+            writing.check_writable(self._format(destination))
+        except ImageError as error:
+            raise click.UsageError(str(error)) from error
+
+    def _format(self, destination: str) -> str:
+        """The extension that picks the format of an output."""
+        named = destination != places.STANDARD and not places.is_device(destination)
+        return Path(destination).suffix if named else self.extension
+
     def __call__(self, source: str, given: str | bytes, destination: str) -> Made:
         """One file, as the bytes of its picture."""
         from bincodec.io import files, writing
 
-        extension = _format(destination)
+        extension = self._format(destination)
         with files.opened(given, parts=self.region is not None) as opened:
             with places.named(source):
                 _check_destination(opened, extension, self.region, self.common.limits)
@@ -222,7 +224,7 @@ class Decompression:
             facts |= {"seed": seed} | {name: decoded[name] for name in ("real_layers", "real_share")}
         line = (
             f"{places.shown(destination, 'standard output')}: {image.width} x {image.height} pixels, "
-            f"{_layers(decoded['layers'])}, model {decoded['model']}, {seconds:.2f} s"
+            f"{output.counted(decoded['layers'], 'layer')}, model {decoded['model']}, {seconds:.2f} s"
         )
         return Made(facts, line, data)
 
@@ -285,10 +287,6 @@ def _check_destination(
     writing.check_size(extension, width, height)
     if has_alpha(extra.kind for extra in found.extras):
         writing.check_alpha(extension)
-
-
-def _layers(count: int) -> str:
-    return output.counted(count, "layer")
 
 
 def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str]:

@@ -78,8 +78,9 @@ def several(*, writing: bool) -> Callable[[Callable[..., Any]], Callable[..., An
                 "-o",
                 "--output",
                 "folder",
-                metavar="DIR",
-                help="Put the outputs of many inputs there, a path or URL, in folders like theirs.",
+                metavar="OUT",
+                help="The output of one file, or the folder for those of many, a path or URL, "
+                "in a tree like theirs.",
             ),
         )
     fields = [field.name for field in dataclasses.fields(Asked) if writing or field.name != "folder"]

@@ -104,6 +104,16 @@ def test_standard_input_and_output(run, bld: Path, compressed: bytes) -> None:
     assert np.array_equal(pixels_of(bld.parent / "named.png"), expected)
 
 
+def test_the_format_of_standard_output_can_be_chosen(run, bld: Path, compressed: bytes) -> None:
+    result = run("decompress", bld, "-", "--format", "webp")
+    assert result.exit_code == 0
+    with Image.open(io.BytesIO(result.stdout_bytes)) as image:
+        assert (image.format, image.size) == ("WEBP", (73, 50))
+    assert run("decompress", bld, "--format", "jpg").exit_code == 0
+    with Image.open(bld.with_suffix(".jpg")) as image:
+        assert image.format == "JPEG"
+
+
 def test_an_existing_output_needs_force(run, bld: Path) -> None:
     path = bld.with_suffix(".png")
     path.write_bytes(b"precious")
