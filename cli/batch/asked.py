@@ -113,8 +113,9 @@ def alone(
     """
     if not names or inputs.is_many(names[0]):
         return None
-    if asked.folder is not None and len(names) == 1 and inputs.looks_like_a_file(asked.folder):
-        return None if dataclasses.replace(asked, folder=None).anything else (names[0], asked.folder)
+    out, others = asked.folder, dataclasses.replace(asked, folder=None)
+    if out is not None and len(names) == 1 and not others.anything and inputs.is_file_name(out):
+        return names[0], out
     if asked.anything:
         return None
     if len(names) == 1:

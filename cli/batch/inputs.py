@@ -47,11 +47,16 @@ def looks_like_a_file(name: str) -> bool:
     """Whether an output is a file by its name, not a folder: -, a device, or with an image's extension."""
     if name == places.STANDARD or places.is_device(name):
         return True
-    if stores.path_of(name) is None or os.path.isdir(name):
+    if os.path.isdir(stores.path_of(name) or ""):
         return False
     from PIL import Image
 
     return os.path.splitext(name)[1].lower() in Image.registered_extensions()
+
+
+def is_file_name(name: str) -> bool:
+    """Whether an output looks like a file, and is none of a store."""
+    return stores.path_of(name) == name and looks_like_a_file(name)
 
 
 def listed(lines: str) -> Iterator[Found]:

@@ -142,7 +142,7 @@ def test_the_page_has_forty_calls_and_each_is_looked_at() -> None:
     assert PAGE.read_text(encoding="utf-8").count("\n```") == 2 * CALLS
 
 
-@pytest.mark.parametrize("number", range(1, CALLS + 1))
+@pytest.mark.parametrize("number", calls(), ids=lambda number: f"{number} {calls()[number].title}")
 @pytest.mark.usefixtures("reader")
 def test_a_call_does_what_its_user_expects(number: int, console: Any) -> None:
     call = calls()[number]

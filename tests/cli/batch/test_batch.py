@@ -324,6 +324,7 @@ def test_info_and_verify_of_many(run, pictures: Path) -> None:
         (["compress", "photos", "-o", "photos/a.png"], 1, "photos/a.png: exists and is no folder"),
         (["compress", "photos", "-o", "all.bld"], 2, "all.bld: --output names a folder where"),
         (["decompress", "a.bld", "-j", "2", "-o", "a.png"], 2, "a.png: --output names a folder where"),
+        (["compress", "photos/a.png", "-o", "memory://all.bld"], 2, "memory://all.bld: --output names"),
         (["compress", "photos/a.png", "-o", "a.png"], 2, "a.png: compressed files end in .bld"),
         (["decompress", "photos/a.png", "-o", "a.gif"], 2, "cannot write images as '.gif'"),
         (["compress", "photos", "-o", ""], 2, "the name of the output is empty"),
