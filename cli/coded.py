@@ -1,15 +1,15 @@
-"""The .bld files that a command is given: the model that their code needs, and batches of them."""
+"""The .bld files that a command is given: their model, batches of them, and what is said of their damage."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bincodec.cli import options, places
+from bincodec.cli import options, output, places
 from bincodec.cli.batch.job import Work
 from bincodec.cli.batch.run import Batch
 
 if TYPE_CHECKING:
-    from bincodec import BinaryCode, Codec
+    from bincodec import BinaryCode, Codec, DecodedInfo
     from bincodec.bitstream.limits import Limits
 
 EXTENSION = ".bld"
@@ -41,3 +41,29 @@ def unpack(
         header = files.read_header(data, limits)
         codec = shared_codec(store.find_for(header.fingerprint, model).path, device)
         return codec, codec.unpack(data, limits=limits)
+
+
+def what_is_shown(decoded: DecodedInfo) -> str:
+    """How many layers, the model, and the decoder where it is not the main one."""
+    decoder = f", {decoded['decoder']} {decoded['realism']:g}" if decoded["realism"] else ""
+    return f"{output.counted(decoded['layers'], 'layer')}, model {decoded['model']}{decoder}"
+
+
+def what_is_damaged(decoded: DecodedInfo) -> str:
+    """The first sentence about damage, and how much more there is."""
+    damage = decoded["damage"]
+    more = f", and {len(damage) - 1} more like it" if len(damage) > 1 else ""
+    return f"the file is damaged, and what is missing is shown as the model expects it: {damage[0]}{more}"
+
+
+def what_is_real(decoded: DecodedInfo) -> str:
+    """Which layers came from the file, in words."""
+    real, layers = decoded["real_layers"], decoded["layers"]
+    damaged = "" if decoded["intact"] else f"the file is damaged ({decoded['damage'][0]}): "
+    if real == layers:
+        return f"{damaged}all {layers} layers came from the file, nothing is drawn"
+    which = "layer 1" if real == 1 else f"layers 1 to {real}"
+    share = f"{decoded['real_share']:.1%} of the bits"
+    if real == 0:
+        return f"{damaged}{share} came from the file; the rest is drawn"
+    return f"{damaged}{which} of {layers} came from the file, {share}; the rest is drawn"

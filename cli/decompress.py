@@ -6,18 +6,22 @@ import dataclasses
 import os
 import re
 import time
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bincodec.cli import coded, options, output, places, sampling, told
+from bincodec.cli import coded, options, output, places, sampling
 from bincodec.cli.batch.asked import Asked, alone, several
 from bincodec.cli.batch.job import Made
 
 if TYPE_CHECKING:
-    from bincodec import Limits
+    from PIL import Image
+
+    from bincodec import DecodedInfo, Limits
     from bincodec.bitstream.container import ByteSource
     from bincodec.codec import Missing
 
@@ -74,7 +78,8 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
     metavar="EXT",
     default=EXTENSION,
     callback=_extension,
-    help="Of the outputs that have no name of their own: png, jpg, webp, tif, bmp or ppm.  [default: png]",
+    help="Of an output that is not named, or goes to standard output: png, jpg, webp, tif, bmp or ppm.  "
+    "[default: png]",
 )
 @click.option(
     "--layers", type=click.IntRange(min=1), help="Decode the first N layers only, a coarser picture."
@@ -115,188 +120,212 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
 @sampling.temperature
 @options.model_of_file
 @options.writing
-def command(
-    names: tuple[str, ...],
-    many: Asked,
-    extension: str,
-    layers: int | None,
-    missing: Missing,
-    region: tuple[int, int, int, int] | None,
-    fit: int | None,
-    decoder: str | None,
-    realism: float | None,
-    seed: int | None,
-    temperature: float | None,
-    model: str | None,
-    common: options.Common,
-) -> None:
+def command(names: tuple[str, ...], many: Asked, common: options.Common, **settings: Any) -> None:
     """Decompress .bld files to images.
 
     OUT is IN with the extension .png unless it is given, and its extension picks the format: png, jpg,
-    webp, tif, bmp or ppm. - is standard input or output (as PNG). Transparency needs png, webp or tif.
+    webp, tif, bmp or ppm. - is standard input or output. Transparency needs png, webp or tif.
 
     Several files, folders, patterns and URLs are a batch: the others go on where one fails, and what is
     finished already is skipped.
     """
-    drawn = missing == "sample"
-    if not drawn and (seed, temperature) != (None, None):
-        msg = "--seed and --temperature need --missing sample: nothing else is drawn"
-        raise click.UsageError(msg)
-    if drawn and region is not None:
-        msg = "--region does not go with --missing sample: what is drawn depends on the whole picture"
-        raise click.UsageError(msg)
-    if realism is not None and decoder == "fidelity":
-        msg = "--realism does not go with --decoder fidelity, which is --realism 0"
-        raise click.UsageError(msg)
-    work = partial(
-        _decompressed,
-        layers=layers,
-        missing=missing,
-        region=region,
-        fit=fit,
-        decoder=decoder,
-        realism=realism,
-        seed=seed or 0,
-        temperature=1.0 if temperature is None else temperature,
-        model=model,
-    )
+    work = Decompression(common=common, **settings)
     found = alone(names, many, lambda name: not coded.is_coded(name) and not os.path.isdir(name))
     if found is None:
-        _check_decoder(model, decoder, realism)
-        quietly = partial(work, common=dataclasses.replace(common, quiet=True))
-        coded.batch("decompress", quietly, extension, model, common).run(names, many)
+        work.check_decoder()
+        quietly = dataclasses.replace(work, common=dataclasses.replace(common, quiet=True))
+        coded.batch("decompress", quietly, work.extension, work.model, common).run(names, many)
         return
     source, destination = found
-    ends = places.choose(source, destination, extension=extension, force=common.force, as_json=common.as_json)
-    _check_format(ends.destination)
-    made = work(source, places.given(source), ends.destination, common=common)
+    ends = places.choose(
+        source, destination, extension=work.extension, force=common.force, as_json=common.as_json
+    )
+    work.check_format(ends.destination)
+    made = work(source, places.given(source), ends.destination)
     ends.write(made.data or b"")
     output.summary(made.text, made.facts, as_json=common.as_json, quiet=common.quiet)
 
 
-def _check_decoder(model: str | None, decoder: str | None, realism: float | None) -> None:
-    """Raise InvalidSetting if the model that all inputs are decoded with does not have the decoder."""
-    from bincodec.model import store
-    from bincodec.model.decoders import choose
+@dataclass(frozen=True)
+class Decompression:
+    """What `decompress` does to every file: the settings that were asked for, as the work of a batch.
 
-    if model is not None:
-        choose(store.find(model), decoder, realism)
+    Args:
+        extension: the format of an output that has no name, with a dot.
+        layers, missing, region, decoder, realism, model: as for `bincodec.decompress`.
+        fit: the longest side that the picture may have, in pixels; None for any.
+        seed, temperature: the same, or None where none was given.
+        common: limits, device, and what is said.
+    """
 
+    extension: str
+    layers: int | None
+    missing: Missing
+    region: tuple[int, int, int, int] | None
+    fit: int | None
+    decoder: str | None
+    realism: float | None
+    seed: int | None
+    temperature: float | None
+    model: str | None
+    common: options.Common
 
-def _format(destination: str) -> str:
-    """The extension that picks the format of an output."""
-    plain = destination != places.STANDARD and not places.is_device(destination)
-    return Path(destination).suffix if plain else EXTENSION
+    def __post_init__(self) -> None:
+        """Raise click.UsageError for settings that do not go together."""
+        if not self._drawn and (self.seed, self.temperature) != (None, None):
+            msg = "--seed and --temperature need --missing sample: nothing else is drawn"
+            raise click.UsageError(msg)
+        if self._drawn and self.region is not None:
+            msg = "--region does not go with --missing sample: what is drawn depends on the whole picture"
+            raise click.UsageError(msg)
+        if self.realism is not None and self.decoder == "fidelity":
+            msg = "--realism does not go with --decoder fidelity, which is --realism 0"
+            raise click.UsageError(msg)
 
+    @property
+    def _drawn(self) -> bool:
+        return self.missing == "sample"
 
-def _check_format(destination: str) -> None:
-    from bincodec.errors import ImageError
-    from bincodec.io import writing
+    def check_decoder(self) -> None:
+        """Raise InvalidSetting if the model that all inputs are decoded with does not have the decoder."""
+        from bincodec.model import store
+        from bincodec.model.decoders import choose
 
-    try:
-        writing.check_writable(_format(destination))
-    except ImageError as error:
-        raise click.UsageError(str(error)) from error
+        if self.model is not None:
+            choose(store.find(self.model), self.decoder, self.realism)
 
+    def check_format(self, destination: str) -> None:
+        """Raise click.UsageError if an output has the extension of another format than can be written."""
+        from bincodec.errors import ImageError
+        from bincodec.io import writing
 
-def _decompressed(
-    source: str,
-    given: str | bytes,
-    destination: str,
-    *,
-    layers: int | None,
-    missing: Missing,
-    region: tuple[int, int, int, int] | None,
-    fit: int | None,
-    decoder: str | None,
-    realism: float | None,
-    seed: int,
-    temperature: float,
-    model: str | None,
-    common: options.Common,
-) -> Made:
-    """One file, as the bytes of its picture."""
-    from bincodec.io import files, writing
+        try:
+            writing.check_writable(self._format(destination))
+        except ImageError as error:
+            raise click.UsageError(str(error)) from error
 
-    drawn, extension = missing == "sample", _format(destination)
-    with files.opened(given, parts=region is not None) as opened:
-        with places.named(source):
-            _check_destination(opened, extension, region, common.limits, partial=missing != "error")
+    def _format(self, destination: str) -> str:
+        """The extension that picks the format of an output."""
+        named = destination != places.STANDARD and not places.is_device(destination)
+        return Path(destination).suffix if named else self.extension
 
+    def __call__(self, source: str, given: str | bytes, destination: str) -> Made:
+        """One file, as the bytes of its picture."""
+        from bincodec.io import files, writing
+
+        extension = self._format(destination)
+        with files.opened(given, parts=self.region is not None) as opened:
+            with places.named(source):
+                _check_destination(opened, extension, self.region, self.common.limits)
+            start = time.perf_counter()
+            image = self._image(source, opened)
+            seconds, size = time.perf_counter() - start, opened.size()
+        if self.fit is not None:
+            image.thumbnail((self.fit, self.fit))
+        decoded = image.info["bld"]
+        notes: list[str] = []
+        seed, temperature = self._draw
+        data = writing.encode(image, extension, _texts(decoded, seed, temperature), notes)
+        notes += self._surprises(decoded)
+        for sentence in notes:
+            output.note(sentence, quiet=self.common.quiet)
+        facts = {
+            "command": "decompress",
+            "input": source,
+            "output": destination,
+            "width": image.width,
+            "height": image.height,
+            "grey": image.mode in ("L", "LA"),
+            "alpha": image.mode in ("LA", "RGBA"),
+            "metadata": [name for name, key in _METADATA.items() if key in image.info],
+            "quality": decoded["quality"],
+            "model": decoded["model"],
+            "layers": decoded["layers"],
+            "decoder": decoded["decoder"],
+            "realism": decoded["realism"],
+            "intact": decoded["intact"],
+            "damage": list(decoded["damage"]),
+            "notes": notes,
+            "bytes": size,
+            "seconds": seconds,
+        }
+        if self._drawn:
+            facts |= {"seed": seed} | {name: decoded[name] for name in ("real_layers", "real_share")}
+        line = (
+            f"{places.shown(destination, 'standard output')}: {image.width} x {image.height} pixels, "
+            f"{coded.what_is_shown(decoded)}, {seconds:.2f} s"
+        )
+        return Made(facts, line, data)
+
+    @property
+    def _draw(self) -> tuple[int, float]:
+        """Seed and temperature, with their defaults."""
+        return self.seed or 0, 1.0 if self.temperature is None else self.temperature
+
+    def _image(self, source: str, opened: ByteSource) -> Image.Image:
         import bincodec
 
-        start = time.perf_counter()
-        with places.named(source), output.parts_shown(hidden=common.hides_progress):
-            image = bincodec.decompress(
+        seed, temperature = self._draw
+        shown = output.parts_shown(hidden=self.common.hides_progress)
+        with places.named(source), _pointing_to_missing(self.missing), shown:
+            return bincodec.decompress(
                 opened,
-                layers=layers,
-                missing=missing,
-                region=region,
-                decoder=decoder,
-                realism=realism,
+                layers=self.layers,
+                missing=self.missing,
+                region=self.region,
+                decoder=self.decoder,
+                realism=self.realism,
                 seed=seed,
                 temperature=temperature,
-                model=model,
-                device=common.device,
-                limits=common.limits,
+                model=self.model,
+                device=self.common.device,
+                limits=self.common.limits,
             )
-        seconds, size = time.perf_counter() - start, opened.size()
-    if fit is not None:
-        image.thumbnail((fit, fit))
-    decoded = image.info["bld"]
-    notes: list[str] = []
-    data = writing.encode(image, extension, told.texts(decoded, seed, temperature), notes)
 
-    for sentence in notes:
-        output.note(sentence, quiet=common.quiet)
-    if not decoded["intact"] and not drawn:
-        output.note(told.what_is_damaged(decoded), quiet=common.quiet)
-    elif drawn:
-        output.note(told.what_is_real(decoded), quiet=common.quiet)
-    facts = {
-        "command": "decompress",
-        "input": source,
-        "output": destination,
-        "width": image.width,
-        "height": image.height,
-        "grey": image.mode in ("L", "LA"),
-        "alpha": image.mode in ("LA", "RGBA"),
-        "metadata": [name for name, key in _METADATA.items() if key in image.info],
-        "quality": decoded["quality"],
-        "model": decoded["model"],
-        "layers": decoded["layers"],
-        "decoder": decoded["decoder"],
-        "realism": decoded["realism"],
-        "intact": decoded["intact"],
-        "damage": list(decoded["damage"]),
-        "notes": notes,
-        "bytes": size,
-        "seconds": seconds,
-    }
-    if drawn:
-        facts |= {"seed": seed} | {name: decoded[name] for name in ("real_layers", "real_share")}
-    line = (
-        f"{places.shown(destination, 'standard output')}: {image.width} x {image.height} pixels, "
-        f"{told.what_is_shown(decoded)}, {seconds:.2f} s"
-    )
-    return Made(facts, line, data)
+    def _surprises(self, decoded: DecodedInfo) -> list[str]:
+        """What is not as the file's writer has seen it."""
+        if self._drawn:
+            return [coded.what_is_real(decoded)]
+        return [] if decoded["intact"] else [coded.what_is_damaged(decoded)]
+
+
+@contextmanager
+def _pointing_to_missing(missing: Missing) -> Iterator[None]:
+    """Say of a damaged file by which option it is shown."""
+    from bincodec import Corrupt, Truncated
+
+    try:
+        yield
+    except (Corrupt, Truncated) as error:
+        if missing == "error":
+            error.args = (f"{error} (--missing expect shows what is there)",)
+        raise
 
 
 def _check_destination(
-    source: ByteSource,
-    extension: str,
-    region: tuple[int, int, int, int] | None,
-    limits: Limits,
-    *,
-    partial: bool,
+    source: ByteSource, extension: str, region: tuple[int, int, int, int] | None, limits: Limits
 ) -> None:
-    """Raise ImageError, before anything is decoded, if the format cannot hold the picture."""
+    """Raise ImageError, before anything is decoded, if the format cannot hold the picture.
+
+    Damage is no matter here: who decodes the file says what is missing.
+    """
     from bincodec.bitstream import container
     from bincodec.io import writing
     from bincodec.io.extras import has_alpha
 
-    found = container.read(source, limits, partial=partial, tiles=())
+    found = container.read(source, limits, partial=True, tiles=())
     _, _, width, height = region or (0, 0, found.header.width, found.header.height)
     writing.check_size(extension, width, height)
     if has_alpha(extra.kind for extra in found.extras):
         writing.check_alpha(extension)
+
+
+def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str]:
+    """What the picture's file tells about invented detail and drawn layers; nothing where there are none."""
+    invented: dict[str, object] = {}
+    if decoded["realism"]:
+        invented |= {"decoder": decoded["decoder"], "realism": decoded["realism"]}
+    if decoded["real_layers"] < decoded["layers"]:
+        invented |= {"real_layers": decoded["real_layers"], "seed": seed, "temperature": temperature}
+    facts = {"model": decoded["model"], "quality": decoded["quality"]}
+    return sampling.as_texts(facts | invented) if invented else {}

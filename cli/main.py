@@ -3,6 +3,7 @@
 Subcommands are imported when they are named and import torch when they need it, so that help is instant.
 """
 
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,16 @@ class Commands(click.Group):
         command: click.Command = import_module(f"bincodec.cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is named; who names a file, or mistypes, is told what was probably meant."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            msg = f"No such command {name!r}.{_meant(name)}"
+            raise click.UsageError(msg, ctx)
+        return super().resolve_command(ctx, args)
+
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
         """Run a command and exit with its code."""
         if "_BINCODEC_COMPLETE" in os.environ:  # A shell asks how the line may go on.
@@ -68,6 +79,13 @@ class Commands(click.Group):
         except click.exceptions.Exit as end:
             return end.exit_code
         return 0
+
+
+def _meant(name: str) -> str:
+    if os.path.exists(name):
+        return f" Name one before the file, as in 'bincodec compress {name}'."
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _ended_by(failure: BaseException, written: Sequence[str]) -> int:

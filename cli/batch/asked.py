@@ -78,8 +78,9 @@ def several(*, writing: bool) -> Callable[[Callable[..., Any]], Callable[..., An
                 "-o",
                 "--output",
                 "folder",
-                metavar="DIR",
-                help="Put the outputs of many inputs there, a path or URL, in folders like theirs.",
+                metavar="OUT",
+                help="The output of one file, or the folder for those of many, a path or URL, "
+                "in a tree like theirs.",
             ),
         )
     fields = [field.name for field in dataclasses.fields(Asked) if writing or field.name != "folder"]
@@ -107,9 +108,15 @@ def alone(
     """IN and OUT of a command line about one file; None if it is about a batch.
 
     `is_output` says whether the second of two names is an output by its looks. One that is not, and does not
-    exist either, is taken for an output with a wrong name. Without `is_output` there are no outputs.
+    exist either, is taken for an output with a wrong name. Without `is_output` there are no outputs. OUT may
+    also be the value of --output, as with other codecs, where that looks like a file.
     """
-    if asked.anything or inputs.is_many(names[0]):
+    if not names or inputs.is_many(names[0]):
+        return None
+    out, others = asked.folder, dataclasses.replace(asked, folder=None)
+    if out is not None and len(names) == 1 and not others.anything and inputs.is_file_name(out):
+        return names[0], out
+    if asked.anything:
         return None
     if len(names) == 1:
         return names[0], None

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -27,15 +28,35 @@ class Found:
 
 @dataclass
 class Inputs:
-    """What there is to do, and what could not be found: the name that was given and a line that says why."""
+    """What there is to do, and what could not be found: the name that was given and a line that says why.
+
+    `identity` knows the folders of all of them.
+    """
 
     jobs: list[Job] = field(default_factory=list)
     problems: list[tuple[Job, str]] = field(default_factory=list)
+    identity: stores.Identities = field(default_factory=stores.Identities)
 
 
 def is_many(name: str) -> bool:
     """Whether one name stands for a batch: a folder, a pattern, a URL; not the name of a file."""
     return stores.path_of(name) != name or os.path.isdir(name) or _is_pattern(name)
+
+
+def looks_like_a_file(name: str) -> bool:
+    """Whether an output is a file by its name, not a folder: -, a device, or with an image's extension."""
+    if name == places.STANDARD or places.is_device(name):
+        return True
+    if os.path.isdir(stores.path_of(name) or ""):
+        return False
+    from PIL import Image
+
+    return os.path.splitext(name)[1].lower() in Image.registered_extensions()
+
+
+def is_file_name(name: str) -> bool:
+    """Whether an output looks like a file, and is none of a store."""
+    return stores.path_of(name) == name and looks_like_a_file(name)
 
 
 def listed(lines: str) -> Iterator[Found]:
@@ -76,20 +97,54 @@ def gather(
             result.problems.append((Job(name, ""), _nothing(name, recursive)))
         inputs += found
     seen: set[str] = set()
-    takers: dict[str, str] = {}
+    outputs = _Outputs(result.identity)
     for one in [*inputs, *others]:
-        identity = stores.identity(one.name)
+        identity = result.identity(one.name)
         if identity in seen:
             continue
         seen.add(identity)
         job = Job(one.name, _destination(one, extension, folder))
-        problem = _problem(job, one, folder, takers)
+        problem = _problem(job, one, folder, outputs)
         if problem is None:
-            takers[stores.identity(job.destination)] = one.name
             result.jobs.append(job)
         else:
             result.problems.append((job, problem))
     return result
+
+
+class _Outputs:
+    """The outputs that are taken, by the identity of their names."""
+
+    def __init__(self, identity: stores.Identities) -> None:
+        self._identity = identity
+        self._takers: dict[str, Job] = {}
+        """By names in small letters: the first job of those whose names differ in capitals alone."""
+        self._others: dict[str, Job] = {}
+        """By names as they are: the others of them."""
+        self._ignoring: dict[str, bool] = {}
+
+    def take(self, job: Job) -> str | None:
+        """Take the output of a job, or say in a line why it cannot have it."""
+        own = self._identity(job.destination)
+        small = own.casefold()
+        taker = self._takers.setdefault(own if small == own else small, job)  # Equal names share memory.
+        if taker is not job and own != self._identity(taker.destination):
+            if self._ignores_case(os.path.dirname(job.destination)):
+                return (
+                    f"{job.source}: {taker.source} becomes {taker.destination}, "
+                    f"which is the same name as {job.destination} there"
+                )
+            taker = self._others.setdefault(own, job)
+        if taker is not job:
+            return f"{job.source}: {taker.source} becomes {job.destination} as well"
+        return None
+
+    def _ignores_case(self, folder: str) -> bool:
+        if folder not in self._ignoring:
+            self._ignoring[folder] = False
+            with suppress(OSError):  # A folder that takes no file is told later.
+                self._ignoring[folder] = stores.ignores_case(folder or ".")
+        return self._ignoring[folder]
 
 
 def _expanded(name: str, wanted: Callable[[str], bool], recursive: bool) -> list[Found]:
@@ -176,15 +231,12 @@ def _destination(one: Found, extension: str, folder: str | None) -> str:
     return f"{folder.rstrip('/') or folder}/{os.path.splitext(one.below)[0]}{extension}"
 
 
-def _problem(job: Job, one: Found, folder: str | None, takers: dict[str, str]) -> str | None:
-    """Why a job is not done at all."""
+def _problem(job: Job, one: Found, folder: str | None, outputs: _Outputs) -> str | None:
+    """Why a job is not done at all; None if it is, and then its output is taken."""
     if not job.destination:
         return None
     if folder is not None and one.below.split("/")[0] == "..":
         return f"{one.name}: leads out of the folder {folder}"
-    taker = takers.get(stores.identity(job.destination))
-    if taker is not None:
-        return f"{one.name}: {taker} becomes {job.destination} as well"
-    if stores.path_of(job.source) is not None and places.is_same(job.source, job.destination):
+    if os.path.lexists(stores.path_of(job.destination) or "") and places.is_same(job.source, job.destination):
         return f"{one.name}: its output would have the same name"
-    return None
+    return outputs.take(job)

@@ -106,6 +106,16 @@ def test_standard_input_and_output(run, bld: Path, compressed: bytes) -> None:
     assert np.array_equal(pixels_of(bld.parent / "named.png"), expected)
 
 
+def test_the_format_of_standard_output_can_be_chosen(run, bld: Path, compressed: bytes) -> None:
+    result = run("decompress", bld, "-", "--format", "webp")
+    assert result.exit_code == 0
+    with Image.open(io.BytesIO(result.stdout_bytes)) as image:
+        assert (image.format, image.size) == ("WEBP", (73, 50))
+    assert run("decompress", bld, "--format", "jpg").exit_code == 0
+    with Image.open(bld.with_suffix(".jpg")) as image:
+        assert image.format == "JPEG"
+
+
 def test_an_existing_output_needs_force(run, bld: Path) -> None:
     path = bld.with_suffix(".png")
     path.write_bytes(b"precious")
@@ -145,7 +155,10 @@ def test_a_truncated_file_is_shown_if_asked_for(
 ) -> None:
     layers = bincodec.read_header(layered).layers
     bld.write_bytes(layered[: chunk_place(layered, layers - 2).stop])
-    assert_fails(run("decompress", bld), bld.parent, f"{bld}: file ends at byte")
+    result = run("decompress", bld)
+    assert_fails(result, bld.parent, f"{bld}: file ends at byte")
+    assert result.stderr.endswith(" (--missing expect shows what is there)\n")
+    assert "chunk of layer" in result.stderr
     result = run("decompress", bld, "--missing", "expect")
     assert result.exit_code == 0
     assert (
@@ -179,6 +192,7 @@ def test_bad_files_are_one_line_and_write_nothing(
         result = run("decompress", folder / name)
         assert_fails(result, folder, words)
         assert f"{folder / name}: " in result.stderr
+        assert ("--missing" in result.stderr) == (name in ("flipped.bld", "trailing.bld"))
     assert_fails(run("decompress", folder / "missing.bld"), folder, "No such file")
     assert_fails(run("decompress", folder / "folder.bld"), folder, "no such files in it")
     assert_fails(run("decompress", "-", folder / "out.png", stdin=b""), folder, "standard input: ")
