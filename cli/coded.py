@@ -1,4 +1,4 @@
-"""The .bld files that a command is given: the model that their code needs, and batches of them."""
+"""Unpack the .bld files that a command is given, one or many."""
 
 from __future__ import annotations
 
@@ -16,22 +16,29 @@ EXTENSION = ".bld"
 
 
 def is_coded(name: str) -> bool:
-    """Whether a file is a .bld by its name."""
+    """Return whether the name of a file ends in .bld."""
     return name.lower().endswith(EXTENSION)
 
 
 def batch(command: str, work: Work, extension: str, model: str | None, common: options.Common) -> Batch:
-    """What a command does to many .bld files."""
+    """Return the batch that applies `work` to many .bld files."""
     return Batch(command, work, is_coded, extension, model, common)
 
 
 def unpack(
     source: str, data: bytes, *, model: str | None, device: str, limits: Limits
 ) -> tuple[Codec, BinaryCode]:
-    """The code in the `data` of `source`, and the codec that unpacked it: `model`, or the one that it names.
+    """Return the codec for the bytes of a .bld file, and the code in them.
+
+    Args:
+        source: the name of the file, for errors.
+        data: its bytes.
+        model: the name or path of a model, or None for the model that the file names.
+        device: the device to compute on, such as "cpu".
+        limits: how large the file and its image may be.
 
     Raises:
-        BincodecError: with the name of the file before its message.
+        BincodecError: if the file cannot be unpacked. The name of the file stands before the message.
     """
     from bincodec.api import shared_codec
     from bincodec.io import files

@@ -1,4 +1,4 @@
-"""`bincodec compress`: an image to a .bld file."""
+"""The command `bincodec compress`, which turns images into .bld files."""
 
 from __future__ import annotations
 
@@ -39,13 +39,15 @@ if TYPE_CHECKING:
     "--strip",
     type=click.Choice(["all", "icc", "exif", "xmp"]),
     multiple=True,
-    help="Leave metadata out: the colour profile (icc), Exif, XMP, or all of it. May be repeated.",
+    help="Leave out metadata: the colour profile (icc), Exif, XMP, or all of it. May be repeated.",
 )
 @click.option(
-    "--srgb", is_flag=True, help="Convert the colours to sRGB, through their profile, instead of keeping it."
+    "--srgb", is_flag=True, help="Convert the colours to sRGB instead of keeping the colour profile."
 )
-@click.option("--no-verify", is_flag=True, help="Skip decoding the finished file before it is written.")
-@click.option("--measure", is_flag=True, help="Decode the picture again, and tell its PSNR too.")
+@click.option(
+    "--no-verify", is_flag=True, help="Do not decode the finished file for a check before it is written."
+)
+@click.option("--measure", is_flag=True, help="Also decode the picture and print its PSNR.")
 @options.writing
 def command(
     names: tuple[str, ...],
@@ -61,11 +63,11 @@ def command(
 ) -> None:
     """Compress images to .bld files.
 
-    OUT is IN with the extension .bld unless it is given; - is standard input or output. Transparency is kept
-    without loss, and so are the colour profile, Exif and XMP.
+    If OUT is not given, it is IN with the extension .bld. - is standard input or output. Transparency, the
+    colour profile, Exif and XMP are kept without loss.
 
-    Several files, folders, patterns and URLs are a batch: the others go on where one fails, and what is
-    finished already is skipped.
+    Several files, a folder, a pattern or a URL are a batch. If one input fails, the others are still done.
+    Outputs that exist are skipped.
     """
     work = partial(
         compressed,
@@ -91,13 +93,13 @@ def command(
 
 def _batch(work: Work, names: tuple[str, ...], many: Asked, model: str, common: options.Common) -> None:
     for name in filter(is_coded, names):
-        msg = f"{name}: is compressed already; --output names a folder for the outputs of many inputs"
+        msg = f"{name}: this is a .bld file already; to compress many files, name their folder with --output"
         raise click.UsageError(msg)
     Batch("compress", work, _is_picture, EXTENSION, model, common).run(names, many)
 
 
 def _is_picture(name: str) -> bool:
-    """Whether a file has the extension of a format that can be read."""
+    """Return whether a file has the extension of a format that can be read."""
     from PIL import Image
 
     from bincodec.io.opening import READABLE
@@ -119,7 +121,7 @@ def compressed(
     measure: bool,
     common: options.Common,
 ) -> Made:
-    """One picture, as the bytes of its file."""
+    """Compress one picture and return the bytes of its file."""
     from bincodec.arguments import checked_strip
     from bincodec.bitstream.limits import PIXELS, WRITING_LIMITS
     from bincodec.io import images
@@ -134,7 +136,7 @@ def compressed(
     height, width, _ = picture.pixels.shape
     notes = list(picture.notes)
     if width * height > PIXELS:
-        notes.append(f"whoever decompresses it has to ask for it: --max-pixels {width * height}")
+        notes.append(f"to decompress it, the option --max-pixels {width * height} is needed")
     for sentence in notes:
         output.note(sentence, quiet=common.quiet)
 
@@ -180,19 +182,22 @@ def compressed(
 
 
 def _check_extension(source: str, destination: str | None) -> None:
-    """A .bld under the name of an image would only confuse; `compress *.png` must not hit the second name."""
+    """Refuse an output that does not end in .bld.
+
+    A .bld file under the name of an image would confuse, and `compress a.png b.png` must not overwrite b.png.
+    """
     if destination is None and Path(source).suffix.lower() == EXTENSION:
-        msg = f"{source}: is a {EXTENSION} file already; 'bincodec decompress' makes an image of it"
+        msg = f"{source}: this is a {EXTENSION} file already; 'bincodec decompress' makes an image of it"
         raise click.UsageError(msg)
     if destination is None or destination == places.STANDARD or places.is_device(destination):
         return
     if Path(destination).suffix.lower() != EXTENSION:
-        msg = f"{destination}: compressed files end in {EXTENSION}"
+        msg = f"{destination}: the name of a compressed file has to end in {EXTENSION}"
         raise click.UsageError(msg)
 
 
 def _psnr(codec: Codec, code: BinaryCode, picture: Picture) -> float | None:
-    """PSNR of all pixels that are not clear, in dB; None where they are equal, or there are none."""
+    """Return the PSNR of all pixels that are not clear, in dB, or None if all of them are equal."""
     from bincodec.encoder.targets import psnr
     from bincodec.isolation import isolated
 

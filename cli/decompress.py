@@ -1,4 +1,4 @@
-"""`bincodec decompress`: a .bld file to an image."""
+"""The command `bincodec decompress`, which turns .bld files into images."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ REGION_NUMBERS = 4
 def _region(
     context: click.Context, parameter: click.Parameter, text: str | None
 ) -> tuple[int, int, int, int] | None:
-    """Left, top, width and height from the text of --region."""
+    """Parse the text of --region to left, top, width and height in pixels."""
     if text is None:
         return None
     numbers = text.split(",")
     if len(numbers) != REGION_NUMBERS or not all(
         re.fullmatch(r"\s*\d{1,9}\s*", number) for number in numbers
     ):
-        msg = f"{text!r} is not four numbers X,Y,W,H"
+        msg = f"{text!r} is not four integers X,Y,W,H such as 0,0,256,256"
         raise click.BadParameter(msg)
     left, top, width, height = map(int, numbers)
     return left, top, width, height
 
 
 def _extension(context: click.Context, parameter: click.Parameter, text: str) -> str:
-    """The extension of a format that can be written, with its dot."""
+    """Parse the extension of a format that can be written, with or without a dot, and add the dot."""
     from bincodec.errors import ImageError
     from bincodec.io import writing
 
@@ -55,7 +55,7 @@ def _extension(context: click.Context, parameter: click.Parameter, text: str) ->
 
 
 _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
-"""Where Pillow has what `compress --strip` names."""
+"""The keys under which Pillow has the metadata, by the names of `compress --strip`."""
 
 
 @click.command(
@@ -73,30 +73,34 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
     metavar="EXT",
     default=EXTENSION,
     callback=_extension,
-    help="Of the outputs that have no name of their own: png, jpg, webp, tif, bmp or ppm.  [default: png]",
+    help="The format of outputs for which OUT is not given: png, jpg, webp, tif, bmp or ppm.  [default: png]",
 )
 @click.option(
-    "--layers", type=click.IntRange(min=1), help="Decode the first N layers only, a coarser picture."
+    "--layers",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Decode only the first N layers, which gives a coarser picture.",
 )
 @click.option(
     "--missing",
     type=click.Choice(["error", "expect", "sample"]),
     default="error",
     show_default=True,
-    help="Of a damaged or cut file: fail; or show its intact layers, and the others as the model expects "
-    "them (smooth) or samples them (invented).",
+    help="What to do with a damaged file: fail with an error, or show its intact layers and let the model "
+    "supply the others as it expects them (smooth) or as it samples them (invented). With sample, layers "
+    "that --layers leaves out are drawn too.",
 )
 @click.option(
     "--region",
     metavar="X,Y,W,H",
     callback=_region,
-    help="Decode only the W x H pixels whose left upper corner is at X,Y.",
+    help="Decode only W x H pixels whose upper left corner is at X,Y.",
 )
 @click.option(
     "--fit",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Make the picture smaller where a side is longer than N pixels; its proportions stay.",
+    help="Make the picture smaller if a side is longer than N pixels. Its proportions stay the same.",
 )
 @sampling.seed
 @sampling.temperature
@@ -117,11 +121,12 @@ def command(
 ) -> None:
     """Decompress .bld files to images.
 
-    OUT is IN with the extension .png unless it is given, and its extension picks the format: png, jpg,
-    webp, tif, bmp or ppm. - is standard input or output (as PNG). Transparency needs png, webp or tif.
+    If OUT is not given, it is IN with the extension .png. The extension of OUT selects the format: png, jpg,
+    webp, tif, bmp or ppm. - is standard input, or standard output in the format PNG. Pictures with
+    transparency need png, webp or tif.
 
-    Several files, folders, patterns and URLs are a batch: the others go on where one fails, and what is
-    finished already is skipped.
+    Several files, a folder, a pattern or a URL are a batch. If one input fails, the others are still done.
+    Outputs that exist are skipped.
     """
     drawn = missing == "sample"
     if not drawn and (seed, temperature) != (None, None):
@@ -154,7 +159,7 @@ def command(
 
 
 def _format(destination: str) -> str:
-    """The extension that picks the format of an output."""
+    """Return the extension that selects the format of an output."""
     plain = destination != places.STANDARD and not places.is_device(destination)
     return Path(destination).suffix if plain else EXTENSION
 
@@ -183,7 +188,7 @@ def _decompressed(
     model: str | None,
     common: options.Common,
 ) -> Made:
-    """One file, as the bytes of its picture."""
+    """Decompress one file and return the bytes of its picture."""
     from bincodec.io import files, writing
 
     drawn, extension = missing == "sample", _format(destination)
@@ -254,7 +259,7 @@ def _check_destination(
     *,
     partial: bool,
 ) -> None:
-    """Raise ImageError, before anything is decoded, if the format cannot hold the picture."""
+    """Raise ImageError if the format cannot hold the picture. This is checked before anything is decoded."""
     from bincodec.bitstream import container
     from bincodec.io import writing
     from bincodec.io.extras import has_alpha
@@ -271,14 +276,14 @@ def _layers(count: int) -> str:
 
 
 def _what_is_damaged(decoded: DecodedInfo) -> str:
-    """The first sentence about damage, and how much more there is."""
+    """Return the first sentence about damage, and the number of further ones."""
     damage = decoded["damage"]
-    more = f", and {len(damage) - 1} more like it" if len(damage) > 1 else ""
+    more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
     return f"the file is damaged, and what is missing is shown as the model expects it: {damage[0]}{more}"
 
 
 def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str]:
-    """What the picture's file tells about the layers that are drawn; nothing where none is."""
+    """Return the texts for the picture's file about layers that were drawn; empty if none was."""
     if decoded.get("real_layers", decoded["layers"]) == decoded["layers"]:
         return {}
     facts = {"model": decoded["model"], "quality": decoded["quality"], "real_layers": decoded["real_layers"]}
@@ -286,7 +291,7 @@ def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str
 
 
 def _what_is_real(decoded: DecodedInfo) -> str:
-    """Which layers came from the file, in words."""
+    """Return in words which layers came from the file."""
     real, layers = decoded["real_layers"], decoded["layers"]
     damaged = "" if decoded["intact"] else f"the file is damaged ({decoded['damage'][0]}): "
     if real == layers:

@@ -21,10 +21,9 @@ from torch import Tensor
 
 from bincodec.bitstream import rice
 from bincodec.bitstream.container import Extra
+from bincodec.bitstream.index import POST_FILTER
 from bincodec.errors import Corrupt
 from bincodec.postfilter.features import SHARED, SIZE, View, compute, tiles
-
-KIND = 0x81
 
 FILTER_VERSION = 1
 """The version of the features and of how they are applied. It is a part of every model's fingerprint."""
@@ -78,7 +77,7 @@ def read_filter(extras: tuple[Extra, ...]) -> PostFilter | None:
     Raises:
         Corrupt: if there are several, or if no encoder writes such a payload.
     """
-    chunks = [chunk for chunk in extras if chunk.kind == KIND]
+    chunks = [chunk for chunk in extras if chunk.kind == POST_FILTER]
     if not chunks:
         return None
     if len(chunks) > 1:

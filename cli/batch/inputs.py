@@ -1,4 +1,4 @@
-"""What the arguments of a batch name: files, folders, patterns and URLs; and where each output goes."""
+"""Find the inputs of a batch from files, folders, patterns and URLs, and choose their outputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WILD = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True)
 class Found:
-    """An input, and where it stands below the folder or pattern that named it."""
+    """An input, and its path below the folder or pattern that named it."""
 
     name: str
     below: str
@@ -27,19 +27,19 @@ class Found:
 
 @dataclass
 class Inputs:
-    """What there is to do, and what could not be found: the name that was given and a line that says why."""
+    """The jobs to do, and the problems: names that were given and the reason why there is no job for them."""
 
     jobs: list[Job] = field(default_factory=list)
     problems: list[tuple[Job, str]] = field(default_factory=list)
 
 
 def is_many(name: str) -> bool:
-    """Whether one name stands for a batch: a folder, a pattern, a URL; not the name of a file."""
+    """Return whether one name stands for a batch: a folder, a pattern or a URL, but not a file."""
     return stores.path_of(name) != name or os.path.isdir(name) or _is_pattern(name)
 
 
 def listed(lines: str) -> Iterator[Found]:
-    """The inputs of a listing, one a line. In a folder of outputs they stand as the listing names them."""
+    """Yield the inputs of a listing with one name on each line. Outputs get the folders that it names."""
     for line in filter(None, map(str.strip, lines.split("\n"))):
         below = re.sub(r"^[\w+]+://", "", line)
         yield Found(line, os.path.normpath(below.lstrip("/")))
@@ -54,15 +54,15 @@ def gather(
     extension: str,
     folder: str | None,
 ) -> Inputs:
-    """The jobs that `names` stand for, and `others`.
+    """Return the jobs for `names` and `others`, and the problems.
 
     Args:
-        names: files, folders, patterns, URLs.
-        others: inputs that need not be looked for.
-        wanted: whether a file of that name, found in a folder, is an input.
-        recursive: whether folders within folders are looked into.
-        extension: of the outputs, or "" for a command that has none.
-        folder: where the outputs go; None for beside the inputs.
+        names: files, folders, patterns and URLs.
+        others: inputs that need not be searched for.
+        wanted: a function that says whether a file of that name, found in a folder, is an input.
+        recursive: whether the folders inside folders are searched too.
+        extension: the extension of the outputs, or "" for a command without outputs.
+        folder: the folder for the outputs, or None if they are written beside the inputs.
     """
     result = Inputs()
     inputs: list[Found] = []
@@ -93,7 +93,7 @@ def gather(
 
 
 def _expanded(name: str, wanted: Callable[[str], bool], recursive: bool) -> list[Found]:
-    """Errors are `Unreadable`, as the system or the store reports them."""
+    """Return the inputs that a name stands for. Errors are `Unreadable`, with the reason of the system."""
     if stores.path_of(name) is None:
         return _in_store(name, wanted, recursive)
     path = stores.path_of(name) or ""
@@ -140,9 +140,9 @@ def _walked(path: str, recursive: bool) -> Iterator[str]:
 
 
 def _is_file(path: str) -> bool:
-    """Whether it can be an input: no folder, and no pipe, which would be waited for without end.
+    """Return whether a path can be an input. A folder cannot, and neither can a pipe, which may never end.
 
-    A link that leads nowhere is one: that it cannot be read is told.
+    A link that leads nowhere is an input, so that the user learns that it cannot be read.
     """
     return not os.path.isdir(path) and not places.is_device(path)
 
@@ -156,7 +156,7 @@ def _is_pattern(name: str) -> bool:
 
 
 def _base(pattern: str) -> str:
-    """The folders of a pattern that stand before everything that is wild."""
+    """Return the folders of a pattern before its first wildcard."""
     wild = _WILD.search(pattern)
     fixed = pattern[: wild.start()] if wild else pattern
     return fixed[: fixed.rfind("/") + 1]
@@ -164,8 +164,9 @@ def _base(pattern: str) -> str:
 
 def _nothing(name: str, recursive: bool) -> str:
     if _is_pattern(name) or _WILD.search(name):
-        return f"{name}: nothing matches"
-    return f"{name}: no such files in it" + ("" if recursive else " (--recursive looks into its folders)")
+        return f"{name}: no file matches this pattern"
+    more = "" if recursive else " (--recursive also searches the folders in it)"
+    return f"{name}: this folder has no files for this command{more}"
 
 
 def _destination(one: Found, extension: str, folder: str | None) -> str:
@@ -177,14 +178,14 @@ def _destination(one: Found, extension: str, folder: str | None) -> str:
 
 
 def _problem(job: Job, one: Found, folder: str | None, takers: dict[str, str]) -> str | None:
-    """Why a job is not done at all."""
+    """Return why a job cannot be done, or None."""
     if not job.destination:
         return None
     if folder is not None and one.below.split("/")[0] == "..":
-        return f"{one.name}: leads out of the folder {folder}"
+        return f"{one.name}: its output would be outside the folder {folder}"
     taker = takers.get(stores.identity(job.destination))
     if taker is not None:
-        return f"{one.name}: {taker} becomes {job.destination} as well"
+        return f"{one.name}: its output {job.destination} is already that of {taker}"
     if stores.path_of(job.source) is not None and places.is_same(job.source, job.destination):
-        return f"{one.name}: its output would have the same name"
+        return f"{one.name}: its output would have the name of the input"
     return None

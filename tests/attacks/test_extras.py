@@ -148,7 +148,7 @@ def test_an_extra_of_another_file(honest: Container, forge: Forge, refuse: Refus
         container.write(header, honest.groups, honest.chunks, [Extra(0x90, b"kept")])
         for header in (honest.header, other)
     )
-    refuse(mine[:-8] + foreign[-8:], Corrupt, "checksum of the data of kind 0x90 does not match")
+    refuse(mine[:-8] + foreign[-8:], Corrupt, "checksum of the extra of kind 0x90 does not match")
 
 
 def test_an_extra_may_be_taken_out(codec: Codec, honest: Container) -> None:

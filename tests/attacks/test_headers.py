@@ -19,7 +19,7 @@ Refuse = Callable[[bytes, type[BincodecError], str], None]
     ("changes", "error", "says"),
     [
         ({"magic": b"\x89PNG\r\n\x1a\n"}, NotBld, "magic"),
-        ({"major": 200}, Unsupported, "format version is 200"),
+        ({"major": 200}, Unsupported, "format version of the file is 200"),
         ({"flags": 0x0002}, Unsupported, "flags are 0x0002"),
         ({"flags": 0xFFFF}, Unsupported, "flags are 0xffff"),
         ({"reserved": 255}, Unsupported, "0xff"),
@@ -66,7 +66,7 @@ def test_a_header_alone_of_a_large_picture(header: Forge, refuse: Refuse, size: 
         refuse(
             header(width=size[0], height=size[1], side=side),
             Truncated,
-            "file ends at byte 36 within the index",
+            "file ends at byte 36, within the index",
         )
 
 

@@ -15,7 +15,8 @@ from bincodec import Codec, Limits
 from bincodec.bitstream import container, extras
 from bincodec.bitstream.container import Extra
 from bincodec.bitstream.deflate import deflate
-from bincodec.bitstream.extras import ALPHA, METADATA, TITLES
+from bincodec.bitstream.extras import METADATA, TITLES
+from bincodec.bitstream.index import ALPHA
 from bincodec.io import images
 
 PROFILE = bytes(range(256)) * 3

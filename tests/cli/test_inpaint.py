@@ -199,7 +199,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
         ("no.png", VARY, 1, "no.png: cannot be read"),
         ("photo.png", ("--class", "cat"), 2, "has no classes"),
         ("photo.png", ("--steps", 0), 2, "0 is not in the range"),
-        ("photo.png", ("-n", 2), 2, "out.png: one file does not hold 2 pictures"),
+        ("photo.png", ("-n", 2), 2, "out.png: one file cannot hold 2 pictures"),
         ("photo.png", ("--max-pixels", 9), 1, "--max-pixels raises it"),
     ):
         result = run(name, source, *rest, "-o", "out.png", *more)

@@ -1,9 +1,10 @@
-"""Every block of code in the documents is run, page by page, each page in a folder of its own.
+"""Run every block of code in the documents, page by page, each page in a folder of its own.
 
-A reader is expected to have some pictures (`stage`); everything else a page has to make itself. What cannot
-be run is listed in not_run.toml. Python blocks of a page share their names. In `console` blocks, and in those
-without a language, a line that starts with "$ " is a command, and what follows it is what it prints: "..."
-stands for anything, and every number for any other. In a block without "$ ", every line is a command.
+A reader is expected to have some pictures and the folder packaging/ (`stage`). A page has to make everything
+else itself. Blocks that cannot be run are listed in not_run.toml. All blocks are fenced, so none of them is
+missed. The Python blocks of a page share their names. In `console` blocks, and in those without a language, a
+line that starts with "$ " is a command, and the lines after it are what it prints: "..." stands for anything,
+and every number for any other. In a block without "$ ", every line is a command.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ SMALLER = (
     (r"--codec (jpeg|webp)(?!:)", r"--codec \1:settings=50"),
 )
 """What is made smaller when a command is run: pattern, and what takes its place."""
+
+PROGRAMS = {"docs/packaging.md": ("file", "man", "update-mime-database", "xdg-mime")}
+"""The programs that the commands of a page need and that a system may lack."""
 
 MOST_FILES = 2
 """So many files a pattern such as photos/*.png stands for, at the most."""
@@ -92,8 +96,9 @@ def with_code(page: str) -> bool:
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with the pictures that a reader has: the example photo, a photo.jpg, and some in photos/."""
+    """Make a folder with what a reader has: the example photo, photo.jpg, photos/ and packaging/."""
     (tmp_path / "examples").mkdir()
+    shutil.copytree(ROOT / "packaging", tmp_path / "packaging")
     shutil.copy(ROOT / "examples" / "chelsea.png", tmp_path / "examples")
     (tmp_path / "photos").mkdir()
     with Image.open(ROOT / "examples" / "chelsea.png") as image:
@@ -104,7 +109,9 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for number in (1, 2):
         photo.crop((100 * number, 60, 100 * number + 96, 124)).save(tmp_path / "photos" / f"{number}.png")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     threads = torch.get_num_threads()
     yield tmp_path
@@ -188,6 +195,9 @@ def evaluate(example: Example) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if with_code(page)])
 @pytest.mark.usefixtures("stage")
 def test_the_code_of_a_page_runs(page: str) -> None:
+    lacking = [program for program in PROGRAMS.get(page, ()) if shutil.which(program) is None]
+    if lacking:
+        pytest.skip(f"{page} needs {', '.join(lacking)}")
     for example in Document.parse(str(ROOT / page), parser(evaluate)).examples():
         example.evaluate()
 
@@ -208,6 +218,13 @@ def test_what_is_not_run_is_counted_and_there() -> None:
         found = [page for page, source in skipped if source.startswith(block["begins"])]
         assert block["page"] not in PAGES or found == [block["page"]], block["begins"]
         assert block["reason"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_block_is_indented(page: str) -> None:
+    """An indented block would look like code, but would not be run."""
+    prose = re.sub(r"^ *```.*?^ *```$", "", (ROOT / page).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert re.findall(r"\n\n( {4}.*)", prose) == []
 
 
 def test_blocks_are_found_at_all() -> None:

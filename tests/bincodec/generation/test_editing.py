@@ -15,10 +15,10 @@ import bincodec
 from bincodec import BinaryCode, Codec, ImageError, InvalidSetting, WrongModel
 from bincodec.bitstream import stream
 from bincodec.bitstream.container import Extra
+from bincodec.bitstream.index import POST_FILTER
 from bincodec.bitstream.limits import Limits
 from bincodec.generation import editing, masks
 from bincodec.generation.settings import SamplingSettings
-from bincodec.postfilter.filter import KIND
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 SAMPLERS = ("diffusion", "autoregressive")
@@ -240,7 +240,7 @@ def test_grey_pictures_stay_grey(codec: Codec, photo: np.ndarray, mask: np.ndarr
 
 
 def test_a_code_is_inpainted_as_it_stands(codec: Codec, code: BinaryCode, mask: np.ndarray) -> None:
-    extra = (Extra(0x80, b"profile"), Extra(KIND, bytes(13)))
+    extra = (Extra(0x80, b"profile"), Extra(POST_FILTER, bytes(13)))
     given = dataclasses.replace(code, extras=extra)
     (inpainted,) = codec.inpaint(given, mask, quality=3)
     assert (inpainted.code.quality, inpainted.code.extras) == (60, extra)
@@ -317,7 +317,7 @@ def test_the_strength_goes_from_nothing_to_everything(codec: Codec, photo: np.nd
 
 
 def test_variations_are_files_and_do_not_depend_on_their_number(codec: Codec, code: BinaryCode) -> None:
-    extra = (Extra(0x80, b"profile"), Extra(KIND, bytes(13)))
+    extra = (Extra(0x80, b"profile"), Extra(POST_FILTER, bytes(13)))
     several = codec.vary(dataclasses.replace(code, extras=extra), 0.6, quality=3, count=3, seed=2)
     assert len({varied.digest() for varied in several}) == 3
     assert same(several[0], codec.vary(code, 0.6, seed=2)[0])
@@ -400,7 +400,7 @@ def test_layers_that_are_not_there(codec: Codec, code: BinaryCode, layers: int) 
 
 
 def test_a_completed_picture_goes_without_the_post_filter(codec: Codec, code: BinaryCode) -> None:
-    extra = (Extra(0x80, b"profile"), Extra(KIND, bytes(13)))
+    extra = (Extra(0x80, b"profile"), Extra(POST_FILTER, bytes(13)))
     given = dataclasses.replace(code, extras=extra)
     assert codec.complete(given, 1).code.extras == extra[:1]
     assert codec.complete(given).code.extras == extra

@@ -54,7 +54,8 @@ def test_folders_are_searched_as_deep_as_is_asked(run, pictures: Path) -> None:
     (pictures / "empty" / "full").mkdir(parents=True)
     result = run("compress", pictures / "empty", *TINY, *HERE)
     assert result.exit_code == 1
-    assert "photos/empty: no such files in it (--recursive looks into its folders)" in result.stderr
+    words = "this folder has no files for this command (--recursive also searches the folders in it)"
+    assert f"photos/empty: {words}" in result.stderr
 
 
 def test_a_folder_stands_for_its_files_not_for_pipes(pictures: Path) -> None:
@@ -83,7 +84,7 @@ def test_patterns(run, pictures: Path) -> None:
     assert below("out") == CODED - {"b.bld"}
     result = run("compress", "photos/*.gif", "photos/a.png", "-o", "out", *TINY, *HERE)
     assert result.exit_code == 1
-    assert "failed: photos/*.gif: nothing matches" in result.stderr
+    assert "failed: photos/*.gif: no file matches this pattern" in result.stderr
     Path("odd[1].png").write_bytes((pictures / "a.png").read_bytes())
     assert run("compress", "odd[1].png", *TINY).exit_code == 0, "a file of that name is no pattern"
     assert Path("odd[1].bld").exists()
@@ -96,7 +97,7 @@ def test_a_listing(run, pictures: Path) -> None:
     assert below("out") == {"photos/below/c.bld", f"{str(pictures.resolve())[1:]}/a.bld"}
     Path("list.txt").write_text("../photos/a.png\n")
     result = run("compress", "--from", "list.txt", "-o", "out", *TINY, *HERE)
-    assert result.stderr == "bincodec: error: ../photos/a.png: leads out of the folder out\n"
+    assert result.stderr == "bincodec: error: ../photos/a.png: its output would be outside the folder out\n"
 
 
 def test_a_listing_has_one_name_a_line_with_any_other_signs(run, pictures: Path) -> None:
@@ -143,7 +144,7 @@ def test_what_is_finished_is_skipped_unless_forced(run, pictures: Path) -> None:
     os.unlink("out/a.bld")
     result = run(*again)
     assert result.exit_code == 0
-    assert result.stderr.startswith("1 compressed, 1 skipped (the output exists; --force makes it anew): ")
+    assert result.stderr.startswith("1 compressed, 1 skipped (their outputs exist; --force replaces them): ")
     assert Path("out/b.bld").read_bytes() == b"kept as it is"
     assert run(*again, "--force").stderr.startswith("2 compressed: ")
     assert Path("out/b.bld").read_bytes() == bincodec.compress(pictures / "b.jpg", model="tiny-1")
@@ -153,7 +154,7 @@ def test_two_inputs_never_become_one_output(run, pictures: Path) -> None:
     shutil.copy(pictures / "a.png", pictures / "b.png")
     result = run("compress", pictures, "photos/a.png", "./photos/a.png", "-o", "out", *TINY, *HERE)
     assert result.exit_code == 1
-    assert "failed: photos/b.png: photos/b.jpg becomes out/b.bld as well" in result.stderr
+    assert "failed: photos/b.png: its output out/b.bld is already that of photos/b.jpg" in result.stderr
     assert result.stderr.startswith("2 compressed, 1 failed: "), "a file that is named twice is done once"
 
 
@@ -161,7 +162,9 @@ def test_two_spellings_of_one_output_are_one_output(run, pictures: Path) -> None
     shutil.copy(pictures / "a.png", pictures / "b.png")
     result = run("compress", "photos/b.jpg", "./photos/b.png", *TINY, *HERE)
     assert result.exit_code == 1
-    assert "failed: ./photos/b.png: photos/b.jpg becomes ./photos/b.bld as well" in result.stderr
+    assert (
+        "failed: ./photos/b.png: its output ./photos/b.bld is already that of photos/b.jpg" in result.stderr
+    )
     assert result.stderr.startswith("1 compressed, 1 failed: ")
 
 
@@ -191,7 +194,7 @@ def test_json_lines_and_a_manifest_say_the_same(run, pictures: Path) -> None:
     assert good["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=0.01)
     assert good["seconds_total"] >= good["seconds_code"]
     assert (bad["input"], bad["output"], bad["status"]) == ("photos/b.jpg", "out/b.bld", "failed")
-    assert bad["error"] == "photos/b.jpg: empty, no image in it"
+    assert bad["error"] == "photos/b.jpg: the file is empty, so there is no image in it"
     assert lines(run(*arguments, *TINY, *HERE).stdout)[0]["status"] == "skipped"
 
 
@@ -218,16 +221,20 @@ def test_info_and_verify_of_many(run, pictures: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["compress", "-", "photos"], 2, "- stands for one input"),
-        (["compress", "photos/a.png", "photos/b.jpg", "c.bld"], 2, "c.bld: is compressed already"),
-        (["compress", "photos", "-o", "photos/a.png"], 1, "photos/a.png: exists and is no folder"),
+        (["compress", "-", "photos"], 2, "- (standard input) does not go with further inputs"),
+        (["compress", "photos/a.png", "photos/b.jpg", "c.bld"], 2, "c.bld: this is a .bld file already"),
+        (["compress", "photos", "-o", "photos/a.png"], 1, "photos/a.png: this exists and is not a folder"),
         (["compress", "photos", "-o", ""], 2, "the name of the output is empty"),
         (["compress", "photos", "-o", "/proc/nothing"], 1, "/proc/nothing: No such file or directory"),
         (["compress", "photos", "--model", "none"], 1, "no model is called 'none'"),
         (["verify", "photos", "--device", "cuda:99"], 2, "device 'cuda:99'"),
         (["compress", "photos", "--device", "cuda", "--engine", "ray"], 2, "--device cuda: --engine ray"),
-        (["compress", "photos", "--address", "here:1"], 2, "--address needs --engine ray"),
-        (["compress", "photos", "--manifest", "photos/below"], 1, "photos/below: is a directory"),
+        (["compress", "photos", "--address", "here:1"], 2, "--address is the address of a Ray cluster"),
+        (
+            ["compress", "photos", "--manifest", "photos/below"],
+            1,
+            "photos/below: this is a folder, not a file",
+        ),
         (
             ["compress", "photos", "--manifest", "./photos/a.png"],
             2,
