@@ -96,8 +96,8 @@ def command(
 ) -> None:
     """Train a model, one stage at a time.
 
-    CONFIG is a TOML file with the architecture, the objective and the data. A stage starts from random
-    weights or from --start. Its learning rate rises, stays and falls again. At the end, the result is
+    CONFIG is a TOML file with the architecture, the objective and the data. A stage starts from scratch
+    or from --start. Its learning rate rises, stays and falls again. At the end, the result is
     measured on the validation photos. The stage writes weights.safetensors and log.jsonl into the folder RUN.
     After an interruption, the same command continues where it stopped.
     """

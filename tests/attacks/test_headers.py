@@ -36,8 +36,8 @@ Refuse = Callable[[bytes, type[BincodecError], str], None]
         ({"width": 65535, "height": 65535}, TooLarge, "4294836225 is over the limit pixels=67108864"),
         ({"width": 65536, "height": 1}, TooLarge, "side=65535"),
         ({"fingerprint": bytes(8)}, WrongModel, "0000000000000000"),
-        ({"layers": 4}, Corrupt, "4 layers, more than the 3 of model tiny-1"),
-        ({"layers": 255}, Corrupt, "255 layers, more than the 3"),
+        ({"layers": 4}, Corrupt, "4 layers, but model tiny-1 has only 3"),
+        ({"layers": 255}, Corrupt, "255 layers, but model tiny-1 has only 3"),
     ],
 )
 @pytest.mark.usefixtures("unasked")

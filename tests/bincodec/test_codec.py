@@ -419,7 +419,7 @@ def test_a_code_that_is_no_longer_whole_is_not_packed(codec: Codec, code: Binary
         dataclasses.replace(code, damage=("the end is missing",)),
         dataclasses.replace(code, tile_layers=(2,)),
     ):
-        with pytest.raises(InvalidSetting, match="lacks what was damaged or not read"):
+        with pytest.raises(InvalidSetting, match="parts of its file were damaged or not read"):
             codec.pack(rest)
 
 

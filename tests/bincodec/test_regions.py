@@ -175,7 +175,7 @@ def test_the_tiles_that_a_region_needs_are_unpacked_and_no_others(
 
 def test_a_part_of_a_code_is_no_file(codec: Codec, file: bytes) -> None:
     found = codec.unpack(file, region=(0, 0, 10, 10))
-    with pytest.raises(InvalidSetting, match="the code lacks what was damaged or not read"):
+    with pytest.raises(InvalidSetting, match="parts of its file were damaged or not read"):
         codec.pack(found)
 
 

@@ -440,7 +440,7 @@ def test_a_code_that_lacks_something_makes_no_file(
         dataclasses.replace(code, tile_layers=(3, 3, 3, 2)),
         dataclasses.replace(code, damage=("something",)),
     ):
-        with pytest.raises(InvalidSetting, match="the code lacks what was damaged or not read") as caught:
+        with pytest.raises(InvalidSetting, match="parts of its file were damaged or not read") as caught:
             codec.pack(lacking)
         assert "\n" not in str(caught.value)
 

@@ -135,7 +135,7 @@ def save_mask(width: int, height: int, level: int) -> None:
 @pytest.mark.parametrize("source", ["photo.png", "tiny.bld"])
 def test_bad_masks_are_one_line_and_write_nothing(run, folder: Path, source: str) -> None:
     for width, height, level, words in (
-        (50, 73, 255, "the mask is 50 x 73 pixels, the picture 73 x 50"),
+        (50, 73, 255, "the mask has 50 x 73 pixels, but the picture has 73 x 50"),
         (73, 50, 0, "the mask is empty"),
         (73, 50, 255, "the mask covers the whole picture"),
     ):
@@ -195,7 +195,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 ) -> None:
     name, *rest = command
     for source, more, code, words in (
-        (bld, VARY, 1, "small.bld: the code is of model"),
+        (bld, VARY, 1, "small.bld: the code belongs to model"),
         ("no.png", VARY, 1, "no.png: cannot be read"),
         ("photo.png", ("--class", "cat"), 2, "has no classes"),
         ("photo.png", ("--steps", 0), 2, "0 is not in the range"),

@@ -172,7 +172,7 @@ def test_several_classes_fill_a_folder_class_by_class(run, bits_model: Path) -> 
     [
         (["--class", "cow"], "class 'cow' is not one of cat, dog, not sure"),
         (["--class", "cat", "--class", "cow", "-n", "9"], "class 'cow' is not one of cat, dog, not sure"),
-        (["--guidance", "1"], "guidance needs a class to go towards"),
+        (["--guidance", "1"], "guidance needs a class, but none is given"),
         (["--class", "cat", "--guidance", "17"], "17.0 is not in the range 0<=x<=16"),
         (["--class", "all"], "a.png: one file cannot hold 3 pictures: name a folder"),
         (
@@ -308,7 +308,7 @@ def test_standard_output(run) -> None:
         (["-n", "0"], 2, "0 is not in the range"),
         (["--steps", "0"], 2, "0 is not in the range"),
         (["--steps", "1001"], 2, "steps 1001 is not an integer in 1..1000"),
-        (["--sampler", "autoregressive", "--steps", "8"], 2, "steps 8 is over the 7 passes"),
+        (["--sampler", "autoregressive", "--steps", "8"], 2, "steps 8 is over the limit of 7"),
         (["--temperature", "11"], 2, "11.0 is not in the range"),
         (["--temperature", "nan"], 2, "temperature nan is not a number in 0..10"),
         (["--seed", "-1"], 2, "-1 is not in the range"),

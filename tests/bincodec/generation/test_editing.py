@@ -114,7 +114,7 @@ def test_classes_are_drawn_by_name(bits: Codec) -> None:
     assert not same(bits.sample(label="cat", guidance=2.0)[0], drawn["cat"])
     with pytest.raises(InvalidSetting, match=r"class 'cow' is not one of cat, dog, not sure$"):
         bits.sample(label="cow")
-    with pytest.raises(InvalidSetting, match="guidance needs a class to go towards"):
+    with pytest.raises(InvalidSetting, match="guidance needs a class, but none is given"):
         bits.sample(guidance=1.0)
 
 
@@ -123,7 +123,7 @@ def test_the_autoregressive_sampler_takes_every_pass_unless_asked_otherwise(code
     assert same(codec.sample(size=(60, 60), sampler="autoregressive", steps=PASSES)[0], every)
     assert not same(codec.sample(size=(60, 60), sampler="autoregressive", steps=2)[0], every)
     with pytest.raises(
-        InvalidSetting, match=f"steps {PASSES + 1} is over the {PASSES} passes that model tiny-1"
+        InvalidSetting, match=f"steps {PASSES + 1} is over the limit of {PASSES}, the passes of model tiny-1"
     ):
         codec.sample(sampler="autoregressive", steps=PASSES + 1)
 
@@ -258,7 +258,7 @@ def test_a_mask_near_every_position_leaves_no_bit_and_every_far_pixel(codec: Cod
 
 def test_holes_that_cannot_be_inpainted(codec: Codec, code: BinaryCode, photo: np.ndarray) -> None:
     for source in (photo, code):
-        with pytest.raises(ImageError, match="the mask is 5 x 4 pixels, the picture 110 x 90"):
+        with pytest.raises(ImageError, match="the mask has 5 x 4 pixels, but the picture has 110 x 90"):
             codec.inpaint(source, np.ones((4, 5), bool))
         with pytest.raises(ImageError, match="the mask is empty"):
             codec.inpaint(source, np.zeros((90, 110), bool))
@@ -429,7 +429,7 @@ def test_what_a_damaged_file_lacks_is_drawn_and_said(
     assert 0 < done.real_share < 1
     assert np.array_equal(np.asarray(image), np.asarray(codec.decode(done.code)))
     # A completed code of a damaged file is not a whole one, so it cannot be packed unasked.
-    with pytest.raises(InvalidSetting, match="lacks what was damaged or not read"):
+    with pytest.raises(InvalidSetting, match="parts of its file were damaged or not read"):
         codec.pack(done.code)
     with pytest.raises(bincodec.Corrupt):
         bincodec.decompress(bytes(data), missing="error")

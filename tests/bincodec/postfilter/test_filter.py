@@ -133,7 +133,7 @@ def test_what_does_not_read_is_corrupt(payload: bytes, message: str) -> None:
 
 
 def test_two_are_corrupt() -> None:
-    with pytest.raises(Corrupt, match="post-filter: a file holds one, not 2"):
+    with pytest.raises(Corrupt, match="post-filter: the file has 2 of them, but only one is allowed"):
         read_filter((Extra(POST_FILTER, bytes(13)), Extra(POST_FILTER, bytes(13))))
 
 
