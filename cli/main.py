@@ -130,7 +130,7 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
     expose_value=False,
     is_eager=True,
     callback=_print_version,
-    help="Show the versions of the program and the format, and the installed models.",
+    help="Show the version, the format version and the installed models.",
 )
 @click.pass_context
 def main(context: click.Context) -> None:

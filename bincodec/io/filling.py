@@ -1,6 +1,6 @@
 """Fill pixels that are invisible or unknown with a smooth continuation of the pixels around them.
 
-Of all fillings that were tried, this one takes the fewest bytes (docs/decisions/0018).
+Such pixels cost few bits (docs/decisions/0018).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _pull_push(values: Tensor, known: Tensor) -> Tensor:
     height, width = known.shape[2:]
     even = (0, width % 2, 0, height % 2)
     sums, share = (functional.avg_pool2d(functional.pad(part, even), 2) for part in (values * known, known))
-    # The share is 0 or at least a quarter, because each mean is one of four pixels.
+    # The share is 0 or at least a quarter, because each mean covers four pixels.
     coarse = _pull_push(sums / share.clamp_min(0.25), (share > 0).float())
     enlarged = functional.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :height, :width]
     return torch.where(known > 0, values, enlarged)

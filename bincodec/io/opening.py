@@ -134,7 +134,7 @@ def unreadable(name: str, error: Exception) -> ImageError:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, or its type if it says nothing."""
+    """Return the text of an error in one line, or its type if it has no text."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -162,7 +162,7 @@ _BEGINNINGS = {
 
 
 def _unidentified(name: str, data: bytes) -> ImageError:
-    """Pillow says no more than that it cannot read a file; its first bytes tell what it wanted to be."""
+    """Return an error that names the format of a file by its first bytes, because Pillow's does not."""
     if data.startswith(MAGIC):
         return ImageError(f"{name}: this is a .bld file already, not an image to compress")
     for beginning, format_name in _BEGINNINGS.items():

@@ -38,9 +38,9 @@ def post_filter(offset: int, weights: Sequence[int], steps: int = 0, shift: int 
     ("payload", "says"),
     [
         (b"", "a chunk of 0 bytes, less than 13"),
-        (bytes(12), "a chunk of 12 bytes, less than 13"),
-        (bytes(14), "0 features in 14 bytes"),
-        (bytes(6) + b"\1" + bytes(6), "1 features in 13 bytes"),
+        (bytes(12), "it has 12 bytes, but needs at least 13"),
+        (bytes(14), "its 14 bytes do not fit its 0 features"),
+        (bytes(6) + b"\1" + bytes(6), "its 13 bytes do not fit its 1 features"),
         (bytes(6) + b"\1" + bytes(7), "number 0 of 3 is cut short"),
         (bytes(6) + b"\1" + bytes(6) + b"\0" + b"\x1f", "3 numbers end after 3 bits, not with 1 bytes"),
         (bytes(6) + b"\1" + bytes(6) + b"\0" + bytes(2), "3 numbers end after 3 bits, not with 2 bytes"),

@@ -260,7 +260,7 @@ def test_bad_input_is_one_line_and_writes_nothing(run, photo: Path, tmp_path: Pa
     for name, words in (
         ("missing.png", "missing.png: cannot be read: No such file or directory"),
         ("folder.png", "folder.png: this folder has no files for this command"),
-        ("empty.png", "empty.png: empty"),
+        ("empty.png", "empty.png: the file is empty"),
         ("text.png", "text.png: not an image"),
         ("cut.png", "cut.png: damaged or cut short"),
         ("animation.gif", "animation.gif: it holds an animation"),

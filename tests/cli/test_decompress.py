@@ -147,7 +147,7 @@ def test_a_truncated_file_is_shown_if_asked_for(
     result = run("decompress", bld, "--missing", "expect")
     assert result.exit_code == 0
     assert (
-        "bincodec: note: the file is damaged, and what is missing is shown as the model expects it: file "
+        "bincodec: note: the file is damaged, and what is missing is shown as the model expects it: the file "
         in (result.stderr)
     )
     assert result.stderr.splitlines()[0].endswith(" (and 1 more)")
@@ -192,7 +192,9 @@ def test_what_the_format_cannot_hold_is_not_decoded(run, bld: Path, monkeypatch:
     monkeypatch.setattr(bincodec, "decompress", refuse)
     monkeypatch.setitem(writing.MAX_SIDE, "WEBP", 72)
     result = run("decompress", bld, bld.with_suffix(".webp"))
-    assert_fails(result, bld.parent, f"{bld}: cannot write 73 x 50 pixels as WEBP: it ends at 72 a side")
+    assert_fails(
+        result, bld.parent, f"{bld}: cannot write 73 x 50 pixels as WEBP: the limit is 72 pixels on a side"
+    )
 
 
 def test_completing_says_what_is_real(run, bld: Path, compressed: bytes) -> None:
@@ -321,7 +323,7 @@ def test_a_region_may_be_what_another_format_can_hold(
     """What is written counts, not what the file holds."""
     monkeypatch.setitem(writing.MAX_SIDE, "WEBP", 72)
     out = bld.with_suffix(".webp")
-    assert_fails(run("decompress", bld, out), bld.parent, "it ends at 72 a side")
+    assert_fails(run("decompress", bld, out), bld.parent, "the limit is 72 pixels on a side")
     assert run("decompress", bld, out, "--region", "1,0,72,50").exit_code == 0
     assert pixels_of(out).shape == (50, 72, 3)
 

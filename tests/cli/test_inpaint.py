@@ -223,7 +223,7 @@ def test_what_the_format_cannot_hold_is_not_drawn(
     name, *rest = command
     result = run(name, source, *rest, "-o", "out.webp", *VARY)
     assert (result.exit_code, made(folder)) == (2, [])
-    assert "cannot write 73 x 50 pixels as WEBP: it ends at 72 a side" in result.stderr
+    assert "cannot write 73 x 50 pixels as WEBP: the limit is 72 pixels on a side" in result.stderr
 
 
 def test_vary_draws_pictures_like_a_given_one(run, codec: Codec, folder: Path) -> None:

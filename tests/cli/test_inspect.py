@@ -88,7 +88,7 @@ def test_info_on_a_damaged_file_shows_the_header(run, bld: Path, compressed: byt
     assert result.exit_code == 1
     assert "BLD 73x50 RGB" in result.stdout
     assert "header, checks" not in result.stdout
-    assert result.stderr.startswith(f"bincodec: error: {bld}: the file ends at byte {len(compressed) - 1} ")
+    assert result.stderr.startswith(f"bincodec: error: {bld}: the file ends at byte {len(compressed) - 1},")
     (damage,) = json.loads(run("info", bld, "--json").stdout)["damage"]
     assert damage in result.stderr
 

@@ -197,9 +197,9 @@ def test_a_program_gets_both_pictures_in_order(
             "sys.exit('Could not load\\noriginal image')",
             "ended with exit code 1 and printed no value: Could not load orig",
         ),
-        ("print('1.5'); print('3-norm: 1.5'); sys.exit(3)", "ended with 3"),
+        ("print('1.5'); print('3-norm: 1.5'); sys.exit(3)", "ended with exit code 3"),
         ("print('3-norm: nan')", "ended with exit code 0 and printed no value: 3-norm: nan"),
-        ("pass", "saying: nothing"),
+        ("pass", "printed no value: nothing"),
     ],
 )
 @pytest.mark.parametrize("name", PROGRAMS)

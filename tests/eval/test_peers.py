@@ -131,7 +131,7 @@ def test_unknown_codecs_models_layers_and_settings_are_named() -> None:
         peers.find("gif")
     with pytest.raises(bincodec.UnknownModel, match="nosuch"):
         peers.find("bincodec", model="nosuch")
-    with pytest.raises(UnknownCodec, match=r"bincodec:layers=16: photo-\d+ has \d+ layers"):
+    with pytest.raises(UnknownCodec, match=r"bincodec:layers=16: model photo-\d+ has only \d+ layers"):
         peers.find("bincodec:layers=16")
     with pytest.raises(UnknownCodec, match=r"jpeg: setting 0 is not in 1\.\.95"):
         peers.find("jpeg:settings=0,50")

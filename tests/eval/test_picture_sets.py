@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, tar: str) -> None:
     with pytest.raises(Unreadable, match="gone"):
         read([str(tmp_path / "gone")])
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(ImageError, match=r"text\.png: not an image"):
+    with pytest.raises(ImageError, match=r"text\.png: this is not an image"):
         read([str(tmp_path / "text.png")])
     bad = archive(tmp_path / "bad.tar", {"x/a.png": png(1)[:50]})
     with pytest.raises(ImageError, match=r"x/a\.png: the image: damaged"):

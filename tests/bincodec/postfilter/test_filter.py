@@ -120,9 +120,9 @@ def test_weights_of_zero_change_nothing_but_clamp() -> None:
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        (bytes(12), "a chunk of 12 bytes, less than 13"),
-        (bytes(14), "0 features in 14 bytes"),
-        (bytes(6) + b"\x01" + bytes(6), "1 features in 13 bytes"),
+        (bytes(12), "it has 12 bytes, but needs at least 13"),
+        (bytes(14), "its 14 bytes do not fit its 0 features"),
+        (bytes(6) + b"\x01" + bytes(6), "its 13 bytes do not fit its 1 features"),
         (bytes(6) + b"\x01" + bytes(7), "post-filter: Rice codes: number 0 of 3 is cut short"),
         (bytes(6) + b"\x01" + bytes(9), "post-filter: Rice codes: 3 numbers end after 3 bits"),
     ],

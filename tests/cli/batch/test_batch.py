@@ -132,7 +132,7 @@ def test_one_failure_does_not_stop_the_others(run, pictures: Path) -> None:
     assert below("out") == {"b.bld"}
     count, *failed, last = result.stderr.splitlines()
     assert count.startswith("1 compressed, 2 failed: ")
-    assert failed[0].startswith("bincodec: note: failed: photos/a.png: not an image")
+    assert failed[0].startswith("bincodec: note: failed: photos/a.png: this is not an image")
     assert failed[1:] == ["bincodec: note: failed: missing.png: cannot be read: No such file or directory"]
     assert last == "bincodec: error: 2 failed; the 1 other did not"
 
@@ -228,7 +228,11 @@ def test_info_and_verify_of_many(run, pictures: Path) -> None:
         (["compress", "photos", "-o", "/proc/nothing"], 1, "/proc/nothing: No such file or directory"),
         (["compress", "photos", "--model", "none"], 1, "no model is called 'none'"),
         (["verify", "photos", "--device", "cuda:99"], 2, "device 'cuda:99'"),
-        (["compress", "photos", "--device", "cuda", "--engine", "ray"], 2, "--device cuda: --engine ray"),
+        (
+            ["compress", "photos", "--device", "cuda", "--engine", "ray"],
+            2,
+            "--device cuda does not go with --engine ray",
+        ),
         (["compress", "photos", "--address", "here:1"], 2, "--address is the address of a Ray cluster"),
         (
             ["compress", "photos", "--manifest", "photos/below"],
