@@ -100,7 +100,7 @@ def load_opaque(source: Source) -> Pixels:
     """
     picture = load(source, srgb=True)
     if picture.alpha is not None:
-        msg = f"{_name(source)}: the image has transparent pixels: flatten it onto a background first"
+        msg = f"{_name(source)}: it has transparent pixels: flatten it onto a background first"
         raise ImageError(msg)
     return picture.pixels
 

@@ -117,7 +117,7 @@ def check_size(name: str, width: int, height: int, limits: Limits) -> None:
         TooLarge: if it is beyond `limits.side` or `limits.pixels`.
     """
     if width < 1 or height < 1:
-        msg = f"{name}: the image has no pixels ({width} x {height})"
+        msg = f"{name}: it has no pixels ({width} x {height})"
         raise ImageError(msg)
     for option, value, limit in (
         ("side", max(width, height), limits.side),
@@ -130,7 +130,7 @@ def check_size(name: str, width: int, height: int, limits: Limits) -> None:
 
 def unreadable(name: str, error: Exception) -> ImageError:
     """Return an `ImageError` with the reason why a reader of Pillow's failed."""
-    return ImageError(f"{name}: the image is damaged or cut short: {one_line(error)}")
+    return ImageError(f"{name}: it is damaged or cut short: {one_line(error)}")
 
 
 def one_line(error: Exception) -> str:

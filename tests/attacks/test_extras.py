@@ -37,7 +37,7 @@ def post_filter(offset: int, weights: Sequence[int], steps: int = 0, shift: int 
 @pytest.mark.parametrize(
     ("payload", "says"),
     [
-        (b"", "a chunk of 0 bytes, less than 13"),
+        (b"", "it has 0 bytes, but needs at least 13"),
         (bytes(12), "it has 12 bytes, but needs at least 13"),
         (bytes(14), "its 14 bytes do not fit its 0 features"),
         (bytes(6) + b"\1" + bytes(6), "its 13 bytes do not fit its 1 features"),

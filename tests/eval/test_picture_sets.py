@@ -94,7 +94,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, tar: str) -> None:
     with pytest.raises(ImageError, match=r"text\.png: this is not an image"):
         read([str(tmp_path / "text.png")])
     bad = archive(tmp_path / "bad.tar", {"x/a.png": png(1)[:50]})
-    with pytest.raises(ImageError, match=r"x/a\.png: the image: damaged"):
+    with pytest.raises(ImageError, match=r"x/a\.png: the image: it is damaged"):
         read([bad])
     whole = Path(tar).read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 4])

@@ -206,7 +206,7 @@ def test_what_is_measured_must_be_opaque(tmp_path: Path) -> None:
     assert np.array_equal(images.load_opaque(tmp_path / "photo.png"), np.array(photo()))
     image.putpixel((3, 3), (0, 0, 0, 254))
     image.save(tmp_path / "photo.png")
-    with pytest.raises(ImageError, match=r"photo\.png: the image has transparent pixels"):
+    with pytest.raises(ImageError, match=r"photo\.png: it has transparent pixels"):
         images.load_opaque(tmp_path / "photo.png")
-    with pytest.raises(ImageError, match="the image: the image has transparent pixels"):
+    with pytest.raises(ImageError, match="the image: it has transparent pixels"):
         images.load_opaque(image)
