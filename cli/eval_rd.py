@@ -32,7 +32,7 @@ def _parse_targets(context: click.Context, parameter: click.Parameter, text: str
         msg = f"{text!r} is not a list of numbers such as 0.1,0.2,0.4"
         raise click.BadParameter(msg) from error
     if not all(0 < target <= 24 for target in targets):
-        msg = f"{text!r} contains a number that is not in 0..24 bits per pixel, without 0"
+        msg = f"{text!r}: bits per pixel must be above 0 and at most 24"
         raise click.BadParameter(msg)
     return targets
 

@@ -306,7 +306,7 @@ def test_unknown_models() -> None:
 def test_a_code_of_another_model(codec: Codec, code: BinaryCode) -> None:
     other = dataclasses.replace(code, fingerprint=bytes(8))
     for use in (codec.pack, codec.decode, codec.cost):
-        with pytest.raises(WrongModel, match=f"0000000000000000, not of tiny-1 .{code.fingerprint.hex()}"):
+        with pytest.raises(WrongModel, match=f"0000000000000000, not to tiny-1 .{code.fingerprint.hex()}"):
             use(other)
 
 

@@ -181,7 +181,7 @@ def test_files_of_somebody_else_are_left_alone(run, tar: Path, name: str) -> Non
     (Path("out") / name).write_bytes(b"mine")
     result = run("eval", "generation", tar, *COMMON)
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert f"out/{name}: exists, and no generation.json beside it" in result.stderr
+    assert f"out/{name}: this file exists, but there is no earlier report (generation.json)" in result.stderr
     assert [(path.name, path.read_bytes()) for path in Path("out").iterdir()] == [(name, b"mine")]
 
 

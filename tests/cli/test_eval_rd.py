@@ -137,7 +137,7 @@ def test_a_bad_image_is_named_and_the_others_are_there(rd: Rd, photos: list[Path
     bad.write_bytes(b"no image")
     result = rd(photos[0], bad, "--codec", "jpeg")
     assert result.exit_code == 1
-    assert f"failed: {bad}: not an image" in result.stderr
+    assert f"failed: {bad}: this is not an image" in result.stderr
     assert "1 failed" in result.stderr.splitlines()[-1]
     assert "Means over 1 image\n" in result.stdout
     content = report_in(tmp_path / "out")
@@ -216,7 +216,7 @@ def test_files_of_somebody_else_are_left_alone(
     (tmp_path / "out" / name).write_bytes(b"mine")
     result = rd(photos[0], "--codec", "jpeg")
     assert result.exit_code == 1
-    assert f"{name}: exists, and no report.json beside it" in result.stderr
+    assert f"{name}: this file exists, but there is no earlier report (report.json)" in result.stderr
     assert (tmp_path / "out" / name).read_bytes() == b"mine"
 
 

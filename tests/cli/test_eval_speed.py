@@ -74,7 +74,7 @@ def test_a_bad_image_is_named_and_the_rest_is_there(run: Run, photo: Path, tmp_p
     out = tmp_path / "out"
     result = run("eval", "speed", bad, photo, "--codec", "jpeg", "--repeat", 1, "-o", out, "--quiet")
     assert result.exit_code == 1
-    assert f"failed: {bad}: not an image" in result.stderr
+    assert f"failed: {bad}: this is not an image" in result.stderr
     content = json.loads((out / "speed.json").read_text())
     assert [row["image"] for row in content["rows"]] == [str(photo)]
     assert [row["image"] for row in content["failures"]] == [str(bad)]

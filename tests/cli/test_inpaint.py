@@ -124,7 +124,7 @@ def test_the_help_says_what_stays(run) -> None:
     # The first position is columns 0 to 15.
     distances = [at - 15 for at in range(16, 40) if masks.known_positions(np.arange(48)[None] == at)[0, 0]]
     text = " ".join(run("inpaint", "--help").stdout.split())
-    assert f"all pixels stay that are {nearest_kept} or more pixels from the mask" in text
+    assert f"all pixels stay the same that are {nearest_kept} or more pixels from the mask" in text
     assert f"positions (16 x 16 pixels) that are more than {min(distances) - 1} pixels from the mask" in text
 
 

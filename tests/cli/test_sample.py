@@ -287,12 +287,12 @@ def test_standard_output(run) -> None:
         (
             ["--size", "16400x16", "-o", "a.webp"],
             2,
-            "cannot write 16400 x 16 pixels as WEBP: it ends at 16383",
+            "cannot write 16400 x 16 pixels as WEBP: the limit is 16383",
         ),
         (
             ["--size", "65501x16", "-o", "a.jpg"],
             2,
-            "cannot write 65501 x 16 pixels as JPEG: it ends at 65500",
+            "cannot write 65501 x 16 pixels as JPEG: the limit is 65500",
         ),
         (["--size", "5000x9", "-n", "10", "--grid", "-o", "a.webp"], 2, "20006 x 31 pixels as WEBP"),
         (
