@@ -261,8 +261,8 @@ def test_bad_input_is_one_line_and_writes_nothing(run, photo: Path, tmp_path: Pa
         ("missing.png", "missing.png: cannot be read: No such file or directory"),
         ("folder.png", "folder.png: this folder has no files for this command"),
         ("empty.png", "empty.png: the file is empty"),
-        ("text.png", "text.png: not an image"),
-        ("cut.png", "cut.png: damaged or cut short"),
+        ("text.png", "text.png: this is not an image"),
+        ("cut.png", "cut.png: it is damaged or cut short"),
         ("animation.gif", "animation.gif: it holds an animation"),
     ):
         assert_fails(run("compress", tmp_path / name), tmp_path, words)
