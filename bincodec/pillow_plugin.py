@@ -109,11 +109,15 @@ class BldImageFile(ImageFile.ImageFile):
         return (self.mode, (0, 0, self.width, self.height)) if halvings else None
 
     def verify(self) -> None:
-        """Check every checksum of the file, without decoding the picture.
+        """Check every checksum of the file, without decoding the picture. It closes the file.
 
         Raises:
             SyntaxError: if the file is damaged or cut short.
+            RuntimeError: if the picture was decoded before, or the image is closed, as for a PNG.
         """
+        if self.fp is None:
+            msg = "verify must be called directly after open"
+            raise RuntimeError(msg)
         limits = _limits()
         with _errors_of_pillow(SyntaxError):
             found = container.read(self._source, limits)

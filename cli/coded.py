@@ -1,4 +1,4 @@
-"""Unpack the .bld files that a command is given, one or many."""
+"""Unpack the .bld files that a command is given, and describe their damage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bincodec.cli.batch.job import Work
 from bincodec.cli.batch.run import Batch
 
 if TYPE_CHECKING:
-    from bincodec import BinaryCode, Codec
+    from bincodec import BinaryCode, Codec, DecodedInfo
     from bincodec.bitstream.limits import Limits
 
 EXTENSION = ".bld"
@@ -48,3 +48,23 @@ def unpack(
         header = files.read_header(data, limits)
         codec = shared_codec(store.find_for(header.fingerprint, model).path, device)
         return codec, codec.unpack(data, limits=limits)
+
+
+def what_is_damaged(decoded: DecodedInfo) -> str:
+    """Return the first sentence about damage, and the number of further ones."""
+    damage = decoded["damage"]
+    more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
+    return f"the file is damaged, and what is missing is shown as the model expects it: {damage[0]}{more}"
+
+
+def what_is_real(decoded: DecodedInfo) -> str:
+    """Return in words which layers came from the file."""
+    real, layers = decoded["real_layers"], decoded["layers"]
+    damaged = "" if decoded["intact"] else f"the file is damaged ({decoded['damage'][0]}): "
+    if real == layers:
+        return f"{damaged}all {layers} layers came from the file, nothing is drawn"
+    which = "layer 1" if real == 1 else f"layers 1 to {real}"
+    share = f"{decoded['real_share']:.1%} of the bits"
+    if real == 0:
+        return f"{damaged}{share} came from the file; the rest is drawn"
+    return f"{damaged}{which} of {layers} came from the file, {share}; the rest is drawn"

@@ -4,6 +4,7 @@ Each subcommand is imported only when it is named, and imports torch only when i
 shown at once.
 """
 
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -45,6 +46,16 @@ class Commands(click.Group):
         command: click.Command = import_module(f"bincodec.cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is named; who names a file, or mistypes, is told what was probably meant."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            msg = f"No such command {name!r}.{_meant(name)}"
+            raise click.UsageError(msg, ctx)
+        return super().resolve_command(ctx, args)
+
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
         """Run a command and exit with its code."""
         if "_BINCODEC_COMPLETE" in os.environ:  # A shell asks for completions.
@@ -72,6 +83,13 @@ class Commands(click.Group):
         except click.exceptions.Exit as end:
             return end.exit_code
         return 0
+
+
+def _meant(name: str) -> str:
+    if os.path.exists(name):
+        return f" Name one before the file, as in 'bincodec compress {name}'."
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _ended_by(failure: BaseException, written: Sequence[str]) -> int:

@@ -92,8 +92,9 @@ def several(*, writing: bool) -> Callable[[Callable[..., Any]], Callable[..., An
                 "-o",
                 "--output",
                 "folder",
-                metavar="DIR",
-                help="Write the outputs of many inputs into this path or URL, in folders like theirs.",
+                metavar="OUT",
+                help="The output of one file. For several files, the folder of the outputs (a path or URL), "
+                "which get folders like theirs.",
             ),
         )
     fields = [field.name for field in dataclasses.fields(Asked) if writing or field.name != "folder"]
@@ -122,8 +123,14 @@ def alone(
 
     `is_output` says whether the second of two names looks like an output. If it does not, but does not exist
     either, it is taken for an output with a wrong name. If `is_output` is None, the command has no outputs.
+    OUT may also be the value of --output if that looks like a file, as with other codecs.
     """
-    if asked.anything or inputs.is_many(names[0]):
+    if not names or inputs.is_many(names[0]):
+        return None
+    out, others = asked.folder, dataclasses.replace(asked, folder=None)
+    if out is not None and len(names) == 1 and not others.anything and inputs.is_file_name(out):
+        return names[0], out
+    if asked.anything:
         return None
     if len(names) == 1:
         return names[0], None

@@ -86,6 +86,7 @@ def _run(
         return
     _connect(address, (jobs or usable_cores()) * threads)
     try:
+        _check_cores(threads)
         _check_versions(ray)
         remote = ray.remote(num_cpus=threads, max_retries=_RETRIES)(_attempt)
         waiting = iter(enumerate(tasks))
@@ -93,12 +94,13 @@ def _run(
         room, looked = 0, -_LOOKING
         while True:
             if time.monotonic() - looked > _LOOKING:
+                _check_cores(threads)
                 room, looked = _room(threads, jobs if address else None), time.monotonic()
             for index, task in itertools.islice(waiting, max(0, room - len(running))):
                 running[remote.remote(os.getcwd(), function, task)] = index
             if not running:
                 return
-            ray.wait([*running], num_returns=1)
+            ray.wait([*running], num_returns=1, timeout=_LOOKING)
             for reference in ray.wait([*running], num_returns=len(running), timeout=0)[0]:
                 yield running.pop(reference), _outcome(reference)
     finally:
@@ -111,6 +113,21 @@ def _room(threads: int, jobs: int | None) -> int:
 
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return jobs or _AHEAD * max(1, int(resources.get("CPU", 1)) // threads)
+
+
+def _check_cores(threads: int) -> None:
+    """Ray would wait for a machine with more cores, without a word and without end.
+
+    Raises:
+        click.ClickException: if no machine of the cluster has so many.
+    """
+    import ray
+
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    most = max((int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]), default=0)
+    if most < threads:
+        msg = f"--threads {threads}: no machine of the Ray cluster has so many cores, the largest has {most}"
+        raise click.ClickException(msg)
 
 
 def _attempt(folder: str, function: Callable[[Job], Outcome], task: Job) -> Outcome | Broken:

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -27,15 +28,35 @@ class Found:
 
 @dataclass
 class Inputs:
-    """The jobs to do, and the problems: names that were given and the reason why there is no job for them."""
+    """The jobs to do, and the problems: names that were given and the reason why there is no job for them.
+
+    `identity` gives the identity of each name. It remembers the folders.
+    """
 
     jobs: list[Job] = field(default_factory=list)
     problems: list[tuple[Job, str]] = field(default_factory=list)
+    identity: stores.Identities = field(default_factory=stores.Identities)
 
 
 def is_many(name: str) -> bool:
     """Return whether one name stands for a batch: a folder, a pattern or a URL, but not a file."""
     return stores.path_of(name) != name or os.path.isdir(name) or _is_pattern(name)
+
+
+def looks_like_a_file(name: str) -> bool:
+    """Return whether the name of an output is that of a file: -, a device, or ending as images do."""
+    if name == places.STANDARD or places.is_device(name):
+        return True
+    if os.path.isdir(stores.path_of(name) or ""):
+        return False
+    from PIL import Image
+
+    return os.path.splitext(name)[1].lower() in Image.registered_extensions()
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether an output looks like a file and is not in a store."""
+    return stores.path_of(name) == name and looks_like_a_file(name)
 
 
 def listed(lines: str) -> Iterator[Found]:
@@ -76,20 +97,54 @@ def gather(
             result.problems.append((Job(name, ""), _nothing(name, recursive)))
         inputs += found
     seen: set[str] = set()
-    takers: dict[str, str] = {}
+    outputs = _Outputs(result.identity)
     for one in [*inputs, *others]:
-        identity = stores.identity(one.name)
+        identity = result.identity(one.name)
         if identity in seen:
             continue
         seen.add(identity)
         job = Job(one.name, _destination(one, extension, folder))
-        problem = _problem(job, one, folder, takers)
+        problem = _problem(job, one, folder, outputs)
         if problem is None:
-            takers[stores.identity(job.destination)] = one.name
             result.jobs.append(job)
         else:
             result.problems.append((job, problem))
     return result
+
+
+class _Outputs:
+    """The outputs that are taken, by the identity of their names."""
+
+    def __init__(self, identity: stores.Identities) -> None:
+        self._identity = identity
+        self._takers: dict[str, Job] = {}
+        """The first job for each name in small letters, to find names that differ only in capitals."""
+        self._others: dict[str, Job] = {}
+        """The further jobs for a name in small letters, by their own names."""
+        self._ignoring: dict[str, bool] = {}
+
+    def take(self, job: Job) -> str | None:
+        """Take the output of a job, or return in a line why it cannot have it."""
+        own = self._identity(job.destination)
+        small = own.casefold()
+        taker = self._takers.setdefault(own if small == own else small, job)  # Equal names share memory.
+        if taker is not job and own != self._identity(taker.destination):
+            if self._ignores_case(os.path.dirname(job.destination)):
+                return (
+                    f"{job.source}: its output {job.destination} is the same file there as "
+                    f"{taker.destination}, the output of {taker.source}"
+                )
+            taker = self._others.setdefault(own, job)
+        if taker is not job:
+            return f"{job.source}: its output {job.destination} is already that of {taker.source}"
+        return None
+
+    def _ignores_case(self, folder: str) -> bool:
+        if folder not in self._ignoring:
+            self._ignoring[folder] = False
+            with suppress(OSError):  # A folder that takes no file is reported later.
+                self._ignoring[folder] = stores.ignores_case(folder or ".")
+        return self._ignoring[folder]
 
 
 def _expanded(name: str, wanted: Callable[[str], bool], recursive: bool) -> list[Found]:
@@ -177,15 +232,12 @@ def _destination(one: Found, extension: str, folder: str | None) -> str:
     return f"{folder.rstrip('/') or folder}/{os.path.splitext(one.below)[0]}{extension}"
 
 
-def _problem(job: Job, one: Found, folder: str | None, takers: dict[str, str]) -> str | None:
-    """Return why a job cannot be done, or None."""
+def _problem(job: Job, one: Found, folder: str | None, outputs: _Outputs) -> str | None:
+    """Return why a job cannot be done. If it can, take its output and return None."""
     if not job.destination:
         return None
     if folder is not None and one.below.split("/")[0] == "..":
         return f"{one.name}: its output would be outside the folder {folder}"
-    taker = takers.get(stores.identity(job.destination))
-    if taker is not None:
-        return f"{one.name}: its output {job.destination} is already that of {taker}"
-    if stores.path_of(job.source) is not None and places.is_same(job.source, job.destination):
+    if os.path.lexists(stores.path_of(job.destination) or "") and places.is_same(job.source, job.destination):
         return f"{one.name}: its output would have the name of the input"
-    return None
+    return outputs.take(job)

@@ -47,6 +47,7 @@ class Report:
     _bytes: int = 0
     _pixels: int = 0
     _lines: IO[bytes] | None = None
+    _unwritten: bool = False
     _began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
@@ -70,9 +71,18 @@ class Report:
                 try:
                     yield self
                 finally:
-                    if self._lines.tell():  # If it is empty, no input was processed.
-                        self._lines.seek(0)
-                        stores.write(self.manifest, self._lines.read(), replace=True)
+                    self._write_manifest(self.manifest, self._lines)
+
+    def _write_manifest(self, name: str, lines: IO[bytes]) -> None:
+        """Write the manifest. If this fails, print a note, so that the counts are still printed."""
+        if not lines.tell():  # No input was processed.
+            return
+        lines.seek(0)
+        try:
+            stores.write(name, lines.read(), replace=True)
+        except OSError as error:
+            self._unwritten = True
+            output.note(f"failed: the manifest: {output.explained(error)}")
 
     def add(self, job: Job, outcome: Outcome) -> None:
         """Add the outcome of one job, and print it.
@@ -106,12 +116,16 @@ class Report:
         """Print the counts and the failures.
 
         Raises:
-            click.ClickException: if anything failed.
+            click.ClickException: if anything failed, or the manifest is not written.
         """
         if not self.quiet and not self.as_json:
             standard.say(self._summary())
         done = self._counts["done"] + self._counts["skipped"]
-        output.failures(self._failures, f"the {output.counted(done, 'other')} did not")
+        others = f"the {output.counted(done, 'other')} did not" if done else "there was no other"
+        output.failures(self._failures, others)
+        if self._unwritten:
+            msg = f"{self.manifest}: the manifest could not be written; everything else is done"
+            raise click.ClickException(msg)
 
     def _facts(self, job: Job, outcome: Outcome) -> dict[str, Any]:
         ends = {"input": job.source} | ({"output": job.destination} if job.destination else {})

@@ -134,11 +134,14 @@ def _check_places(found: Inputs, asked: Asked) -> None:
         if os.path.lexists(path) and not os.path.isdir(path):
             msg = f"{asked.folder}: this exists and is not a folder"
             raise places.Occupied(msg)
+        if inputs.looks_like_a_file(asked.folder):
+            msg = f"{asked.folder}: for many inputs, --output has to name a folder, not a file"
+            raise click.UsageError(msg)
         stores.check_folder(asked.folder)
     else:
         _check_folders(found)
     if asked.manifest is not None:
-        _check_manifest(asked.manifest, found, asked.listing)
+        check_manifest(asked.manifest, found, asked.listing)
 
 
 def _check_folders(found: Inputs) -> None:
@@ -164,16 +167,20 @@ def _check_folders(found: Inputs) -> None:
     found.jobs[:] = [job for job in found.jobs if os.path.dirname(job.destination) not in refused]
 
 
-def _check_manifest(name: str, found: Inputs, listing: str | None) -> None:
-    """Check that the manifest replaces no file that the batch reads or writes."""
+def check_manifest(name: str, found: Inputs, listing: str | None) -> None:
+    """Check that the manifest can be written, and replaces no file that the batch reads or writes.
+
+    Raises:
+        click.UsageError, places.Occupied, OSError: if it cannot have that name.
+    """
     places.require_name(name)
     if os.path.isdir(stores.path_of(name) or ""):
         msg = f"{name}: this is a folder, not a file"
         raise places.Occupied(msg)
     others = [end for job in found.jobs for end in (job.source, job.destination) if end]
-    own = stores.identity(name)
+    own = found.identity(name)
     for other in [*others, *([] if listing is None else [listing])]:
-        if stores.identity(other) == own:
+        if found.identity(other) == own:
             msg = f"the manifest would replace {other}"
             raise click.UsageError(msg)
     stores.check_folder(os.path.dirname(name) or ".")

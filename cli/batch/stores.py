@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -35,15 +36,28 @@ def path_of(name: str) -> str | None:
     return None if _URL.match(name) else name
 
 
-def identity(name: str) -> str:
-    """Return a value that is the same for all spellings of one name. Two links to one file differ."""
-    path = path_of(name)
-    if path is None:
-        return name
-    folder, last = os.path.split(path)
-    with suppress(ValueError):  # A path with a NUL character fails later, when it is read.
-        folder = os.path.realpath(folder)
-    return os.path.join(folder, last)
+class Identities:
+    """A function whose value is the same for all spellings of one name. Two links to one file differ.
+
+    The system is asked only once for each folder, because the files of a batch are in few folders.
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def __call__(self, name: str) -> str:
+        """Return the identity of a path or URL."""
+        path = path_of(name)
+        if path is None:
+            return name
+        folder, last = os.path.split(path)
+        real = self._folders.get(folder)
+        if real is None:
+            real = folder
+            with suppress(ValueError):  # A path with a NUL character fails later, when it is read.
+                real = os.path.realpath(folder)
+            self._folders[folder] = real
+        return f"{real.rstrip('/')}/{last}"
 
 
 def given(name: str) -> str | bytes:
@@ -154,10 +168,31 @@ def check_folder(name: str) -> None:
             store, path = store_of(trial)
             store.rm_file(path)
         return
+    files.check_folder(_existing(path), blamed=name)
+
+
+def ignores_case(folder: str) -> bool:
+    """Return whether names that differ only in the case of letters are one name in a folder.
+
+    The folder need not exist. The check makes an empty file for an instant.
+
+    Raises:
+        OSError: if the system cannot make a file there.
+    """
+    path = path_of(folder)
+    if path is None:
+        return False
+    with tempfile.NamedTemporaryFile(prefix=".bincodec-a", suffix=".tmp", dir=_existing(path)) as trial:
+        where, name = os.path.split(trial.name)
+        return os.path.lexists(os.path.join(where, name.upper()))
+
+
+def _existing(path: str) -> str:
+    """Return the last folder of a path that exists."""
     existing = os.path.abspath(path)
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)
-    files.check_folder(existing, blamed=name)
+    return existing
 
 
 def store_of(name: str) -> tuple[Any, str]:

@@ -104,6 +104,16 @@ def test_standard_input_and_output(run, bld: Path, compressed: bytes) -> None:
     assert np.array_equal(pixels_of(bld.parent / "named.png"), expected)
 
 
+def test_the_format_of_standard_output_can_be_chosen(run, bld: Path, compressed: bytes) -> None:
+    result = run("decompress", bld, "-", "--format", "webp")
+    assert result.exit_code == 0
+    with Image.open(io.BytesIO(result.stdout_bytes)) as image:
+        assert (image.format, image.size) == ("WEBP", (73, 50))
+    assert run("decompress", bld, "--format", "jpg").exit_code == 0
+    with Image.open(bld.with_suffix(".jpg")) as image:
+        assert image.format == "JPEG"
+
+
 def test_an_existing_output_needs_force(run, bld: Path) -> None:
     path = bld.with_suffix(".png")
     path.write_bytes(b"precious")
@@ -143,7 +153,10 @@ def test_a_truncated_file_is_shown_if_asked_for(
 ) -> None:
     layers = bincodec.read_header(layered).layers
     bld.write_bytes(layered[: chunk_place(layered, layers - 2).stop])
-    assert_fails(run("decompress", bld), bld.parent, f"{bld}: the file ends at byte")
+    result = run("decompress", bld)
+    assert_fails(result, bld.parent, f"{bld}: the file ends at byte")
+    assert result.stderr.endswith(" (--missing expect shows what is there)\n")
+    assert "chunk of layer" in result.stderr
     result = run("decompress", bld, "--missing", "expect")
     assert result.exit_code == 0
     assert (
@@ -177,6 +190,7 @@ def test_bad_files_are_one_line_and_write_nothing(
         result = run("decompress", folder / name)
         assert_fails(result, folder, words)
         assert f"{folder / name}: " in result.stderr
+        assert ("--missing" in result.stderr) == (name in ("flipped.bld", "trailing.bld"))
     assert_fails(run("decompress", folder / "missing.bld"), folder, "No such file")
     assert_fails(
         run("decompress", folder / "folder.bld"), folder, "this folder has no files for this command"
@@ -294,12 +308,12 @@ def test_a_region_is_a_part_of_the_picture(run, bld: Path, compressed: bytes) ->
     ("text", "words"),
     [
         ("1,2,3", "'1,2,3' is not four integers X,Y,W,H"),
-        ("1,2,3,4,5", "is not four integers"),
-        ("", "'' is not four integers"),
-        ("-1,2,3,4", "is not four integers"),
-        ("1.5,2,3,4", "is not four integers"),
-        ("1,2,3,9999999999", "is not four integers"),
-        ("1,2,3,x", "is not four integers"),
+        ("1,2,3,4,5", "is not four numbers"),
+        ("", "'' is not four numbers"),
+        ("-1,2,3,4", "is not four numbers"),
+        ("1.5,2,3,4", "is not four numbers"),
+        ("1,2,3,9999999999", "is not four numbers"),
+        ("1,2,3,x", "is not four numbers"),
         ("0,0,0,4", "width of the region 0 is not an integer in 1..73"),
         ("0,0,74,4", "width of the region 74 is not an integer in 1..73"),
         ("70,0,4,4", "width of the region 4 is not an integer in 1..3"),

@@ -111,7 +111,9 @@ def test_version_names_program_format_and_models(run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["frobnicate"], "No such command 'frobnicate'"),
+        (["frobnicate"], "No such command 'frobnicate'. (see"),
+        (["decompres", "a.bld"], "No such command 'decompres'. Did you mean 'decompress'? (see"),
+        ([__file__], "Name one before the file, as in 'bincodec compress "),
         (["--frobnicate"], "No such option"),
         (["compress"], "Missing argument 'IN'"),
         (["compress", "a.png", "b.bld", "c.bld"], "b.bld: this is a .bld file already"),

@@ -109,6 +109,15 @@ def test_from_bucket_to_bucket(address: str, bucket: Any, pictures: Path) -> Non
     assert again.stderr.startswith("0 compressed, 4 skipped "), "the engine of this machine sees the same"
 
 
+def test_more_threads_than_a_machine_has_cores_are_one_line(address: str, pictures: Path) -> None:
+    command = [*COMMAND, "compress", str(pictures), "-o", "out", "--model", "tiny-1", "--threads", "2"]
+    on_cluster = ["--engine", "ray", "--address", address]
+    done = subprocess.run([*command, *on_cluster], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    assert "--threads 2: no machine of the Ray cluster has so many cores, the largest has 1" in done.stderr
+    assert not Path("out").exists()
+
+
 def test_nothing_is_lost_and_nothing_told_twice(
     cluster: subprocess.Popen[str], address: str, tmp_path: Path
 ) -> None:
