@@ -184,7 +184,8 @@ def test_names_that_differ_in_capitals_are_one_output_where_the_file_system_says
     if ignores_case:
         assert below("out") == {"A.bld", "B.bld"}
         assert result.stderr.startswith("2 compressed, 2 failed: ")
-        told = "photos/a.png: photos/A.png becomes out/A.bld, which is the same name as out/a.bld there"
+        told = "photos/a.png: its output out/a.bld is the same file there as out/A.bld, the output of "
+        told += "photos/A.png"
         assert f"failed: {told}" in result.stderr
     else:
         assert result.exit_code == 0
@@ -196,8 +197,8 @@ def test_names_that_differ_in_capitals_are_still_told_apart_from_the_same_name(r
         shutil.copy(pictures / "a.png", pictures / name)
     result = run("compress", pictures, "-o", "out", *TINY, *HERE)
     assert below("out") == {"A.bld", "a.bld", "b.bld"}
-    assert "failed: photos/A.png: photos/A.jpg becomes out/A.bld as well" in result.stderr
-    assert "failed: photos/a.png: photos/a.jpg becomes out/a.bld as well" in result.stderr
+    assert "failed: photos/A.png: its output out/A.bld is already that of photos/A.jpg" in result.stderr
+    assert "failed: photos/a.png: its output out/a.bld is already that of photos/a.jpg" in result.stderr
 
 
 def test_a_file_system_is_asked_whether_it_ignores_case(
@@ -238,7 +239,7 @@ def test_a_manifest_that_cannot_be_written_hides_nothing(
     note, count, last = result.stderr.splitlines()
     assert note == "bincodec: note: failed: the manifest: all.jsonl: No space left on device"
     assert count.startswith("2 compressed: ")
-    assert last == "bincodec: error: all.jsonl: the manifest is not written; everything else is done"
+    assert last == "bincodec: error: all.jsonl: the manifest could not be written; everything else is done"
     assert (result.exit_code, below("out")) == (1, {"a.bld", "b.bld"})
     (pictures / "c.png").write_bytes(b"no picture")
     assert run(*arguments).stderr.splitlines()[-1] == "bincodec: error: 1 failed; the 2 others did not"
@@ -325,8 +326,16 @@ def test_info_and_verify_of_many(run, pictures: Path) -> None:
         (["compress", "-", "photos"], 2, "- (standard input) does not go with further inputs"),
         (["compress", "photos/a.png", "photos/b.jpg", "c.bld"], 2, "c.bld: this is a .bld file already"),
         (["compress", "photos", "-o", "photos/a.png"], 1, "photos/a.png: this exists and is not a folder"),
-        (["compress", "photos", "-o", "all.bld"], 2, "all.bld: --output names a folder where"),
-        (["decompress", "a.bld", "-j", "2", "-o", "a.png"], 2, "a.png: --output names a folder where"),
+        (
+            ["compress", "photos", "-o", "all.bld"],
+            2,
+            "all.bld: for many inputs, --output has to name a folder",
+        ),
+        (
+            ["decompress", "a.bld", "-j", "2", "-o", "a.png"],
+            2,
+            "a.png: for many inputs, --output has to name a folder",
+        ),
         (["compress", "photos/a.png", "-o", "memory://all.bld"], 2, "memory://all.bld: --output names"),
         (["compress", "photos/a.png", "-o", "a.png"], 2, "a.png: compressed files end in .bld"),
         (["decompress", "photos/a.png", "-o", "a.gif"], 2, "cannot write images as '.gif'"),
@@ -447,9 +456,9 @@ def spoilt(pictures: Path) -> Path:
 
 
 NO_PICTURES = [
-    "spoilt/coded.png: is a .bld file already, not an image to compress",
-    "spoilt/cut.png: damaged or cut short: image file is truncated",
-    "spoilt/exif.png: Exif of 5242880 bytes is over the limit metadata_bytes=4194304 "
+    "spoilt/coded.png: this is a .bld file already, not an image to compress",
+    "spoilt/cut.png: it is damaged or cut short: image file is truncated",
+    "spoilt/exif.png: the Exif of 5242880 bytes is over the limit metadata_bytes=4194304 "
     "(strip 'exif' leaves it out)",
 ]
 
@@ -457,7 +466,7 @@ NO_PICTURES = [
 def test_each_bad_picture_is_one_line_and_the_good_ones_are_done(run, spoilt: Path) -> None:
     result = run("compress", spoilt, "-o", "out", *TINY, *HERE)
     note, count, *failed, last = result.stderr.splitlines()
-    assert note.startswith("bincodec: note: spoilt/profile.png: its colour profile is damaged (")
+    assert note.startswith("bincodec: note: spoilt/profile.png: the colour profile is damaged (")
     assert count.startswith("2 compressed, 3 failed: ")
     assert failed == [f"bincodec: note: failed: {line}" for line in NO_PICTURES]
     assert (result.exit_code, last) == (1, "bincodec: error: 3 failed; the 2 others did not")
