@@ -336,8 +336,16 @@ def test_info_and_verify_of_many(run, pictures: Path) -> None:
             2,
             "a.png: for many inputs, --output has to name a folder",
         ),
-        (["compress", "photos/a.png", "-o", "memory://all.bld"], 2, "memory://all.bld: --output names"),
-        (["compress", "photos/a.png", "-o", "a.png"], 2, "a.png: compressed files end in .bld"),
+        (
+            ["compress", "photos/a.png", "-o", "memory://all.bld"],
+            2,
+            "memory://all.bld: for many inputs, --output has to name",
+        ),
+        (
+            ["compress", "photos/a.png", "-o", "a.png"],
+            2,
+            "a.png: the name of a compressed file has to end in .bld",
+        ),
         (["decompress", "photos/a.png", "-o", "a.gif"], 2, "cannot write images as '.gif'"),
         (["compress", "photos", "-o", ""], 2, "the name of the output is empty"),
         (["compress", "photos", "-o", "/proc/nothing"], 1, "/proc/nothing: No such file or directory"),
@@ -503,7 +511,7 @@ def test_an_image_that_is_called_bld_is_one_line(run, spoilt: Path, command: str
     result = run(command, coded, *HERE)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-2:] == [
-        "bincodec: note: failed: coded/b.bld: not a .bld file: the magic bytes are missing",
+        "bincodec: note: failed: coded/b.bld: this is not a .bld file: the magic bytes are missing",
         "bincodec: error: 1 failed; the 1 other did not",
     ]
     assert ("coded/a.bld" in result.stdout) == (command != "decompress")
