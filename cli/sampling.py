@@ -82,8 +82,8 @@ options = together(
     click.option(
         "--final-temperature",
         type=click.FloatRange(0, 10),
-        help="The temperature of the last step of the diffusion sampler. It changes evenly from step to step.  "
-        "[default: --temperature]",
+        help="The temperature of the last step of the diffusion sampler. It changes evenly from step to "
+        "step.  [default: --temperature]",
     ),
 )
 """With `sampler` and `label`, the fields of `bincodec.generation.settings.SamplingSettings`."""
