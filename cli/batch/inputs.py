@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from bincodec.cli import output, places
 from bincodec.cli.batch import stores
 from bincodec.cli.batch.job import Job
-from bincodec.io.streams import unreadable
+from bincodec.io import streams
 
 _WILD = re.compile(r"[*?\[]")
 
@@ -88,12 +88,17 @@ def gather(
     result = Inputs()
     inputs: list[Found] = []
     for name in names:
+        unreadable: list[tuple[str, OSError]] = []
+        found: list[Found] = []
         try:
-            found = _expanded(name, wanted, recursive)
+            found = _expanded(name, wanted, recursive, unreadable)
         except OSError as error:
-            result.problems.append((Job(name, ""), output.explained(error) or str(error)))
-            continue
-        if not found:
+            unreadable.append((name, error))
+        for one, error in unreadable:
+            problem = Job(one, ""), output.explained(error) or str(error)
+            if problem not in result.problems:  # Folders may overlap.
+                result.problems.append(problem)
+        if not found and not unreadable:
             result.problems.append((Job(name, ""), _nothing(name, recursive)))
         inputs += found
     seen: set[str] = set()
@@ -147,14 +152,22 @@ class _Outputs:
         return self._ignoring[folder]
 
 
-def _expanded(name: str, wanted: Callable[[str], bool], recursive: bool) -> list[Found]:
-    """Errors are `Unreadable`, as the system or the store reports them."""
+def _expanded(
+    name: str, wanted: Callable[[str], bool], recursive: bool, unreadable: list[tuple[str, OSError]]
+) -> list[Found]:
+    """What a name stands for. Folders below it that cannot be read are added to `unreadable`, with the reason.
+
+    Raises:
+        Unreadable: as a store reports it.
+    """
     if stores.path_of(name) is None:
         return _in_store(name, wanted, recursive)
     path = stores.path_of(name) or ""
     if os.path.isdir(path):
         below = [
-            os.path.relpath(one, path) for one in _walked(path, recursive) if wanted(one) and _is_file(one)
+            os.path.relpath(one, path)
+            for one in _walked(path, recursive, unreadable)
+            if wanted(one) and _is_file(one)
         ]
         return [Found(os.path.join(path, one), one) for one in sorted(below)]
     if _is_pattern(path):
@@ -185,11 +198,12 @@ def _below(base: str, root: str, path: str) -> Found:
     return Found(f"{base.rstrip('/')}/{below}", below)
 
 
-def _walked(path: str, recursive: bool) -> Iterator[str]:
-    def refuse(error: OSError) -> None:
-        raise unreadable(error, error.filename or path)
+def _walked(path: str, recursive: bool, unreadable: list[tuple[str, OSError]]) -> Iterator[str]:
+    def skip(error: OSError) -> None:
+        folder = error.filename or path
+        unreadable.append((folder, streams.unreadable(error, folder)))
 
-    for folder, folders, names in os.walk(path, onerror=refuse):
+    for folder, folders, names in os.walk(path, onerror=skip):
         folders[:] = sorted(one for one in folders if recursive and not _is_hidden(one))
         yield from (os.path.join(folder, one) for one in names if not _is_hidden(one))
 

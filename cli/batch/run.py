@@ -77,7 +77,7 @@ class Batch:
             manifest=asked.manifest,
         )
         engine = _engine(asked)
-        there = _finished(asked) if self.extension and not self.common.force else set()
+        there = _finished(found, asked) if self.extension and not self.common.force else set()
         jobs = [job for job in found.jobs if job.destination not in there]
         with report.open():
             for job, line in found.problems:
@@ -112,12 +112,10 @@ def _told(job: Job, outcome: Outcome | Broken) -> Outcome:
     return outcome
 
 
-def _finished(asked: Asked) -> set[str]:
+def _finished(found: Inputs, asked: Asked) -> set[str]:
     """Outputs that need not be asked for one by one, as each job does that is handed out."""
-    if asked.folder is None:
-        return set()
     with suppress(Unreadable):  # Who may write need not be allowed to look.
-        return stores.names_below(asked.folder)
+        return stores.existing((job.destination for job in found.jobs), asked.folder)
     return set()
 
 

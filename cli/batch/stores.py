@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Any
@@ -90,13 +90,16 @@ def read(name: str) -> bytes:
 
 
 def exists(name: str) -> bool:
-    """Whether something has that name. What is written by `write` is whole where it exists.
+    """Whether an output of that name exists. What is written by `write` is whole where it exists.
 
     Raises:
         Unreadable: as the store reports it.
+        OSError: if the name is taken by what is no file: a folder, a pipe, a link that leads nowhere.
     """
     path = path_of(name)
     if path is not None:
+        if os.path.lexists(path) and not os.path.isfile(path):
+            raise OSError(errno.EINVAL, "exists and is no file", name)
         return os.path.lexists(path)
     with reading(name):
         store, path = store_of(name)
@@ -104,24 +107,37 @@ def exists(name: str) -> bool:
         return bool(store.exists(path))
 
 
-def names_below(folder: str) -> set[str]:
-    """What is in a folder and its folders, by names that begin with its own; nothing if it is not there.
+def existing(outputs: Iterable[str], folder: str | None) -> set[str]:
+    """Those of the outputs of a batch that exist, as far as listing folders tells it.
 
-    To list a store takes one request for many names. To ask for each name takes one request each.
+    Listing takes one request for many names, and asking for each name takes one request each. `folder` is
+    where the outputs go. If it is a URL, everything below it is listed. Of paths, only the folders in which
+    outputs stand are listed.
 
     Raises:
         Unreadable: as the store reports it.
     """
-    start = folder.rstrip("/")
-    path = path_of(folder)
-    if path is not None:
-        found = (os.path.join(inner, name) for inner, _, names in os.walk(path) for name in names)
-        return {f"{start}/{os.path.relpath(one, path)}" for one in found}
+    wanted = set(outputs)
+    if folder is not None and path_of(folder) is None:
+        return wanted & _names_below(folder)
+    found: set[str] = set()
+    for inner in {os.path.dirname(output) for output in wanted}:
+        path = path_of(inner)
+        if path is None:
+            continue
+        # It need not exist, and a path with a NUL in it never does.
+        with suppress(OSError, ValueError), os.scandir(path or ".") as entries:
+            found.update(os.path.join(inner, entry.name) for entry in entries if entry.is_file())
+    return wanted & found
+
+
+def _names_below(folder: str) -> set[str]:
+    """What is below a URL, by names that begin with its own; nothing if it is not there."""
     with reading(folder):
         store, path = store_of(folder)
         store.invalidate_cache()
         root = path.rstrip("/")
-        return {f"{start}/{one.removeprefix(root).lstrip('/')}" for one in store.find(path)}
+        return {f"{folder.rstrip('/')}/{one.removeprefix(root).lstrip('/')}" for one in store.find(path)}
 
 
 def write(name: str, data: bytes, *, replace: bool) -> None:

@@ -73,6 +73,23 @@ def test_a_folder_stands_for_its_files_not_for_pipes(pictures: Path) -> None:
         assert [job.source for job in found.jobs] == ["photos/a.png", "photos/nowhere.png"]
 
 
+def test_a_folder_that_cannot_be_read_does_not_stop_the_others(
+    run, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    def refuse(path: str = ".") -> object:
+        if path == "photos/below/deep":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    result = run("compress", "-r", pictures, pictures, "-o", "out", *TINY, *HERE)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("3 compressed, 1 failed: "), result.stderr
+    assert "failed: photos/below/deep: cannot be read: Permission denied" in result.stderr
+
+
 def test_without_a_folder_outputs_stand_beside_their_inputs(run, pictures: Path) -> None:
     result = run("compress", pictures / "a.png", pictures / "below" / "c.png", *TINY, *HERE)
     assert result.exit_code == 0, result.stderr
@@ -148,6 +165,17 @@ def test_what_is_finished_is_skipped_unless_forced(run, pictures: Path) -> None:
     assert Path("out/b.bld").read_bytes() == b"kept as it is"
     assert run(*again, "--force").stderr.startswith("2 compressed: ")
     assert Path("out/b.bld").read_bytes() == bincodec.compress(pictures / "b.jpg", model="tiny-1")
+
+
+def test_a_name_that_is_taken_by_no_file_is_a_failure(run, pictures: Path) -> None:
+    Path("out/a.bld").mkdir(parents=True)
+    Path("out/b.bld").symlink_to("nothing")
+    os.mkfifo("out/c.bld")
+    result = run("compress", pictures, "photos/below/c.png", "-o", "out", *TINY, *HERE)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("0 compressed, 3 failed: "), result.stderr
+    assert "failed: photos/a.png: out/a.bld: exists and is no file" in result.stderr
+    assert "failed: photos/b.jpg: out/b.bld: exists and is no file" in result.stderr
 
 
 def test_two_inputs_never_become_one_output(run, pictures: Path) -> None:
