@@ -16,6 +16,7 @@ from bincodec.cli.batch.job import Job
 from bincodec.io import streams
 
 _WILD = re.compile(r"[*?\[]")
+_ANY_DEPTH = re.compile(r"(?:^|(?<=/))\*\*(?:/+|$)")
 
 
 @dataclass(frozen=True)
@@ -165,16 +166,34 @@ def _expanded(
     path = stores.path_of(name) or ""
     if os.path.isdir(path):
         below = [
-            os.path.relpath(one, path)
-            for one in _walked(path, recursive, unreadable)
-            if wanted(one) and _is_file(one)
+            os.path.relpath(os.path.join(folder, one), path)
+            for folder, names in _walked(path, recursive, unreadable)
+            for one in names
+            if wanted(one) and _is_file(os.path.join(folder, one))
         ]
         return [Found(os.path.join(path, one), one) for one in sorted(below)]
     if _is_pattern(path):
         base = _base(path)
-        matches = sorted(filter(_is_file, glob.glob(path, recursive=True)))
+        matches = sorted(filter(_is_file, _matches(path, unreadable)))
         return [Found(match, os.path.relpath(match, base or ".")) for match in matches]
     return [Found(path, os.path.basename(path))]
+
+
+def _matches(pattern: str, unreadable: list[tuple[str, OSError]]) -> set[str]:
+    """What a pattern matches. The links to folders that `glob` follows for ** may lead round in circles."""
+    wild = _ANY_DEPTH.search(pattern)
+    if wild is None:
+        return set(glob.glob(pattern))
+    before, after = pattern[: wild.start()], pattern[wild.end() :] or "*"
+    matches: set[str] = set()
+    for root in glob.glob(before) if _WILD.search(before) else [before]:
+        if not os.path.isdir(root or "."):
+            continue
+        for folder, _ in _walked(root or ".", True, unreadable):
+            start = folder.rstrip("/") + "/"
+            start = start if root else start.removeprefix("./")
+            matches |= _matches(glob.escape(start) + after, unreadable)
+    return matches
 
 
 def _in_store(name: str, wanted: Callable[[str], bool], recursive: bool) -> list[Found]:
@@ -198,14 +217,18 @@ def _below(base: str, root: str, path: str) -> Found:
     return Found(f"{base.rstrip('/')}/{below}", below)
 
 
-def _walked(path: str, recursive: bool, unreadable: list[tuple[str, OSError]]) -> Iterator[str]:
+def _walked(
+    path: str, recursive: bool, unreadable: list[tuple[str, OSError]]
+) -> Iterator[tuple[str, list[str]]]:
+    """A folder, and with `recursive` those below it, each with the files in it; but what hides is left out."""
+
     def skip(error: OSError) -> None:
         folder = error.filename or path
         unreadable.append((folder, streams.unreadable(error, folder)))
 
     for folder, folders, names in os.walk(path, onerror=skip):
         folders[:] = sorted(one for one in folders if recursive and not _is_hidden(one))
-        yield from (os.path.join(folder, one) for one in names if not _is_hidden(one))
+        yield folder, [one for one in names if not _is_hidden(one)]
 
 
 def _is_file(path: str) -> bool:

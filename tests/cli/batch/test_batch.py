@@ -107,6 +107,30 @@ def test_patterns(run, pictures: Path) -> None:
     assert Path("odd[1].bld").exists()
 
 
+def test_patterns_of_any_depth_do_not_go_round_in_circles(pictures: Path) -> None:
+    for name in ("round", "again", "below/up"):
+        (pictures / name).symlink_to(pictures.resolve())
+    for name in (".hides/e.png", "odd[1]*/f.png"):
+        (pictures / name).parent.mkdir()
+        shutil.copy(pictures / "a.png", pictures / name)
+
+    def found(pattern: str) -> list[str]:
+        gathered = inputs.gather(
+            [pattern], [], wanted=lambda _: True, recursive=False, extension=".bld", folder="out"
+        )
+        return [job.source for job in gathered.jobs]
+
+    deep = ["below/c.png", "below/deep/d.png", "odd[1]*/f.png"]
+    assert found("photos/**/*.png") == [f"photos/{name}" for name in ("a.png", *deep)]
+    assert found("photos/**") == [f"photos/{name}" for name in ("a.png", "b.jpg", *deep, "readme.txt")]
+    assert found("./ph*/**/deep/**/d.*") == ["./photos/below/deep/d.png"]
+    assert found("photos/**/.hides/*") == ["photos/.hides/e.png"], "it is named"
+    assert found(f"{pictures.resolve()}/**/d.png") == [f"{pictures.resolve()}/below/deep/d.png"]
+    assert found("photos/nothing/**/*.png") == []
+    os.chdir(pictures)
+    assert found("**/*.png") == ["a.png", *deep]
+
+
 def test_a_listing(run, pictures: Path) -> None:
     listing = f"photos/below/c.png\n\n{pictures.resolve()}/a.png\n"
     result = run("compress", "--from", "-", "-o", "out", *TINY, *HERE, stdin=listing.encode())
