@@ -156,7 +156,7 @@ class _Outputs:
 def _expanded(
     name: str, wanted: Callable[[str], bool], recursive: bool, unreadable: list[tuple[str, OSError]]
 ) -> list[Found]:
-    """What a name stands for. Folders below it that cannot be read are added to `unreadable`, with the reason.
+    """What a name stands for. Folders below it that cannot be read go to `unreadable`, with the reason.
 
     Raises:
         Unreadable: as a store reports it.
@@ -220,7 +220,7 @@ def _below(base: str, root: str, path: str) -> Found:
 def _walked(
     path: str, recursive: bool, unreadable: list[tuple[str, OSError]]
 ) -> Iterator[tuple[str, list[str]]]:
-    """A folder, and with `recursive` those below it, each with the files in it; but what hides is left out."""
+    """A folder, and with `recursive` those below it, each with the files in it, but for what hides."""
 
     def skip(error: OSError) -> None:
         folder = error.filename or path

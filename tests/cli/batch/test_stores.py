@@ -175,4 +175,3 @@ def test_which_outputs_exist(
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scan(path))
     stores.existing({"photos/a.png", "photos/b.png"}, ".")
     assert listed == ["photos"], "what else is below the folder of the outputs is no matter"
-
