@@ -1,6 +1,7 @@
 """What the commands say. Standard output is data: results that were asked for. Standard error is talk."""
 
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,13 +18,15 @@ SCHEMA = 2
 FAILURE = 1
 WRONG_USAGE = 2
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 _OPTIONS = {"pixels": "--max-pixels"}
 """The options that raise fields of `bincodec.Limits`."""
 
 
 def error(message: str) -> None:
     """The one line that explains a failure."""
-    standard.say(f"bincodec: error: {_one_line(message)}")
+    standard.say(f"bincodec: error: {one_line(message)}")
 
 
 def explained(failure: BaseException) -> str | None:
@@ -45,7 +48,7 @@ def explained(failure: BaseException) -> str | None:
         line = f"out of memory: {failure}" if str(failure) else "out of memory"
     else:
         return None
-    return _one_line(line)
+    return one_line(line)
 
 
 def kept(written: Sequence[str]) -> str:
@@ -59,7 +62,7 @@ def kept(written: Sequence[str]) -> str:
 def note(message: str, *, quiet: bool = False) -> None:
     """Something that the user did not ask for and should know."""
     if not quiet:
-        standard.say(f"bincodec: note: {_one_line(message)}")
+        standard.say(f"bincodec: note: {one_line(message)}")
 
 
 def summary(line: str, facts: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
@@ -71,7 +74,7 @@ def summary(line: str, facts: dict[str, Any], *, as_json: bool, quiet: bool) -> 
     if as_json:
         standard.print_text(json_line(facts), kept=kept([facts["output"]]))
     elif not quiet:
-        standard.say(_one_line(line))
+        standard.say(one_line(line))
 
 
 def result(text: str, facts: dict[str, Any], *, as_json: bool) -> None:
@@ -109,8 +112,14 @@ def json_line(facts: dict[str, Any]) -> str:
     return json.dumps({"schema": SCHEMA, **facts}, ensure_ascii=True)
 
 
-def _one_line(message: str) -> str:
-    return " ".join(message.split())
+def one_line(message: str) -> str:
+    """A message without ends of lines, and without what a terminal would obey."""
+    return printable(" ".join(message.split()))
+
+
+def printable(name: str) -> str:
+    """A name of a file, or a line, with escapes for what would move a terminal's cursor or set its colour."""
+    return _CONTROL.sub(lambda sign: sign[0].encode("unicode_escape").decode(), name)
 
 
 def counted(count: int, thing: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bincodec.cli import interruption, standard
+from bincodec.cli import interruption, output, standard
 
 STANDARD = "-"
 WRITTEN = "bincodec.written"
@@ -179,8 +179,8 @@ def named(source: str) -> Iterator[None]:
 
 
 def shown(place: str, standard: str) -> str:
-    """How messages and JSON call an end: `standard` where it is `-`."""
-    return standard if place == STANDARD else place
+    """How a message calls an end, in one line: `standard` where it is `-`."""
+    return standard if place == STANDARD else output.printable(place)
 
 
 def is_device(path: str) -> bool:

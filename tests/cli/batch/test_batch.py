@@ -348,6 +348,22 @@ def test_json_lines_and_a_manifest_say_the_same(run, pictures: Path) -> None:
     assert lines(run(*arguments, *TINY, *HERE).stdout)[0]["status"] == "skipped"
 
 
+def test_names_with_ends_of_lines_and_escapes_stay_one_line(run, pictures: Path) -> None:
+    odd = "a\n\x1b[31mb"
+    shutil.copy(pictures / "a.png", pictures / f"{odd}.png")
+    (pictures / f"{odd}.jpg").write_bytes(b"no picture")
+    assert run("compress", pictures / f"{odd}.png", "-o", "out", *TINY, *HERE).exit_code == 0
+    for command, end in (("verify", "bld: ok"), ("info", "bld: BLD 32x24")):
+        text = run(command, "out", *HERE).stdout
+        assert text.startswith(rf"out/a\n\x1b[31mb.{end}"), text
+        assert text.count("\n") == 1
+    failed = run("compress", pictures / f"{odd}.jpg", "-o", "other", "--json", *TINY, *HERE)
+    assert "\x1b" not in failed.stderr
+    line = lines(failed.stdout)[0]
+    assert line["input"] == f"photos/{odd}.jpg"
+    assert str(line["error"]).count("jpg") == 1, "the name is not said twice"
+
+
 def test_info_and_verify_of_many(run, pictures: Path) -> None:
     run("compress", pictures, "-r", "-o", "out", *TINY, *HERE)
     result = run("info", "out", "-r", *HERE)
