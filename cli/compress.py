@@ -1,4 +1,4 @@
-"""`bincodec compress`: an image to a .bld file."""
+"""The command `bincodec compress`, which turns images into .bld files."""
 
 from __future__ import annotations
 
@@ -39,22 +39,24 @@ if TYPE_CHECKING:
     "--strip",
     type=click.Choice(["all", "icc", "exif", "xmp"]),
     multiple=True,
-    help="Leave metadata out: the colour profile (icc), Exif, XMP, or all of it. May be repeated.",
+    help="Leave out metadata: the colour profile (icc), Exif, XMP, or all of it. May be repeated.",
 )
 @click.option(
-    "--srgb", is_flag=True, help="Convert the colours to sRGB, through their profile, instead of keeping it."
+    "--srgb", is_flag=True, help="Convert the colours to sRGB instead of keeping the colour profile."
 )
-@click.option("--no-verify", is_flag=True, help="Skip decoding the finished file before it is written.")
-@click.option("--measure", is_flag=True, help="Decode the picture again, and tell its PSNR too.")
+@click.option(
+    "--no-verify", is_flag=True, help="Do not decode the finished file for a check before it is written."
+)
+@click.option("--measure", is_flag=True, help="Also decode the picture and print its PSNR.")
 @options.writing
 def command(names: tuple[str, ...], many: Asked, common: options.Common, **settings: Any) -> None:
     """Compress images to .bld files.
 
-    OUT is IN with the extension .bld unless it is given; - is standard input or output. Transparency is kept
-    without loss, and so are the colour profile, Exif and XMP.
+    If OUT is not given, it is IN with the extension .bld. - is standard input or output. Transparency, the
+    colour profile, Exif and XMP are kept without loss.
 
-    Several files, folders, patterns and URLs are a batch: the others go on where one fails, and what is
-    finished already is skipped.
+    Several files, a folder, a pattern or a URL are a batch. If one input fails, the others are still done.
+    Outputs that exist are skipped.
     """
     work = Compression(common=common, **settings)
     found = alone(names, many, is_coded)
@@ -71,14 +73,14 @@ def command(names: tuple[str, ...], many: Asked, common: options.Common, **setti
 
 def _batch(work: Compression, names: tuple[str, ...], many: Asked) -> None:
     for name in filter(is_coded, names):
-        msg = f"{name}: is compressed already; --output names a folder for the outputs of many inputs"
+        msg = f"{name}: this is a .bld file already; to compress many files, name their folder with --output"
         raise click.UsageError(msg)
     quietly = dataclasses.replace(work, common=dataclasses.replace(work.common, quiet=True))
     Batch("compress", quietly, _is_picture, EXTENSION, work.model, work.common).run(names, many)
 
 
 def _is_picture(name: str) -> bool:
-    """Whether a file has the extension of a format that can be read."""
+    """Return whether a file has the extension of a format that can be read."""
     from PIL import Image
 
     from bincodec.io.opening import READABLE
@@ -88,14 +90,14 @@ def _is_picture(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Compression:
-    """What `compress` does to every picture: the settings that were asked for, as the work of a batch.
+    """The settings of `compress`. Calling this compresses one picture, so it is the work of a batch.
 
     Args:
-        asked: a quality or a target, by its name in the API; nothing for the default.
+        asked: a quality or a target, by its name in the API, or empty for the default.
         model, effort, strip, srgb: as for `bincodec.compress`.
-        no_verify: whether the finished bytes are not decoded again.
-        measure: whether the PSNR is told too.
-        common: limits, device, and what is said.
+        no_verify: whether the finished bytes are not decoded for a check.
+        measure: whether the PSNR is measured too.
+        common: the limits, the device, and what is printed.
     """
 
     asked: dict[str, Any]
@@ -108,7 +110,7 @@ class Compression:
     common: options.Common
 
     def __call__(self, source: str, given: str | bytes, destination: str) -> Made:
-        """One picture, as the bytes of its file."""
+        """Compress one picture and return the bytes of its file."""
         from bincodec.bitstream.limits import WRITING_LIMITS
 
         limits = WRITING_LIMITS if self.common.max_pixels is None else self.common.limits
@@ -155,7 +157,7 @@ class Compression:
         return Made(facts, line, data)
 
     def _read(self, given: str | bytes, limits: Limits) -> tuple[Picture, list[str]]:
-        """The picture, and what its user should know, which is said as well."""
+        """Return the picture, and the notes for the user, which are also printed."""
         from bincodec.arguments import checked_strip
         from bincodec.bitstream.limits import PIXELS
         from bincodec.io import images
@@ -164,27 +166,30 @@ class Compression:
         height, width, _ = picture.pixels.shape
         notes = list(picture.notes)
         if width * height > PIXELS:
-            notes.append(f"whoever decompresses it has to ask for it: --max-pixels {width * height}")
+            notes.append(f"to decompress it, the option --max-pixels {width * height} is needed")
         for sentence in notes:
             output.note(sentence, quiet=self.common.quiet)
         return picture, notes
 
 
 def _check_extension(source: str, destination: str | None) -> None:
-    """A .bld under the name of an image would only confuse; `compress *.png` must not hit the second name."""
+    """Refuse an output that does not end in .bld.
+
+    A .bld file under the name of an image would confuse, and `compress a.png b.png` must not overwrite b.png.
+    """
     if destination is None and Path(source).suffix.lower() == EXTENSION:
-        msg = f"{source}: is a {EXTENSION} file already; 'bincodec decompress' makes an image of it"
+        msg = f"{source}: this is a {EXTENSION} file already; 'bincodec decompress' makes an image of it"
         raise click.UsageError(msg)
     if destination is None or destination == places.STANDARD or places.is_device(destination):
         return
     places.require_name(destination)
     if Path(destination).suffix.lower() != EXTENSION:
-        msg = f"{destination}: compressed files end in {EXTENSION}"
+        msg = f"{destination}: the name of a compressed file has to end in {EXTENSION}"
         raise click.UsageError(msg)
 
 
 def _psnr(codec: Codec, code: BinaryCode, picture: Picture) -> float | None:
-    """PSNR of all pixels that are not clear, in dB; None where they are equal, or there are none."""
+    """Return the PSNR of all pixels that are not clear, in dB, or None if all of them are equal."""
     from bincodec.encoder.targets import psnr
     from bincodec.isolation import isolated
 

@@ -1,4 +1,4 @@
-"""`bincodec decompress`: a .bld file to an image."""
+"""The command `bincodec decompress`, which turns .bld files into images."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ REGION_NUMBERS = 4
 def _region(
     context: click.Context, parameter: click.Parameter, text: str | None
 ) -> tuple[int, int, int, int] | None:
-    """Left, top, width and height from the text of --region."""
+    """Parse the text of --region to left, top, width and height in pixels."""
     if text is None:
         return None
     numbers = text.split(",")
     if len(numbers) != REGION_NUMBERS or not all(
         re.fullmatch(r"\s*\d{1,9}\s*", number) for number in numbers
     ):
-        msg = f"{text!r} is not four numbers X,Y,W,H"
+        msg = f"{text!r} is not four integers X,Y,W,H such as 0,0,256,256"
         raise click.BadParameter(msg)
     left, top, width, height = map(int, numbers)
     return left, top, width, height
 
 
 def _extension(context: click.Context, parameter: click.Parameter, text: str) -> str:
-    """The extension of a format that can be written, with its dot."""
+    """Parse the extension of a format that can be written, with or without a dot, and add the dot."""
     from bincodec.errors import ImageError
     from bincodec.io import writing
 
@@ -59,7 +59,7 @@ def _extension(context: click.Context, parameter: click.Parameter, text: str) ->
 
 
 _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
-"""Where Pillow has what `compress --strip` names."""
+"""The keys under which Pillow has the metadata, by the names of `compress --strip`."""
 
 
 @click.command(
@@ -77,31 +77,35 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
     metavar="EXT",
     default=EXTENSION,
     callback=_extension,
-    help="Of an output that is not named, or goes to standard output: png, jpg, webp, tif, bmp or ppm.  "
-    "[default: png]",
+    help="The format of an output that is not named, or that goes to standard output: png, jpg, webp, tif, "
+    "bmp or ppm.  [default: png]",
 )
 @click.option(
-    "--layers", type=click.IntRange(min=1), help="Decode the first N layers only, a coarser picture."
+    "--layers",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Decode only the first N layers, which gives a coarser picture.",
 )
 @click.option(
     "--missing",
     type=click.Choice(["error", "expect", "sample"]),
     default="error",
     show_default=True,
-    help="Of a damaged or cut file: fail; or show its intact layers, and the others as the model expects "
-    "them (smooth) or samples them (invented).",
+    help="What to do with a damaged file: fail with an error, or show its intact layers and let the model "
+    "supply the others as it expects them (smooth) or as it samples them (invented). With sample, layers "
+    "that --layers leaves out are drawn too.",
 )
 @click.option(
     "--region",
     metavar="X,Y,W,H",
     callback=_region,
-    help="Decode only the W x H pixels whose left upper corner is at X,Y.",
+    help="Decode only W x H pixels whose upper left corner is at X,Y.",
 )
 @click.option(
     "--fit",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Make the picture smaller where a side is longer than N pixels; its proportions stay.",
+    help="Make the picture smaller if a side is longer than N pixels. Its proportions stay the same.",
 )
 @sampling.seed
 @sampling.temperature
@@ -110,11 +114,11 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
 def command(names: tuple[str, ...], many: Asked, common: options.Common, **settings: Any) -> None:
     """Decompress .bld files to images.
 
-    OUT is IN with the extension .png unless it is given, and its extension picks the format: png, jpg,
-    webp, tif, bmp or ppm. - is standard input or output. Transparency needs png, webp or tif.
+    If OUT is not given, it is IN with the extension .png. The extension of OUT selects the format: png, jpg,
+    webp, tif, bmp or ppm. - is standard input or output. Pictures with transparency need png, webp or tif.
 
-    Several files, folders, patterns and URLs are a batch: the others go on where one fails, and what is
-    finished already is skipped.
+    Several files, a folder, a pattern or a URL are a batch. If one input fails, the others are still done.
+    Outputs that exist are skipped.
     """
     work = Decompression(common=common, **settings)
     found = alone(names, many, lambda name: not coded.is_coded(name) and not os.path.isdir(name))
@@ -134,14 +138,14 @@ def command(names: tuple[str, ...], many: Asked, common: options.Common, **setti
 
 @dataclass(frozen=True)
 class Decompression:
-    """What `decompress` does to every file: the settings that were asked for, as the work of a batch.
+    """The settings of `decompress`. Calling this decompresses one file, so it is the work of a batch.
 
     Args:
-        extension: the format of an output that has no name, with a dot.
+        extension: the extension of an output that has no name, with a dot.
         layers, missing, region, model: as for `bincodec.decompress`.
-        fit: the longest side that the picture may have, in pixels; None for any.
-        seed, temperature: the same, or None where none was given.
-        common: limits, device, and what is said.
+        fit: the longest side that the picture may have, in pixels, or None for any.
+        seed, temperature: as for `bincodec.decompress`, or None if they are not given.
+        common: the limits, the device, and what is printed.
     """
 
     extension: str
@@ -155,7 +159,7 @@ class Decompression:
     common: options.Common
 
     def __post_init__(self) -> None:
-        """Raise click.UsageError for settings that do not go together."""
+        """Raise click.UsageError if settings exclude each other."""
         if not self._drawn and (self.seed, self.temperature) != (None, None):
             msg = "--seed and --temperature need --missing sample: nothing else is drawn"
             raise click.UsageError(msg)
@@ -168,7 +172,7 @@ class Decompression:
         return self.missing == "sample"
 
     def check_format(self, destination: str) -> None:
-        """Raise click.UsageError if an output has the extension of another format than can be written."""
+        """Raise click.UsageError if the format of an output cannot be written."""
         from bincodec.errors import ImageError
         from bincodec.io import writing
 
@@ -178,12 +182,12 @@ class Decompression:
             raise click.UsageError(str(error)) from error
 
     def _format(self, destination: str) -> str:
-        """The extension that picks the format of an output."""
+        """Return the extension that selects the format of an output."""
         named = destination != places.STANDARD and not places.is_device(destination)
         return Path(destination).suffix if named else self.extension
 
     def __call__(self, source: str, given: str | bytes, destination: str) -> Made:
-        """One file, as the bytes of its picture."""
+        """Decompress one file and return the bytes of its picture."""
         from bincodec.io import files, writing
 
         extension = self._format(destination)
@@ -230,7 +234,7 @@ class Decompression:
 
     @property
     def _draw(self) -> tuple[int, float]:
-        """Seed and temperature, with their defaults."""
+        """The seed and the temperature, with their defaults."""
         return self.seed or 0, 1.0 if self.temperature is None else self.temperature
 
     def _image(self, source: str, opened: ByteSource) -> Image.Image:
@@ -252,7 +256,7 @@ class Decompression:
             )
 
     def _surprises(self, decoded: DecodedInfo) -> list[str]:
-        """What is not as the file's writer has seen it."""
+        """Return notes about what is damaged or drawn."""
         if self._drawn:
             return [coded.what_is_real(decoded)]
         return [] if decoded["intact"] else [coded.what_is_damaged(decoded)]
@@ -260,7 +264,7 @@ class Decompression:
 
 @contextmanager
 def _pointing_to_missing(missing: Missing) -> Iterator[None]:
-    """Say of a damaged file by which option it is shown."""
+    """Add to errors about a damaged file which option shows it."""
     from bincodec import Corrupt, Truncated
 
     try:
@@ -274,9 +278,9 @@ def _pointing_to_missing(missing: Missing) -> Iterator[None]:
 def _check_destination(
     source: ByteSource, extension: str, region: tuple[int, int, int, int] | None, limits: Limits
 ) -> None:
-    """Raise ImageError, before anything is decoded, if the format cannot hold the picture.
+    """Raise ImageError if the format cannot hold the picture. This is checked before anything is decoded.
 
-    Damage is no matter here: who decodes the file says what is missing.
+    Damage is ignored here, because decoding the file reports it.
     """
     from bincodec.bitstream import container
     from bincodec.io import writing
@@ -290,7 +294,7 @@ def _check_destination(
 
 
 def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str]:
-    """What the picture's file tells about the layers that are drawn; nothing where none is."""
+    """Return the texts for the picture's file about layers that were drawn; empty if none was."""
     if decoded.get("real_layers", decoded["layers"]) == decoded["layers"]:
         return {}
     facts = {"model": decoded["model"], "quality": decoded["quality"], "real_layers": decoded["real_layers"]}

@@ -119,8 +119,9 @@ def console() -> Console:
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with the pictures that a reader has: the example photo, a photo.jpg, and some in photos/."""
+    """Make a folder with what a reader has: the example photo, photo.jpg, photos/ and packaging/."""
     (tmp_path / "examples").mkdir()
+    shutil.copytree(ROOT / "packaging", tmp_path / "packaging")
     shutil.copy(ROOT / "examples" / "chelsea.png", tmp_path / "examples")
     (tmp_path / "photos").mkdir()
     with Image.open(ROOT / "examples" / "chelsea.png") as image:
@@ -131,7 +132,9 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for number in (1, 2):
         photo.crop((100 * number, 60, 100 * number + 96, 124)).save(tmp_path / "photos" / f"{number}.png")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     threads = torch.get_num_threads()
     yield tmp_path

@@ -1,8 +1,9 @@
-"""Every block of code in the documents is run, page by page, each page in a folder of its own.
+"""Run every block of code in the documents, page by page, each page in a folder of its own.
 
-A reader is expected to have some pictures (`stage`); everything else a page has to make itself. What cannot
-be run is listed in not_run.toml. Python blocks of a page share their names. `console` blocks, and those
-without a language, are commands (`Console`).
+A reader is expected to have some pictures and the folder packaging/ (`stage`). A page has to make everything
+else itself. Blocks that cannot be run are listed in not_run.toml. All blocks are fenced, so none of them is
+missed. The Python blocks of a page share their names. `console` blocks, and those without a language, are
+commands (`Console`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shutil
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -32,6 +34,9 @@ PAGES = sorted(
     {str(page.relative_to(ROOT)) for pattern in PATTERNS for page in ROOT.glob(pattern)} - {EVERYDAY}
 )
 LISTED = tomllib.loads(Path(__file__).with_name("not_run.toml").read_text(encoding="utf-8"))
+PROGRAMS = {"docs/packaging.md": ("file", "man", "update-mime-database", "xdg-mime")}
+"""The programs that the commands of a page need and that a system may lack."""
+
 SHELL = ("", "console")
 NO_CODE = ("bibtex", "hex", "text")
 LEXER = RawFencedCodeBlockLexer(
@@ -96,6 +101,9 @@ def evaluate(console: Any, example: Example) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if with_code(page)])
 @pytest.mark.usefixtures("stage")
 def test_the_code_of_a_page_runs(page: str, console: Any) -> None:
+    lacking = [program for program in PROGRAMS.get(page, ()) if shutil.which(program) is None]
+    if lacking:
+        pytest.skip(f"{page} needs {', '.join(lacking)}")
     for example in Document.parse(str(ROOT / page), parser(partial(evaluate, console))).examples():
         example.evaluate()
 
@@ -116,6 +124,13 @@ def test_what_is_not_run_is_counted_and_there() -> None:
         found = [page for page, source in skipped if source.startswith(block["begins"])]
         assert block["page"] not in PAGES or found == [block["page"]], block["begins"]
         assert block["reason"]
+
+
+@pytest.mark.parametrize("page", [*PAGES, EVERYDAY])
+def test_no_block_is_indented(page: str) -> None:
+    """An indented block would look like code, but would not be run."""
+    prose = re.sub(r"^ *```.*?^ *```$", "", (ROOT / page).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert re.findall(r"\n\n( {4}.*)", prose) == []
 
 
 def test_blocks_are_found_at_all() -> None:

@@ -400,7 +400,7 @@ def _(done: Any) -> None:
 def _(done: Any) -> None:
     assert all(one.code == 0 and one.stderr == "" for one in done)
     for words in (
-        "0 is smallest, 100 is best",
+        "0 gives the smallest file",
         "[default: 75",
         "bincodec compress photo.png small.bld --size 20k",
     ):

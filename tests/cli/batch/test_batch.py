@@ -55,7 +55,8 @@ def test_folders_are_searched_as_deep_as_is_asked(run, pictures: Path) -> None:
     (pictures / "empty" / "full").mkdir(parents=True)
     result = run("compress", pictures / "empty", *TINY, *HERE)
     assert result.exit_code == 1
-    assert "photos/empty: no such files in it (--recursive looks into its folders)" in result.stderr
+    words = "this folder has no files for this command (--recursive also searches the folders in it)"
+    assert f"photos/empty: {words}" in result.stderr
 
 
 def test_a_folder_stands_for_its_files_not_for_pipes(pictures: Path) -> None:
@@ -101,7 +102,7 @@ def test_patterns(run, pictures: Path) -> None:
     assert below("out") == CODED - {"b.bld"}
     result = run("compress", "photos/*.gif", "photos/a.png", "-o", "out", *TINY, *HERE)
     assert result.exit_code == 1
-    assert "failed: photos/*.gif: nothing matches" in result.stderr
+    assert "failed: photos/*.gif: no file matches this pattern" in result.stderr
     Path("odd[1].png").write_bytes((pictures / "a.png").read_bytes())
     assert run("compress", "odd[1].png", *TINY).exit_code == 0, "a file of that name is no pattern"
     assert Path("odd[1].bld").exists()
@@ -138,7 +139,7 @@ def test_a_listing(run, pictures: Path) -> None:
     assert below("out") == {"photos/below/c.bld", f"{str(pictures.resolve())[1:]}/a.bld"}
     Path("list.txt").write_text("../photos/a.png\n")
     result = run("compress", "--from", "list.txt", "-o", "out", *TINY, *HERE)
-    assert result.stderr == "bincodec: error: ../photos/a.png: leads out of the folder out\n"
+    assert result.stderr == "bincodec: error: ../photos/a.png: its output would be outside the folder out\n"
 
 
 def test_a_listing_has_one_name_a_line_with_any_other_signs(run, pictures: Path) -> None:
@@ -173,7 +174,7 @@ def test_one_failure_does_not_stop_the_others(run, pictures: Path) -> None:
     assert below("out") == {"b.bld"}
     count, *failed, last = result.stderr.splitlines()
     assert count.startswith("1 compressed, 2 failed: ")
-    assert failed[0].startswith("bincodec: note: failed: photos/a.png: not an image")
+    assert failed[0].startswith("bincodec: note: failed: photos/a.png: this is not an image")
     assert failed[1:] == ["bincodec: note: failed: missing.png: cannot be read: No such file or directory"]
     assert last == "bincodec: error: 2 failed; the 1 other did not"
 
@@ -185,7 +186,7 @@ def test_what_is_finished_is_skipped_unless_forced(run, pictures: Path) -> None:
     os.unlink("out/a.bld")
     result = run(*again)
     assert result.exit_code == 0
-    assert result.stderr.startswith("1 compressed, 1 skipped (the output exists; --force makes it anew): ")
+    assert result.stderr.startswith("1 compressed, 1 skipped (their outputs exist; --force replaces them): ")
     assert Path("out/b.bld").read_bytes() == b"kept as it is"
     assert run(*again, "--force").stderr.startswith("2 compressed: ")
     assert Path("out/b.bld").read_bytes() == bincodec.compress(pictures / "b.jpg", model="tiny-1")
@@ -206,7 +207,7 @@ def test_two_inputs_never_become_one_output(run, pictures: Path) -> None:
     shutil.copy(pictures / "a.png", pictures / "b.png")
     result = run("compress", pictures, "photos/a.png", "./photos/a.png", "-o", "out", *TINY, *HERE)
     assert result.exit_code == 1
-    assert "failed: photos/b.png: photos/b.jpg becomes out/b.bld as well" in result.stderr
+    assert "failed: photos/b.png: its output out/b.bld is already that of photos/b.jpg" in result.stderr
     assert result.stderr.startswith("2 compressed, 1 failed: "), "a file that is named twice is done once"
 
 
@@ -214,7 +215,9 @@ def test_two_spellings_of_one_output_are_one_output(run, pictures: Path) -> None
     shutil.copy(pictures / "a.png", pictures / "b.png")
     result = run("compress", "photos/b.jpg", "./photos/b.png", *TINY, *HERE)
     assert result.exit_code == 1
-    assert "failed: ./photos/b.png: photos/b.jpg becomes ./photos/b.bld as well" in result.stderr
+    assert (
+        "failed: ./photos/b.png: its output ./photos/b.bld is already that of photos/b.jpg" in result.stderr
+    )
     assert result.stderr.startswith("1 compressed, 1 failed: ")
 
 
@@ -233,7 +236,8 @@ def test_names_that_differ_in_capitals_are_one_output_where_the_file_system_says
     if ignores_case:
         assert below("out") == {"A.bld", "B.bld"}
         assert result.stderr.startswith("2 compressed, 2 failed: ")
-        told = "photos/a.png: photos/A.png becomes out/A.bld, which is the same name as out/a.bld there"
+        told = "photos/a.png: its output out/a.bld is the same file there as out/A.bld, the output of "
+        told += "photos/A.png"
         assert f"failed: {told}" in result.stderr
     else:
         assert result.exit_code == 0
@@ -245,8 +249,8 @@ def test_names_that_differ_in_capitals_are_still_told_apart_from_the_same_name(r
         shutil.copy(pictures / "a.png", pictures / name)
     result = run("compress", pictures, "-o", "out", *TINY, *HERE)
     assert below("out") == {"A.bld", "a.bld", "b.bld"}
-    assert "failed: photos/A.png: photos/A.jpg becomes out/A.bld as well" in result.stderr
-    assert "failed: photos/a.png: photos/a.jpg becomes out/a.bld as well" in result.stderr
+    assert "failed: photos/A.png: its output out/A.bld is already that of photos/A.jpg" in result.stderr
+    assert "failed: photos/a.png: its output out/a.bld is already that of photos/a.jpg" in result.stderr
 
 
 def test_a_file_system_is_asked_whether_it_ignores_case(
@@ -287,7 +291,7 @@ def test_a_manifest_that_cannot_be_written_hides_nothing(
     note, count, last = result.stderr.splitlines()
     assert note == "bincodec: note: failed: the manifest: all.jsonl: No space left on device"
     assert count.startswith("2 compressed: ")
-    assert last == "bincodec: error: all.jsonl: the manifest is not written; everything else is done"
+    assert last == "bincodec: error: all.jsonl: the manifest could not be written; everything else is done"
     assert (result.exit_code, below("out")) == (1, {"a.bld", "b.bld"})
     (pictures / "c.png").write_bytes(b"no picture")
     assert run(*arguments).stderr.splitlines()[-1] == "bincodec: error: 1 failed; the 2 others did not"
@@ -314,7 +318,7 @@ def test_output_of_one_file_may_be_a_file_or_a_folder(run, pictures: Path) -> No
     assert run("compress", "photos/a.png", "-o", "odd.bld", *TINY, *HERE).exit_code == 0
     assert below("odd.bld") == {"a.bld"}
     assert run("compress", "photos/a.png", "-o", "new.bld").stderr == (
-        "bincodec: error: new.bld: exists; --force overwrites it\n"
+        "bincodec: error: new.bld: this file exists; --force overwrites it\n"
     )
 
 
@@ -344,7 +348,7 @@ def test_json_lines_and_a_manifest_say_the_same(run, pictures: Path) -> None:
     assert good["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=0.01)
     assert good["seconds_total"] >= good["seconds_code"]
     assert (bad["input"], bad["output"], bad["status"]) == ("photos/b.jpg", "out/b.bld", "failed")
-    assert bad["error"] == "photos/b.jpg: empty, no image in it"
+    assert bad["error"] == "photos/b.jpg: the file is empty, so there is no image in it"
     assert lines(run(*arguments, *TINY, *HERE).stdout)[0]["status"] == "skipped"
 
 
@@ -387,21 +391,45 @@ def test_info_and_verify_of_many(run, pictures: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["compress", "-", "photos"], 2, "- stands for one input"),
-        (["compress", "photos/a.png", "photos/b.jpg", "c.bld"], 2, "c.bld: is compressed already"),
-        (["compress", "photos", "-o", "photos/a.png"], 1, "photos/a.png: exists and is no folder"),
-        (["compress", "photos", "-o", "all.bld"], 2, "all.bld: --output names a folder where"),
-        (["decompress", "a.bld", "-j", "2", "-o", "a.png"], 2, "a.png: --output names a folder where"),
-        (["compress", "photos/a.png", "-o", "memory://all.bld"], 2, "memory://all.bld: --output names"),
-        (["compress", "photos/a.png", "-o", "a.png"], 2, "a.png: compressed files end in .bld"),
+        (["compress", "-", "photos"], 2, "- (standard input) does not go with further inputs"),
+        (["compress", "photos/a.png", "photos/b.jpg", "c.bld"], 2, "c.bld: this is a .bld file already"),
+        (["compress", "photos", "-o", "photos/a.png"], 1, "photos/a.png: this exists and is not a folder"),
+        (
+            ["compress", "photos", "-o", "all.bld"],
+            2,
+            "all.bld: for many inputs, --output has to name a folder",
+        ),
+        (
+            ["decompress", "a.bld", "-j", "2", "-o", "a.png"],
+            2,
+            "a.png: for many inputs, --output has to name a folder",
+        ),
+        (
+            ["compress", "photos/a.png", "-o", "memory://all.bld"],
+            2,
+            "memory://all.bld: for many inputs, --output has to name",
+        ),
+        (
+            ["compress", "photos/a.png", "-o", "a.png"],
+            2,
+            "a.png: the name of a compressed file has to end in .bld",
+        ),
         (["decompress", "photos/a.png", "-o", "a.gif"], 2, "cannot write images as '.gif'"),
         (["compress", "photos", "-o", ""], 2, "the name of the output is empty"),
         (["compress", "photos", "-o", "/proc/nothing"], 1, "/proc/nothing: No such file or directory"),
         (["compress", "photos", "--model", "none"], 1, "no model is called 'none'"),
         (["verify", "photos", "--device", "cuda:99"], 2, "device 'cuda:99'"),
-        (["compress", "photos", "--device", "cuda", "--engine", "ray"], 2, "--device cuda: --engine ray"),
-        (["compress", "photos", "--address", "here:1"], 2, "--address needs --engine ray"),
-        (["compress", "photos", "--manifest", "photos/below"], 1, "photos/below: is a directory"),
+        (
+            ["compress", "photos", "--device", "cuda", "--engine", "ray"],
+            2,
+            "--device cuda does not go with --engine ray",
+        ),
+        (["compress", "photos", "--address", "here:1"], 2, "--address is the address of a Ray cluster"),
+        (
+            ["compress", "photos", "--manifest", "photos/below"],
+            1,
+            "photos/below: this is a folder, not a file",
+        ),
         (
             ["compress", "photos", "--manifest", "./photos/a.png"],
             2,
@@ -504,9 +532,9 @@ def spoilt(pictures: Path) -> Path:
 
 
 NO_PICTURES = [
-    "spoilt/coded.png: is a .bld file already, not an image to compress",
-    "spoilt/cut.png: damaged or cut short: image file is truncated",
-    "spoilt/exif.png: Exif of 5242880 bytes is over the limit metadata_bytes=4194304 "
+    "spoilt/coded.png: this is a .bld file already, not an image to compress",
+    "spoilt/cut.png: it is damaged or cut short: image file is truncated",
+    "spoilt/exif.png: the Exif of 5242880 bytes is over the limit metadata_bytes=4194304 "
     "(strip 'exif' leaves it out)",
 ]
 
@@ -514,7 +542,7 @@ NO_PICTURES = [
 def test_each_bad_picture_is_one_line_and_the_good_ones_are_done(run, spoilt: Path) -> None:
     result = run("compress", spoilt, "-o", "out", *TINY, *HERE)
     note, count, *failed, last = result.stderr.splitlines()
-    assert note.startswith("bincodec: note: spoilt/profile.png: its colour profile is damaged (")
+    assert note.startswith("bincodec: note: spoilt/profile.png: the colour profile is damaged (")
     assert count.startswith("2 compressed, 3 failed: ")
     assert failed == [f"bincodec: note: failed: {line}" for line in NO_PICTURES]
     assert (result.exit_code, last) == (1, "bincodec: error: 3 failed; the 2 others did not")
@@ -551,7 +579,7 @@ def test_an_image_that_is_called_bld_is_one_line(run, spoilt: Path, command: str
     result = run(command, coded, *HERE)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-2:] == [
-        "bincodec: note: failed: coded/b.bld: not a .bld file: the magic bytes are missing",
+        "bincodec: note: failed: coded/b.bld: this is not a .bld file: the magic bytes are missing",
         "bincodec: error: 1 failed; the 1 other did not",
     ]
     assert ("coded/a.bld" in result.stdout) == (command != "decompress")
