@@ -144,6 +144,7 @@ def save(image: Image.Image, file: IO[bytes]) -> None:
 
     Raises:
         ValueError: if a setting does not exist, such as quality 101.
+        TypeError: if a setting or metadata has another type.
         OSError: if the image cannot be coded.
     """
     from bincodec.api import compress
@@ -163,14 +164,30 @@ def _with_metadata(image: Image.Image, given: Mapping[str, Any]) -> Image.Image:
     """
     found = metadata.read(image)
     own = dict(zip(_METADATA_KEYS, (found.icc, found.exif, found.xmp), strict=True))
-    wanted = {key: given.get(key, data) for key, data in own.items()}
-    if isinstance(exif := wanted["exif"], Image.Exif):
-        wanted["exif"] = exif.tobytes()
+    wanted = {key: _as_bytes(key, given[key]) if key in given else data for key, data in own.items()}
     shown = image.copy()
     for key in (*_METADATA_KEYS, *_OTHER_FORMS):
         shown.info.pop(key, None)
     shown.info |= {key: data for key, data in wanted.items() if data}
     return shown
+
+
+def _as_bytes(key: str, value: object) -> bytes | None:
+    """Return metadata that was given to `save` as bytes. None leaves it out.
+
+    Raises:
+        TypeError: if the value has another type.
+    """
+    if isinstance(value, Image.Exif):
+        return value.tobytes()
+    if isinstance(value, str) and key == "xmp":
+        return value.encode()
+    if value is None or isinstance(value, bytes):
+        return value
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    msg = f"{key} must be bytes or None, not {type(value).__name__}"
+    raise TypeError(msg)
 
 
 def _limits() -> Limits:

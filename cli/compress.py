@@ -182,6 +182,7 @@ def _check_extension(source: str, destination: str | None) -> None:
         raise click.UsageError(msg)
     if destination is None or destination == places.STANDARD or places.is_device(destination):
         return
+    places.require_name(destination)
     if Path(destination).suffix.lower() != EXTENSION:
         msg = f"{destination}: the name of a compressed file has to end in {EXTENSION}"
         raise click.UsageError(msg)

@@ -5,6 +5,7 @@ errors.
 """
 
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,13 +22,15 @@ SCHEMA = 2
 FAILURE = 1
 WRONG_USAGE = 2
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 _OPTIONS = {"pixels": "--max-pixels"}
 """The options that raise a limit, by the field of `bincodec.Limits`."""
 
 
 def error(message: str) -> None:
     """Print the one line that explains a failure."""
-    standard.say(f"bincodec: error: {_one_line(message)}")
+    standard.say(f"bincodec: error: {one_line(message)}")
 
 
 def explained(failure: BaseException) -> str | None:
@@ -49,7 +52,7 @@ def explained(failure: BaseException) -> str | None:
         line = f"out of memory: {failure}" if str(failure) else "out of memory"
     else:
         return None
-    return _one_line(line)
+    return one_line(line)
 
 
 def kept(written: Sequence[str]) -> str:
@@ -63,7 +66,7 @@ def kept(written: Sequence[str]) -> str:
 def note(message: str, *, quiet: bool = False) -> None:
     """Print something that the user should know but did not ask for."""
     if not quiet:
-        standard.say(f"bincodec: note: {_one_line(message)}")
+        standard.say(f"bincodec: note: {one_line(message)}")
 
 
 def summary(line: str, facts: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
@@ -76,7 +79,7 @@ def summary(line: str, facts: dict[str, Any], *, as_json: bool, quiet: bool) -> 
     if as_json:
         standard.print_text(json_line(facts), kept=kept([facts["output"]]))
     elif not quiet:
-        standard.say(_one_line(line))
+        standard.say(one_line(line))
 
 
 def result(text: str, facts: dict[str, Any], *, as_json: bool) -> None:
@@ -114,8 +117,14 @@ def json_line(facts: dict[str, Any]) -> str:
     return json.dumps({"schema": SCHEMA, **facts}, ensure_ascii=True)
 
 
-def _one_line(message: str) -> str:
-    return " ".join(message.split())
+def one_line(message: str) -> str:
+    """Return a message in one line, without control characters."""
+    return printable(" ".join(message.split()))
+
+
+def printable(name: str) -> str:
+    """Return the name of a file with its control characters escaped, since a terminal would obey them."""
+    return _CONTROL.sub(lambda sign: sign[0].encode("unicode_escape").decode(), name)
 
 
 def counted(count: int, thing: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bincodec.cli import interruption, standard
+from bincodec.cli import interruption, output, standard
 
 STANDARD = "-"
 WRITTEN = "bincodec.written"
@@ -184,8 +184,8 @@ def named(source: str) -> Iterator[None]:
 
 
 def shown(place: str, standard: str) -> str:
-    """Return the name of an input or output for messages: `standard` if it is `-`."""
-    return standard if place == STANDARD else place
+    """Return the name of an input or output for messages, in one line: `standard` if it is `-`."""
+    return standard if place == STANDARD else output.printable(place)
 
 
 def is_device(path: str) -> bool:

@@ -151,16 +151,17 @@ def encode(
         high = math.log(most) if most else -math.inf
         aim = Aim(high + math.log1p(-TOLERANCE), high, True, _LOG_BYTES_A_QUALITY)
     # Only the best code so far is kept, because codes of large pictures take much memory.
-    found: tuple[float, BinaryCode] | None = None
+    found: tuple[tuple[float, float], BinaryCode] | None = None
 
     def measure(quality: float) -> float:
         nonlocal found
         code = analysis.encode(model, picture, quality, rounds)
         code = dataclasses.replace(code, extras=(*code.extras, *beside))
         value = psnr(model, code, picture) if most is None else math.log(len(packing.pack(model, code)))
-        away = abs(value - aim.middle)
-        if aim.allows(value) and (found is None or away < found[0]):
-            found = away, code
+        # Of equal sizes the best quality is taken, and of equally good pictures the lowest one.
+        order = abs(value - aim.middle), -quality if aim.from_below else quality
+        if aim.allows(value) and (found is None or order < found[0]):
+            found = order, code
         return value
 
     made = attempts(measure, aim)

@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 from bincodec.cli import output, places
 from bincodec.cli.batch import stores
 from bincodec.cli.batch.job import Job
-from bincodec.io.streams import unreadable
+from bincodec.io import streams
 
 _WILD = re.compile(r"[*?\[]")
+_ANY_DEPTH = re.compile(r"(?:^|(?<=/))\*\*(?:/+|$)")
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,17 @@ def gather(
     result = Inputs()
     inputs: list[Found] = []
     for name in names:
+        unreadable: list[tuple[str, OSError]] = []
+        found: list[Found] = []
         try:
-            found = _expanded(name, wanted, recursive)
+            found = _expanded(name, wanted, recursive, unreadable)
         except OSError as error:
-            result.problems.append((Job(name, ""), output.explained(error) or str(error)))
-            continue
-        if not found:
+            unreadable.append((name, error))
+        for folder_name, reason in unreadable:
+            told = Job(folder_name, ""), output.explained(reason) or str(reason)
+            if told not in result.problems:  # Folders may overlap.
+                result.problems.append(told)
+        if not found and not unreadable:
             result.problems.append((Job(name, ""), _nothing(name, recursive)))
         inputs += found
     seen: set[str] = set()
@@ -147,21 +153,52 @@ class _Outputs:
         return self._ignoring[folder]
 
 
-def _expanded(name: str, wanted: Callable[[str], bool], recursive: bool) -> list[Found]:
-    """Return the inputs that a name stands for. Errors are `Unreadable`, with the reason of the system."""
+def _expanded(
+    name: str, wanted: Callable[[str], bool], recursive: bool, unreadable: list[tuple[str, OSError]]
+) -> list[Found]:
+    """Return the inputs that a name stands for.
+
+    Folders below it that cannot be read are added to `unreadable`, with the reason of the system.
+
+    Raises:
+        Unreadable: if a store cannot be read. The error has the reason of the store.
+    """
     if stores.path_of(name) is None:
         return _in_store(name, wanted, recursive)
     path = stores.path_of(name) or ""
     if os.path.isdir(path):
         below = [
-            os.path.relpath(one, path) for one in _walked(path, recursive) if wanted(one) and _is_file(one)
+            os.path.relpath(os.path.join(folder, one), path)
+            for folder, names in _walked(path, recursive, unreadable)
+            for one in names
+            if wanted(one) and _is_file(os.path.join(folder, one))
         ]
         return [Found(os.path.join(path, one), one) for one in sorted(below)]
     if _is_pattern(path):
         base = _base(path)
-        matches = sorted(filter(_is_file, glob.glob(path, recursive=True)))
+        matches = sorted(filter(_is_file, _matches(path, unreadable)))
         return [Found(match, os.path.relpath(match, base or ".")) for match in matches]
     return [Found(path, os.path.basename(path))]
+
+
+def _matches(pattern: str, unreadable: list[tuple[str, OSError]]) -> set[str]:
+    """Return what a pattern matches.
+
+    For `**`, `glob` would follow links to folders, which may lead round in circles.
+    """
+    wild = _ANY_DEPTH.search(pattern)
+    if wild is None:
+        return set(glob.glob(pattern))
+    before, after = pattern[: wild.start()], pattern[wild.end() :] or "*"
+    matches: set[str] = set()
+    for root in glob.glob(before) if _WILD.search(before) else [before]:
+        if not os.path.isdir(root or "."):
+            continue
+        for folder, _ in _walked(root or ".", True, unreadable):
+            start = folder.rstrip("/") + "/"
+            start = start if root else start.removeprefix("./")
+            matches |= _matches(glob.escape(start) + after, unreadable)
+    return matches
 
 
 def _in_store(name: str, wanted: Callable[[str], bool], recursive: bool) -> list[Found]:
@@ -185,13 +222,18 @@ def _below(base: str, root: str, path: str) -> Found:
     return Found(f"{base.rstrip('/')}/{below}", below)
 
 
-def _walked(path: str, recursive: bool) -> Iterator[str]:
-    def refuse(error: OSError) -> None:
-        raise unreadable(error, error.filename or path)
+def _walked(
+    path: str, recursive: bool, unreadable: list[tuple[str, OSError]]
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield a folder with its files, and with `recursive` those below it too, without what is hidden."""
 
-    for folder, folders, names in os.walk(path, onerror=refuse):
+    def skip(error: OSError) -> None:
+        folder = error.filename or path
+        unreadable.append((folder, streams.unreadable(error, folder)))
+
+    for folder, folders, names in os.walk(path, onerror=skip):
         folders[:] = sorted(one for one in folders if recursive and not _is_hidden(one))
-        yield from (os.path.join(folder, one) for one in names if not _is_hidden(one))
+        yield folder, [one for one in names if not _is_hidden(one)]
 
 
 def _is_file(path: str) -> bool:

@@ -85,7 +85,8 @@ class Order:
             line = output.explained(error)
             if line is None:
                 raise
-            blamed = line if job.source in line else f"{job.source}: {line}"
+            names = output.one_line(job.source), output.printable(job.source)
+            blamed = line if any(name in line for name in names) else f"{names[1]}: {line}"
             return Outcome("failed", error=blamed, seconds=time.perf_counter() - began)
         notes += made.facts.get("notes", [])
         return Outcome(

@@ -77,7 +77,7 @@ class Batch:
             manifest=asked.manifest,
         )
         engine = _engine(asked)
-        there = _finished(asked) if self.extension and not self.common.force else set()
+        there = _finished(found, asked) if self.extension and not self.common.force else set()
         jobs = [job for job in found.jobs if job.destination not in there]
         with report.open():
             for job, line in found.problems:
@@ -112,12 +112,10 @@ def _told(job: Job, outcome: Outcome | Broken) -> Outcome:
     return outcome
 
 
-def _finished(asked: Asked) -> set[str]:
+def _finished(found: Inputs, asked: Asked) -> set[str]:
     """Return the outputs that exist. Asking for all of them at once is faster than one by one in each job."""
-    if asked.folder is None:
-        return set()
     with suppress(Unreadable):  # A user who may write need not be allowed to list.
-        return stores.names_below(asked.folder)
+        return stores.existing((job.destination for job in found.jobs), asked.folder)
     return set()
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Any
@@ -94,9 +94,12 @@ def exists(name: str) -> bool:
 
     Raises:
         Unreadable: if the store cannot be asked. The error has the reason of the store.
+        OSError: if the name belongs to a folder, a pipe, or a link that leads nowhere.
     """
     path = path_of(name)
     if path is not None:
+        if os.path.lexists(path) and not os.path.isfile(path):
+            raise OSError(errno.EINVAL, "exists and is no file", name)
         return os.path.lexists(path)
     with reading(name):
         store, path = store_of(name)
@@ -104,25 +107,37 @@ def exists(name: str) -> bool:
         return bool(store.exists(path))
 
 
-def names_below(folder: str) -> set[str]:
-    """Return the names of all files below a folder, each starting with the name of the folder.
+def existing(outputs: Iterable[str], folder: str | None) -> set[str]:
+    """Return those of the outputs of a batch that exist, as far as listings of folders show it.
 
-    The result is empty if the folder does not exist. Listing a store takes one request for many names, while
-    asking for each name takes one request each.
+    Listing takes one request for many names, while asking for each name takes one request each. `folder` is
+    the folder of all outputs, if there is one. If it is a URL, everything below it is listed. Of paths, only
+    the folders that directly contain outputs are listed.
 
     Raises:
         Unreadable: if the store cannot be listed. The error has the reason of the store.
     """
-    start = folder.rstrip("/")
-    path = path_of(folder)
-    if path is not None:
-        found = (os.path.join(inner, name) for inner, _, names in os.walk(path) for name in names)
-        return {f"{start}/{os.path.relpath(one, path)}" for one in found}
+    wanted = set(outputs)
+    if folder is not None and path_of(folder) is None:
+        return wanted & _names_below(folder)
+    found: set[str] = set()
+    for inner in {os.path.dirname(output) for output in wanted}:
+        path = path_of(inner)
+        if path is None:
+            continue
+        # It need not exist, and a path with a NUL in it never does.
+        with suppress(OSError, ValueError), os.scandir(path or ".") as entries:
+            found.update(os.path.join(inner, entry.name) for entry in entries if entry.is_file())
+    return wanted & found
+
+
+def _names_below(folder: str) -> set[str]:
+    """Return the names of all objects below a URL, each starting with that URL; none if it does not exist."""
     with reading(folder):
         store, path = store_of(folder)
         store.invalidate_cache()
         root = path.rstrip("/")
-        return {f"{start}/{one.removeprefix(root).lstrip('/')}" for one in store.find(path)}
+        return {f"{folder.rstrip('/')}/{one.removeprefix(root).lstrip('/')}" for one in store.find(path)}
 
 
 def write(name: str, data: bytes, *, replace: bool) -> None:

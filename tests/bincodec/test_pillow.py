@@ -151,6 +151,14 @@ def test_keywords_of_pillow_replace_metadata_or_leave_them_out() -> None:
     assert image.info.keys() == {*INFO, "XML:com.adobe.xmp"}
 
 
+def test_metadata_of_any_type_are_kept_or_refused() -> None:
+    with Image.open(io.BytesIO(saved(picture(), icc_profile=bytearray(INFO["icc_profile"])))) as found:
+        assert found.info == {"icc_profile": INFO["icc_profile"]}
+    for key, value in (("exif", "text"), ("exif", 5), ("icc_profile", "text"), ("xmp", object())):
+        with pytest.raises(TypeError, match=f"{key} must be bytes or None, not {type(value).__name__}"):
+            saved(picture(), **{key: value})
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_orientation_is_applied_as_compress_does(orientation: int) -> None:
     image = picture()

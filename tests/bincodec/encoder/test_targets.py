@@ -159,6 +159,11 @@ def test_what_is_easier_than_the_easiest_is_met(codec: Codec, image: Image.Image
     assert bincodec.read_header(codec.compress(flat, psnr=1)).quality == 0
 
 
+def test_of_equally_good_pictures_the_smallest_file_is_taken(codec: Codec) -> None:
+    clear = Image.new("RGBA", (24, 24))
+    assert codec.encode(clear, psnr=40).quality == 0, "nothing of it can be seen"
+
+
 def test_what_cannot_be_reached_is_an_error_that_says_what_can(
     codec: Codec, image: Image.Image, encodes: list[float]
 ) -> None:

@@ -74,6 +74,23 @@ def test_a_folder_stands_for_its_files_not_for_pipes(pictures: Path) -> None:
         assert [job.source for job in found.jobs] == ["photos/a.png", "photos/nowhere.png"]
 
 
+def test_a_folder_that_cannot_be_read_does_not_stop_the_others(
+    run, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    def refuse(path: str = ".") -> object:
+        if path == "photos/below/deep":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    result = run("compress", "-r", pictures, pictures, "-o", "out", *TINY, *HERE)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("3 compressed, 1 failed: "), result.stderr
+    assert "failed: photos/below/deep: cannot be read: Permission denied" in result.stderr
+
+
 def test_without_a_folder_outputs_stand_beside_their_inputs(run, pictures: Path) -> None:
     result = run("compress", pictures / "a.png", pictures / "below" / "c.png", *TINY, *HERE)
     assert result.exit_code == 0, result.stderr
@@ -89,6 +106,30 @@ def test_patterns(run, pictures: Path) -> None:
     Path("odd[1].png").write_bytes((pictures / "a.png").read_bytes())
     assert run("compress", "odd[1].png", *TINY).exit_code == 0, "a file of that name is no pattern"
     assert Path("odd[1].bld").exists()
+
+
+def test_patterns_of_any_depth_do_not_go_round_in_circles(pictures: Path) -> None:
+    for name in ("round", "again", "below/up"):
+        (pictures / name).symlink_to(pictures.resolve())
+    for name in (".hides/e.png", "odd[1]*/f.png"):
+        (pictures / name).parent.mkdir()
+        shutil.copy(pictures / "a.png", pictures / name)
+
+    def found(pattern: str) -> list[str]:
+        gathered = inputs.gather(
+            [pattern], [], wanted=lambda _: True, recursive=False, extension=".bld", folder="out"
+        )
+        return [job.source for job in gathered.jobs]
+
+    deep = ["below/c.png", "below/deep/d.png", "odd[1]*/f.png"]
+    assert found("photos/**/*.png") == [f"photos/{name}" for name in ("a.png", *deep)]
+    assert found("photos/**") == [f"photos/{name}" for name in ("a.png", "b.jpg", *deep, "readme.txt")]
+    assert found("./ph*/**/deep/**/d.*") == ["./photos/below/deep/d.png"]
+    assert found("photos/**/.hides/*") == ["photos/.hides/e.png"], "it is named"
+    assert found(f"{pictures.resolve()}/**/d.png") == [f"{pictures.resolve()}/below/deep/d.png"]
+    assert found("photos/nothing/**/*.png") == []
+    os.chdir(pictures)
+    assert found("**/*.png") == ["a.png", *deep]
 
 
 def test_a_listing(run, pictures: Path) -> None:
@@ -149,6 +190,17 @@ def test_what_is_finished_is_skipped_unless_forced(run, pictures: Path) -> None:
     assert Path("out/b.bld").read_bytes() == b"kept as it is"
     assert run(*again, "--force").stderr.startswith("2 compressed: ")
     assert Path("out/b.bld").read_bytes() == bincodec.compress(pictures / "b.jpg", model="tiny-1")
+
+
+def test_a_name_that_is_taken_by_no_file_is_a_failure(run, pictures: Path) -> None:
+    Path("out/a.bld").mkdir(parents=True)
+    Path("out/b.bld").symlink_to("nothing")
+    os.mkfifo("out/c.bld")
+    result = run("compress", pictures, "photos/below/c.png", "-o", "out", *TINY, *HERE)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("0 compressed, 3 failed: "), result.stderr
+    assert "failed: photos/a.png: out/a.bld: exists and is no file" in result.stderr
+    assert "failed: photos/b.jpg: out/b.bld: exists and is no file" in result.stderr
 
 
 def test_two_inputs_never_become_one_output(run, pictures: Path) -> None:
@@ -298,6 +350,22 @@ def test_json_lines_and_a_manifest_say_the_same(run, pictures: Path) -> None:
     assert (bad["input"], bad["output"], bad["status"]) == ("photos/b.jpg", "out/b.bld", "failed")
     assert bad["error"] == "photos/b.jpg: the file is empty, so there is no image in it"
     assert lines(run(*arguments, *TINY, *HERE).stdout)[0]["status"] == "skipped"
+
+
+def test_names_with_ends_of_lines_and_escapes_stay_one_line(run, pictures: Path) -> None:
+    odd = "a\n\x1b[31mb"
+    shutil.copy(pictures / "a.png", pictures / f"{odd}.png")
+    (pictures / f"{odd}.jpg").write_bytes(b"no picture")
+    assert run("compress", pictures / f"{odd}.png", "-o", "out", *TINY, *HERE).exit_code == 0
+    for command, end in (("verify", "bld: ok"), ("info", "bld: BLD 32x24")):
+        text = run(command, "out", *HERE).stdout
+        assert text.startswith(rf"out/a\n\x1b[31mb.{end}"), text
+        assert text.count("\n") == 1
+    failed = run("compress", pictures / f"{odd}.jpg", "-o", "other", "--json", *TINY, *HERE)
+    assert "\x1b" not in failed.stderr
+    line = lines(failed.stdout)[0]
+    assert line["input"] == f"photos/{odd}.jpg"
+    assert str(line["error"]).count("jpg") == 1, "the name is not said twice"
 
 
 def test_info_and_verify_of_many(run, pictures: Path) -> None:

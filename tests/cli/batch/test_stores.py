@@ -3,6 +3,7 @@
 import errno
 import functools
 import http.server
+import os
 import threading
 from pathlib import Path
 
@@ -154,11 +155,23 @@ def test_a_write_that_fails_leaves_what_was_there(
     assert (memory.cat("/x/old"), memory.exists("/x/fresh")) == (b"old", False)
 
 
-def test_what_is_below_a_folder(memory: MemoryFileSystem, pictures: Path) -> None:
-    """The names are those that outputs get, so that they can be compared."""
-    names = {".hidden.png", "a.png", "b.jpg", "below/c.png", "below/deep/d.png", "readme.txt"}
-    for folder in ("photos", "photos/", "./photos"):
-        assert stores.names_below(folder) == {f"{folder.rstrip('/')}/{name}" for name in names}
-    found = stores.names_below("memory://photos/")
-    assert found == {f"memory://photos/{name}" for name in names - {"readme.txt"}}
-    assert stores.names_below("memory://nothing") == stores.names_below("nothing") == set()
+def test_which_outputs_exist(
+    memory: MemoryFileSystem, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"a.png", "below/deep/d.png"}
+    for folder in ("photos", "./photos", "memory://photos"):
+        wanted = {f"{folder}/{name}" for name in (*names, "no.png", "nothing/a.png")}
+        assert stores.existing(wanted, folder) == {f"{folder}/{name}" for name in names}
+    assert stores.existing({"memory://nothing/a.png"}, "memory://nothing/") == set()
+    Path("a.png").touch()
+    assert stores.existing({"a.png"}, None) == {"a.png"}
+
+    def fail(path: str) -> None:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(os, "walk", fail)
+    listed: list[str] = []
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scan(path))
+    stores.existing({"photos/a.png", "photos/b.png"}, ".")
+    assert listed == ["photos"], "what else is below the folder of the outputs is no matter"
