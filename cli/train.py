@@ -34,6 +34,7 @@ _path = click.Path(exists=True, path_type=Path)
     help="JSON with data, licences and credits for the finished model's card.",
 )
 @click.option("--prior-only", is_flag=True, help="Leave the autoencoder of --start as it is.")
+@click.option("--decoder-only", is_flag=True, help="Train the decoder of --start alone.")
 @click.option("--revive", is_flag=True, help="Begin the silent units of --start anew.")
 @options.device_of("cpu or cuda; torchrun starts several.")
 @click.option(
@@ -57,6 +58,10 @@ _path = click.Path(exists=True, path_type=Path)
     "--photos", type=_path, help="Folder or tar of training photos, instead of the configuration's."
 )
 @click.option("--valid", type=_path, help="Folder of validation photos, instead of the configuration's.")
+@click.option(
+    "--valid-photos", type=click.IntRange(min=1), help="Validate with so many of them, evenly spread."
+)
+@options.lpips_weights("Weights of SqueezeNet for [perceptual], instead of the configuration's.")
 def command(
     config: Path,
     run: Path,
@@ -66,6 +71,7 @@ def command(
     finish: str | None,
     card: Path | None,
     prior_only: bool,
+    decoder_only: bool,
     revive: bool,
     device: str,
     threads: int | None,
@@ -76,6 +82,8 @@ def command(
     rates: float,
     photos: Path | None,
     valid: Path | None,
+    valid_photos: int | None,
+    lpips_weights: Path | None,
 ) -> None:
     """Train a model, one stage at a time.
 
@@ -89,7 +97,12 @@ def command(
     if prior_only and (start is None or finish is not None):
         msg = "--prior-only needs weights to start from (--start), and is no part of --finish"
         raise click.UsageError(msg)
-    if revive and (start is None or finish is not None or prior_only):
+    if decoder_only and (start is None or finish is not None or prior_only):
+        msg = (
+            "--decoder-only needs weights to start from (--start), and is no part of --finish or --prior-only"
+        )
+        raise click.UsageError(msg)
+    if revive and (start is None or finish is not None or prior_only or decoder_only):
         msg = "--revive needs weights to start from (--start), and an autoencoder that learns"
         raise click.UsageError(msg)
     if finish is not None and start is None:
@@ -106,7 +119,7 @@ def command(
     with needed("training needs", "pytorch-optimizer", "train"):
         from bincodec.train import loop
         from bincodec.train.finish import finish as finish_model
-        from bincodec.train.settings import read_settings, with_data, with_rates
+        from bincodec.train.settings import read_settings, with_data, with_lpips_weights, with_rates
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -114,6 +127,7 @@ def command(
     try:
         settings = with_rates(read_settings(config), rates)
         settings = with_data(settings, crop=crop, batch=batch, photos=photos, valid=valid)
+        settings = with_lpips_weights(settings, lpips_weights)
         stage = loop.Stage(steps, minutes)
         if finish is None:
             loop.run(
@@ -125,12 +139,24 @@ def command(
                 compiled=compiled,
                 workers=workers,
                 prior_only=prior_only,
+                decoder_only=decoder_only,
+                validation_photos=valid_photos,
                 revived=revive,
             )
             return
         assert start is not None
         facts = json.loads(card.read_text(encoding="utf-8")) if card else None
-        model = finish_model(settings, start, run, finish, stage, device=device, workers=workers, card=facts)
+        model = finish_model(
+            settings,
+            start,
+            run,
+            finish,
+            stage,
+            device=device,
+            workers=workers,
+            card=facts,
+            validation_photos=valid_photos,
+        )
     except (ValueError, TypeError, ArithmeticError) as error:
         raise click.ClickException(str(error)) from error
     output.note(f"{model.path}: model {model.name}, fingerprint {model.fingerprint.hex()}")

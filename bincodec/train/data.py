@@ -43,6 +43,13 @@ def read_photos(source: Path, under: str = "") -> list[Photo]:
     return [photo for _, photo in _read(source, under)]
 
 
+def spread(photos: list[Photo], count: int | None) -> list[Photo]:
+    """Return `count` photos at equal distances in a list, or all of them if it is None."""
+    if count is None or count >= len(photos):
+        return photos
+    return [photos[index * len(photos) // count] for index in range(count)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Labelled:
     """Photos and the class of each. A class is a number from 1, and its name is `names[number - 1]`."""

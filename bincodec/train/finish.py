@@ -21,7 +21,7 @@ from bincodec.model import integer
 from bincodec.model.card import ModelCard
 from bincodec.model.prior import Prior
 from bincodec.model.weights import as_stored, save
-from bincodec.train.data import CropSampler, read_photos
+from bincodec.train.data import CropSampler, read_photos, spread
 from bincodec.train.loop import VALIDATION_QUALITIES, Stage, read_sampler, train_stage
 from bincodec.train.objective import Objective
 from bincodec.train.quantise import QuantisedPrior, RangeRecorder
@@ -72,7 +72,7 @@ def finish(
     trainer = Trainer(_gentle(settings), folder, where, objective)
     trainer.history = metadata["history"]
     train_stage(trainer, sampler, stage, workers=workers, resumable=False)
-    photos = read_photos(settings.data.valid, settings.data.valid_under)[:validation_photos]
+    photos = spread(read_photos(settings.data.valid, settings.data.valid_under), validation_photos)
     with trainer.averaged() as finished:
         # Here too, the weights are rounded first. The last matrix is stored in fp16 and compensates for it.
         finished.autoencoder.load_state_dict(as_stored(finished.autoencoder.state_dict()))

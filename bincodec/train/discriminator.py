@@ -1,0 +1,86 @@
+"""The patch discriminator: it judges each part of a picture, given the code that the picture was decoded from.
+
+It is trained with the hinge loss (arXiv 1705.02894). Spectral normalisation (arXiv 1802.05957) keeps it from
+changing faster than the decoder can follow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrizations
+
+from bincodec.model.architecture import STRIDE
+
+_SLOPE = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class AdversarialSettings:
+    """The table `[adversarial]`.
+
+    Args:
+        weight: the size of the discriminator's gradient at the decoder's last matrix, as a share of the size
+            of the gradient of the squared error and the perceptual distance.
+        highest: the largest factor that the discriminator's loss may get for that.
+        start_share: the share of a stage after which the discriminator begins. A stage that starts from
+            weights beside which a discriminator lies goes on with it at once.
+        ramp_share: the share of the stage, from there on, in which its weight rises from 0.
+        width: the channels of its first layer; the next ones have 2, 4 and 4 times as many.
+        code_width: the channels to which the code is reduced before the discriminator sees it.
+        rate: the learning rate of Adam.
+    """
+
+    weight: float = 0.5
+    highest: float = 100.0
+    start_share: float = 0.2
+    ramp_share: float = 0.1
+    width: int = 32
+    code_width: int = 32
+    rate: float = 2e-4
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "highest", "width", "code_width", "rate"):
+            if getattr(self, name) <= 0:
+                msg = f"[adversarial] {name} is {getattr(self, name)}, but must be above 0"
+                raise ValueError(msg)
+        if not 0 <= self.start_share <= 1 or not 0 <= self.ramp_share <= 1:
+            msg = f"[adversarial] start_share {self.start_share}, ramp_share {self.ramp_share}: not in 0..1"
+            raise ValueError(msg)
+
+
+class Discriminator(nn.Module):
+    """Give each position of a picture a score: high for real pictures, low for decoded ones."""
+
+    def __init__(self, channels: int, settings: AdversarialSettings) -> None:
+        super().__init__()
+        widths = [3, *(settings.width * factor for factor in (1, 2, 4, 4))]
+        self.layers = nn.ModuleList(
+            parametrizations.spectral_norm(nn.Conv2d(inputs, outputs, 4, 2, 1))
+            for inputs, outputs in zip(widths, widths[1:], strict=False)
+        )
+        self.code = parametrizations.spectral_norm(nn.Conv2d(channels, settings.code_width, 1))
+        both = widths[-1] + settings.code_width
+        self.joined = parametrizations.spectral_norm(nn.Conv2d(both, widths[-1], 3, padding=1))
+        self.score = parametrizations.spectral_norm(nn.Conv2d(widths[-1], 1, 1))
+
+    def forward(self, image: Tensor, code: Tensor) -> Tensor:
+        """Return scores (B, 1, h, w) of images (B, 3, 16 h, 16 w) in 0..1 with channel values (B, channels, h, w)."""
+        x = 2 * image - 1
+        for layer in self.layers:
+            x = functional.leaky_relu(layer(x), _SLOPE)
+        known = functional.leaky_relu(self.code(code), _SLOPE)
+        x = functional.leaky_relu(self.joined(torch.cat([x, known], 1)), _SLOPE)
+        score: Tensor = self.score(x).float()
+        return score
+
+
+def hinge_loss(real: Tensor, decoded: Tensor) -> Tensor:
+    """Return the discriminator's loss of its scores of real and of decoded pictures."""
+    return (functional.relu(1 - real) + functional.relu(1 + decoded)).mean()
+
+
+assert 2 ** len((1, 2, 4, 4)) == STRIDE  # The scores lie on the code's own grid.
