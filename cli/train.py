@@ -29,6 +29,12 @@ _path = click.Path(exists=True, path_type=Path)
 )
 @click.option("--finish", metavar="NAME", help="Finish the weights of --start into the model file RUN/NAME.")
 @click.option(
+    "--add-decoder",
+    metavar="NAME",
+    help="Add the decoder of --start to the model file --to, under this name. RUN gets the new file.",
+)
+@click.option("--to", type=options.existing_file, help="The model file to which --add-decoder adds.")
+@click.option(
     "--card",
     type=options.existing_file,
     help="JSON with data, licences and credits for the finished model's card.",
@@ -69,6 +75,8 @@ def command(
     minutes: float | None,
     start: Path | None,
     finish: str | None,
+    add_decoder: str | None,
+    to: Path | None,
     card: Path | None,
     prior_only: bool,
     decoder_only: bool,
@@ -91,22 +99,26 @@ def command(
     up, stays, and decays; it leaves RUN/weights.safetensors and RUN/log.jsonl. One that was interrupted goes
     on when the same command is given again.
     """
-    if (steps is None) == (minutes is None):
+    alone = [
+        name for name, given in (("--prior-only", prior_only), ("--decoder-only", decoder_only)) if given
+    ]
+    results = [
+        name for name, given in (("--finish", finish), ("--add-decoder", add_decoder)) if given is not None
+    ]
+    if (add_decoder is None) != (to is None):
+        msg = "--add-decoder NAME and --to MODEL belong together"
+        raise click.UsageError(msg)
+    if add_decoder is None and (steps is None) == (minutes is None):
         msg = "give either --steps or --minutes"
         raise click.UsageError(msg)
-    if prior_only and (start is None or finish is not None):
-        msg = "--prior-only needs weights to start from (--start), and is no part of --finish"
+    if start is None and (needing := [*alone, *results, *(["--revive"] if revive else [])]):
+        msg = f"{needing[0]} needs weights to start from: --start"
         raise click.UsageError(msg)
-    if decoder_only and (start is None or finish is not None or prior_only):
-        msg = (
-            "--decoder-only needs weights to start from (--start), and is no part of --finish or --prior-only"
-        )
+    if len([*alone, *results]) > 1:
+        msg = f"{' and '.join([*alone, *results])} exclude each other"
         raise click.UsageError(msg)
-    if revive and (start is None or finish is not None or prior_only or decoder_only):
-        msg = "--revive needs weights to start from (--start), and an autoencoder that learns"
-        raise click.UsageError(msg)
-    if finish is not None and start is None:
-        msg = "--finish needs the weights to finish: --start"
+    if revive and (prior_only or results):
+        msg = "--revive needs an autoencoder that learns"
         raise click.UsageError(msg)
 
     standard.require_output()
@@ -119,14 +131,27 @@ def command(
     with needed("training needs", "pytorch-optimizer", "train"):
         from bincodec.train import loop
         from bincodec.train.finish import finish as finish_model
-        from bincodec.train.settings import read_settings, with_data, with_lpips_weights, with_rates
+        from bincodec.train.finish import finish_decoder
+        from bincodec.train.settings import (
+            for_prior,
+            read_settings,
+            with_data,
+            with_lpips_weights,
+            with_rates,
+        )
 
     if threads is not None:
         torch.set_num_threads(threads)
     checked_device(device)
     try:
+        if add_decoder is not None and to is not None and start is not None:
+            made = finish_decoder(start, to, run, add_decoder)
+            output.note(f"{made.path}: model {made.name}, decoders {', '.join(made.decoders)}")
+            return
         settings = with_rates(read_settings(config), rates)
         settings = with_data(settings, crop=crop, batch=batch, photos=photos, valid=valid)
+        if prior_only:
+            settings = for_prior(settings, batch)
         settings = with_lpips_weights(settings, lpips_weights)
         stage = loop.Stage(steps, minutes)
         if finish is None:

@@ -1,6 +1,7 @@
-"""LPIPS with AlexNet as a metric of two pictures. `bincodec.train.lpips` holds the network and the definition.
+"""LPIPS with AlexNet as a metric of two pictures.
 
-The weights belong to others and do not come with this package.
+`bincodec.train.lpips` holds the network and the definition. The weights belong to others and do not come with
+this package.
 """
 
 from __future__ import annotations

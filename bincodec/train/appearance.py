@@ -1,8 +1,8 @@
 """How a decoded picture looks: the gradient of a perceptual distance and of a discriminator's score.
 
-Both networks end at the picture. The gradients are therefore computed there first, weighed against each other,
-and then sent through the decoder together. This follows VQGAN (arXiv 2012.09841): the discriminator's gradient
-gets a fixed share of the size that the other gradients have at the decoder's last matrix.
+Both gradients are first computed at the picture and weighed against each other. Then they pass through the
+decoder together. The weighing follows VQGAN (arXiv 2012.09841): the discriminator's gradient gets a fixed
+share of the size that the other gradients have at the decoder's last matrix.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -144,9 +144,20 @@ class CropSampler:
         return crop[:, ::-1] if rng.random() < 0.5 else crop
 
 
+Drawn = TypeVar("Drawn", covariant=True)
+
+
+class Sampler(Protocol[Drawn]):
+    """What draws batches: of crops, or of codes."""
+
+    def batch(self, count: int, rng: np.random.Generator) -> Drawn:
+        """Draw a batch of `count`."""
+        ...
+
+
 def batches(
-    sampler: CropSampler, count: int, seed: tuple[int, ...], first: int, workers: int
-) -> Iterator[Batch]:
+    sampler: Sampler[Drawn], count: int, seed: tuple[int, ...], first: int, workers: int
+) -> Iterator[Drawn]:
     """Yield the batches `first`, `first` + 1 and so on. Each has a generator of `seed` and its own number.
 
     The batch of a step therefore depends neither on the threads that prepare it nor on interruptions of the
@@ -158,7 +169,7 @@ def batches(
         for number in numbers:
             yield sampler.batch(count, np.random.default_rng((*seed, number)))
     with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[Batch]] = deque()
+        ahead: deque[Future[Drawn]] = deque()
         try:
             for number in numbers:
                 ahead.append(pool.submit(sampler.batch, count, np.random.default_rng((*seed, number))))

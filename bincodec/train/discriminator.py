@@ -1,4 +1,4 @@
-"""The patch discriminator: it judges each part of a picture, given the code that the picture was decoded from.
+"""The patch discriminator judges each part of a picture, given the code that the picture was decoded from.
 
 It is trained with the hinge loss (arXiv 1705.02894). Spectral normalisation (arXiv 1802.05957) keeps it from
 changing faster than the decoder can follow.
@@ -7,6 +7,7 @@ changing faster than the decoder can follow.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ class Discriminator(nn.Module):
         widths = [3, *(settings.width * factor for factor in (1, 2, 4, 4))]
         self.layers = nn.ModuleList(
             parametrizations.spectral_norm(nn.Conv2d(inputs, outputs, 4, 2, 1))
-            for inputs, outputs in zip(widths, widths[1:], strict=False)
+            for inputs, outputs in itertools.pairwise(widths)
         )
         self.code = parametrizations.spectral_norm(nn.Conv2d(channels, settings.code_width, 1))
         both = widths[-1] + settings.code_width
@@ -68,7 +69,10 @@ class Discriminator(nn.Module):
         self.score = parametrizations.spectral_norm(nn.Conv2d(widths[-1], 1, 1))
 
     def forward(self, image: Tensor, code: Tensor) -> Tensor:
-        """Return scores (B, 1, h, w) of images (B, 3, 16 h, 16 w) in 0..1 with channel values (B, channels, h, w)."""
+        """Return scores (B, 1, h, w) of images (B, 3, 16 h, 16 w) in 0..1.
+
+        `code` holds the channel values that the decoder was given, (B, channels, h, w).
+        """
         x = 2 * image - 1
         for layer in self.layers:
             x = functional.leaky_relu(layer(x), _SLOPE)

@@ -19,9 +19,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from bincodec.train.codes import Codes, CodeSampler, PriorObjective, encode
 from bincodec.train.data import Batch, CropSampler, batches, read_labelled, read_photos, spread
 from bincodec.train.objective import Terms, psnr
-from bincodec.train.settings import OptimiserSettings, RunSettings, without_judges
+from bincodec.train.settings import OptimiserSettings, RunSettings, for_prior
 from bincodec.train.trainer import Trainer, rank
 from bincodec.train.validate import validate
 
@@ -89,7 +90,9 @@ def run(
     if where.type == "cuda" and world > 1:
         where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(where)
-    trainer = Trainer(without_judges(settings) if prior_only else settings, folder, where)
+    if prior_only:
+        settings = for_prior(settings)
+    trainer = Trainer(settings, folder, where)
     if prior_only:
         trainer.learn_prior_only()
     if decoder_only:
@@ -105,7 +108,12 @@ def run(
         trainer.start_from(start, sampler, revived=revived)
     elif settings.optimiser.start == "components":
         trainer.start_from_components(sampler)
-    train_stage(trainer, sampler, stage, world=world, compiled=compiled, workers=workers)
+    learned: CropSampler | CodeSampler = sampler
+    if prior_only:
+        learned = encode(
+            trainer.objective, sampler, settings.prior.codes, np.random.default_rng(_seed(trainer))
+        )
+    train_stage(trainer, learned, stage, world=world, compiled=compiled, workers=workers)
     if rank() == 0:
         _finish(trainer, validation_photos)
     if world > 1:
@@ -131,7 +139,7 @@ def read_sampler(settings: RunSettings) -> tuple[CropSampler, dict[str, list[str
 
 def train_stage(
     trainer: Trainer,
-    sampler: CropSampler,
+    sampler: CropSampler | CodeSampler,
     stage: Stage,
     *,
     world: int = 1,
@@ -142,11 +150,14 @@ def train_stage(
     """Train until the stage is over. The weight of the rate of fresh channels rises slowly.
 
     If the stage is `resumable`, its state is saved every few minutes, so that it can continue after an
-    interruption.
+    interruption. If the sampler draws codes, only the prior learns.
     """
-    module: Any = trainer.objective
+    objective = trainer.objective
+    module: Any = objective
+    if isinstance(sampler, CodeSampler):
+        module = PriorObjective(objective, trainer.settings.prior)
     if compiled:
-        for network in (module.autoencoder.encoder, module.autoencoder.decoder, module.prior):
+        for network in (objective.autoencoder.encoder, objective.autoencoder.decoder, objective.prior):
             network.compile()
     if world > 1:
         module = nn.parallel.DistributedDataParallel(module)
@@ -172,10 +183,15 @@ def train_stage(
     bar.close()
 
 
-def _forward(trainer: Trainer, module: Any, batch: Batch, progress: float) -> Terms:
+def _forward(trainer: Trainer, module: Any, batch: Batch | Codes, progress: float) -> Terms:
     settings, device = trainer.settings, trainer.device
     rng = np.random.default_rng((*_seed(trainer), trainer.step, 1))
     torch.manual_seed(int(rng.integers(2**62)))
+    if isinstance(batch, Codes):
+        levels, labels, qualities = (part.to(device, non_blocking=True) for part in batch)
+        with torch.autocast(device.type, torch.bfloat16):
+            of_codes: Terms = module(levels, qualities, rng, labels)
+        return of_codes
     crops = batch.crops
     image = (crops.to(device, non_blocking=True).float() / 255).contiguous(memory_format=torch.channels_last)
     # Qualities are spread evenly over the batch. This has less noise than independent draws.

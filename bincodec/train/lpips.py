@@ -1,8 +1,9 @@
 """The networks of LPIPS (Zhang, Isola, Efros, Shechtman and Wang 2018, arXiv 1801.03924), version 0.1.
 
 `eval` measures with AlexNet, and training learns from SqueezeNet 1.1. A weights file is a .safetensors file
-whose names use torchvision's layer numbers: `features.<i>...` for the layers of the network, and `lin<k>.weight`
-of shape (1, C, 1, 1) for the k-th feature map. The weights belong to others and do not come with this package.
+whose names use torchvision's layer numbers: `features.<i>...` for the layers of the network, and
+`lin<k>.weight` of shape (1, C, 1, 1) for the k-th feature map. The weights belong to others and do not come
+with this package.
 """
 
 from __future__ import annotations

@@ -19,12 +19,11 @@ from bincodec.model.quantiser import centred_levels, leaky_clamp, logistic_noise
 from bincodec.train import states
 from bincodec.train.appearance import Appearance, Judgement
 
-_LOSS_SCALE = 0.05
+LOSS_SCALE = 0.05
 """A factor that brings the loss near 1. The gradient is clipped at 1.0, which should affect only outliers."""
 
 
-_CONDITIONED = 0.85
-_CONDITIONED_IN_ORDER = 0.5
+CONDITIONED, CONDITIONED_IN_ORDER = 0.85, 0.5
 """The shares of crops whose class is shown to the prior: for other states, and for states of the coding
 order. Guidance needs predictions with and without a class, and files are coded without one."""
 
@@ -87,7 +86,7 @@ class Objective(nn.Module):
     """Autoencoder and prior with one loss. `forward` computes it, so DistributedDataParallel can wrap this.
 
     If `hard_levels` is set, distortion and rate are computed from the levels that a file would hold, and the
-    encoder learns nothing. Models are finished in this way. `appearance`, if it is set, judges how the decoded
+    encoder learns nothing. Models are finished in this way. `appearance`, if it is set, judges how decoded
     pictures look.
     """
 
@@ -134,14 +133,14 @@ class Objective(nn.Module):
         weight = self.multiplier(quality)
         rate = counted = others = torch.zeros_like(quality)
         if not self.decoder_only:
-            given = self._condition(label, _CONDITIONED_IN_ORDER, rng)
+            given = self.condition(label, CONDITIONED_IN_ORDER, rng)
             rate, counted = self._rate(value, centred, noisy, rate_weight, quality, rng, given)
-            given = self._condition(label, _CONDITIONED, rng)
+            given = self.condition(label, CONDITIONED, rng)
             others = self._other_states(hard.detach(), quality, rng, given)
         distortion, mse, judged = self._distortion(image, centred, quality, rng)
         # The sum is divided by the number of all crops, so each state has the same weight.
         other = (others / weight[: len(others)].sqrt()).sum() / len(image)
-        loss = _LOSS_SCALE * (distortion + (counted / weight.sqrt()).mean() + other)
+        loss = LOSS_SCALE * (distortion + (counted / weight.sqrt()).mean() + other)
         zero = torch.zeros_like(other)
         return Terms(
             loss,
@@ -183,9 +182,11 @@ class Objective(nn.Module):
         judged = self.appearance.judge(image, picture, code, of_error, self.autoencoder.decoder.head)
         return with_gradient(judged.distortion, picture, judged.gradient), mse, judged
 
-    def _condition(self, label: Tensor | None, share: float, rng: np.random.Generator) -> Tensor | None:
+    def condition(
+        self, label: Tensor | None, share: float | npt.NDArray[np.float64], rng: np.random.Generator
+    ) -> Tensor | None:
         """Return the labels of a random share of crops, and 0 for the others; None for a model without
-        classes."""
+        classes. `share` may be one number or one for each crop, (B,)."""
         if label is None or not self.architecture.classes:
             return None
         given = torch.from_numpy(rng.random(len(label)) < share).to(label.device)

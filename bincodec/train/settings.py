@@ -9,6 +9,7 @@ from typing import Any
 
 from bincodec.model.architecture import STRIDE, Architecture
 from bincodec.train.appearance import PerceptualSettings
+from bincodec.train.codes import PriorSettings
 from bincodec.train.data import CropSettings
 from bincodec.train.discriminator import AdversarialSettings
 from bincodec.train.objective import ObjectiveSettings
@@ -85,7 +86,8 @@ class DataSettings:
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-    """The whole configuration of a run. Without the last two tables, only squared errors count."""
+    """The whole configuration of a run. Without `perceptual` and `adversarial`, only squared errors
+    count. `prior` is for priors that learn alone."""
 
     architecture: Architecture
     objective: ObjectiveSettings
@@ -93,6 +95,7 @@ class RunSettings:
     data: DataSettings
     perceptual: PerceptualSettings | None = None
     adversarial: AdversarialSettings | None = None
+    prior: PriorSettings = dataclasses.field(default_factory=PriorSettings)
 
     def __post_init__(self) -> None:
         if self.adversarial is not None and self.perceptual is None:
@@ -107,7 +110,7 @@ def read_settings(path: Path) -> RunSettings:
         ValueError: if a table or a name is unknown, or if a value is missing or out of range.
     """
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    known = {"architecture", "objective", "optimiser", "data", "perceptual", "adversarial"}
+    known = {"architecture", "objective", "optimiser", "data", "perceptual", "adversarial", "prior"}
     if unknown := sorted(set(tables) - known):
         msg = f"{path}: unknown tables: {', '.join(unknown)}"
         raise ValueError(msg)
@@ -128,6 +131,7 @@ def read_settings(path: Path) -> RunSettings:
         _build(DataSettings, data, path),
         None if perceptual is None else _build(PerceptualSettings, perceptual, path),
         None if adversarial is None else _build(AdversarialSettings, adversarial, path),
+        _build(PriorSettings, tables.get("prior", {}), path),
     )
 
 
@@ -164,6 +168,13 @@ def with_lpips_weights(settings: RunSettings, path: Path | None) -> RunSettings:
     return dataclasses.replace(settings, perceptual=dataclasses.replace(settings.perceptual, weights=path))
 
 
-def without_judges(settings: RunSettings) -> RunSettings:
-    """Return the same run without the tables about how pictures look."""
-    return dataclasses.replace(settings, perceptual=None, adversarial=None)
+def for_prior(settings: RunSettings, batch: int | None = None) -> RunSettings:
+    """Return the settings of a run in which the prior learns alone: of the pictures, only codes are seen.
+
+    `batch` replaces the number of codes in a batch, unless it is None.
+    """
+    prior = dataclasses.replace(settings.prior, batch=batch or settings.prior.batch)
+    data = dataclasses.replace(
+        settings.data, batch=prior.batch, scaled_share=prior.scaled_share, scales=prior.scales
+    )
+    return dataclasses.replace(settings, data=data, prior=prior, perceptual=None, adversarial=None)
