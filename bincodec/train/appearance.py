@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from bincodec.model.architecture import STRIDE
 from bincodec.model.autoencoder import Pointwise
 from bincodec.train.discriminator import AdversarialSettings, Discriminator, hinge_loss
 from bincodec.train.lpips import SQUEEZENET, Lpips, read_lpips
@@ -100,7 +101,8 @@ class Appearance:
         """
         seen = picture.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
         error = (seen - image).square().mean((1, 2, 3))
-        distance = self._lpips.distance(2 * image - 1, 2 * seen - 1).mean()
+        part = _shifted(*image.shape[2:])
+        distance = self._lpips.distance(2 * image[part] - 1, 2 * seen[part] - 1).mean()
         distortion = (error_weight * error).mean() + self.perceptual.weight * distance
         (gradient,) = torch.autograd.grad(distortion, seen)
         critic = factor = distortion.new_zeros(())
@@ -173,6 +175,23 @@ class Appearance:
             self.discriminator.load_state_dict(state["discriminator"])
             self._optimiser.load_state_dict(state["optimiser"])
             self.started = state["started"]
+
+
+def _shifted(height: int, width: int) -> tuple[slice, slice, slice, slice]:
+    """Return the part of a picture that is left if its first rows and columns, up to 15 of each, are dropped.
+
+    LPIPS looks at every 2nd pixel, then at every 4th, 8th and 16th. If these were always the same ones, the
+    decoder would learn a pattern that LPIPS does not see there, and that is easy to see for the eye.
+    """
+    top, left = (
+        int(torch.randint(0, max(1, min(STRIDE, side - SQUEEZENET.least + 1)), ()))
+        for side in (height, width)
+    )
+    # The far ends are dropped as well, so that the size is always the same, which is faster.
+    bottom, right = (
+        start + max(side - STRIDE + 1, SQUEEZENET.least) for start, side in ((top, height), (left, width))
+    )
+    return slice(None), slice(None), slice(top, bottom), slice(left, right)
 
 
 def _read(settings: PerceptualSettings, device: torch.device) -> Lpips:

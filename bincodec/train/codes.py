@@ -128,13 +128,14 @@ class PriorObjective(nn.Module):
         count, (height, width) = len(clean), clean.shape[2:]
         kinds = rng.choice(len(self._shares), count, p=self._shares)
         in_order = torch.from_numpy(kinds == 0)
-        drawn = states.coding_states(objective.architecture, int((kinds == 0).sum()), height, width, rng)
         layers = objective.architecture.layers
         keep = torch.empty(count, layers, height, width)
         counted, weight = torch.ones_like(keep), torch.ones(count)
         for index in np.flatnonzero(kinds):
             keep[index] = states.other_state(states.KINDS[kinds[index] - 1], layers, height, width, rng)
-        keep[in_order], counted[in_order], weight[in_order] = drawn.keep, drawn.counted, drawn.weight
+        if (coded := int(in_order.sum())) > 0:
+            drawn = states.coding_states(objective.architecture, coded, height, width, rng)
+            keep[in_order], counted[in_order], weight[in_order] = drawn.keep, drawn.counted, drawn.weight
         keep, counted, weight, in_order = (x.to(clean.device) for x in (keep, counted, weight, in_order))
         shown = np.where(kinds == 0, CONDITIONED_IN_ORDER, CONDITIONED)
         given = objective.condition(label, shown, rng)

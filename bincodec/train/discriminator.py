@@ -36,12 +36,12 @@ class AdversarialSettings:
     """
 
     weight: float = 0.5
-    highest: float = 100.0
+    highest: float = 30.0
     start_share: float = 0.2
     ramp_share: float = 0.1
     width: int = 32
     code_width: int = 32
-    rate: float = 2e-4
+    rate: float = 8e-4
 
     def __post_init__(self) -> None:
         for name in ("weight", "highest", "width", "code_width", "rate"):
@@ -66,7 +66,8 @@ class Discriminator(nn.Module):
         self.code = parametrizations.spectral_norm(nn.Conv2d(channels, settings.code_width, 1))
         both = widths[-1] + settings.code_width
         self.joined = parametrizations.spectral_norm(nn.Conv2d(both, widths[-1], 3, padding=1))
-        self.score = parametrizations.spectral_norm(nn.Conv2d(widths[-1], 1, 1))
+        # The scores are not bounded: otherwise it takes long until they are as large as the hinges ask for.
+        self.score = nn.Conv2d(widths[-1], 1, 1)
 
     def forward(self, image: Tensor, code: Tensor) -> Tensor:
         """Return scores (B, 1, h, w) of images (B, 3, 16 h, 16 w) in 0..1.
