@@ -126,7 +126,8 @@ class Appearance:
             for one in (gradient, upwards)
         ]
         ratio = sizes[0] / sizes[1].clamp_min(_LEAST_NORM)
-        return self._share * (self.adversarial.weight * ratio).clamp_max(self.adversarial.highest)
+        factor: Tensor = (self.adversarial.weight * ratio).clamp_max(self.adversarial.highest)
+        return self._share * factor
 
     def update(self, factor: float) -> None:
         """Do one step of the discriminator at `factor` times its learning rate, if it has gradients."""

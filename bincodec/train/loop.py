@@ -20,7 +20,7 @@ from torch import nn
 from tqdm import tqdm
 
 from bincodec.train.codes import Codes, CodeSampler, PriorObjective, encode
-from bincodec.train.data import Batch, CropSampler, batches, read_labelled, read_photos, spread
+from bincodec.train.data import Batch, CropSampler, Sampler, batches, read_labelled, read_photos, spread
 from bincodec.train.objective import Terms, psnr
 from bincodec.train.settings import OptimiserSettings, RunSettings, for_prior
 from bincodec.train.trainer import Trainer, rank
@@ -165,7 +165,8 @@ def train_stage(
     bar = tqdm(initial=trainer.step, total=stage.steps, unit="step", disable=None if rank() == 0 else True)
     data = trainer.settings.data
     recent: list[Terms] = []
-    for batch in batches(sampler, data.batch, _seed(trainer), trainer.step, workers):
+    source: Sampler[Batch | Codes] = sampler
+    for batch in batches(source, data.batch, _seed(trainer), trainer.step, workers):
         trainer.seconds = time.monotonic() - began
         progress = _agreed(stage.progress(trainer.step, trainer.seconds), trainer.device, world)
         if progress >= 1.0:
@@ -188,9 +189,9 @@ def _forward(trainer: Trainer, module: Any, batch: Batch | Codes, progress: floa
     rng = np.random.default_rng((*_seed(trainer), trainer.step, 1))
     torch.manual_seed(int(rng.integers(2**62)))
     if isinstance(batch, Codes):
-        levels, labels, qualities = (part.to(device, non_blocking=True) for part in batch)
+        levels, labels, at = (part.to(device, non_blocking=True) for part in batch)
         with torch.autocast(device.type, torch.bfloat16):
-            of_codes: Terms = module(levels, qualities, rng, labels)
+            of_codes: Terms = module(levels, at, rng, labels)
         return of_codes
     crops = batch.crops
     image = (crops.to(device, non_blocking=True).float() / 255).contiguous(memory_format=torch.channels_last)
