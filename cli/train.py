@@ -150,9 +150,9 @@ def command(
             return
         settings = with_rates(read_settings(config), rates)
         settings = with_data(settings, crop=crop, batch=batch, photos=photos, valid=valid)
+        settings = with_lpips_weights(settings, lpips_weights)
         if prior_only:
             settings = for_prior(settings, batch)
-        settings = with_lpips_weights(settings, lpips_weights)
         stage = loop.Stage(steps, minutes)
         if finish is None:
             loop.run(
