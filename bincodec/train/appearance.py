@@ -102,14 +102,19 @@ class Appearance:
         seen = picture.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
         error = (seen - image).square().mean((1, 2, 3))
         part = _shifted(*image.shape[2:])
-        distance = self._lpips.distance(2 * image[part] - 1, 2 * seen[part] - 1).mean()
+        with torch.no_grad():
+            wanted = list(self._lpips.maps(2 * image[part] - 1))
+        maps = list(self._lpips.maps(2 * seen[part] - 1))
+        distance = self._lpips.distance_of_maps(wanted, maps).mean()
         distortion = (error_weight * error).mean() + self.perceptual.weight * distance
-        (gradient,) = torch.autograd.grad(distortion, seen)
+        (gradient,) = torch.autograd.grad(distortion, seen, retain_graph=True)
         critic = factor = distortion.new_zeros(())
         if self.discriminator is not None and self._share > 0:
-            scores = self.discriminator(torch.cat([seen, image]), torch.cat([code, code]).detach())
-            decoded, real = scores.chunk(2)
-            (upwards,) = torch.autograd.grad(-decoded.mean(), seen, retain_graph=True)
+            both = [torch.cat([one, other]) for one, other in zip(maps, wanted, strict=True)]
+            scores = self.discriminator(torch.cat([seen, image]), torch.cat([code, code]).detach(), both)
+            decoded, real = zip(*(score.chunk(2) for score in scores), strict=True)
+            score = torch.stack([one.mean() for one in decoded]).mean()
+            (upwards,) = torch.autograd.grad(-score, seen, retain_graph=True)
             critic = hinge_loss(real, decoded)
             critic.backward(inputs=list(self.discriminator.parameters()))  # type: ignore[no-untyped-call]
             factor = self._factor(picture, gradient, upwards, head)

@@ -1,13 +1,17 @@
-"""The patch discriminator judges each part of a picture, given the code that the picture was decoded from.
+"""The discriminator judges each part of a picture.
 
-It is trained with the hinge loss (arXiv 1705.02894). Spectral normalisation (arXiv 1802.05957) keeps it from
-changing faster than the decoder can follow.
+One part of it sees pixels, together with the code that the picture was decoded from. Its other heads see
+feature maps of the fixed network of the perceptual distance. They learn much faster, because that network
+knows already what pictures are made of (arXiv 2111.01007). All are trained with the hinge loss
+(arXiv 1705.02894). Spectral normalisation (arXiv 1802.05957) keeps them from changing faster than the decoder
+can follow.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +19,10 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 from bincodec.model.architecture import STRIDE
+from bincodec.train.lpips import SQUEEZENET
 
 _SLOPE = 0.2
+_LEAST_SQUARE = 1e-8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +36,8 @@ class AdversarialSettings:
         start_share: the share of a stage after which the discriminator begins. A stage that starts from
             weights beside which a discriminator lies goes on with it at once.
         ramp_share: the share of the stage, from there on, in which its weight rises from 0.
-        width: the channels of its first layer; the next ones have 2, 4 and 4 times as many.
+        width: the channels of its first layer for pixels; the next ones have 2, 4 and 4 times as many.
+        feature_width: the channels of its heads for feature maps, or 0 for no such heads.
         code_width: the channels to which the code is reduced before the discriminator sees it.
         rate: the learning rate of Adam.
     """
@@ -40,6 +47,7 @@ class AdversarialSettings:
     start_share: float = 0.2
     ramp_share: float = 0.1
     width: int = 32
+    feature_width: int = 64
     code_width: int = 32
     rate: float = 8e-4
 
@@ -48,13 +56,37 @@ class AdversarialSettings:
             if getattr(self, name) <= 0:
                 msg = f"[adversarial] {name} is {getattr(self, name)}, but must be above 0"
                 raise ValueError(msg)
+        if self.feature_width < 0:
+            msg = f"[adversarial] feature_width is {self.feature_width}, but must be at least 0"
+            raise ValueError(msg)
         if not 0 <= self.start_share <= 1 or not 0 <= self.ramp_share <= 1:
             msg = f"[adversarial] start_share {self.start_share}, ramp_share {self.ramp_share}: not in 0..1"
             raise ValueError(msg)
 
 
+SEEN_TAPS = (1, 2, 4, 6)
+"""The feature maps of SqueezeNet that have a head: 128, 256, 384 and 512 channels, at strides 4 to 16."""
+
+
+class FeatureHead(nn.Module):
+    """Give each position of a feature map a score."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.enter = parametrizations.spectral_norm(nn.Conv2d(channels, width, 1))
+        self.mix = parametrizations.spectral_norm(nn.Conv2d(width, width, 3, padding=1))
+        self.score = nn.Conv2d(width, 1, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (B, channels, h, w) to scores (B, 1, h, w)."""
+        scale = (maps.float().square().mean(1, keepdim=True) + _LEAST_SQUARE).rsqrt()
+        x = functional.leaky_relu(self.enter(maps * scale), _SLOPE)
+        score: Tensor = self.score(functional.leaky_relu(self.mix(x), _SLOPE)).float()
+        return score
+
+
 class Discriminator(nn.Module):
-    """Give each position of a picture a score: high for real pictures, low for decoded ones."""
+    """Give each part of a picture scores: high for real pictures, low for decoded ones."""
 
     def __init__(self, channels: int, settings: AdversarialSettings) -> None:
         super().__init__()
@@ -68,12 +100,22 @@ class Discriminator(nn.Module):
         self.joined = parametrizations.spectral_norm(nn.Conv2d(both, widths[-1], 3, padding=1))
         # The scores are not bounded: otherwise it takes long until they are as large as the hinges ask for.
         self.score = nn.Conv2d(widths[-1], 1, 1)
+        self.heads = nn.ModuleList(
+            FeatureHead(SQUEEZENET.taps[tap].outputs, settings.feature_width)
+            for tap in (SEEN_TAPS if settings.feature_width else ())
+        )
 
-    def forward(self, image: Tensor, code: Tensor) -> Tensor:
-        """Return scores (B, 1, h, w) of images (B, 3, 16 h, 16 w) in 0..1.
+    def forward(self, image: Tensor, code: Tensor, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return scores of images (B, 3, 16 h, 16 w) in 0..1: those of pixels, (B, 1, h, w), and of each head.
 
-        `code` holds the channel values that the decoder was given, (B, channels, h, w).
+        `code` holds the channel values that the decoder was given, (B, channels, h, w). `maps` are the
+        feature maps of SqueezeNet.
         """
+        return self._of_pixels(image, code), *(
+            head(maps[tap]) for tap, head in zip(SEEN_TAPS, self.heads, strict=False)
+        )
+
+    def _of_pixels(self, image: Tensor, code: Tensor) -> Tensor:
         x = 2 * image - 1
         for layer in self.layers:
             x = functional.leaky_relu(layer(x), _SLOPE)
@@ -83,9 +125,13 @@ class Discriminator(nn.Module):
         return score
 
 
-def hinge_loss(real: Tensor, decoded: Tensor) -> Tensor:
-    """Return the discriminator's loss of its scores of real and of decoded pictures."""
-    return (functional.relu(1 - real) + functional.relu(1 + decoded)).mean()
+def hinge_loss(real: Sequence[Tensor], decoded: Sequence[Tensor]) -> Tensor:
+    """Return the discriminator's loss of its scores of real and of decoded pictures, a mean over its parts."""
+    losses = [
+        (functional.relu(1 - one) + functional.relu(1 + other)).mean()
+        for one, other in zip(real, decoded, strict=True)
+    ]
+    return torch.stack(losses).mean()
 
 
 assert 2 ** len((1, 2, 4, 4)) == STRIDE  # The scores lie on the code's own grid.

@@ -8,7 +8,7 @@ with this package.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,11 +158,15 @@ class Lpips:
 
         Only `decoded` gets a gradient.
         """
-        total = torch.zeros(len(decoded), device=decoded.device)
         with torch.no_grad():
             wanted = list(self.maps(reference))
-        for k, (a, b) in enumerate(zip(wanted, self.maps(decoded), strict=True)):
-            total = total + _TapDistance.apply(a, b, self.weights[f"lin{k}.weight"])  # type: ignore[no-untyped-call]
+        return self.distance_of_maps(wanted, self.maps(decoded))
+
+    def distance_of_maps(self, reference: Iterable[Tensor], decoded: Iterable[Tensor]) -> Tensor:
+        """Return the same distances, given what `maps` yields of both batches."""
+        total = torch.zeros(())
+        for k, (a, b) in enumerate(zip(reference, decoded, strict=True)):
+            total = total.to(b.device) + _TapDistance.apply(a, b, self.weights[f"lin{k}.weight"])  # type: ignore[no-untyped-call]
         return total
 
     def maps(self, images: Tensor) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from bincodec.model.autoencoder import Pointwise
 from bincodec.train.appearance import Appearance, Judgement, PerceptualSettings, _shifted
-from bincodec.train.discriminator import AdversarialSettings, Discriminator, hinge_loss
+from bincodec.train.discriminator import SEEN_TAPS, AdversarialSettings, Discriminator, hinge_loss
 from bincodec.train.lpips import SQUEEZENET, read_lpips
 
 CHANNELS = 8
@@ -80,7 +80,11 @@ def test_the_discriminator_gets_its_share_at_the_last_matrix(squeeze_file: Path)
     # What is added is the gradient of the discriminator's score, times the factor.
     assert loud.discriminator is not None
     seen = scene.picture.detach().requires_grad_()
-    (upwards,) = torch.autograd.grad(-loud.discriminator.eval()(seen, scene.code).mean(), seen)
+    torch.manual_seed(1)
+    maps = list(loud._lpips.maps(2 * seen[_shifted(32, 48)] - 1))
+    scores = loud.discriminator.eval()(seen, scene.code, maps)
+    assert len(scores) == 1 + len(SEEN_TAPS)
+    (upwards,) = torch.autograd.grad(-sum(score.mean() for score in scores) / 5, seen)
     added = (other.gradient - one.gradient) / other.factor
     assert (added - upwards).norm() < 0.05 * upwards.norm()
 
@@ -146,19 +150,20 @@ def test_the_discriminator_learns_to_tell_pictures_apart(squeeze_file: Path) -> 
 
 
 def test_hinges() -> None:
-    assert hinge_loss(Tensor([2.0]), Tensor([-3.0])) == 0
-    assert hinge_loss(Tensor([0.5]), Tensor([0.25])) == 0.5 + 1.25
+    assert hinge_loss([Tensor([2.0])], [Tensor([-3.0])]) == 0
+    assert hinge_loss([Tensor([0.5])], [Tensor([0.25])]) == 0.5 + 1.25
+    assert hinge_loss([Tensor([0.5]), Tensor([2.0])], [Tensor([0.25]), Tensor([-3.0])]) == (0.5 + 1.25) / 2
 
 
 def test_the_score_depends_on_the_code() -> None:
     torch.manual_seed(0)
-    discriminator = Discriminator(CHANNELS, QUIET).eval()
+    discriminator = Discriminator(CHANNELS, dataclasses.replace(QUIET, feature_width=0)).eval()
     image, code = torch.rand(2, 3, 48, 32), torch.randn(2, CHANNELS, 3, 2)
-    scores = discriminator(image, code)
+    (scores,) = discriminator(image, code, [])
     assert scores.shape == (2, 1, 3, 2)
     changed = code.clone()
     changed[0, :, 2, 1] += 1
-    difference = (discriminator(image, changed) - scores).abs()
+    difference = (discriminator(image, changed, [])[0] - scores).abs()
     assert difference[0].max() > 0
     assert difference[1].max() == 0
 
