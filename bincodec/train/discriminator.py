@@ -106,7 +106,7 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, image: Tensor, code: Tensor, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return scores of images (B, 3, 16 h, 16 w) in 0..1: those of pixels, (B, 1, h, w), and of each head.
+        """Return scores of images (B, 3, 16 h, 16 w) in 0..1: of pixels, (B, 1, h, w), and of each head.
 
         `code` holds the channel values that the decoder was given, (B, channels, h, w). `maps` are the
         feature maps of SqueezeNet.
