@@ -126,7 +126,7 @@ class Discriminator(nn.Module):
 
 
 def hinge_loss(real: Sequence[Tensor], decoded: Sequence[Tensor]) -> Tensor:
-    """Return the discriminator's loss of its scores of real and of decoded pictures, a mean over its parts."""
+    """Return the loss of a discriminator whose parts gave these scores to real and to decoded pictures."""
     losses = [
         (functional.relu(1 - one) + functional.relu(1 + other)).mean()
         for one, other in zip(real, decoded, strict=True)
