@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN = $(abspath $(VENV))/bin
 EXECUTIONS ?= 100000
+JOBS ?= 2
 STAMP = $(VENV)/.bincodec-installed
 
 .DEFAULT_GOAL := help
@@ -21,10 +22,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## compress and decode the bundled photo; leaves demo.bld and demo.png
 	$(BIN)/python examples/demo.py
 
-# bitstream/ comes first and by itself: 98 % of its lines and branches must be run, by its own tests.
-test: lint types ## lint, check the types, run all tests
+# bitstream/ comes first and by itself: 98 % of its lines and branches must be run, by its own tests. The other
+# tests are shared out among JOBS processes, file by file, with one thread each.
+test: lint types ## lint, check the types, run all tests; JOBS=4 for more at once
 	$(BIN)/python -m pytest tests/bitstream --cov
-	$(BIN)/python -m pytest --ignore=tests/bitstream
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/bitstream -n $(JOBS) --dist loadfile
 
 check: test ## another name for test
 

@@ -9,12 +9,14 @@ Three kinds of work go through the engines of `bincodec compress`:
 
 The clock runs from the result after the first tenth of them to the last result; what passes before, the start
 of processes and the loading of the model, stands beside it. Ratios are to the first number of workers, in the
-same run. At last a listing of `--listed` URLs is read, as the command reads it before it begins.
+same run. At last listings of `--listed` URLs and paths, a thousand in each folder, are read as the command
+reads them before it begins; their seconds are those of the processor.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import resource
 import tempfile
 import time
@@ -28,7 +30,8 @@ from PIL import Image
 from bincodec.cli.batch import cluster, inputs, local
 from bincodec.cli.batch.engine import Engine
 from bincodec.cli.batch.job import Job, Made, Order, Work
-from bincodec.cli.compress import compressed
+from bincodec.cli.batch.run import check_manifest
+from bincodec.cli.compress import Compression
 from bincodec.cli.options import Common
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,6 +60,13 @@ def made(folder: Path, count: int) -> list[Job]:
     return jobs
 
 
+def compression(model: str) -> Compression:
+    """What is done to them."""
+    common = Common(max_pixels=None, force=True, device="cpu", as_json=False, quiet=True)
+    asked = {"quality": 50}
+    return Compression(asked, model, 0, (), srgb=False, no_verify=False, measure=False, common=common)
+
+
 def measured(engine: Engine, work: Work, jobs: Sequence[Job]) -> tuple[float, float]:
     """Seconds until a tenth of the results was there, and results per second from there on."""
     began = time.perf_counter()
@@ -70,22 +80,42 @@ def measured(engine: Engine, work: Work, jobs: Sequence[Job]) -> tuple[float, fl
     return then - began, (len(jobs) - first) / (time.perf_counter() - then)
 
 
-def listing(count: int) -> None:
-    """Print what it takes to hold so many inputs."""
+def listing(count: int, kind: str, place: str, folder: str) -> None:
+    """Print what it takes to hold so many inputs of a `place` whose outputs go into a `folder`."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    began = time.perf_counter()
-    lines = "\n".join(f"s3://photos/in/{number:09}.jpg" for number in range(count))
+    began = time.process_time()
+    lines = "\n".join(f"{place}/{number // 1000:06}/{number:09}.jpg" for number in range(count))
     found = inputs.gather(
         [],
         list(inputs.listed(lines)),
         wanted=bool,
         recursive=False,
         extension=".bld",
-        folder="s3://photos/out",
+        folder=folder,
     )
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
+    check_manifest(f"{folder}/all.jsonl", found, None)
+    checked = time.process_time() - began - seconds
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"\n{len(found.jobs)} listed URLs: {seconds:.1f} s, {peak / 1000:.0f} MB at the most", flush=True)
+    print(
+        f"{len(found.jobs)} listed {kind}: {seconds:.1f} s, with a manifest {checked:.1f} s more, "
+        f"{peak / 1000:.0f} MB at the most",
+        flush=True,
+    )
+
+
+def listings(count: int) -> None:
+    """Print both in processes of their own, so that each has its own peak of memory."""
+    print()
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, place, outputs in (
+            ("URLs", "memory://photos/in", "memory://photos/out"),
+            ("paths", f"{folder}/in", f"{folder}/out"),
+        ):
+            process = spawn.Process(target=listing, args=(count, kind, place, outputs))
+            process.start()
+            process.join()
 
 
 def main() -> None:
@@ -95,18 +125,17 @@ def main() -> None:
     )
     parser.add_argument("--engines", nargs="+", default=["local", "ray"], choices=["local", "ray"])
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2, 4])
-    parser.add_argument("--work", nargs="+", default=["nothing", "wait", "compress"])
+    parser.add_argument("--work", nargs="*", default=["nothing", "wait", "compress"])
     parser.add_argument("--pictures", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--model", default=str(TINY))
     parser.add_argument("--address", help="a Ray cluster; without it one is made for each row")
     parser.add_argument("--listed", type=int, default=1_000_000)
     chosen = parser.parse_args()
-    common = Common(max_pixels=None, force=True, device="cpu", as_json=False, quiet=True)
     works: dict[str, Work] = {
         "nothing": partial(wait, seconds=0),
         "wait": partial(wait, seconds=chosen.seconds),
-        "compress": partial(compressed, model=chosen.model, common=common, **SETTINGS),
+        "compress": compression(chosen.model),
     }
     print("work | engine | workers | start, s | jobs/s | ratio")
     print("--- | --- | ---: | ---: | ---: | ---:", flush=True)
@@ -127,17 +156,7 @@ def main() -> None:
                         flush=True,
                     )
     if chosen.listed:
-        listing(chosen.listed)
-
-
-SETTINGS = {
-    "asked": {"quality": 50},
-    "effort": 0,
-    "strip": (),
-    "srgb": False,
-    "no_verify": False,
-    "measure": False,
-}
+        listings(chosen.listed)
 
 
 if __name__ == "__main__":

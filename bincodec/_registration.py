@@ -1,8 +1,9 @@
-"""Pillow learns of `.bld` files as soon as it and this package are imported; neither imports the other.
+"""Register the format `.bld` with Pillow as soon as both Pillow and this package are imported.
 
-Pillow has no entry point through which it would find a plugin, so the plugin has to come to it. It comes with
-`PIL.Image`, whoever imports that and whenever: `import bincodec` alone stays as light as it is. The format's
-own code is loaded with the first file that begins like a `.bld`, or that is to become one.
+Pillow does not look for plugins of other packages, so this package has to register itself. It does so when
+any module imports `PIL.Image`, before or after `bincodec`, and does not import Pillow itself. `import
+bincodec` therefore stays light. The code of the format is loaded with the first `.bld` file that is opened or
+saved.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _PILLOW = "PIL.Image"
 
 
 def register() -> None:
-    """Register the format with Pillow: now if it is imported, else when it is."""
+    """Register the format with Pillow: now if Pillow is imported, or else when it will be imported."""
     if _PILLOW in sys.modules:
         _tell_pillow()
     else:
@@ -32,7 +33,7 @@ def register() -> None:
 def _tell_pillow() -> None:
     from PIL import Image
 
-    # The name is that of `BldImageFile.format`.
+    # The name has to be the same as `BldImageFile.format`.
     Image.register_open("BLD", _opened, _begins_like_one)
     Image.register_save("BLD", _save)
     Image.register_extension("BLD", ".bld")
@@ -58,14 +59,14 @@ def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
 
 
 class _Watcher(importlib.abc.MetaPathFinder):
-    """Waits for the first import of `PIL.Image`, and lets everything else pass."""
+    """A finder that waits for the first import of `PIL.Image`. It finds no other modules."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """What the other finders find, with a loader that registers the format as well.
+        """Return what the other finders find for `PIL.Image`, with a loader that also registers the format.
 
-        Whoever asks need not import what is found, so this goes on waiting.
+        Finding a module does not mean that it is imported, so this finder stays until the loader has run.
         """
         if fullname != _PILLOW:
             return None
@@ -80,22 +81,22 @@ class _Watcher(importlib.abc.MetaPathFinder):
 
 
 class _Loader(importlib.abc.Loader):
-    """Loads `PIL.Image` by its own loader, and registers the format then."""
+    """A loader that loads `PIL.Image` with its own loader and then registers the format."""
 
     def __init__(self, own: importlib.abc.Loader, watcher: _Watcher) -> None:
         self._own = own
         self._watcher = watcher
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        """As its own loader."""
+        """Create the module as its own loader does it."""
         return self._own.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """As its own loader, whose name the module carries afterwards."""
+        """Execute the module as its own loader does it. The module then names that loader as its own."""
         module.__loader__ = self._own
         if module.__spec__ is not None:
             module.__spec__.loader = self._own
         self._own.exec_module(module)
-        with contextlib.suppress(ValueError):  # Somebody has put another list in place of the one with us.
+        with contextlib.suppress(ValueError):  # Another program has removed the finder from the list.
             sys.meta_path.remove(self._watcher)
         _tell_pillow()

@@ -1,8 +1,8 @@
-"""Pillow's way to `.bld` files: `Image.open`, and `image.save`.
+"""Let Pillow open and save `.bld` files, with `Image.open` and `image.save`.
 
-Importing `bincodec` registers the format (`bincodec._registration`). What `Image.open` gives knows its size,
-mode and metadata from the header and what stands beside the levels. torch is loaded and the picture decoded
-when its pixels are asked for. Errors are of the kinds that Pillow's own formats raise.
+Importing `bincodec` registers the format (`bincodec._registration`). `Image.open` reads only the header and
+the metadata, so the image knows its size and mode at once. torch is loaded, and the picture is decoded, when
+a program first needs its pixels. Errors are of the types that Pillow's own formats raise.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 from PIL import Image, ImageFile
 
 from bincodec.bitstream import container, extras
+from bincodec.bitstream.index import ALPHA
 from bincodec.bitstream.limits import WRITING_LIMITS, Limits
 from bincodec.errors import BincodecError, Corrupt, InvalidSetting, NotBld, TooLarge, Truncated, Unreadable
 from bincodec.io import metadata
@@ -27,31 +28,31 @@ if TYPE_CHECKING:
 
 _METADATA_KEYS = ("icc_profile", "exif", "xmp")
 _OTHER_FORMS = ("Raw profile type exif", "XML:com.adobe.xmp")
-"""Where else in `info` Exif and XMP may stand, in Pillow's words for a PNG."""
+"""Other keys of `info` that may hold Exif and XMP. Pillow uses them for PNG files."""
 
 
 class BldImageFile(ImageFile.ImageFile):
-    """A `.bld` file as `Image.open` gives it: not decoded before its pixels are asked for.
+    """A `.bld` file that `Image.open` has opened. It is decoded when its pixels are first needed.
 
-    `info` has "icc_profile", "exif" and "xmp" from the start, where the file has them, and "bld", a
-    `bincodec.DecodedInfo`, once it is decoded.
+    `info` has "icc_profile", "exif" and "xmp" from the start, if the file has them. It also has "bld", a
+    `bincodec.DecodedInfo`, once the picture is decoded.
     """
 
     format = "BLD"
     format_description = "bincodec photo"
     _waiting = False
-    """Whether there is a picture to decode; a copy or a pickle has its pixels."""
+    """Whether the picture still has to be decoded. A copy or a pickle already has its pixels."""
     _layers: int | None = None
 
     def _open(self) -> None:
-        """Read header, index and metadata; a picture that is cut short after these is noticed by `load`."""
+        """Read header, index and metadata. If the file is cut short after these, `load` notices it."""
         limits = _limits()
         with _errors_of_pillow(SyntaxError):
             if not ImageFile.LOAD_TRUNCATED_IMAGES:
                 container.read_index(self._source, limits)
             found = container.read(self._source, limits, partial=True, tiles=())
             header = found.header
-            beside = [extra for extra in found.extras if extra.kind != extras.ALPHA]
+            beside = [extra for extra in found.extras if extra.kind != ALPHA]
             self.info.update(in_info(extras.read(beside, header.width, header.height, limits)))
         self._size = (header.width, header.height)
         self._mode = ("L" if header.grey else "RGB") + ("A" if len(beside) < len(found.extras) else "")
@@ -66,13 +67,13 @@ class BldImageFile(ImageFile.ImageFile):
         return SeekableFile(cast(BinaryIO, self.fp))
 
     def load(self) -> PixelAccess | None:
-        """Decode the picture, if that is still to be done.
+        """Decode the picture if this has not been done.
 
-        With `ImageFile.LOAD_TRUNCATED_IMAGES` a damaged file is shown as far as it is intact, and the rest as
-        the model expects it; `info["bld"]["damage"]` says what is missing.
+        If `ImageFile.LOAD_TRUNCATED_IMAGES` is set, the intact parts of a damaged file are shown, and the
+        model supplies what it expects for the others. `info["bld"]["damage"]` says what is missing.
 
         Raises:
-            OSError: for a file that is damaged or cut short, or whose model is not installed.
+            OSError: if the file is damaged or cut short, or if its model is not installed.
         """
         if self._waiting:
             from bincodec.api import decompress
@@ -95,10 +96,10 @@ class BldImageFile(ImageFile.ImageFile):
     def draft(
         self, mode: str | None, size: tuple[int, int] | None
     ) -> tuple[str, tuple[int, int, float, float]] | None:
-        """Decode fewer layers for a picture that is to be shrunk to about `size`, as for a thumbnail.
+        """Decode fewer layers, because the picture will be made smaller, to about `size` in pixels.
 
-        The size stays: a picture of fewer layers is as large, and coarser. At half of it on each side half of
-        the layers are enough, at a quarter a quarter, and so on. `mode` has no effect.
+        The size of the image stays the same, but its content is coarser. If its sides will be halved, half of
+        the layers are decoded, for a quarter a quarter, and so on. `mode` has no effect.
         """
         if not self._waiting or size is None:
             return None
@@ -108,11 +109,15 @@ class BldImageFile(ImageFile.ImageFile):
         return (self.mode, (0, 0, self.width, self.height)) if halvings else None
 
     def verify(self) -> None:
-        """Check every checksum of the file, without decoding the picture.
+        """Check every checksum of the file, without decoding the picture. It closes the file.
 
         Raises:
-            SyntaxError: if it is damaged or cut short.
+            SyntaxError: if the file is damaged or cut short.
+            RuntimeError: if the picture was decoded before, or the image is closed, as for a PNG.
         """
+        if self.fp is None:
+            msg = "verify must be called directly after open"
+            raise RuntimeError(msg)
         limits = _limits()
         with _errors_of_pillow(SyntaxError):
             found = container.read(self._source, limits)
@@ -122,15 +127,15 @@ class BldImageFile(ImageFile.ImageFile):
 
 
 def save(image: Image.Image, file: IO[bytes]) -> None:
-    """Write `image` to `file`, as `image.save` asks for it: `bincodec.compress` with its keywords.
+    """Write `image` to `file`. The keywords of `image.save` are those of `bincodec.compress`.
 
-    The metadata of `image.info` are kept, unless "icc_profile", "exif" or "xmp" are given, or `strip` names
-    them. As by `compress`, a picture with an Exif orientation is turned upright. Other keywords have no
-    effect, as in Pillow's own formats.
+    The metadata in `image.info` are kept, unless the keywords "icc_profile", "exif" or "xmp" replace them or
+    `strip` names them. A picture with an Exif orientation is turned upright, as `compress` does it. Other
+    keywords have no effect, as in Pillow's own formats.
 
     Raises:
-        ValueError: for a setting that does not exist.
-        OSError: for an image that cannot be coded.
+        ValueError: if a setting does not exist, such as quality 101.
+        OSError: if the image cannot be coded.
     """
     from bincodec.api import compress
 
@@ -143,7 +148,10 @@ def save(image: Image.Image, file: IO[bytes]) -> None:
 
 
 def _with_metadata(image: Image.Image, given: Mapping[str, Any]) -> Image.Image:
-    """What is to be coded: of several pictures the one that is shown, with metadata `given` or its own."""
+    """Return the image to code, with its own metadata or with those in `given`.
+
+    Of several pictures, this is the current one.
+    """
     found = metadata.read(image)
     own = dict(zip(_METADATA_KEYS, (found.icc, found.exif, found.xmp), strict=True))
     wanted = {key: given.get(key, data) for key, data in own.items()}
@@ -157,20 +165,21 @@ def _with_metadata(image: Image.Image, given: Mapping[str, Any]) -> Image.Image:
 
 
 def _limits() -> Limits:
-    """What Pillow would open: as many pixels as it takes before it calls a file a bomb."""
+    """Return the limits under which Pillow opens images: the pixels beyond which it raises an error."""
     most = Image.MAX_IMAGE_PIXELS
     return WRITING_LIMITS if most is None else Limits(pixels=2 * most)
 
 
 @contextmanager
 def _errors_of_pillow(damage: type[Exception]) -> Iterator[None]:
-    """Our errors become those that Pillow's users expect: `damage` for what is wrong with a file, or OSError.
+    """Turn errors of bincodec into errors that users of Pillow expect.
 
-    While a file is opened, Pillow takes a `SyntaxError` for the word that it is none of this format.
+    A damaged file raises `damage`, and most other errors become OSError. While a file is opened, Pillow
+    understands a `SyntaxError` as "the file is not of this format".
     """
     try:
         yield
-    except (Unreadable, InvalidSetting):  # An OSError, and a ValueError.
+    except (Unreadable, InvalidSetting):  # They already are an OSError and a ValueError.
         raise
     except (NotBld, Truncated, Corrupt) as error:
         raise damage(str(error)) from error

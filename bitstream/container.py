@@ -18,6 +18,7 @@ from bincodec.bitstream.index import (
     Index,
     IndexParser,
     file_order,
+    title_of,
 )
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.bitstream.repair import repaired_header, repaired_index
@@ -245,19 +246,19 @@ class _Reader:
             return None
         bits_crc, crc = _TAIL.unpack_from(data, length)
         if crc != _chunk_crc(self._header, place, data[: length + CRC_BYTES]):
-            self.note(Corrupt(f"checksum of {name} does not match"))
+            self.note(Corrupt(f"the checksum of {name} does not match"))
             return None
         return Chunk(data[:length], raw, bits_crc)
 
     def extra(self, position: int, kind: int, length: int) -> Extra | None:
         """Return an extra, or None if it is damaged."""
-        name = f"the data of kind {kind:#04x}"
+        name = title_of(kind)
         data = self._bytes(position, length + EXTRA_TAIL, name)
         if data is None:
             return None
         extra = Extra(kind, data[:length])
         if _CRC.pack(_extra_crc(self._header, extra)) != data[length:]:
-            self.note(Corrupt(f"checksum of {name} does not match"))
+            self.note(Corrupt(f"the checksum of {name} does not match"))
             return None
         return extra
 
@@ -265,7 +266,7 @@ class _Reader:
         data = self._source.read_at(position, size)
         if len(data) == size:
             return data
-        self.note(Truncated(f"file ends at byte {self._source.size()} within or before {name}"))
+        self.note(Truncated(f"the file ends at byte {self._source.size()}, within or before {name}"))
         return None
 
 

@@ -13,12 +13,12 @@ from bincodec.bitstream import alpha as planes
 from bincodec.bitstream.container import Extra
 from bincodec.bitstream.deflate import deflate, inflate
 from bincodec.bitstream.errors import Corrupt, TooLarge
+from bincodec.bitstream.index import ALPHA, EXIF, ICC, XMP
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.bitstream.plane import Plane
 
-ALPHA = 0x41
-METADATA = {"icc": 0xC1, "exif": 0x82, "xmp": 0x83}
-"""The kinds of extras. For metadata, they are listed by the name of the field in `Extras`."""
+METADATA = {"icc": ICC, "exif": EXIF, "xmp": XMP}
+"""The kinds of metadata, by the name of the field in `Extras`."""
 
 TITLES = {"alpha": "alpha", "icc": "colour profile", "exif": "Exif", "xmp": "XMP"}
 """The names of the extras in messages."""

@@ -111,7 +111,7 @@ class Header:
         _check_start(data)
         fields, crc = data[: _FIELDS.size], data[_FIELDS.size : HEADER_BYTES]
         if _CRC.pack(zlib.crc32(fields)) != crc:
-            msg = "header checksum does not match"
+            msg = "the checksum of the header does not match"
             raise Corrupt(msg)
         _, _, _, flags, width, height, quality, layers, side, reserved, fingerprint = _FIELDS.unpack(fields)
         if flags & ~_GREY or reserved:
@@ -130,14 +130,15 @@ def _check_start(data: bytes) -> None:
     """Check the magic, the length and the version. Without them, no other byte has a meaning."""
     start = data[: len(MAGIC)]
     if not start or not MAGIC.startswith(start):
-        msg = "not a .bld file: the magic bytes are missing"
+        msg = "this is not a .bld file: the magic bytes are missing"
         raise NotBld(msg)
     if len(data) < HEADER_BYTES:
-        msg = f"file ends after {len(data)} of the header's {HEADER_BYTES} bytes"
+        msg = f"the file ends after {len(data)} of the {HEADER_BYTES} bytes of the header"
         raise Truncated(msg)
     version = (data[len(MAGIC)], data[len(MAGIC) + 1])
     if version != FORMAT_VERSION:
-        msg = "format version is {}.{}; this reader knows {}.{}".format(*version, *FORMAT_VERSION)
+        msg = "the format version of the file is {}.{}, but this reader only knows {}.{}"
+        msg = msg.format(*version, *FORMAT_VERSION)
         raise Unsupported(msg)
 
 
@@ -148,5 +149,6 @@ def _check_size(header: Header, limits: Limits) -> None:
         ("pixels", pixels, limits.pixels),
     ):
         if value > limit:
-            msg = f"image is {header.width}x{header.height}: {value} is over the limit {name}={limit}"
+            size = f"{header.width}x{header.height} pixels"
+            msg = f"the image has {size}: {value} is over the limit {name}={limit}"
             raise TooLarge(msg, option=name, value=value, limit=limit)

@@ -17,8 +17,17 @@ ANCILLARY = 0x80
 """Bit of an extra's kind: a reader that does not know the kind ignores the extra."""
 LEADING = 0x40
 """Bit of an extra's kind: the extra stands before the chunks."""
-CRITICAL_KINDS = (0x41,)
-"""The critical kinds that are defined: alpha (FORMAT, "Extras")."""
+ALPHA, POST_FILTER, EXIF, XMP, ICC = 0x41, 0x81, 0x82, 0x83, 0xC1
+"""The kinds of extras that are defined (FORMAT, "Extras")."""
+CRITICAL_KINDS = (ALPHA,)
+"""The critical kinds that are defined."""
+_TITLES = {
+    ALPHA: "the alpha",
+    POST_FILTER: "the post-filter",
+    EXIF: "the Exif data",
+    XMP: "the XMP data",
+    ICC: "the colour profile",
+}
 
 MAX_LENGTH = 2**31 - 1
 """The largest number of bytes of a payload. It fits a signed 32-bit integer, so every reader can count it."""
@@ -28,6 +37,11 @@ EXTRA_TAIL = CRC_BYTES
 
 _SEVEN = 0x7F
 _MORE = 0x80
+
+
+def title_of(kind: int) -> str:
+    """Return what messages call an extra, such as "the post-filter"."""
+    return _TITLES.get(kind, f"the extra of kind {kind:#04x}")
 
 
 @dataclass(frozen=True)
@@ -132,13 +146,13 @@ class IndexParser:
         body = self._data[HEADER_BYTES : self.position]
         stored = self._data[self.position : self.position + CRC_BYTES]
         if zlib.crc32(body, self._header.crc).to_bytes(CRC_BYTES, "little") != stored:
-            msg = "checksum of the index does not match"
+            msg = "the checksum of the index does not match"
             raise Corrupt(msg)
         self.position += CRC_BYTES
 
     def _need(self, size: int) -> None:
         if self.position + size > len(self._data):
-            msg = f"file ends at byte {len(self._data)} within the index"
+            msg = f"the file ends at byte {len(self._data)}, within the index"
             raise Truncated(msg)
 
     def _byte(self) -> int:

@@ -1,4 +1,4 @@
-"""`bincodec decompress`: a .bld file to an image."""
+"""The command `bincodec decompress`, which turns .bld files into images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import dataclasses
 import os
 import re
 import time
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +19,8 @@ from bincodec.cli.batch.asked import Asked, alone, several
 from bincodec.cli.batch.job import Made
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from bincodec import DecodedInfo, Limits
     from bincodec.bitstream.container import ByteSource
     from bincodec.codec import Missing
@@ -28,21 +32,21 @@ REGION_NUMBERS = 4
 def _region(
     context: click.Context, parameter: click.Parameter, text: str | None
 ) -> tuple[int, int, int, int] | None:
-    """Left, top, width and height from the text of --region."""
+    """Parse the text of --region to left, top, width and height in pixels."""
     if text is None:
         return None
     numbers = text.split(",")
     if len(numbers) != REGION_NUMBERS or not all(
         re.fullmatch(r"\s*\d{1,9}\s*", number) for number in numbers
     ):
-        msg = f"{text!r} is not four numbers X,Y,W,H"
+        msg = f"{text!r} is not four integers X,Y,W,H such as 0,0,256,256"
         raise click.BadParameter(msg)
     left, top, width, height = map(int, numbers)
     return left, top, width, height
 
 
 def _extension(context: click.Context, parameter: click.Parameter, text: str) -> str:
-    """The extension of a format that can be written, with its dot."""
+    """Parse the extension of a format that can be written, with or without a dot, and add the dot."""
     from bincodec.errors import ImageError
     from bincodec.io import writing
 
@@ -55,7 +59,7 @@ def _extension(context: click.Context, parameter: click.Parameter, text: str) ->
 
 
 _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
-"""Where Pillow has what `compress --strip` names."""
+"""The keys under which Pillow has the metadata, by the names of `compress --strip`."""
 
 
 @click.command(
@@ -73,226 +77,225 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
     metavar="EXT",
     default=EXTENSION,
     callback=_extension,
-    help="Of the outputs that have no name of their own: png, jpg, webp, tif, bmp or ppm.  [default: png]",
+    help="The format of an output that is not named, or that goes to standard output: png, jpg, webp, tif, "
+    "bmp or ppm.  [default: png]",
 )
 @click.option(
-    "--layers", type=click.IntRange(min=1), help="Decode the first N layers only, a coarser picture."
+    "--layers",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Decode only the first N layers, which gives a coarser picture.",
 )
 @click.option(
     "--missing",
     type=click.Choice(["error", "expect", "sample"]),
     default="error",
     show_default=True,
-    help="Of a damaged or cut file: fail; or show its intact layers, and the others as the model expects "
-    "them (smooth) or samples them (invented).",
+    help="What to do with a damaged file: fail with an error, or show its intact layers and let the model "
+    "supply the others as it expects them (smooth) or as it samples them (invented). With sample, layers "
+    "that --layers leaves out are drawn too.",
 )
 @click.option(
     "--region",
     metavar="X,Y,W,H",
     callback=_region,
-    help="Decode only the W x H pixels whose left upper corner is at X,Y.",
+    help="Decode only W x H pixels whose upper left corner is at X,Y.",
 )
 @click.option(
     "--fit",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Make the picture smaller where a side is longer than N pixels; its proportions stay.",
+    help="Make the picture smaller if a side is longer than N pixels. Its proportions stay the same.",
 )
 @sampling.seed
 @sampling.temperature
 @options.model_of_file
 @options.writing
-def command(
-    names: tuple[str, ...],
-    many: Asked,
-    extension: str,
-    layers: int | None,
-    missing: Missing,
-    region: tuple[int, int, int, int] | None,
-    fit: int | None,
-    seed: int | None,
-    temperature: float | None,
-    model: str | None,
-    common: options.Common,
-) -> None:
+def command(names: tuple[str, ...], many: Asked, common: options.Common, **settings: Any) -> None:
     """Decompress .bld files to images.
 
-    OUT is IN with the extension .png unless it is given, and its extension picks the format: png, jpg,
-    webp, tif, bmp or ppm. - is standard input or output (as PNG). Transparency needs png, webp or tif.
+    If OUT is not given, it is IN with the extension .png. The extension of OUT selects the format: png, jpg,
+    webp, tif, bmp or ppm. - is standard input or output. Pictures with transparency need png, webp or tif.
 
-    Several files, folders, patterns and URLs are a batch: the others go on where one fails, and what is
-    finished already is skipped.
+    Several files, a folder, a pattern or a URL are a batch. If one input fails, the others are still done.
+    Outputs that exist are skipped.
     """
-    drawn = missing == "sample"
-    if not drawn and (seed, temperature) != (None, None):
-        msg = "--seed and --temperature need --missing sample: nothing else is drawn"
-        raise click.UsageError(msg)
-    if drawn and region is not None:
-        msg = "--region does not go with --missing sample: what is drawn depends on the whole picture"
-        raise click.UsageError(msg)
-    work = partial(
-        _decompressed,
-        layers=layers,
-        missing=missing,
-        region=region,
-        fit=fit,
-        seed=seed or 0,
-        temperature=1.0 if temperature is None else temperature,
-        model=model,
-    )
+    work = Decompression(common=common, **settings)
     found = alone(names, many, lambda name: not coded.is_coded(name) and not os.path.isdir(name))
     if found is None:
-        quietly = partial(work, common=dataclasses.replace(common, quiet=True))
-        coded.batch("decompress", quietly, extension, model, common).run(names, many)
+        quietly = dataclasses.replace(work, common=dataclasses.replace(common, quiet=True))
+        coded.batch("decompress", quietly, work.extension, work.model, common).run(names, many)
         return
     source, destination = found
-    ends = places.choose(source, destination, extension=extension, force=common.force, as_json=common.as_json)
-    _check_format(ends.destination)
-    made = work(source, places.given(source), ends.destination, common=common)
+    ends = places.choose(
+        source, destination, extension=work.extension, force=common.force, as_json=common.as_json
+    )
+    work.check_format(ends.destination)
+    made = work(source, places.given(source), ends.destination)
     ends.write(made.data or b"")
     output.summary(made.text, made.facts, as_json=common.as_json, quiet=common.quiet)
 
 
-def _format(destination: str) -> str:
-    """The extension that picks the format of an output."""
-    plain = destination != places.STANDARD and not places.is_device(destination)
-    return Path(destination).suffix if plain else EXTENSION
+@dataclass(frozen=True)
+class Decompression:
+    """The settings of `decompress`. Calling this decompresses one file, so it is the work of a batch.
 
+    Args:
+        extension: the extension of an output that has no name, with a dot.
+        layers, missing, region, model: as for `bincodec.decompress`.
+        fit: the longest side that the picture may have, in pixels, or None for any.
+        seed, temperature: as for `bincodec.decompress`, or None if they are not given.
+        common: the limits, the device, and what is printed.
+    """
 
-def _check_format(destination: str) -> None:
-    from bincodec.errors import ImageError
-    from bincodec.io import writing
+    extension: str
+    layers: int | None
+    missing: Missing
+    region: tuple[int, int, int, int] | None
+    fit: int | None
+    seed: int | None
+    temperature: float | None
+    model: str | None
+    common: options.Common
 
-    try:
-        writing.check_writable(_format(destination))
-    except ImageError as error:
-        raise click.UsageError(str(error)) from error
+    def __post_init__(self) -> None:
+        """Raise click.UsageError if settings exclude each other."""
+        if not self._drawn and (self.seed, self.temperature) != (None, None):
+            msg = "--seed and --temperature need --missing sample: nothing else is drawn"
+            raise click.UsageError(msg)
+        if self._drawn and self.region is not None:
+            msg = "--region does not go with --missing sample: what is drawn depends on the whole picture"
+            raise click.UsageError(msg)
 
+    @property
+    def _drawn(self) -> bool:
+        return self.missing == "sample"
 
-def _decompressed(
-    source: str,
-    given: str | bytes,
-    destination: str,
-    *,
-    layers: int | None,
-    missing: Missing,
-    region: tuple[int, int, int, int] | None,
-    fit: int | None,
-    seed: int,
-    temperature: float,
-    model: str | None,
-    common: options.Common,
-) -> Made:
-    """One file, as the bytes of its picture."""
-    from bincodec.io import files, writing
+    def check_format(self, destination: str) -> None:
+        """Raise click.UsageError if the format of an output cannot be written."""
+        from bincodec.errors import ImageError
+        from bincodec.io import writing
 
-    drawn, extension = missing == "sample", _format(destination)
-    with files.opened(given, parts=region is not None) as opened:
-        with places.named(source):
-            _check_destination(opened, extension, region, common.limits, partial=missing != "error")
+        try:
+            writing.check_writable(self._format(destination))
+        except ImageError as error:
+            raise click.UsageError(str(error)) from error
 
+    def _format(self, destination: str) -> str:
+        """Return the extension that selects the format of an output."""
+        named = destination != places.STANDARD and not places.is_device(destination)
+        return Path(destination).suffix if named else self.extension
+
+    def __call__(self, source: str, given: str | bytes, destination: str) -> Made:
+        """Decompress one file and return the bytes of its picture."""
+        from bincodec.io import files, writing
+
+        extension = self._format(destination)
+        with files.opened(given, parts=self.region is not None) as opened:
+            with places.named(source):
+                _check_destination(opened, extension, self.region, self.common.limits)
+            start = time.perf_counter()
+            image = self._image(source, opened)
+            seconds, size = time.perf_counter() - start, opened.size()
+        if self.fit is not None:
+            image.thumbnail((self.fit, self.fit))
+        decoded = image.info["bld"]
+        notes: list[str] = []
+        seed, temperature = self._draw
+        data = writing.encode(image, extension, _texts(decoded, seed, temperature), notes)
+        notes += self._surprises(decoded)
+        for sentence in notes:
+            output.note(sentence, quiet=self.common.quiet)
+        facts = {
+            "command": "decompress",
+            "input": source,
+            "output": destination,
+            "width": image.width,
+            "height": image.height,
+            "grey": image.mode in ("L", "LA"),
+            "alpha": image.mode in ("LA", "RGBA"),
+            "metadata": [name for name, key in _METADATA.items() if key in image.info],
+            "quality": decoded["quality"],
+            "model": decoded["model"],
+            "layers": decoded["layers"],
+            "intact": decoded["intact"],
+            "damage": list(decoded["damage"]),
+            "notes": notes,
+            "bytes": size,
+            "seconds": seconds,
+        }
+        if self._drawn:
+            facts |= {"seed": seed} | {name: decoded[name] for name in ("real_layers", "real_share")}
+        line = (
+            f"{places.shown(destination, 'standard output')}: {image.width} x {image.height} pixels, "
+            f"{output.counted(decoded['layers'], 'layer')}, model {decoded['model']}, {seconds:.2f} s"
+        )
+        return Made(facts, line, data)
+
+    @property
+    def _draw(self) -> tuple[int, float]:
+        """The seed and the temperature, with their defaults."""
+        return self.seed or 0, 1.0 if self.temperature is None else self.temperature
+
+    def _image(self, source: str, opened: ByteSource) -> Image.Image:
         import bincodec
 
-        start = time.perf_counter()
-        with places.named(source), output.parts_shown(hidden=common.hides_progress):
-            image = bincodec.decompress(
+        seed, temperature = self._draw
+        shown = output.parts_shown(hidden=self.common.hides_progress)
+        with places.named(source), _pointing_to_missing(self.missing), shown:
+            return bincodec.decompress(
                 opened,
-                layers=layers,
-                missing=missing,
-                region=region,
+                layers=self.layers,
+                missing=self.missing,
+                region=self.region,
                 seed=seed,
                 temperature=temperature,
-                model=model,
-                device=common.device,
-                limits=common.limits,
+                model=self.model,
+                device=self.common.device,
+                limits=self.common.limits,
             )
-        seconds, size = time.perf_counter() - start, opened.size()
-    if fit is not None:
-        image.thumbnail((fit, fit))
-    decoded = image.info["bld"]
-    notes: list[str] = []
-    data = writing.encode(image, extension, _texts(decoded, seed, temperature), notes)
 
-    for sentence in notes:
-        output.note(sentence, quiet=common.quiet)
-    if not decoded["intact"] and not drawn:
-        output.note(_what_is_damaged(decoded), quiet=common.quiet)
-    elif drawn:
-        output.note(_what_is_real(decoded), quiet=common.quiet)
-    facts = {
-        "command": "decompress",
-        "input": source,
-        "output": destination,
-        "width": image.width,
-        "height": image.height,
-        "grey": image.mode in ("L", "LA"),
-        "alpha": image.mode in ("LA", "RGBA"),
-        "metadata": [name for name, key in _METADATA.items() if key in image.info],
-        "quality": decoded["quality"],
-        "model": decoded["model"],
-        "layers": decoded["layers"],
-        "intact": decoded["intact"],
-        "damage": list(decoded["damage"]),
-        "notes": notes,
-        "bytes": size,
-        "seconds": seconds,
-    }
-    if drawn:
-        facts |= {"seed": seed} | {name: decoded[name] for name in ("real_layers", "real_share")}
-    line = (
-        f"{places.shown(destination, 'standard output')}: {image.width} x {image.height} pixels, "
-        f"{_layers(decoded['layers'])}, model {decoded['model']}, {seconds:.2f} s"
-    )
-    return Made(facts, line, data)
+    def _surprises(self, decoded: DecodedInfo) -> list[str]:
+        """Return notes about what is damaged or drawn."""
+        if self._drawn:
+            return [coded.what_is_real(decoded)]
+        return [] if decoded["intact"] else [coded.what_is_damaged(decoded)]
+
+
+@contextmanager
+def _pointing_to_missing(missing: Missing) -> Iterator[None]:
+    """Add to errors about a damaged file which option shows it."""
+    from bincodec import Corrupt, Truncated
+
+    try:
+        yield
+    except (Corrupt, Truncated) as error:
+        if missing == "error":
+            error.args = (f"{error} (--missing expect shows what is there)",)
+        raise
 
 
 def _check_destination(
-    source: ByteSource,
-    extension: str,
-    region: tuple[int, int, int, int] | None,
-    limits: Limits,
-    *,
-    partial: bool,
+    source: ByteSource, extension: str, region: tuple[int, int, int, int] | None, limits: Limits
 ) -> None:
-    """Raise ImageError, before anything is decoded, if the format cannot hold the picture."""
+    """Raise ImageError if the format cannot hold the picture. This is checked before anything is decoded.
+
+    Damage is ignored here, because decoding the file reports it.
+    """
     from bincodec.bitstream import container
     from bincodec.io import writing
     from bincodec.io.extras import has_alpha
 
-    found = container.read(source, limits, partial=partial, tiles=())
+    found = container.read(source, limits, partial=True, tiles=())
     _, _, width, height = region or (0, 0, found.header.width, found.header.height)
     writing.check_size(extension, width, height)
     if has_alpha(extra.kind for extra in found.extras):
         writing.check_alpha(extension)
 
 
-def _layers(count: int) -> str:
-    return output.counted(count, "layer")
-
-
-def _what_is_damaged(decoded: DecodedInfo) -> str:
-    """The first sentence about damage, and how much more there is."""
-    damage = decoded["damage"]
-    more = f", and {len(damage) - 1} more like it" if len(damage) > 1 else ""
-    return f"the file is damaged, and what is missing is shown as the model expects it: {damage[0]}{more}"
-
-
 def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str]:
-    """What the picture's file tells about the layers that are drawn; nothing where none is."""
+    """Return the texts for the picture's file about layers that were drawn; empty if none was."""
     if decoded.get("real_layers", decoded["layers"]) == decoded["layers"]:
         return {}
     facts = {"model": decoded["model"], "quality": decoded["quality"], "real_layers": decoded["real_layers"]}
     return sampling.as_texts(facts | {"seed": seed, "temperature": temperature})
-
-
-def _what_is_real(decoded: DecodedInfo) -> str:
-    """Which layers came from the file, in words."""
-    real, layers = decoded["real_layers"], decoded["layers"]
-    damaged = "" if decoded["intact"] else f"the file is damaged ({decoded['damage'][0]}): "
-    if real == layers:
-        return f"{damaged}all {layers} layers came from the file, nothing is drawn"
-    which = "layer 1" if real == 1 else f"layers 1 to {real}"
-    share = f"{decoded['real_share']:.1%} of the bits"
-    if real == 0:
-        return f"{damaged}{share} came from the file; the rest is drawn"
-    return f"{damaged}{which} of {layers} came from the file, {share}; the rest is drawn"

@@ -1,4 +1,4 @@
-"""`bincodec demo`: a page on this machine that shows what the codec does to a photo."""
+"""The command `bincodec demo`, which serves a page that shows what the codec does to a photo."""
 
 import os
 
@@ -17,7 +17,7 @@ PORT = 8047
     type=click.IntRange(0, 65535),
     default=PORT,
     show_default=True,
-    help="The port of 127.0.0.1 at which the page is; 0 takes any free one.",
+    help="The port of 127.0.0.1 for the page. 0 takes any free port.",
 )
 @options.model
 @click.option(
@@ -29,12 +29,14 @@ PORT = 8047
 )
 @options.device
 def command(port: int, model: str, artist: str, device: str) -> None:
-    """Show a page on which to try the codec.
+    """Show a page on which you can try the codec.
 
-    Open the address that is printed in a browser. The page compresses a photo at any quality, shows JPEG,
-    WebP and AVIF at the same bytes, the picture as its layers arrive, and where the bits go; and it fills
-    holes and draws new pictures. Only this machine can open it, and it asks nobody else for anything. It
-    needs the extra bincodec[demo]. Ctrl-C ends it.
+    Open the address that the command prints in a browser. The page compresses a photo at any quality and
+    compares it with JPEG, WebP and AVIF at the same number of bytes. It shows how the picture arrives layer
+    by layer, and where the bits go. It also fills holes and draws new pictures.
+
+    Only this machine can open the page, and the page works without a network. The command needs
+    `pip install 'bincodec[demo]'`. Ctrl-C ends it.
     """
     from bincodec import Codec
     from bincodec.eval import demo_server
@@ -43,10 +45,10 @@ def command(port: int, model: str, artist: str, device: str) -> None:
     try:
         server = demo_server.server(codec, drawing, port)
     except OSError as error:
-        # The error's own text has the address as well.
-        msg = f"port {port}: {os.strerror(error.errno or 0)} (--port 0 takes a free one)"
+        # The text of the error also contains the address, so only its number is used.
+        msg = f"port {port} cannot be used: {os.strerror(error.errno or 0)} (--port 0 takes a free one)"
         raise click.ClickException(msg) from error
     standard.print_text(f"http://{demo_server.ADDRESS}:{server.port}/")
     server.serve_forever()
-    interruption.leave_at_work()  # An answer may be on its way; nobody waits for it.
-    raise KeyboardInterrupt  # Nothing else ends the server, which keeps the interruption to itself.
+    interruption.leave_at_work()  # An answer may still be computed, but nobody waits for it.
+    raise KeyboardInterrupt  # Only Ctrl-C ends the server, and the server swallows it.

@@ -1,6 +1,7 @@
-"""`bincodec eval`: measure the codec, and others beside it, on your images.
+"""The command `bincodec eval`, which measures this codec and others on the user's images.
 
-A group: each subcommand is a module of its own, imported when it is named, so that help is instant.
+Its subcommands are modules of their own. Each one is imported only when it is named, so that help is shown at
+once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ import click
 from bincodec.cli import options, standard
 from bincodec.io import files
 
-# Subcommand -> module `eval_NAME` of this package, which calls its command `command`.
+# The subcommands. Each one is called `command` in the module `eval_NAME` of this package.
 COMMANDS = ("rd", "prior", "speed", "generation")
 
 NOTHING_LEFT = "nothing is left to report and nothing was written"
@@ -21,18 +22,18 @@ NOTHING_LEFT = "nothing is left to report and nothing was written"
 
 @contextmanager
 def made(folder: Path, names: Sequence[str] = ()) -> Iterator[None]:
-    """Make an output folder before anything is measured for it; if nothing was written, it goes again.
+    """Make an output folder before anything is measured. If nothing was written, remove it again.
 
-    A report replaces an earlier one, whose folder has the first of `names`. Where others of them stand
-    without it, they are somebody else's.
+    A report may replace an earlier report, whose folder contains the first of `names`. If a folder contains
+    another of `names` without the first one, the files are not a report and must not be replaced.
 
     Raises:
-        click.ClickException: for such a folder.
-        OSError: if it cannot be made, or takes no file.
+        click.ClickException: if the folder contains such files.
+        OSError: if the folder cannot be made, or no file can be made in it.
     """
     present = [name for name in names if (folder / name).exists()]
     if present and names[0] not in present:
-        msg = f"{folder / present[0]}: exists, and no {names[0]} beside it says that an earlier run wrote it"
+        msg = f"{folder / present[0]}: this file exists, but there is no earlier report ({names[0]})"
         raise click.ClickException(msg)
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,19 +42,19 @@ def made(folder: Path, names: Sequence[str] = ()) -> Iterator[None]:
         yield
     finally:
         for place in new:
-            with suppress(OSError):  # It is not empty.
+            with suppress(OSError):  # The folder is not empty.
                 place.rmdir()
 
 
 class Measurements(click.Group):
-    """A group whose subcommands are modules, imported late."""
+    """A group whose subcommands are modules that are imported late."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order of COMMANDS."""
+        """Return the subcommands in the order of COMMANDS."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of a command; None for an unknown name."""
+        """Import the module of a subcommand and return it, or return None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"bincodec.cli.eval_{cmd_name}").command
@@ -65,5 +66,5 @@ class Measurements(click.Group):
     epilog=options.examples("bincodec eval rd photos/*.png -o report", "bincodec eval rd --help"),
 )
 def command() -> None:
-    """Measure rate, distortion and speed on your images."""
+    """Measure rate, distortion and speed of codecs on your images."""
     standard.require_output()

@@ -1,4 +1,4 @@
-"""`bincodec eval generation`: how good pictures drawn from a model are, against real ones."""
+"""The command `bincodec eval generation`, which compares pictures drawn by a model with real ones."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 def _parse_folders(
     context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, str]:
-    """NAME=PATH, to paths by name."""
+    """Parse NAME=PATH, given once or more, to paths by name."""
     found: dict[str, str] = {}
     for text in texts:
         name, equals, path = text.partition("=")
         if not (name and equals and path):
-            msg = f"{text!r} is not NAME=FOLDER"
+            msg = f"{text!r} is not of the form NAME=PATH"
             raise click.BadParameter(msg)
         if name in found:
-            msg = f"{name!r} is named twice"
+            msg = f"the name {name!r} is given twice"
             raise click.BadParameter(msg)
         found[name] = path
     return found
@@ -43,19 +43,26 @@ def _parse_folders(
 )
 @click.argument("real", metavar="REAL...", nargs=-1, required=True)
 @click.option(
-    "--under", default="", metavar="PREFIX", help="Of archives and folders, only what is under this."
+    "--under",
+    default="",
+    metavar="PREFIX",
+    help="Use only the pictures below this path in archives and folders.",
 )
 @click.option(
-    "--train", "train", metavar="PATH", multiple=True, help="Training pictures, for floor and memory."
+    "--train",
+    "train",
+    metavar="PATH",
+    multiple=True,
+    help="Training pictures, to compare with and to find copies of.",
 )
-@click.option("--train-under", default="", metavar="PREFIX", help="As --under, of --train.")
+@click.option("--train-under", default="", metavar="PREFIX", help="The same as --under, for --train.")
 @click.option(
     "--setting",
     "specs",
     metavar="SPEC",
     multiple=True,
-    help="sampler=diffusion:steps=8,16:classes=real; lists are combined. Once or more.  "
-    "[default: the model's]",
+    help="How to draw, as in sampler=diffusion:steps=8,16:classes=real. All values of lists are combined. "
+    "May be repeated.  [default: the model's defaults]",
 )
 @click.option(
     "--samples",
@@ -63,7 +70,7 @@ def _parse_folders(
     metavar="NAME=PATH",
     multiple=True,
     callback=_parse_folders,
-    help="Pictures made elsewhere; without --setting nothing is drawn.",
+    help="Measure pictures that were made elsewhere. Without --setting, none is drawn.",
 )
 @click.option(
     "-n",
@@ -71,10 +78,10 @@ def _parse_folders(
     type=click.IntRange(min=1),
     default=500,
     show_default=True,
-    help="Pictures of each setting.",
+    help="The number of pictures for each setting.",
 )
-@options.size("Cut and resize all to this.  [default: REAL's own]")
-@options.quality("Where no SPEC says it.")
+@options.size("Cut and resize all pictures to this size.  [default: the size of REAL]")
+@options.quality("The quality of drawn pictures if SPEC does not say it.")
 @click.option(
     "--features",
     "network",
@@ -83,8 +90,8 @@ def _parse_folders(
     show_default=True,
     help="The network in whose features distances are measured.",
 )
-@options.lpips_weights("Weights of AlexNet, as for the metric LPIPS.")
-@options.cache("features of REAL and --train")
+@options.lpips_weights("The file of AlexNet's weights, as for the metric LPIPS.")
+@options.cache("the features of REAL and --train")
 @options.report_folder()
 @options.model
 @options.device
@@ -111,15 +118,17 @@ def command(
 ) -> None:
     """Measure how far drawn pictures are from real ones.
 
-    REAL are pictures that the model was not trained on: images, folders, tar archives. Kernel and Frechet
-    distance, precision and recall in the features of a named network; the distances of real pictures from
-    each other as the floor; those of REAL coded and decoded. With --train, whether drawn pictures are
-    training pictures.
+    REAL are pictures that the model was not trained on, as images, folders or tar archives. The command
+    measures kernel distance, Frechet distance, precision and recall in the features of a network. For
+    comparison, it measures them for two halves of the real pictures, and for REAL after coding and decoding.
+    With --train, it also measures whether drawn pictures are copies of training pictures.
 
-    A SPEC has sampler, steps, temperature, guidance, schedule, seed, quality, model, and classes: real (in
-    REAL's shares, told by the folder of each picture), none, or a class. The output folder gets
-    generation.json, generation.md, rows.csv, samples.png, and closest.png with the pairs of drawn and
-    training picture that are closest; after Ctrl-C, of the sets that were complete.
+    A SPEC consists of sampler, steps, temperature, guidance, schedule, seed, quality, model and classes. The
+    classes are a class, none, or real, which means in the same shares as in REAL, where the folder of each
+    picture names its class.
+
+    The output folder gets generation.json, generation.md, rows.csv, samples.png, and closest.png with the
+    closest pairs of a drawn and a training picture. After Ctrl-C, they cover the sets that were complete.
     """
     from bincodec.eval import cache, features, generation, generation_report, picture_sets
     from bincodec.eval.plain import to_json

@@ -1,4 +1,4 @@
-"""`bincodec eval prior`: what the prior saves, and what each of its passes buys."""
+"""The command `bincodec eval prior`, which measures how many bits the prior and its passes save."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bincodec.cli.eval import NOTHING_LEFT, made
 @click.option(
     "--float-weights",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The float weights behind the model, as training writes them.",
+    help="The floating-point weights of the model, as training writes them.",
 )
 @options.report_folder(required=False)
 @options.model
@@ -32,13 +32,14 @@ def command(
     device: str,
     quiet: bool,
 ) -> None:
-    """Measure what the prior and its passes save.
+    """Measure how many bits the prior and its passes save.
 
-    The same levels are measured each time: as plain binary numbers; under the frequencies of each channel's
-    levels in these very images at this quality, which come free and so flatter themselves; under the prior in
-    orders of 1, 2, 4, 8 and all passes (the model's passes, merged; each measured from what those before it
-    made known); and in the file. With --float-weights the float prior is asked too. With -o, prior.json in
-    that folder holds all values."""
+    The bits of the same levels are measured in several ways: as plain binary numbers, with the frequencies of
+    each channel's levels, with the prior, and in the file. The frequencies are those in these very images at
+    this quality. They are not counted as bits, so their result looks better than a file could be. The prior
+    is measured in 1, 2, 4, 8 and all passes, for which passes of the model are merged. With --float-weights,
+    the floating-point prior is measured too. With -o, all values are written to prior.json in that folder.
+    """
     from bincodec import Codec
     from bincodec.eval import prior as pricing
     from bincodec.eval.float_prior import FloatPrior

@@ -1,4 +1,4 @@
-"""`bincodec eval rd`: rate and distortion of codecs."""
+"""The command `bincodec eval rd`, which measures rate and distortion of codecs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_CODECS = ("bincodec", "jpeg", "webp")
 
 
 def _parse_targets(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...]:
-    """Positive numbers separated by commas, in the order given; empty without the option."""
+    """Parse positive numbers separated by commas, in their order. The result is empty without the option."""
     if text is None:
         return ()
     try:
@@ -32,7 +32,7 @@ def _parse_targets(context: click.Context, parameter: click.Parameter, text: str
         msg = f"{text!r} is not a list of numbers such as 0.1,0.2,0.4"
         raise click.BadParameter(msg) from error
     if not all(0 < target <= 24 for target in targets):
-        msg = f"{text!r}: bits per pixel lie above 0 and not above 24"
+        msg = f"{text!r}: bits per pixel must be above 0 and at most 24"
         raise click.BadParameter(msg)
     return targets
 
@@ -50,8 +50,9 @@ def _parse_targets(context: click.Context, parameter: click.Parameter, text: str
     metavar="SPEC",
     multiple=True,
     default=DEFAULT_CODECS,
-    help="bincodec, jpeg, webp, avif, jp2, jxl or heic, with options: avif:tune=psnr:speed=4, "
-    "jpeg:subsampling=444, webp:settings=10,50,90. Once for each.  [default: bincodec, jpeg, webp]",
+    help="A codec: bincodec, jpeg, webp, avif, jp2, jxl or heic. Options may follow, as in "
+    "avif:tune=psnr:speed=4, jpeg:subsampling=444 or webp:settings=10,50,90. May be repeated.  "
+    "[default: bincodec, jpeg, webp]",
 )
 @options.qualities
 @click.option(
@@ -59,29 +60,35 @@ def _parse_targets(context: click.Context, parameter: click.Parameter, text: str
     "names",
     metavar="NAME",
     multiple=True,
-    help="psnr, psnr_y, ms_ssim, lpips, ssimulacra2 or butteraugli; once for each.  [default: the first 3]",
+    help="A metric: psnr, psnr_y, ms_ssim, lpips, ssimulacra2 or butteraugli. May be repeated.  "
+    "[default: the first three]",
 )
-@options.lpips_weights("Weights for LPIPS, where its package has none.")
+@options.lpips_weights("The file of weights for LPIPS, if its package has none.")
 @click.option(
-    "--curve", "curves", metavar="NAME|FILE", multiple=True, help="Lay a published curve over. Once for each."
+    "--curve",
+    "curves",
+    metavar="NAME|FILE",
+    multiple=True,
+    help="Also show this published curve. May be repeated.",
 )
 @click.option(
     "--anchor",
     metavar="SPEC",
-    help="What BD-rates are against: a codec or curve of this run.  [default: jpeg]",
+    help="The anchor of BD-rates: a codec or a curve of this run.  [default: jpeg]",
 )
 @click.option(
     "--compare",
     "targets",
     metavar="BPP,...",
     callback=_parse_targets,
-    help="Bits per pixel at which the page shows pictures side by side.  [default: 0.2,0.5]",
+    help="The bits per pixel at which the page shows pictures side by side.  [default: 0.2,0.5]",
 )
-@click.option("--no-page", is_flag=True, help="Write no HTML page.")
+@click.option("--no-page", is_flag=True, help="Do not write the HTML page.")
 @click.option(
     "--jobs",
     type=click.IntRange(min=0),
-    help="Processes that share the work; 0: none but this one.  [default: the processors there are]",
+    help="The number of processes that share the work. 0 uses no other process.  "
+    "[default: one for each core]",
 )
 @options.cache("results")
 @options.report_folder()
@@ -107,9 +114,9 @@ def command(
 ) -> None:
     """Measure rate and distortion of codecs over IMAGES.
 
-    BD-rates are against JPEG, if not told otherwise. Every file is written in full and decoded again. Prints
-    means over the images; the output folder gets report.json, rows.csv and the page report.html. What was
-    measured once is not measured again, and after an interruption the same command goes on.
+    Every file is written in full and decoded again. The command prints means over the images, and BD-rates
+    against JPEG or another anchor. It writes report.json, rows.csv and the page report.html into the output
+    folder. Results are kept in a cache, so the same command continues after an interruption.
     """
     from bincodec.eval import cache as caching
     from bincodec.eval import report, study
@@ -157,7 +164,7 @@ def _measure(plan: StudyPlan, images: Sequence[str], jobs: int | None, cache: Ca
 def _specs(
     codecs: Sequence[str], qualities: tuple[int, ...], model: str, device: str
 ) -> tuple[tuple[Spec, ...], list[str]]:
-    """The codecs that can be measured here; those that cannot are named, and why."""
+    """Return the codecs that can be measured here, and the reasons why others cannot."""
     from dataclasses import replace
 
     from bincodec.eval import peers
@@ -170,7 +177,7 @@ def _specs(
         if spec.codec == "bincodec" and not spec.settings:
             spec = replace(spec, settings=qualities)
         if spec.label in specs:
-            msg = f"--codec {text}: {spec.label} is named twice"
+            msg = f"--codec {text}: {spec.label} is given twice"
             raise click.UsageError(msg)
         try:
             peers.build(spec)
@@ -179,19 +186,19 @@ def _specs(
         else:
             specs[spec.label] = spec
     if not specs:
-        msg = "none of the codecs is installed"
+        msg = "none of the codecs that were asked for is installed"
         raise click.ClickException(msg)
     return tuple(specs.values()), skipped
 
 
 def _skipped(missing: NotInstalled) -> str:
-    """Say what is left out, also under --quiet: it was asked for."""
+    """Print what is left out, even under --quiet, because it was asked for."""
     output.note(f"skipped: {missing}")
     return str(missing)
 
 
 def _metrics(names: Sequence[str], lpips_weights: Path | None) -> tuple[tuple[str, ...], list[str]]:
-    """The metrics that can be measured here; those that cannot are named, and why."""
+    """Return the metrics that can be measured here, and the reasons why others cannot."""
     from bincodec.eval import metrics
     from bincodec.eval.errors import NotInstalled
 
@@ -202,13 +209,13 @@ def _metrics(names: Sequence[str], lpips_weights: Path | None) -> tuple[tuple[st
         except NotInstalled as missing:
             skipped.append(_skipped(missing))
     if not found:
-        msg = "none of the metrics is installed"
+        msg = "none of the metrics that were asked for is installed"
         raise click.ClickException(msg)
     return tuple(found), skipped
 
 
 def _published(names: Sequence[str]) -> dict[str, PublishedCurve]:
-    """The curves by what they were asked for as."""
+    """Return the published curves by the names under which they were asked for."""
     from bincodec.eval.curves import curve
 
     return {name: curve(name) for name in names}
@@ -217,7 +224,7 @@ def _published(names: Sequence[str]) -> dict[str, PublishedCurve]:
 def _anchor(
     text: str | None, specs: Sequence[Spec], published: Mapping[str, PublishedCurve], model: str, device: str
 ) -> str:
-    """The label of the anchor, which may be spelled as the codec or curve was."""
+    """Return the label of the anchor, which is given in the same form as a codec or a curve."""
     from bincodec.eval import peers
     from bincodec.eval.errors import UnknownCodec
     from bincodec.eval.report import ANCHOR
@@ -235,7 +242,7 @@ def _anchor(
     except UnknownCodec:
         label = ""
     if label not in labels:
-        msg = f"--anchor {text}: this run has only {', '.join([*labels, *titles])}"
+        msg = f"--anchor {text}: this run only has {', '.join([*labels, *titles])}"
         raise click.UsageError(msg)
     return label
 

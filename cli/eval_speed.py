@@ -1,4 +1,4 @@
-"""`bincodec eval speed`: seconds, memory and network sizes of codecs."""
+"""The command `bincodec eval speed`, which measures time, memory and network sizes of codecs."""
 
 from __future__ import annotations
 
@@ -41,12 +41,19 @@ DEFAULT_CODECS = (
     metavar="NAME[:OPTION=VALUE]...",
     multiple=True,
     default=DEFAULT_CODECS,
-    help="As for rd, or mbt2018_mean or cheng2020_anchor; once for each.  [default: one of each]",
+    help="A codec as in `bincodec eval rd`, or mbt2018_mean or cheng2020_anchor. May be repeated.  "
+    "[default: all of them]",
 )
 @click.option(
-    "--repeat", type=click.IntRange(min=1), default=5, show_default=True, help="Calls to take the median of."
+    "--repeat",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="The number of calls of which the median is taken.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Cores for each process.  [default: all]")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="The number of cores for each process.  [default: all]"
+)
 @options.report_folder()
 @options.model
 @options.device
@@ -61,14 +68,15 @@ def command(
     device: str,
     quiet: bool,
 ) -> None:
-    """Measure seconds, memory and size of codecs.
+    """Measure time, memory and network sizes of codecs.
 
-    Each codec runs in processes of its own. Every codec is timed on every one of IMAGES at the middle of its
-    grid of settings; jpeg:settings=80 names another. Encoders that let themselves be told run on one thread,
-    whatever --threads says. Multiply-adds and whole `bincodec` processes are measured on the first image.
-    mbt2018_mean and cheng2020_anchor are networks of the package CompressAI with random weights: right for
-    speed, and for nothing else. Run this with nothing else on the machine. speed.json in the output folder
-    holds all values.
+    Run this when nothing else runs on the machine. Each codec runs in processes of its own, and is timed on
+    each of IMAGES at the middle one of its settings. jpeg:settings=80 selects another setting. Encoders with
+    an option for it run on one thread, whatever --threads says. Multiply-adds and whole `bincodec` commands
+    are measured on the first image. All values are written to speed.json in the output folder.
+
+    mbt2018_mean and cheng2020_anchor are networks of the package CompressAI with random weights. Only their
+    speed is meaningful.
     """
     from bincodec.eval import speed, speed_report
     from bincodec.eval.plain import to_json
@@ -95,7 +103,7 @@ def command(
 
 
 def _subjects(codecs: Sequence[str], model: str, device: str) -> tuple[list[Subject], list[str]]:
-    """The codecs that can be measured here; those that cannot are named, and why."""
+    """Return the codecs that can be measured here, and the reasons why others cannot."""
     from bincodec.eval import timing
     from bincodec.eval.errors import NotInstalled
     from bincodec.eval.speed import Subject
@@ -112,6 +120,6 @@ def _subjects(codecs: Sequence[str], model: str, device: str) -> tuple[list[Subj
     for reason in skipped:
         output.note(f"skipped: {reason}")
     if not subjects:
-        msg = "none of the codecs is installed"
+        msg = "none of the codecs that were asked for is installed"
         raise click.ClickException(msg)
     return list(subjects.values()), skipped

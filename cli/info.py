@@ -1,4 +1,4 @@
-"""`bincodec info`: what a .bld file says about itself, without decoding it."""
+"""The command `bincodec info`, which shows what a .bld file says about itself, without decoding it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bincodec.bitstream.extras import ALPHA, METADATA, TITLES
+from bincodec.bitstream.extras import METADATA, TITLES
+from bincodec.bitstream.index import ALPHA, POST_FILTER
 from bincodec.cli import coded, options, output, places
 from bincodec.cli.batch.asked import Asked, alone, several
 from bincodec.cli.batch.job import Made
@@ -19,17 +20,14 @@ if TYPE_CHECKING:
     from bincodec.bitstream.header import Header
     from bincodec.bitstream.limits import Limits
 
-POST_FILTER = 0x81
-"""The extra that `bincodec.postfilter` writes; that part is not asked, because it loads PyTorch."""
-
 _NAMES = {ALPHA: "alpha", **{kind: name for name, kind in METADATA.items()}}
 _WIDTH = 16
-"""Characters of the column that says what a line of details is about."""
+"""The width in characters of the first column of the details."""
 
 
 @dataclass(frozen=True)
 class _Content:
-    """What a file holds behind its header, as far as it could be read, and what is wrong with it."""
+    """What a file contains behind its header, as far as it could be read, and what is wrong with it."""
 
     groups: list[dict[str, int]]
     kinds: list[dict[str, int]]
@@ -45,19 +43,18 @@ class _Content:
     )
 )
 @several(writing=False)
-@click.option("--bits", is_flag=True, help="Show the bits of each layer too; this loads the model.")
+@click.option("--bits", is_flag=True, help="Also show the bits of each layer. This loads the model.")
 @options.max_pixels
 @options.as_json
 def command(names: tuple[str, ...], many: Asked, bits: bool, max_pixels: int | None, as_json: bool) -> None:
     """Show what .bld files say about themselves.
 
-    The first line is the picture: name, size in pixels, mode, bytes, bits per pixel, quality and model. The
-    mode is RGB or L (grey), with an A where there is transparency. The other lines say what the bytes are
-    for. Of many files, each has its first line.
+    The first line describes the picture: name, size in pixels, mode, bytes, bits per pixel, quality and
+    model. The mode is RGB or L (grey), with an A if there is transparency. The other lines say what the bytes
+    are used for. For several files, only their first lines are shown.
 
-    The checksums of header, index, chunks and extras are checked. The bits are not decoded, which is what
-    verify does. Exit code 1 means that a file is damaged; what it says of itself is shown as far as its
-    header is whole.
+    All checksums of the parts of a file are checked, but the bits are not decoded (`bincodec verify` does
+    that). Exit code 1 means that a file is damaged. It is still shown as far as its header can be read.
     """
     work = partial(_told, bits=bits, max_pixels=max_pixels)
     ends = alone(names, many)
@@ -81,7 +78,7 @@ def _told(
     max_pixels: int | None,
     brief: bool = False,
 ) -> Made:
-    """What one file says, in its first line alone where it is to be `brief`."""
+    """Return what one file says, or only its first line if `brief` is set."""
     from bincodec.bitstream.header import Header
     from bincodec.io import files
 
@@ -145,14 +142,14 @@ def _facts(source: str, size: int, header: Header, content: _Content) -> dict[st
 
 
 def _layer_bits(source: str, data: bytes, limits: Limits) -> list[float]:
-    """What the model says that the levels of each layer cost, in bits."""
+    """Return the cost of the levels of each layer in bits, as the model computes it."""
     codec, code = coded.unpack(source, data, model=None, device="cpu", limits=limits)
     return [float(layer.sum()) for layer in codec.cost(code)]
 
 
 def _first_line(name: str, facts: dict[str, Any]) -> str:
     mode = ("L" if facts["grey"] else "RGB") + ("A" if facts["alpha"] else "")
-    model = f"model {facts['model'] or 'not at hand, ' + facts['fingerprint']}"
+    model = f"model {facts['model'] or facts['fingerprint'] + ' (not installed)'}"
     return (
         f"{name}: BLD {facts['width']}x{facts['height']} {mode}, {output.counted(facts['bytes'], 'byte')}, "
         f"{facts['bits_per_pixel']:.3f} bits per pixel, quality {facts['quality']}, {model}"
@@ -160,7 +157,7 @@ def _first_line(name: str, facts: dict[str, Any]) -> str:
 
 
 def _details(facts: dict[str, Any]) -> Iterator[str]:
-    """A line for each thing that the file holds; the bytes of all lines are those of the file."""
+    """Yield a line for each part of the file. The bytes of all lines together are those of the file."""
     yield _line("format", f"{facts['format']}, model fingerprint {facts['fingerprint']}")
     yield _line("layers", f"{facts['layers']} in {output.counted(facts['tiles'], 'tile')}")
     first = 1

@@ -1,4 +1,4 @@
-"""`bincodec inpaint`: fill what a mask marks."""
+"""The command `bincodec inpaint`, which fills the part of a picture that a mask marks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bincodec.cli import sampling as shared
     required=True,
     metavar="MASK",
     shell_complete=options.complete_files,
-    help="An image, white where IN is to be filled.",
+    help="The mask: an image that is white where IN is to be filled.",
 )
 @options.sampling
 @shared.count
@@ -46,11 +46,14 @@ def command(
     common: options.Common,
     **chosen: Any,
 ) -> None:
-    """Fill what a mask marks in an image or a .bld.
+    """Fill the part of an image or a .bld file that a mask marks.
 
-    OUT is an image, or a .bld, or with -n a folder of 000.png, 001.png and so on. Of an image all pixels
-    stay that are 8 or more pixels from the mask; of a .bld the quality, and all bits of positions (16 x 16
-    pixels) that are more than 8 pixels from the mask. A PNG says how it was drawn, in its text chunks.
+    OUT is an image or a .bld file. With -n, it is a folder with the files 000.png, 001.png and so on. The
+    text chunks of a PNG say how it was drawn.
+
+    In an image, all pixels stay the same that are 8 or more pixels from the mask. In a .bld file, the quality
+    stays the same, and so do all bits of positions (16 x 16 pixels) that are more than 8 pixels from the
+    mask.
     """
     if source == mask == places.STANDARD:
         msg = "IN and MASK cannot both be standard input"
@@ -82,7 +85,7 @@ def command(
     files.write(contents)
     if not first.known.any():
         output.note(
-            "no position is more than 8 pixels from the mask: nothing around the hole is known",
+            "no position is more than 8 pixels from the mask, so the filling fits nothing around it",
             quiet=common.quiet,
         )
     positions = {"positions": first.known.size, "positions_sampled": int((~first.known).sum())}

@@ -1,8 +1,8 @@
-"""What Ctrl-C means to a command, from the first import to the last line.
+"""Handle Ctrl-C in a command, from the first import to the last line.
 
-Python's own handler raises KeyboardInterrupt wherever the program stands. Two things are lost that way. A
-library that calls Python from another language may take the exception for a failure of its own, and a
-second Ctrl-C may fall into the answer to the first. So it is noted that one came.
+Python's own handler raises KeyboardInterrupt wherever the program is. This has two problems. A library that
+calls Python from another language may take the exception for a failure of its own, and a second Ctrl-C may
+interrupt the handling of the first one. This module therefore notes that Ctrl-C was pressed.
 """
 
 import os
@@ -12,41 +12,44 @@ import time
 from types import FrameType
 
 EXIT_CODE = 130
-"""128 and the number of SIGINT, as shells count."""
+"""The exit code after Ctrl-C: 128 plus the number of SIGINT, as in shells."""
 
 AGAIN = 1.0
-"""Seconds after which another Ctrl-C is heeded: the first was lost, or what ends the program takes long."""
+"""The seconds after which another Ctrl-C takes effect, because the first was lost or the end takes long."""
 
 _heard = -float("inf")
-"""When Ctrl-C was last heeded, or the end began."""
+"""The time at which Ctrl-C last took effect, or at which the end of the program began."""
 
 _code = EXIT_CODE
-"""What the process ends with, once that is settled."""
+"""The exit code of the process, once it is settled."""
 
 _at_work = False
-"""Whether threads may still compute when the process ends."""
+"""Whether threads may still be computing when the process ends."""
 
 
 def heed() -> None:
-    """Let Ctrl-C interrupt the command, unless somebody wants it ignored or handled otherwise."""
+    """Let Ctrl-C interrupt the command, unless it is ignored or has another handler."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         sys.unraisablehook = _unraisable
         signal.signal(signal.SIGINT, _interrupt)
 
 
 def was_interrupted() -> bool:
-    """Whether Ctrl-C was heard."""
+    """Return whether Ctrl-C was pressed."""
     return _heard > 0
 
 
 def raise_lost() -> None:
-    """Raise the KeyboardInterrupt that somebody has lost: after Ctrl-C nothing is to be written."""
+    """Raise KeyboardInterrupt if Ctrl-C was pressed, as a library may have lost the first one.
+
+    Nothing must be written after Ctrl-C.
+    """
     if was_interrupted():
         raise KeyboardInterrupt
 
 
 def settle_on(code: int) -> None:
-    """Let Ctrl-C do nothing more but end the process with this exit code, where the end itself takes long."""
+    """Settle the exit code. From here on, Ctrl-C only ends the process with it, if the end takes long."""
     global _heard, _code
     if signal.getsignal(signal.SIGINT) is _interrupt:
         _heard, _code = time.monotonic(), code
@@ -54,19 +57,19 @@ def settle_on(code: int) -> None:
 
 
 def leave_at_work() -> None:
-    """Say that threads may still compute when the process ends, as those of a server do.
+    """Note that threads may still be computing when the process ends, as those of a server do.
 
-    Python stops them wherever they are. A thread that is stopped in PyTorch's own code aborts the process,
-    so the process has to end without Python's last steps.
+    Python stops them wherever they are. A thread that is stopped inside PyTorch aborts the process, so the
+    process has to end without Python's last steps.
     """
     global _at_work
     _at_work = True
 
 
 def ignore() -> None:
-    """Let Ctrl-C do nothing at all, while Python ends.
+    """Ignore Ctrl-C while Python ends.
 
-    It takes its own handlers down before, and the process would die of the signal with another exit code.
+    Python removes handlers before it ends. The signal would then end the process with another exit code.
     """
     if _at_work:
         os._exit(_code)
@@ -88,6 +91,6 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def _unraisable(lost: "sys.UnraisableHookArgs") -> None:
-    """Of an interruption in a place that cannot raise one, such as the end of an object, nothing is said."""
+    """Print nothing about an interruption where it cannot be raised, such as in the end of an object."""
     if not issubclass(lost.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(lost)

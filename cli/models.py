@@ -1,4 +1,4 @@
-"""`bincodec models`: the models at hand."""
+"""The command `bincodec models`, which lists the installed models."""
 
 import click
 
@@ -8,9 +8,10 @@ from bincodec.cli import options, output
 @click.command(epilog=options.examples("bincodec models", "BINCODEC_MODELS=my/models bincodec models"))
 @options.as_json
 def command(as_json: bool) -> None:
-    """List the models at hand, and the classes that they can draw.
+    """List the installed models, and the classes that they can draw.
 
-    They are those of the package and those in the folder that the environment variable BINCODEC_MODELS names.
+    These are the models of the package, and those in the folder that the environment variable BINCODEC_MODELS
+    names.
     """
     from bincodec.model import store
 
@@ -32,4 +33,4 @@ def command(as_json: bool) -> None:
         lines.append(f"{card.name}  {card.fingerprint.hex()}  {card.path}")
         if card.classes:
             lines.append(f"    classes: {', '.join(card.classes)}")
-    output.result("\n".join(lines) or "no models", facts, as_json=as_json)
+    output.result("\n".join(lines) or "no models are installed", facts, as_json=as_json)

@@ -1,4 +1,4 @@
-"""The options that several commands share."""
+"""Define the options that several commands share."""
 
 import dataclasses
 import functools
@@ -23,24 +23,24 @@ Option = Callable[[Command], Command]
 
 
 def examples(*lines: str) -> str:
-    """The epilog of a command's help: what people type. The man pages show it as well."""
+    """Return the examples at the end of a command's help. The manual pages show them too."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def complete_files(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Let the shell complete the name of a file, as it does for other programs."""
+    """Let the shell complete names of files, as it does for other programs."""
     return [CompletionItem(begun, type="file")]
 
 
 def complete_models(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """The names of the models at hand that begin with `begun`; their cards are read without PyTorch."""
+    """Return the names of installed models that begin with `begun`. This does not load PyTorch."""
     from bincodec.model import store
 
     return [CompletionItem(card.name) for card in store.available() if card.name.startswith(begun)]
 
 
 def together(*several: Option[Any]) -> Option[Any]:
-    """Several options as one; the help shows them in this order."""
+    """Join several options into one. The help shows them in this order."""
 
     def decorate(command: Command) -> Command:
         for option in reversed(several):
@@ -51,32 +51,36 @@ def together(*several: Option[Any]) -> Option[Any]:
 
 
 def _check_output(context: click.Context, parameter: click.Parameter, as_json: bool) -> bool:
-    """Nobody works for a report that cannot be printed."""
+    """Check that standard output works before a report is computed for it."""
     if as_json and not context.resilient_parsing:
         standard.require_output()
     return as_json
 
 
 def device_of(explanation: str) -> Option[Any]:
-    """--device; its help is `explanation`."""
+    """Return the option --device with the help text `explanation`."""
     return click.option("--device", default="cpu", show_default=True, help=explanation)
 
 
 as_json = click.option(
-    "--json", "as_json", is_flag=True, callback=_check_output, help="Print one JSON object."
+    "--json",
+    "as_json",
+    is_flag=True,
+    callback=_check_output,
+    help="Print the result as JSON.",
 )
-quiet = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+quiet = click.option("--quiet", is_flag=True, help="Print only errors.")
 max_pixels = click.option(
     "--max-pixels",
     type=click.IntRange(min=1),
-    help=f"Accept images of up to this many pixels.  [default: {PIXELS}; to compress, any number]",
+    help=f"Accept images of up to this many pixels.  [default: {PIXELS}, or any number to compress]",
 )
-device = device_of("Where to compute: cpu, cuda, cuda:1.")
+device = device_of("The device to compute on, such as cpu, cuda or cuda:1.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Common:
-    """The values of `writing`."""
+    """The values of the options of `writing`."""
 
     max_pixels: int | None
     force: bool
@@ -86,30 +90,30 @@ class Common:
 
     @property
     def limits(self) -> "Limits":
-        """What is accepted."""
+        """The limits for images that are read."""
         return limits(self.max_pixels)
 
     @property
     def hides_progress(self) -> bool:
-        """Whether no bar is to be shown, even on a terminal."""
+        """Whether progress bars stay hidden even on a terminal."""
         return self.quiet or self.as_json
 
 
 def reading(*, device: str = "cpu", as_json: bool, quiet: bool = False) -> Common:
-    """The same of a command that writes nothing."""
+    """Return the values for a command that writes no files."""
     return Common(None, False, device, as_json, quiet)
 
 
 def limits(max_pixels: int | None) -> "Limits":
-    """The default limits, or with another number of pixels."""
+    """Return the default limits, or those with another number of pixels if `max_pixels` is given."""
     from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 
     return DEFAULT_LIMITS if max_pixels is None else Limits(pixels=max_pixels)
 
 
 def writing(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What every command takes that makes pictures or files; their values reach it as one, `common`."""
-    force = click.option("-f", "--force", is_flag=True, help="Overwrite OUT if it exists.")
+    """Add the options of all commands that write files. Their values are passed as one, `common`."""
+    force = click.option("-f", "--force", is_flag=True, help="Overwrite the output if it exists.")
 
     @functools.wraps(command)
     def gathered(**values: Any) -> Any:
@@ -130,31 +134,31 @@ sampling = click.option(
     metavar="OUT",
     required=True,
     shell_complete=complete_files,
-    help="An image, .bld or folder.",
+    help="The output: an image, a .bld file or a folder.",
 )
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def report_folder(*, required: bool = True) -> Option[Any]:
-    """-o, the folder of a report."""
+    """Return the option -o for the folder of a report."""
     kind = click.Path(file_okay=False, writable=True, path_type=Path)
     return click.option(
-        "-o", "--output", "folder", type=kind, required=required, help="The folder of the report."
+        "-o", "--output", "folder", type=kind, required=required, help="The folder for the report."
     )
 
 
 def cache(content: str) -> Option[Any]:
-    """--cache, a folder for `content`."""
+    """Return the option --cache for a folder in which `content` is kept."""
     return click.option(
         "--cache",
         "cache_folder",
         type=click.Path(file_okay=False, path_type=Path),
-        help=f"Where {content} are kept from run to run.  [default: the user's cache]",
+        help=f"The folder in which {content} are kept for later runs.  [default: the user's cache]",
     )
 
 
 def lpips_weights(explanation: str) -> Option[Any]:
-    """--lpips-weights; its help is `explanation`."""
+    """Return the option --lpips-weights with the help text `explanation`."""
     return click.option("--lpips-weights", type=existing_file, help=explanation)
 
 
@@ -175,7 +179,7 @@ model_of_any = _model(None, "photo, or the one that wrote the .bld")
 def _parse_size(
     context: click.Context, parameter: click.Parameter, text: str | None
 ) -> tuple[int, int] | None:
-    """WIDTHxHEIGHT in pixels, each 1..65535."""
+    """Parse WIDTHxHEIGHT in pixels, each in 1..65535."""
     if text is None:
         return None
     found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text)
@@ -191,7 +195,7 @@ def _parse_size(
 
 
 def size(explanation: str) -> Option[Any]:
-    """--size, which is None or (width, height); its help is `explanation`."""
+    """Return the option --size with the help text `explanation`. Its value is (width, height) or None."""
     return click.option("--size", metavar="WxH", callback=_parse_size, help=explanation)
 
 
@@ -199,7 +203,7 @@ _quality_kind = click.IntRange(0, BEST_QUALITY)
 
 
 def quality(explanation: str) -> Option[Any]:
-    """--quality of what is drawn; its help is `explanation`."""
+    """Return the option --quality for pictures that are drawn, with the help text `explanation`."""
     return click.option(
         "-q", "--quality", type=_quality_kind, default=DRAWN_QUALITY, show_default=True, help=explanation
     )
@@ -210,7 +214,7 @@ _NAMES = {"quality": "--quality", "size": "--size", "bits_per_pixel": "--bpp", "
 
 
 def _parse_bytes(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    """A number of bytes, with a unit if it has one."""
+    """Parse a number of bytes, with or without a unit."""
     if text is None:
         return None
     found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,9})?)\s*(|k|ki|m|mi)b?", text.strip().lower())
@@ -222,16 +226,16 @@ def _parse_bytes(context: click.Context, parameter: click.Parameter, text: str |
 
 
 def rate(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--quality, or instead of it --size, --bpp or --psnr.
+    """Add the options --quality, --size, --bpp and --psnr, of which only one may be given.
 
-    They reach the command as one, `asked`: what was given, by its name in the API, or nothing.
+    They are passed as one value, `asked`: a dictionary with the given one by its name in the API, or empty.
     """
 
     @functools.wraps(command)
     def gathered(**values: Any) -> Any:
         asked = {name: value for name in _NAMES if (value := values.pop(name)) is not None}
         if len(asked) > 1:
-            msg = f"{' and '.join(_NAMES[name] for name in asked)} cannot go together: name one of them"
+            msg = f"{' and '.join(_NAMES[name] for name in asked)} cannot go together: give only one of them"
             raise click.UsageError(msg)
         return command(asked=asked, **values)
 
@@ -240,25 +244,25 @@ def rate(command: Callable[..., Any]) -> Callable[..., Any]:
             "-q",
             "--quality",
             type=_quality_kind,
-            help="0 is smallest, 100 is best.  "
+            help="The quality: 0 gives the smallest file, 100 the best picture.  "
             f"[default: {DEFAULT_QUALITY}, which looks good at first sight]",
         ),
         click.option(
             "--size",
             metavar="BYTES",
             callback=_parse_bytes,
-            help="Instead of a quality: the file has at most this many bytes. 20k is 20,000.",
+            help="Instead of a quality: make a file of at most this many bytes. 20k is 20,000.",
         ),
         click.option(
             "--bpp",
             "bits_per_pixel",
             type=click.FloatRange(0, 1000, min_open=True),
-            help="Instead of a quality: the file has at most this many bits for each pixel.",
+            help="Instead of a quality: make a file of at most this many bits for each pixel.",
         ),
         click.option(
             "--psnr",
             type=click.FloatRange(0, 100),
-            help="Instead of a quality: the picture has at least this PSNR in dB.",
+            help="Instead of a quality: make a picture with at least this PSNR in dB.",
         ),
     )
     for option in reversed(given):  # The help shows the last one first.
@@ -271,19 +275,19 @@ effort = click.option(
     type=click.IntRange(0, 9),
     default=DEFAULT_EFFORT,
     show_default=True,
-    help="How long to search for a better trade of bits against error; decoding is as fast either way.",
+    help="How long to search for a better trade of bits against error. Decoding takes no longer.",
 )
 
 
 def _parse_qualities(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
-    """Integers in 0..100, separated by commas, to a rising tuple without repetitions."""
+    """Parse integers in 0..100, separated by commas, to a rising tuple without repetitions."""
     try:
         found = tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError as error:
         msg = f"{text!r} is not a list of integers such as 0,50,100"
         raise click.BadParameter(msg) from error
     if found[0] < 0 or found[-1] > BEST_QUALITY:
-        msg = f"{text!r}: qualities lie in 0..{BEST_QUALITY}"
+        msg = f"{text!r} contains a quality that is not in 0..{BEST_QUALITY}"
         raise click.BadParameter(msg)
     return found
 
@@ -295,5 +299,5 @@ qualities = click.option(
     callback=_parse_qualities,
     default="0,17,33,50,67,83,100",
     show_default=True,
-    help="Qualities of bincodec, each 0..100, separated by commas.",
+    help="The qualities of bincodec: numbers in 0..100, separated by commas.",
 )

@@ -1,4 +1,8 @@
-"""What the commands say. Standard output is data: results that were asked for. Standard error is talk."""
+"""Print what the commands say.
+
+Standard output carries results that the user asked for. Standard error carries summaries, notes, progress and
+errors.
+"""
 
 import json
 import warnings
@@ -12,30 +16,30 @@ from bincodec import BincodecError
 from bincodec.cli import standard
 
 SCHEMA = 2
-"""Raised when a key of the JSON output is renamed, removed or given another meaning."""
+"""The version of the JSON output. It is raised when a key is renamed, is removed or gets another meaning."""
 
 FAILURE = 1
 WRONG_USAGE = 2
 
 _OPTIONS = {"pixels": "--max-pixels"}
-"""The options that raise fields of `bincodec.Limits`."""
+"""The options that raise a limit, by the field of `bincodec.Limits`."""
 
 
 def error(message: str) -> None:
-    """The one line that explains a failure."""
+    """Print the one line that explains a failure."""
     standard.say(f"bincodec: error: {_one_line(message)}")
 
 
 def explained(failure: BaseException) -> str | None:
-    """What went wrong, in one line; None for what only a mistake in this program can raise."""
+    """Return what went wrong, in one line, or None if only a mistake in this program can raise it."""
     if isinstance(failure, click.ClickException):
         line = failure.format_message()
     elif isinstance(failure, BincodecError):
-        # `option` is the field of `Limits` that stands in the way.
+        # `option` is the field of `Limits` with the limit that was exceeded.
         option = _OPTIONS.get(getattr(failure, "option", None) or "")
         line = f"{failure} ({option} raises it)" if option else str(failure)
     elif isinstance(failure, BrokenPipeError) and not failure.filename:
-        line = "standard output: Broken pipe"  # Help or version were not read to their end.
+        line = "standard output: Broken pipe"  # The reader of help or version ended too early.
     elif isinstance(failure, EOFError):
         line = str(failure) or "the input ends too early"
     elif isinstance(failure, OSError):
@@ -49,7 +53,7 @@ def explained(failure: BaseException) -> str | None:
 
 
 def kept(written: Sequence[str]) -> str:
-    """What a failure adds to its line about outputs that it leaves behind."""
+    """Return what the line of a failure says about outputs that are written and stay, or ""."""
     if not written:
         return ""
     others = f" and {len(written) - 1} more are" if len(written) > 1 else " is"
@@ -57,16 +61,17 @@ def kept(written: Sequence[str]) -> str:
 
 
 def note(message: str, *, quiet: bool = False) -> None:
-    """Something that the user did not ask for and should know."""
+    """Print something that the user should know but did not ask for."""
     if not quiet:
         standard.say(f"bincodec: note: {_one_line(message)}")
 
 
 def summary(line: str, facts: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
-    """What a command that writes files says at its end: talk, or one JSON object on standard output.
+    """Print the summary of a command that writes files: a line of text, or one JSON object on standard
+    output.
 
     Raises:
-        click.ClickException: if the JSON cannot be printed; the output, facts["output"], stays.
+        click.ClickException: if the JSON cannot be printed. The output, facts["output"], stays.
     """
     if as_json:
         standard.print_text(json_line(facts), kept=kept([facts["output"]]))
@@ -75,7 +80,7 @@ def summary(line: str, facts: dict[str, Any], *, as_json: bool, quiet: bool) -> 
 
 
 def result(text: str, facts: dict[str, Any], *, as_json: bool) -> None:
-    """What a command was asked for: text or one JSON object, on standard output.
+    """Print the result that a command was asked for, as text or as one JSON object, on standard output.
 
     Raises:
         click.ClickException: if it cannot be printed.
@@ -84,10 +89,10 @@ def result(text: str, facts: dict[str, Any], *, as_json: bool) -> None:
 
 
 def failures(lines: Sequence[str], others: str = "the other results are complete") -> None:
-    """Name what failed, after everything that did not; `others` says what became of the rest.
+    """Print a note for each failure, and then fail. `others` says what became of the rest.
 
     Raises:
-        click.ClickException: if there is any.
+        click.ClickException: if `lines` is not empty.
     """
     for line in lines:
         note(f"failed: {line}")
@@ -98,14 +103,14 @@ def failures(lines: Sequence[str], others: str = "the other results are complete
 
 @contextmanager
 def warnings_as_notes(say: Callable[[str], None] = note) -> Iterator[None]:
-    """Show Python's warnings as one line each, without the source lines that mean nothing to a user."""
+    """Show each of Python's warnings as one line, without source lines that mean nothing to a user."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: say(str(message))
         yield
 
 
 def json_line(facts: dict[str, Any]) -> str:
-    """One object in one line, with the version of its keys."""
+    """Return one JSON object in one line, with the version of its keys."""
     return json.dumps({"schema": SCHEMA, **facts}, ensure_ascii=True)
 
 
@@ -114,13 +119,13 @@ def _one_line(message: str) -> str:
 
 
 def counted(count: int, thing: str) -> str:
-    """A number of things in words: "1 layer", "3 layers"."""
+    """Return a number of things in words, such as "1 layer" or "3 layers"."""
     return f"1 {thing}" if count == 1 else f"{count} {thing}s"
 
 
 @contextmanager
 def parts_shown(*, hidden: bool) -> Iterator[None]:
-    """A bar for each task of a large picture while inside, on standard error where that is a terminal."""
+    """Show a progress bar for each task of a large picture, on standard error if it is a terminal."""
     from tqdm import tqdm
 
     from bincodec import workers

@@ -1,4 +1,4 @@
-"""Where drawn pictures go: one file, or a folder; codes and traces stand beside the pictures."""
+"""Choose the paths of drawn pictures, in one file or in a folder, with codes and traces beside them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 CODE = ".bld"
 PICTURE = ".png"
 TRACE = "-trace.png"
-_EXISTS = "exists; --force overwrites what has the same name in it"
+_EXISTS = "this folder exists; --force overwrites files of the same names in it"
 _NUMBERED = re.compile(rf"\d{{3,}}({re.escape(PICTURE)}|{re.escape(CODE)}|{re.escape(TRACE)})")
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Checked places of `count` pictures, none of which is one of the `inputs`.
+    """The checked paths of `count` pictures. None of them is one of the `inputs`.
 
-    With more than one they are files 000.png, 001.png and so on in the folder `destination`, unless they
-    stand `together` in one image file, in rows of `columns`.
+    Several pictures are files 000.png, 001.png and so on in the folder `destination`. If `together` is set,
+    they are in one image file instead, in rows of `columns`.
     """
 
     inputs: Sequence[str]
@@ -50,29 +50,29 @@ class Pictures:
 
     @property
     def extension(self) -> str:
-        """The format of the pictures; CODE where there is to be no picture, only the code."""
+        """The extension of the pictures, or CODE if only the code is to be written."""
         plain = self.destination != places.STANDARD and not places.is_device(self.destination)
         return Path(self.destination).suffix.lower() if plain and not self.in_folder else PICTURE
 
     def picture(self, index: int = 0) -> str:
-        """The path of a picture."""
+        """Return the path of a picture."""
         return self._numbered(index, PICTURE) if self.in_folder else self.destination
 
     def beside(self, index: int, ending: str) -> str:
-        """The path of what belongs to a picture: CODE, or TRACE (one for all that stand together)."""
+        """Return the path of the code or the trace of a picture. Pictures in one image share a trace."""
         if self.in_folder:
             return self._numbered(index, ending)
         number = f"-{self._name(index)}" if self.together and self.count > 1 and ending == CODE else ""
         return str(Path(self.destination).with_suffix("")) + number + ending
 
     def check_size(self, size: tuple[int, int], limits: Limits, *, states: int = 0) -> None:
-        """Refuse pictures of `size` (width, height) that the image files would not hold, before any is drawn.
+        """Check that the image files can hold pictures of `size` (width, height), before any is drawn.
 
-        `states` of a trace stand beside each other.
+        `states` is the number of states of a trace, which are shown side by side.
 
         Raises:
-            click.UsageError: for more pixels a side than the format holds.
-            InvalidSetting: for more pixels than the limit.
+            click.UsageError: if a side has more pixels than the format holds.
+            InvalidSetting: if there are more pixels than the limit.
         """
         from bincodec.errors import ImageError
         from bincodec.io import writing
@@ -90,10 +90,10 @@ class Pictures:
             _check_pixels("the trace", sheet_size(size, every, states), limits)
 
     def check_alpha(self) -> None:
-        """Refuse image files that hold no transparency, before any picture is drawn.
+        """Check that the image files can hold transparency, before any picture is drawn.
 
         Raises:
-            click.UsageError: as it says.
+            click.UsageError: if their format cannot hold it.
         """
         from bincodec.errors import ImageError
         from bincodec.io import writing
@@ -105,18 +105,20 @@ class Pictures:
                 raise click.UsageError(str(error)) from error
 
     def write(self, contents: Mapping[str, bytes]) -> None:
-        """Write finished files by path, all or none. A new folder appears with all of them in it.
+        """Write the finished files, all or none. A new folder appears with all of them in it.
+
+        `contents` has the bytes of each file by its path.
 
         Raises:
-            places.Occupied: if something of that name has appeared since `choose` looked.
-            OSError: as the system reports it.
+            places.Occupied: if a file or folder of that name has appeared since `choose` was called.
+            OSError: if the system cannot write the files.
         """
         if self.in_folder and not os.path.isdir(self.destination) and self._made_folder(contents):
             return
         places.write(contents, force=self.force)
 
     def left_over(self, written: Collection[str]) -> list[str]:
-        """Names in the folder that look like pictures of this run and are none, nor belong to one."""
+        """Return the names in the folder that look like files of this run, but are from an earlier run."""
         if not self.in_folder:
             return []
         new = {os.path.basename(path) for path in written}
@@ -125,7 +127,10 @@ class Pictures:
         )
 
     def _made_folder(self, contents: Mapping[str, bytes]) -> bool:
-        """Make the folder with all files in it, unless `force` is to go on in one that was made meanwhile."""
+        """Make the folder with all files in it.
+
+        Return False if the folder was made meanwhile and `force` allows writing into it.
+        """
         from bincodec.io import files
 
         _refuse_folder(self.destination, self.force)
@@ -157,12 +162,12 @@ def choose(
     columns: int | None = None,
     endings: Sequence[str] = (),
 ) -> Pictures:
-    """Settle where `count` pictures go and what stands beside them, before any work is done.
+    """Choose and check the paths of `count` pictures and of the files beside them, before any work is done.
 
-    In one image, they stand in rows of `columns`, about as many as there are rows if None.
+    In one image, the pictures are in rows of `columns`. For None, there are about as many rows as columns.
 
     Raises:
-        click.UsageError: for a format that cannot be written, or a name that does not fit the number.
+        click.UsageError: if the format cannot be written, or if one file cannot hold several pictures.
         click.UsageError, places.Occupied, OSError: for any of the paths, as `places.check`.
     """
     pictures = Pictures(inputs, destination, count, together, columns or math.ceil(math.sqrt(count)), force)
@@ -172,7 +177,8 @@ def choose(
     places.check(inputs, destination, force=force, as_json=as_json)
     _check_extension(pictures)
     if endings and (destination == places.STANDARD or places.is_device(destination)):
-        msg = f"{places.shown(destination, 'standard output')}: nothing can stand beside it: name a file"
+        name = places.shown(destination, "standard output")
+        msg = f"{name}: further files are written beside the output, so name a file"
         raise click.UsageError(msg)
     for path in {pictures.beside(index, ending) for index in range(count) for ending in endings}:
         places.check(inputs, path, force=force, as_json=as_json)
@@ -188,7 +194,10 @@ def contents(
     *,
     save_codes: bool,
 ) -> dict[str, bytes]:
-    """The pictures `shown`, or their codes, or both, by path; each image file gets one of `texts`."""
+    """Return the bytes of the pictures `shown`, or of their codes, or both, by path.
+
+    Each image file gets one of `texts`.
+    """
     from bincodec.io import writing
     from bincodec.io.contact_sheet import contact_sheet
 
@@ -214,7 +223,7 @@ def _check_folder(pictures: Pictures, endings: Sequence[str]) -> None:
     suffix = Path(destination).suffix
     if destination == places.STANDARD or suffix.lower() == CODE or writing.is_of_pictures(suffix):
         name = places.shown(destination, "standard output")
-        msg = f"{name}: one file does not hold {pictures.count} pictures: name a folder"
+        msg = f"{name}: one file cannot hold {pictures.count} pictures: name a folder"
         raise click.UsageError(msg)
     _refuse_folder(destination, pictures.force)
     if not os.path.isdir(destination):
@@ -227,10 +236,10 @@ def _check_folder(pictures: Pictures, endings: Sequence[str]) -> None:
 
 def _refuse_folder(destination: str, force: bool) -> None:
     if not os.path.isdir(os.path.dirname(destination.rstrip("/")) or "."):
-        msg = f"{destination}: there is no such folder to stand in"
+        msg = f"{destination}: the folder in which it should be does not exist"
         raise places.Occupied(msg)
     if os.path.lexists(destination) and not os.path.isdir(destination):
-        msg = f"{destination}: exists and is no folder"
+        msg = f"{destination}: this exists and is not a folder"
         raise places.Occupied(msg)
     if os.path.isdir(destination) and not force:
         msg = f"{destination}: {_EXISTS}"
@@ -242,7 +251,7 @@ def _check_pixels(what: str, size: tuple[int, int], limits: Limits) -> None:
 
     width, height = size
     if width * height > limits.pixels:
-        msg = f"{what} {width} x {height}: {width * height} is over the limit pixels={limits.pixels}"
+        msg = f"{what} {width} x {height} pixels: {width * height} is over the limit pixels={limits.pixels}"
         raise InvalidSetting(msg, option="pixels")
 
 

@@ -1,4 +1,4 @@
-"""Where a command reads from and writes to: `-`, default names, and what is never overwritten."""
+"""Choose where a command reads and writes: `-`, default names, and files that are never overwritten."""
 
 import os
 import sys
@@ -13,18 +13,18 @@ from bincodec.cli import interruption, standard
 
 STANDARD = "-"
 WRITTEN = "bincodec.written"
-"""Under this name a command's context keeps the outputs that are written, whole."""
+"""The key under which a command's context keeps the names of the outputs that are written."""
 
-_EXISTS = "exists; --force overwrites it"
+_EXISTS = "this file exists; --force overwrites it"
 
 
 class Occupied(click.ClickException):
-    """The output cannot be placed: it exists and `--force` was not given, or it has no folder."""
+    """The output cannot be written: it exists and `--force` was not given, or its folder does not exist."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """Checked input and output; either may be `-`, standard input and standard output."""
+    """A checked input and output. Either may be `-`, which is standard input or standard output."""
 
     source: str
     destination: str
@@ -32,25 +32,27 @@ class Places:
 
     @property
     def to_standard_output(self) -> bool:
-        """Whether standard output carries the data."""
+        """Whether the output is written to standard output."""
         return self.destination == STANDARD
 
     def write(self, data: bytes) -> None:
-        """Write the finished output, whole or not at all.
+        """Write the finished output, as a whole or not at all.
 
         Raises:
-            Occupied: if a file of that name has appeared since `choose` looked.
-            OSError: as the system reports it.
+            Occupied: if a file of that name has appeared since `choose` was called.
+            OSError: if the system cannot write it.
         """
         write({self.destination: data}, force=self.force)
 
 
 def write(contents: Mapping[str, bytes], *, force: bool) -> None:
-    """Write finished outputs by path, or `-`; none is seen before all are on the disk.
+    """Write finished outputs. None of them appears before all of them are on the disk.
+
+    `contents` has the bytes of each output by its path, or by `-` for standard output.
 
     Raises:
-        Occupied: if a file of one of the names has appeared since `check` looked.
-        OSError, click.ClickException: as the system reports it.
+        Occupied: if a file of one of the names has appeared since `check` was called.
+        OSError, click.ClickException: if the system cannot write an output.
     """
     from bincodec.io import files
 
@@ -67,10 +69,12 @@ def write(contents: Mapping[str, bytes], *, force: bool) -> None:
 
 
 def deliver(contents: Mapping[str, bytes], write: Callable[[], object]) -> None:
-    """Call `write`, which writes `contents`; whatever interrupts the command then can say what there is.
+    """Call `write`, which writes `contents`, and note what is written.
+
+    If the command is interrupted afterwards, its message can name these outputs.
 
     Raises:
-        KeyboardInterrupt: on Ctrl-C, also if it came before and was lost.
+        KeyboardInterrupt: on Ctrl-C, even if it came earlier and a library has lost it.
     """
     interruption.raise_lost()
     context = click.get_current_context(silent=True)
@@ -92,10 +96,10 @@ def _holds(path: str, data: bytes) -> bool:
 
 
 def choose(source: str, destination: str | None, *, extension: str, force: bool, as_json: bool) -> Places:
-    """Settle both ends before any work is done.
+    """Choose and check the input and the output before any work is done.
 
-    Without OUT the output stands beside the input, with its extension exchanged; standard input goes to
-    standard output.
+    If `destination` is None, the output is beside the input, with another extension. For standard input, it
+    is standard output.
 
     Raises:
         click.UsageError, Occupied, OSError: as `check`.
@@ -107,11 +111,12 @@ def choose(source: str, destination: str | None, *, extension: str, force: bool,
 
 
 def check(inputs: Sequence[str], destination: str, *, force: bool, as_json: bool) -> None:
-    """Refuse an output that cannot be written, or must not be, before any work is done for it.
+    """Check that an output can and may be written, before any work is done for it.
 
     Raises:
-        click.UsageError: if it is one of the inputs, without a name, or standard output that is needed twice.
-        Occupied: if it exists and `force` is not set, or has no folder to stand in.
+        click.UsageError: if it is one of the inputs, if its name is empty, or if standard output is needed
+            for the output and for JSON.
+        Occupied: if it exists and `force` is not set, or if its folder does not exist.
         OSError: if no file can be made in its folder.
     """
     require_name(destination)
@@ -130,7 +135,7 @@ def check(inputs: Sequence[str], destination: str, *, force: bool, as_json: bool
 
 
 def require_name(destination: str) -> None:
-    """Raise click.UsageError for an output without a name: a variable of the shell that was not set."""
+    """Raise click.UsageError if the name of an output is empty, as from a shell variable that is not set."""
     if not destination:
         msg = "the name of the output is empty"
         raise click.UsageError(msg)
@@ -138,7 +143,7 @@ def require_name(destination: str) -> None:
 
 def _check_standard_output(as_json: bool) -> None:
     if as_json:
-        msg = "--json needs standard output for itself: name an output file"
+        msg = "--json prints to standard output, so the output cannot go there: name an output file"
         raise click.UsageError(msg)
     standard.require_output()
     if sys.stdout.isatty():
@@ -147,7 +152,7 @@ def _check_standard_output(as_json: bool) -> None:
 
 
 def given(source: str) -> str | bytes:
-    """What a command reads: a path, or all of standard input.
+    """Return what a command reads: a path, or all bytes of standard input.
 
     Raises:
         bincodec.BincodecError: if standard input cannot be read, or is too large.
@@ -156,7 +161,7 @@ def given(source: str) -> str | bytes:
 
 
 def read(source: str) -> bytes:
-    """All of a file, or of standard input.
+    """Return all bytes of a file or of standard input.
 
     Raises:
         bincodec.BincodecError: if it cannot be read, or is too large.
@@ -168,7 +173,7 @@ def read(source: str) -> bytes:
 
 @contextmanager
 def named(source: str) -> Iterator[None]:
-    """Put the file's name before the message of an error that is about its content."""
+    """Put the name of the file before the message of an error about its content."""
     from bincodec import BincodecError
 
     try:
@@ -179,12 +184,12 @@ def named(source: str) -> Iterator[None]:
 
 
 def shown(place: str, standard: str) -> str:
-    """How messages and JSON call an end: `standard` where it is `-`."""
+    """Return the name of an input or output for messages: `standard` if it is `-`."""
     return standard if place == STANDARD else place
 
 
 def is_device(path: str) -> bool:
-    """Whether a path exists and is neither a file nor a folder: /dev/null, a named pipe."""
+    """Return whether a path exists and is neither a file nor a folder, as /dev/null or a named pipe."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
@@ -197,7 +202,7 @@ def _beside(source: str, extension: str) -> str:
 
 
 def is_same(first: str, second: str) -> bool:
-    """Also through hard links, symbolic links and different spellings of a path."""
+    """Return whether two paths are one file, also through links and different spellings."""
     try:
         return os.path.samefile(first, second)
     except (OSError, ValueError):
@@ -208,10 +213,10 @@ def _refuse_occupied(destination: str, force: bool) -> None:
     if destination == STANDARD or is_device(destination):
         return
     if os.path.isdir(destination):
-        msg = f"{destination}: is a directory"
+        msg = f"{destination}: this is a folder, not a file"
         raise Occupied(msg)
     if not os.path.isdir(os.path.dirname(destination) or "."):
-        msg = f"{destination}: there is no such folder"
+        msg = f"{destination}: its folder does not exist"
         raise Occupied(msg)
     if os.path.lexists(destination) and not force:
         msg = f"{destination}: {_EXISTS}"

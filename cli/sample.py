@@ -1,4 +1,4 @@
-"""`bincodec sample`: pictures from nothing but the prior."""
+"""The command `bincodec sample`, which draws pictures from the prior."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bincodec.model.card import ModelCard
 
 MAX_TRACED = 8
-"""States in a trace: more would be too small to look at."""
+"""The most states in a trace. More of them would be too small to see."""
 
 EVERY = "all"
 
@@ -30,7 +30,7 @@ EVERY = "all"
 )
 @options.sampling
 @shared.count
-@options.size("In pixels.  [default: the model's own, or 256x256]")
+@options.size("The size of the pictures in pixels.  [default: the model's own, or 256x256]")
 @options.quality(shared.QUALITY)
 @shared.sampler
 @click.option(
@@ -38,14 +38,14 @@ EVERY = "all"
     "labels",
     metavar="NAME",
     multiple=True,
-    help="Draw this class, one that `bincodec models` lists. Once for each; all: every class.",
+    help="Draw this class, which `bincodec models` lists. May be repeated. all: draw every class.",
 )
 @shared.options
 @click.option(
-    "--grid", is_flag=True, help="Put all pictures into one; of several classes, each has a row of its own."
+    "--grid", is_flag=True, help="Put all pictures into one image. Each of several classes gets its own row."
 )
 @shared.save_codes
-@click.option("--trace", is_flag=True, help="Show how each picture came out of the noise.")
+@click.option("--trace", is_flag=True, help="Also show for each picture how it came out of the noise.")
 @options.model
 @options.writing
 def command(
@@ -61,13 +61,15 @@ def command(
     common: options.Common,
     **chosen: Any,
 ) -> None:
-    """Draw pictures from the model.
+    """Draw pictures from a model.
 
-    OUT is an image, or a .bld, or with -n a folder of 000.png, 001.png and so on; - is standard output. The
-    same seed gives the same bits on every machine; a PNG says how it was drawn, in its text chunks. Of
-    several classes -n pictures each are drawn, class by class in the order given, or with `all` in the order
-    of `bincodec models`; the pictures of a class are those that it would have by itself, so each column of a
-    grid begins with the same random words.
+    OUT is an image, a .bld file, or - for standard output. With -n, it is a folder with the files 000.png,
+    001.png and so on. The same seed draws the same bits on every machine. The text chunks of a PNG say how it
+    was drawn.
+
+    If several classes are given, -n pictures of each are drawn, in the given order. `all` stands for all
+    classes in the order of `bincodec models`. A class gives the same pictures alone and together with others,
+    and the pictures in a column of a grid start from the same random numbers.
     """
     from bincodec.model import store
 
@@ -125,24 +127,24 @@ def command(
 def _settings_by_class(
     card: ModelCard, labels: tuple[str, ...], chosen: dict[str, Any], *, trace: bool
 ) -> list[SamplingSettings]:
-    """How to draw each class that was asked for, once; or settings without a class.
+    """Return the settings for each class that was asked for, once, or for no class.
 
     Raises:
-        InvalidSetting: for what the model cannot do.
-        click.UsageError: for a trace of a sampler that has none.
+        InvalidSetting: if the model cannot do what the settings say.
+        click.UsageError: if a trace is asked for and the sampler has none.
     """
     known = card.classes if EVERY in labels else ()
     named = dict.fromkeys(known or labels or (None,))
     by_class = [shared.as_settings(chosen | {"label": label}) for label in named]
     samplers = {settings.plan(card).sampler for settings in by_class}
     if trace and samplers != {"diffusion"}:
-        msg = "--trace shows the steps of the diffusion sampler; the autoregressive one has none to show"
+        msg = "--trace shows the steps of the diffusion sampler, but this is the autoregressive sampler"
         raise click.UsageError(msg)
     return by_class
 
 
 class _Traces:
-    """Some of the states that went by: a row for each picture, evenly spaced, the last one included."""
+    """Some of the states of each picture, evenly spaced, with the last one. Each picture has a row."""
 
     def __init__(self, steps: int) -> None:
         shown = min(steps, MAX_TRACED)
@@ -161,7 +163,7 @@ class _Traces:
 
 
 def _strips(codec: Codec, files: pictures.Pictures, rows: list[list[BinaryCode]]) -> dict[str, bytes]:
-    """A strip for each picture, or all of them below each other."""
+    """Return the image files of the traces by path: one for each picture, or one for all of them."""
     from bincodec.io import writing
     from bincodec.io.contact_sheet import contact_sheet
 

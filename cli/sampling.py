@@ -1,4 +1,4 @@
-"""What sample, inpaint and vary share: the options that say how to draw, what they read, and progress."""
+"""The shared parts of sample, inpaint and vary: options for drawing, reading of inputs, and summaries."""
 
 from __future__ import annotations
 
@@ -21,32 +21,46 @@ if TYPE_CHECKING:
     from bincodec.io.images import Picture
 
 NAMED_LEFT = 4
-"""So many files of an earlier run are named; of more, their number is said."""
+"""The most files of an earlier run that are named. Of the others, only the number is given."""
 
-QUALITY = "0 is coarsest, 100 is finest."
+QUALITY = "The quality of the pictures: 0 is coarsest, 100 is finest."
 
 count = click.option(
-    "-n", "count", type=click.IntRange(min=1), default=1, show_default=True, help="How many pictures to draw."
+    "-n",
+    "count",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="The number of pictures to draw.",
 )
-save_codes = click.option("--save-codes", is_flag=True, help="Put a .bld beside each picture.")
-seed = click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="The same seed draws the same bits.")
+save_codes = click.option("--save-codes", is_flag=True, help="Also write a .bld file beside each picture.")
+seed = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**64 - 1),
+    help="The seed of the random numbers. The same seed draws the same bits.  [default: 0]",
+)
 temperature = click.option(
     "--temperature",
     type=click.FloatRange(0, 10),
-    help="Below 1: closer to what is likeliest (photo: in steps of 13 %).  [default: 1]",
+    help="Values below 1 draw what is more likely. For photo, it has steps of 13 %.  [default: 1]",
 )
 sampler = click.option(
     "--sampler",
     type=click.Choice(["autoregressive", "diffusion"]),
-    help="In the order of files, pass after pass; or from noise, all bits at once.  [default: diffusion "
-    "where the model's channels are single bits, else autoregressive]",
+    help="autoregressive draws pass by pass, in the order of files. diffusion starts from noise and draws "
+    "all bits at once.  [default: diffusion for models of single bits, or else autoregressive]",
 )
-label = click.option("--class", "label", metavar="NAME", help="Draw this class, if the model has classes.")
+label = click.option(
+    "--class",
+    "label",
+    metavar="NAME",
+    help="Draw this class, if the model has classes (see `bincodec models`).",
+)
 options = together(
     click.option(
         "--steps",
         type=click.IntRange(min=1),
-        help="Steps of the sampler.  [default: every pass; diffusion: 16]",
+        help="The number of steps of the sampler.  [default: 16 for diffusion, or else every pass]",
     ),
     temperature,
     seed,
@@ -55,15 +69,17 @@ options = together(
         type=click.Choice(list(SCHEDULES)),
         default="linear",
         show_default=True,
-        help="How the noise of the diffusion sampler goes down from step to step.",
+        help="How the noise of the diffusion sampler decreases from step to step.",
     ),
-    click.option("--guidance", type=click.FloatRange(0, 16), help="Draw the class more decidedly."),
+    click.option(
+        "--guidance", type=click.FloatRange(0, 16), help="Larger values make the class clearer.  [default: 0]"
+    ),
 )
 """With `sampler` and `label`, the fields of `bincodec.generation.settings.SamplingSettings`."""
 
 
 def as_settings(chosen: dict[str, Any]) -> SamplingSettings:
-    """How to draw, from the options' values by name: what was not given has the default."""
+    """Return the settings for drawing. Options that were not given get their defaults."""
     from bincodec.generation.settings import SamplingSettings
 
     return SamplingSettings(**{name: value for name, value in chosen.items() if value is not None})
@@ -72,7 +88,7 @@ def as_settings(chosen: dict[str, Any]) -> SamplingSettings:
 def read(
     source: str, model: str | None, device: str, limits: Limits, *, quiet: bool
 ) -> tuple[Codec, BinaryCode | Picture]:
-    """What a picture is made from, a .bld or an image, and the codec for it."""
+    """Return the codec, and the code of a .bld file or the pixels of an image file."""
     from bincodec import Codec
     from bincodec.bitstream.header import MAGIC
     from bincodec.io import images
@@ -80,7 +96,7 @@ def read(
     data = places.read(source)
     if data.startswith(MAGIC):
         return coded.unpack(source, data, model=model, device=device, limits=limits)
-    # By its path, so that errors can name it.
+    # The path is passed instead of the bytes, so that errors can name it.
     picture = images.load(data if source == places.STANDARD else source, limits=limits)
     for sentence in picture.notes:
         output.note(sentence, quiet=quiet)
@@ -88,11 +104,11 @@ def read(
 
 
 def check_held(files: Pictures, given: BinaryCode | Picture, limits: Limits) -> None:
-    """Refuse pictures like what `read` gave that the image files would not hold, before any is drawn.
+    """Check that the image files can hold pictures like the one that was read, before any is drawn.
 
     Raises:
-        click.UsageError: for more pixels a side than the format holds, or for transparency.
-        InvalidSetting: for more pixels than the limit.
+        click.UsageError: if the format cannot hold so many pixels on a side, or transparency.
+        InvalidSetting: if there are more pixels than the limit.
     """
     from bincodec import BinaryCode
     from bincodec.io.extras import has_alpha
@@ -109,7 +125,7 @@ def check_held(files: Pictures, given: BinaryCode | Picture, limits: Limits) -> 
 
 
 def how(codec: Codec, code: BinaryCode, settings: SamplingSettings) -> dict[str, Any]:
-    """How a picture was drawn, mostly by the names of the options; None is what was not asked for."""
+    """Return how a picture was drawn, mostly by the names of the options. None means not given."""
     plan = settings.plan(codec.model.card)
     return {
         "model": code.model,
@@ -125,7 +141,7 @@ def how(codec: Codec, code: BinaryCode, settings: SamplingSettings) -> dict[str,
 
 
 def as_texts(facts: Mapping[str, object]) -> dict[str, str]:
-    """What a picture's file tells about how it was drawn: whoever likes it can draw it again."""
+    """Return the texts for a picture's file that say how it was drawn, so that it can be drawn again."""
     from bincodec import __version__
 
     shown = {name: str(value) for name, value in facts.items() if value is not None}
@@ -139,7 +155,7 @@ def texts(
     by_class: Sequence[SamplingSettings],
     **more: object,
 ) -> list[dict[str, str]]:
-    """`as_texts` for each image file; "picture" is the number that a picture has under its seed, from 0."""
+    """Return `as_texts` for each image file. "picture" is the number of a picture under its seed, from 0."""
     if files.together:
         classes = ", ".join(settings.label for settings in by_class if settings.label is not None)
         return [as_texts(how(codec, codes[0], by_class[0]) | {"class": classes or None} | more)]
@@ -152,7 +168,7 @@ def texts(
 
 @contextmanager
 def progress(steps: int, *, hidden: bool) -> Iterator[Callable[[object], None]]:
-    """A bar on standard error, where that is a terminal; call what it gives after each step."""
+    """Show a progress bar on standard error if it is a terminal. Yield a function to call after each step."""
     from tqdm import tqdm
 
     with tqdm(total=steps, unit="step", disable=True if hidden else None) as bar:
@@ -161,15 +177,17 @@ def progress(steps: int, *, hidden: bool) -> Iterator[Callable[[object], None]]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a command has drawn, to be told.
+    """What a command has drawn, for its summary.
 
     Args:
-        command: its name.
-        code: one of the pictures.
-        paths: the files written.
-        by_class: one for each class; they differ in nothing else.
-        seconds_load: for the model and the input.
-        seconds_draw: for everything from there to finished bytes.
+        command: the name of the command.
+        files: where the pictures are.
+        paths: the files that were written.
+        codec: the codec that has drawn them.
+        code: the code of one of the pictures.
+        by_class: the settings for each class. They differ only in the class.
+        seconds_load: the time for loading the model and the input.
+        seconds_draw: the time from then until the bytes were finished.
     """
 
     command: str
@@ -182,7 +200,7 @@ class Drawn:
     seconds_draw: float
 
     def tell(self, more: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
-        """The summary; `more` goes into the JSON object, behind the command's name."""
+        """Print the summary. The JSON object has the keys of `more` behind the name of the command."""
         settings, code, files = self.by_class[0], self.code, self.files
         labels = [one.label for one in self.by_class if one.label is not None]
         facts = {
@@ -210,4 +228,4 @@ class Drawn:
         if left := files.left_over(self.paths):
             more_of_them = f" and {len(left) - NAMED_LEFT} more" if len(left) > NAMED_LEFT else ""
             names = ", ".join(left[:NAMED_LEFT]) + more_of_them
-            output.note(f"{files.destination}: of an earlier run there are still {names}", quiet=quiet)
+            output.note(f"{files.destination}: files of an earlier run are still there: {names}", quiet=quiet)

@@ -1,7 +1,7 @@
-"""Standard input, output and error, which a caller may have closed, filled or left: they fail in one line.
+"""Use standard input, output and error, which a caller may have closed or filled.
 
-What goes wrong while a result is printed is an error: it was asked for. What goes wrong while something is
-said on standard error is none: nobody is there to hear of it.
+If a result cannot be printed, the command fails in one line, because the result was asked for. If a message
+on standard error cannot be printed, this is ignored, because nobody would see an error either.
 """
 
 import errno
@@ -17,10 +17,10 @@ _MISSING = "it is closed"
 
 
 def open_closed() -> None:
-    """Give closed streams a place that fails as a stream does, and their numbers to no file opened later.
+    """Replace closed streams by streams that fail when they are used.
 
-    Otherwise an output file could get the number of standard error, and whatever a library says lands in it.
-    Only the talk of a closed standard error vanishes.
+    This also reserves their numbers. Otherwise, an output file could get the number of standard error, and
+    the messages of a library would be written into it.
     """
     for name, flags, mode in (
         ("stdin", os.O_WRONLY, "r"),
@@ -28,15 +28,15 @@ def open_closed() -> None:
         ("stderr", os.O_WRONLY, "w"),
     ):
         if getattr(sys, name) is None:
-            number = os.open(os.devnull, flags)  # the lowest one that is free: the stream's own
+            number = os.open(os.devnull, flags)  # This is the lowest free number, which is the stream's own.
             os.set_inheritable(number, True)
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="replace", closefd=False))
 
 
 def settle(*, drop: bool = False) -> None:
-    """Let nothing be tried once more at exit that failed before: Python would end in a message of its own.
+    """Empty the buffers of the streams, so that Python does not fail with a message of its own at exit.
 
-    With `drop`, what is still on its way never arrives: whoever should take it may not be reading.
+    If `drop` is set, the content of the buffers is thrown away, because their reader may not be reading.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -53,23 +53,24 @@ def _to_nowhere(stream: TextIO) -> None:
 
 
 def require_output() -> None:
-    """Refuse to work for a standard output that takes nothing: it is closed, or the device is full.
+    """Check that standard output can be written to, before any work is done for it.
 
-    A reader that has gone, or a disk that fills meanwhile, shows only later.
+    It may be closed, or its device may be full. A reader that has ended, or a disk that fills up later, is
+    only noticed when the result is printed.
 
     Raises:
-        click.ClickException: if it takes nothing.
+        click.ClickException: if standard output cannot be written to.
     """
     try:
         os.write(sys.stdout.fileno(), b"")
-    except io.UnsupportedOperation:  # A program that calls this one has put something of its own there.
+    except io.UnsupportedOperation:  # A calling program has replaced the stream by an object of its own.
         return
     except OSError as error:
         raise _failed(error) from error
 
 
 def print_text(text: str, *, kept: str = "") -> None:
-    """A result, to standard output; `kept` says what a failure leaves behind (`output.kept`).
+    """Print a result to standard output. `kept` says which outputs stay after a failure (`output.kept`).
 
     Raises:
         click.ClickException: if it cannot be printed.
@@ -77,14 +78,14 @@ def print_text(text: str, *, kept: str = "") -> None:
     try:
         try:
             click.echo(text)
-        except UnicodeEncodeError as error:  # A name of a file need not be text; it is shown as in JSON.
+        except UnicodeEncodeError as error:  # The name of a file need not be text. It is shown as in JSON.
             click.echo(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
     except OSError as error:
         raise _failed(error, kept) from error
 
 
 def write_data(data: bytes) -> None:
-    """All of `data`, to standard output.
+    """Write all of `data` to standard output.
 
     Raises:
         click.ClickException: if it cannot be written.
@@ -99,10 +100,10 @@ def write_data(data: bytes) -> None:
 
 
 def read_data() -> bytes:
-    """All that standard input has left, from where it stands.
+    """Return the rest of standard input.
 
     Raises:
-        bincodec.BincodecError: if it cannot be read, or has no end.
+        bincodec.BincodecError: if it cannot be read, or has more than 1 GiB.
     """
     from bincodec.errors import Unreadable
     from bincodec.io import streams
@@ -116,7 +117,7 @@ def read_data() -> bytes:
 
 
 def say(line: str) -> None:
-    """Something for standard error, if that takes it."""
+    """Print a line to standard error if that is possible."""
     with suppress(OSError):
         click.echo(line, err=True)
 

@@ -1,4 +1,4 @@
-"""Where the program begins: Ctrl-C is answered from here on, also while the rest is imported."""
+"""Start the program. Ctrl-C is handled from here on, also while the other modules are imported."""
 
 import sys
 from typing import NoReturn
@@ -14,7 +14,7 @@ def main() -> NoReturn:
         from bincodec.cli.main import main as command
 
         command.main()
-    except KeyboardInterrupt:  # The command answers for itself, so it was not imported yet.
+    except KeyboardInterrupt:  # The command handles Ctrl-C itself, so it was not imported yet.
         interruption.settle_on(interruption.EXIT_CODE)
         sys.stderr.write("bincodec: error: interrupted\n")
         sys.exit(interruption.EXIT_CODE)

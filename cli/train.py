@@ -1,4 +1,4 @@
-"""`bincodec train`: one stage of training, or the finishing of a model, from a TOML configuration."""
+"""The command `bincodec train`, which runs one stage of training, or finishes a model."""
 
 import json
 from pathlib import Path
@@ -18,56 +18,81 @@ _path = click.Path(exists=True, path_type=Path)
 )
 @click.argument("config", type=options.existing_file)
 @click.argument("run", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--steps", type=click.IntRange(min=1), help="Length of the stage in steps.")
+@click.option("--steps", type=click.IntRange(min=1), help="The length of the stage in steps.")
 @click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Length of the stage in minutes."
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="The length of the stage in minutes."
 )
 @click.option(
     "--start",
     type=options.existing_file,
-    help="Begin from these averaged weights (a run's weights.safetensors).",
+    help="Start from these averaged weights, the weights.safetensors of an earlier run.",
 )
-@click.option("--finish", metavar="NAME", help="Finish the weights of --start into the model file RUN/NAME.")
+@click.option(
+    "--finish",
+    metavar="NAME",
+    help="Finish the weights of --start, and write the model to RUN/NAME.safetensors.",
+)
 @click.option(
     "--add-decoder",
     metavar="NAME",
-    help="Add the decoder of --start to the model file --to, under this name. RUN gets the new file.",
+    help="Add the decoder of --start under this name to the model of --to, and write the model into RUN.",
 )
-@click.option("--to", type=options.existing_file, help="The model file to which --add-decoder adds.")
+@click.option(
+    "--to", type=options.existing_file, help="The model file to which --add-decoder adds a decoder."
+)
 @click.option(
     "--card",
     type=options.existing_file,
-    help="JSON with data, licences and credits for the finished model's card.",
-)
-@click.option("--prior-only", is_flag=True, help="Leave the autoencoder of --start as it is.")
-@click.option("--decoder-only", is_flag=True, help="Train the decoder of --start alone.")
-@click.option("--revive", is_flag=True, help="Begin the silent units of --start anew.")
-@options.device_of("cpu or cuda; torchrun starts several.")
-@click.option(
-    "--threads", type=click.IntRange(min=1), help="CPU threads; more than free cores is far slower."
-)
-@click.option("--compile", "compiled", is_flag=True, help="Compile the networks (CUDA).")
-@click.option(
-    "--workers", type=click.IntRange(min=0), default=0, help="Threads that prepare crops (GPU: 12)."
+    help="A JSON file with data, licences and credits for the card of the finished model.",
 )
 @click.option(
-    "--crop", type=click.IntRange(min=32), help="Side of the crops, instead of the configuration's."
+    "--prior-only", is_flag=True, help="Train only the prior, and leave the autoencoder of --start as it is."
 )
-@click.option("--batch", type=click.IntRange(min=1), help="Crops in a batch, instead of the configuration's.")
+@click.option(
+    "--decoder-only",
+    is_flag=True,
+    help="Train only the decoder of --start, so that bits and files stay the same.",
+)
+@click.option("--revive", is_flag=True, help="Give new weights to the units of --start that are silent.")
+@options.device_of("The device: cpu or cuda. torchrun starts one process for each of several devices.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="The number of CPU threads. More threads than free cores are far slower.",
+)
+@click.option("--compile", "compiled", is_flag=True, help="Compile the networks, which needs CUDA.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    help="The number of threads that prepare crops. With a GPU, 12 are good.  [default: 0]",
+)
+@click.option(
+    "--crop",
+    type=click.IntRange(min=32),
+    help="The side of the crops in pixels, instead of the one in CONFIG.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    help="The number of crops in a batch, instead of the one in CONFIG.",
+)
 @click.option(
     "--rates",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
-    help="Learning rates times this; 0.25 to go on from a model that is nearly good.",
+    help="Multiply the learning rates by this. 0.25 suits a start from a good model.  [default: 1]",
 )
 @click.option(
-    "--photos", type=_path, help="Folder or tar of training photos, instead of the configuration's."
+    "--photos", type=_path, help="The folder or tar archive of training photos, instead of the one in CONFIG."
 )
-@click.option("--valid", type=_path, help="Folder of validation photos, instead of the configuration's.")
+@click.option("--valid", type=_path, help="The folder of validation photos, instead of the one in CONFIG.")
 @click.option(
-    "--valid-photos", type=click.IntRange(min=1), help="Validate with so many of them, evenly spread."
+    "--valid-photos",
+    type=click.IntRange(min=1),
+    help="The number of validation photos, evenly spread, if not all are used.",
 )
-@options.lpips_weights("Weights of SqueezeNet for [perceptual], instead of the configuration's.")
+@options.lpips_weights("The weights of SqueezeNet for [perceptual], instead of the file in CONFIG.")
 def command(
     config: Path,
     run: Path,
@@ -95,9 +120,10 @@ def command(
 ) -> None:
     """Train a model, one stage at a time.
 
-    The stage is in the folder RUN. It starts from scratch or from --start, and is validated. A stage warms
-    up, stays, and decays; it leaves RUN/weights.safetensors and RUN/log.jsonl. One that was interrupted goes
-    on when the same command is given again.
+    CONFIG is a TOML file with the architecture, the objective and the data. A stage starts from scratch
+    or from --start. Its learning rate rises, stays and falls again. At the end, the result is
+    measured on the validation photos. The stage writes weights.safetensors and log.jsonl into the folder RUN.
+    After an interruption, the same command continues where it stopped.
     """
     alone = [
         name for name, given in (("--prior-only", prior_only), ("--decoder-only", decoder_only)) if given
@@ -109,7 +135,7 @@ def command(
         msg = "--add-decoder NAME and --to MODEL belong together"
         raise click.UsageError(msg)
     if add_decoder is None and (steps is None) == (minutes is None):
-        msg = "give either --steps or --minutes"
+        msg = "either --steps or --minutes is needed, and not both"
         raise click.UsageError(msg)
     if start is None and (needing := [*alone, *results, *(["--revive"] if revive else [])]):
         msg = f"{needing[0]} needs weights to start from: --start"

@@ -1,4 +1,4 @@
-"""`bincodec vary`: pictures like a given one."""
+"""The command `bincodec vary`, which draws pictures that resemble a given one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bincodec.cli import sampling as shared
     "--strength",
     type=click.FloatRange(0, 1),
     required=True,
-    help="0 changes nothing, 1 leaves nothing; in steps of 1/64.",
+    help="How much to change: 0 changes nothing, 1 keeps nothing. It has steps of 1/64.",
 )
 @options.sampling
 @shared.count
@@ -44,10 +44,11 @@ def command(
     common: options.Common,
     **chosen: Any,
 ) -> None:
-    """Draw pictures like an image or a .bld.
+    """Draw pictures that resemble an image or a .bld file.
 
-    Noise is added to its bits and then taken away. OUT is an image, or a .bld, or with -n a folder of
-    000.png, 001.png and so on. A .bld keeps its quality. A PNG says how it was drawn, in its text chunks.
+    Noise is added to the bits of the picture and then removed. OUT is an image or a .bld file. With -n, it is
+    a folder with the files 000.png, 001.png and so on. A .bld file keeps its quality. The text chunks of a
+    PNG say how it was drawn.
     """
     endings = [pictures.CODE] if save_codes else []
     files = pictures.choose(
@@ -75,6 +76,7 @@ def command(
     drawn = shared.Drawn("vary", files, [*contents], codec, codes[0], [settings], *seconds)
     if not codec.model.card.architecture.single_bits:
         output.note(
-            f"model {codec.model.card.name} was not made to vary pictures: much is lost", quiet=common.quiet
+            f"model {codec.model.card.name} was not made to vary pictures, so much of the picture is lost",
+            quiet=common.quiet,
         )
     drawn.tell({"input": source, "strength": strength}, as_json=common.as_json, quiet=common.quiet)

@@ -1,4 +1,4 @@
-"""`bincodec verify`: decode every bit of .bld files and check every checksum."""
+"""The command `bincodec verify`, which decodes every bit of .bld files and checks every checksum."""
 
 import time
 from functools import partial
@@ -28,9 +28,9 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Decode the bits of .bld files and check all their checksums.
+    """Decode all bits of .bld files and check all checksums.
 
-    Exit code 0 means that the files are whole and decode here to the bits that were written.
+    Exit code 0 means that the files are whole, and that this machine decodes the bits that were written.
     """
     work = partial(_verified, model=model, max_pixels=max_pixels, device=device)
     ends = alone(names, many)
@@ -53,7 +53,7 @@ def _verified(
     max_pixels: int | None,
     device: str,
 ) -> Made:
-    """What is true of one file, all bits of which were decoded."""
+    """Decode all bits of one file and return what was found."""
     from bincodec.io import files
 
     data, limits = files.read(given), options.limits(max_pixels)

@@ -106,7 +106,7 @@ def beside(name: str, pixels: Pixels, size: int) -> Shown:
         NotInstalled: if this Pillow cannot write the format.
     """
     if name not in BESIDE:
-        msg = f"{name!r} is none of {', '.join(BESIDE)}"
+        msg = f"codec {name!r} is not one of {', '.join(BESIDE)}"
         raise UnknownCodec(msg)
     found = match.nearest(peers.find(BESIDE[name]), pixels, size)
     return _shown(pixels, found.encoded.pixels, len(found.encoded.data), found.setting)

@@ -140,10 +140,10 @@ def _build_bincodec(spec: Spec) -> Peer:
     card = store.find(values["model"])
     layers = None if values["layers"] == "all" else int(values["layers"])
     if layers is not None and layers > card.architecture.layers:
-        msg = f"{spec.label}: {card.name} has {card.architecture.layers} layers"
+        msg = f"{spec.label}: model {card.name} has only {card.architecture.layers} layers"
         raise UnknownCodec(msg)
     if values["effort"] != "0" and LAMBDA_RANGE not in card.card:
-        msg = f"{spec.label}: {card.name} does not say its Lagrange multipliers: only effort=0"
+        msg = f"{spec.label}: the card of {card.name} has no Lagrange multipliers: only effort=0 is possible"
         raise UnknownCodec(msg)
     if values["device"] != "cpu":
         from bincodec.arguments import checked_device

@@ -70,7 +70,7 @@ def read(
             labels.append(PurePosixPath(name).parent.name)
             pixels.append(_of_size(name, found, size, fit))
         if len(names) == before:
-            msg = f"{path}: no pictures in it" + (f" under {under}" if under else "")
+            msg = f"{path}: there are no pictures in it" + (f" under {under}" if under else "")
             raise ImageError(msg)
     return PictureSet(tuple(names), tuple(labels), np.stack(pixels))
 
@@ -90,7 +90,7 @@ def _of_size(name: str, pixels: NDArray[np.uint8], size: tuple[int, int], fit: b
     if (width, height) == size:
         return pixels
     if not fit:
-        msg = f"{name}: {width} x {height} pixels where others have {size[0]} x {size[1]}: give --size"
+        msg = f"{name}: {width} x {height} pixels, but others have {size[0]} x {size[1]}: use --size"
         raise ImageError(msg)
     return np.asarray(ImageOps.fit(Image.fromarray(pixels), size, Image.Resampling.LANCZOS))
 
@@ -127,5 +127,5 @@ def _members(path: str, under: str) -> Iterator[tuple[str, bytes]]:
                     file = archive.extractfile(member) or io.BytesIO()
                     yield member.name, streams.read_on(file, name=f"{path}: {member.name}")
     except (tarfile.TarError, EOFError) as error:
-        msg = f"{path}: a damaged archive: {error}"
+        msg = f"{path}: the archive is damaged: {error}"
         raise ImageError(msg) from error

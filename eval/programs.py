@@ -66,12 +66,12 @@ class Program:
                 [self.path, *names], capture_output=True, text=True, timeout=SECONDS, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            msg = f"{self.path} did not run: {error}"
+            msg = f"{self.path} could not be run: {error}"
             raise ProgramFailed(msg) from error
         found = re.search(self.pattern, done.stdout, re.MULTILINE)
         if done.returncode != 0 or found is None:
             said = " ".join((done.stderr or done.stdout).split())[:200] or "nothing"
-            msg = f"{self.path} ended with {done.returncode} and no value, saying: {said}"
+            msg = f"{self.path} ended with exit code {done.returncode} and printed no value: {said}"
             raise ProgramFailed(msg)
         return float(found[1])
 

@@ -46,7 +46,7 @@ PARTS = {
         *("errors", "arguments", "workers", "windows", "io", "postfilter"),
         *("model", "code", "coding", "decoder"),
     ),
-    "generation": ("errors", "arguments", "io", "postfilter", "model", "code", "coding"),
+    "generation": ("errors", "arguments", "io", "model", "code", "coding"),
     "sampling": ("defaults", "arguments", "isolation", "io", "model", "code", "generation"),
     "codec": (
         *("errors", "defaults", "arguments", "isolation", "windows", "io", "model"),

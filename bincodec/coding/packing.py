@@ -98,7 +98,7 @@ def pack(model: Model, code: BinaryCode) -> bytes:
         InvalidSetting: if the code comes from a damaged file, or is only a region of a file.
     """
     if code.damage or code.tile_layers is not None:
-        msg = "the code lacks what was damaged or not read, so it does not make a file"
+        msg = "the code is incomplete, as parts of its file were damaged or not read: it cannot be packed"
         raise InvalidSetting(msg)
     header = Header(
         code.width, code.height, code.quality, code.layers, code.fingerprint, code.grey, code.tile_side
@@ -163,8 +163,8 @@ def unpack(model: Model, file: Container, *, partial: bool = False, layers: int 
     header, architecture = file.header, model.card.architecture
     model.card.check(header.fingerprint)
     if header.layers > architecture.layers:
-        own = f"{architecture.layers} of model {model.card.name}"
-        msg = f"the file has {header.layers} layers, more than the {own}"
+        own = f"model {model.card.name} has only {architecture.layers}"
+        msg = f"the file has {header.layers} layers, but {own}"
         raise Corrupt(msg)
     _check_sizes(file, architecture)
     read_filter(file.extras)  # A malformed post-filter makes the file corrupt, even if it is not applied.

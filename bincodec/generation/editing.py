@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from bincodec.arguments import checked_integer, checked_number
+from bincodec.bitstream.index import POST_FILTER
 from bincodec.bitstream.tiles import grid_of
 from bincodec.code import BinaryCode, Levels, Mask
 from bincodec.coding.cost import cost
@@ -23,7 +24,6 @@ from bincodec.generation.guidance import Guided, Tempered
 from bincodec.generation.samplers import Hole, Words
 from bincodec.generation.settings import SamplingPlan, SamplingSettings
 from bincodec.model.weights import Model
-from bincodec.postfilter.filter import KIND
 
 MAX_COUNT = 1_000_000
 
@@ -206,4 +206,4 @@ def _steered(model: Model, plan: SamplingPlan) -> Tempered:
 
 def _without_filter(code: BinaryCode) -> BinaryCode:
     """Return a code without its post-filter, which was fitted to other levels than those that are drawn."""
-    return dataclasses.replace(code, extras=tuple(a for a in code.extras if a.kind != KIND))
+    return dataclasses.replace(code, extras=tuple(a for a in code.extras if a.kind != POST_FILTER))

@@ -46,7 +46,8 @@ def load(source: images.Source, width: int, height: int, limits: Limits = DEFAUL
         shown: npt.NDArray[Any] = found.pixels.mean(2)
         mask = (shown if found.alpha is None else shown * (found.alpha / 255)) >= WHITE
     if mask.shape != (height, width):
-        msg = f"the mask is {mask.shape[1]} x {mask.shape[0]} pixels, the picture {width} x {height}"
+        size = f"{mask.shape[1]} x {mask.shape[0]}"
+        msg = f"the mask has {size} pixels, but the picture has {width} x {height}"
         raise ImageError(msg)
     if not mask.any():
         msg = f"the mask is empty: no pixel is white ({WHITE} or more)"

@@ -84,7 +84,7 @@ class SamplingSettings:
         """
         sampler, passes = self.sampler or own_sampler(card), sum(card.architecture.layer_phases)
         if sampler == "autoregressive" and self.steps is not None and self.steps > passes:
-            msg = f"steps {self.steps} is over the {passes} passes that model {card.name} can be drawn in"
+            msg = f"steps {self.steps} is over the limit of {passes}, the passes of model {card.name}"
             raise InvalidSetting(msg)
         steps = self.steps or (DIFFUSION_STEPS if sampler == "diffusion" else passes)
         label, guidance = self._class_number(card), float(self.guidance or 0.0)
@@ -100,7 +100,7 @@ class SamplingSettings:
             msg = f"model {card.name} has no classes"
             raise InvalidSetting(msg)
         if self.label is None:
-            msg = "guidance needs a class to go towards"
+            msg = "guidance needs a class, but none is given"
             raise InvalidSetting(msg)
         checked_choice("class", self.label, card.classes)
         return card.classes.index(self.label) + 1

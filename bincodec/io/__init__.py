@@ -1,1 +1,1 @@
-"""Images, their colours, and files on the disk."""
+"""Read and write images, with their colours and metadata, and files on the disk."""

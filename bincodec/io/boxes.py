@@ -1,4 +1,8 @@
-"""AVIF and JPEG 2000 files: what their boxes say of colours and bits, which Pillow does not show."""
+"""Read what the boxes of AVIF and JPEG 2000 files say about colours and bits.
+
+Pillow does not show this information. Both formats are sequences of boxes, each with a length, a kind of four
+characters, and a body that may contain further boxes.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,12 @@ _SRGB, _GREY, _SYCC, _CMYK = 16, 17, 18, 12
 
 @dataclass(frozen=True)
 class Told:
-    """What a file says of its picture.
+    """What a file says about its picture.
 
     Args:
-        profile: its colour profile.
-        tag: what it says of its colours without one.
-        bits: bits a sample, 8 if nothing is said.
+        profile: the ICC colour profile, or None if the file has none.
+        tag: what the file says about its colours without a profile, or None.
+        bits: the number of bits of a sample. It is 8 if the file does not say it.
     """
 
     profile: bytes | None = None
@@ -32,7 +36,7 @@ class Told:
 
 
 def is_avif(data: bytes) -> bool:
-    """Whether the bytes begin as an AVIF file does."""
+    """Return whether the bytes begin like an AVIF file."""
     if data[4:8] != b"ftyp":
         return False
     brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
@@ -40,15 +44,17 @@ def is_avif(data: bytes) -> bool:
 
 
 def is_jpeg_2000(data: bytes) -> bool:
-    """Whether the bytes begin as a JPEG 2000 file, with boxes or without."""
+    """Return whether the bytes begin like a JPEG 2000 file, with boxes or as a bare codestream."""
     return data.startswith((JPEG_2000_MAGIC, _CODESTREAM_MAGIC))
 
 
 def read_jpeg_2000(data: bytes) -> Told:
-    """Profile, colour space and bits of a JPEG 2000 file; what its first valid colr box says counts.
+    """Return the profile, the colour space and the bits of a JPEG 2000 file.
+
+    If the file has several colr boxes, the first valid one counts.
 
     Raises:
-        spaces.Unknown: for colours that cannot be represented.
+        spaces.Unknown: if 8 bits cannot represent the colours.
     """
     if data.startswith(_CODESTREAM_MAGIC):
         return Told(bits=_bits_of_codestream(data))
@@ -77,7 +83,7 @@ def _colours_of_jpeg_2000(body: memoryview) -> tuple[bytes | None, Tag | None]:
         (code,) = struct.unpack_from(">I", body, 3)
         if code in (_SRGB, _GREY, _SYCC, _CMYK):
             return None, Tag("colr", SRGB)
-        msg = f"the colour space {code}, which is not supported"
+        msg = f"the colour space with the number {code}, which is not supported"
         raise spaces.Unknown(msg)
     if method == 5 and len(body) >= 9:
         primaries, transfer = struct.unpack_from(">HH", body, 3)
@@ -86,7 +92,7 @@ def _colours_of_jpeg_2000(body: memoryview) -> tuple[bytes | None, Tag | None]:
 
 
 def _bits_of_codestream(data: bytes) -> int:
-    """Of the SIZ marker, which comes first: the most bits of any component."""
+    """Return the largest number of bits of any component. The SIZ marker, which comes first, names them."""
     if len(data) < 43:
         return 8
     (count,) = struct.unpack_from(">H", data, 40)
@@ -94,10 +100,10 @@ def _bits_of_codestream(data: bytes) -> int:
 
 
 def read_avif(data: bytes) -> Told:
-    """Colours and bits of the primary item of an AVIF file.
+    """Return the colours and the bits of the primary item of an AVIF file.
 
     Raises:
-        spaces.Unknown: for colours that cannot be represented.
+        spaces.Unknown: if 8 bits cannot represent the colours.
     """
     meta = next((body for kind, body in _boxes(memoryview(data)) if kind == b"meta"), None)
     if meta is None:
@@ -118,7 +124,7 @@ def read_avif(data: bytes) -> Told:
             profile = bytes(body[4:])
         elif kind == b"pixi" and len(body) > 5:
             bits = max(body[5:])
-    # With a profile, the codes only tell how the file's own samples became RGB.
+    # If there is a profile, the codes only say how the samples of the file are converted to RGB.
     tag = Tag("nclx", spaces.from_codes(*codes)) if codes and not profile else None
     return Told(profile, tag, bits)
 
@@ -128,7 +134,7 @@ def _primary(body: memoryview) -> int:
 
 
 def _properties_of(item: int, body: memoryview) -> list[int]:
-    """Numbers, from 1 on, of the properties that belong to an item."""
+    """Return the numbers of the properties that belong to an item. They count from 1."""
     wide_items, wide_numbers = body[0] >= 1, body[3] & 1
     (count,), position = struct.unpack_from(">I", body, 4), 8
     for _ in range(min(count, _MOST_BOXES)):
@@ -144,7 +150,7 @@ def _properties_of(item: int, body: memoryview) -> list[int]:
 
 
 def _boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Kind and body of each box, as far as they are whole."""
+    """Yield the kind and the body of each box. The first box that is not whole ends the sequence."""
     position = 0
     for _ in range(_MOST_BOXES):
         if position + 8 > len(view):

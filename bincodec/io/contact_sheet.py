@@ -1,4 +1,4 @@
-"""Several pictures of one size in one: rows and columns, with a white line between them."""
+"""Put several pictures of one size into one picture, in rows and columns, with white lines between them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from PIL import Image
 
 GAP = 2
-"""Pixels between two pictures."""
+"""The number of white pixels between two pictures."""
 
 
 def sheet_size(size: tuple[int, int], count: int, columns: int) -> tuple[int, int]:
-    """Width and height of a sheet of `count` pictures of `size` (width, height)."""
+    """Return the width and height in pixels of a sheet of `count` pictures of `size` (width, height)."""
     width, height = size
     return columns * (width + GAP) - GAP, -(-count // columns) * (height + GAP) - GAP
 
 
 def contact_sheet(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
-    """Pictures of one size in rows of `columns`, GAP white pixels between them."""
+    """Return one RGB image that shows `pictures` in rows of `columns`. All of them have one size."""
     width, height = pictures[0].size
     result = Image.new("RGB", sheet_size((width, height), len(pictures), columns), "white")
     for index, picture in enumerate(pictures):

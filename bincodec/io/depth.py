@@ -1,4 +1,7 @@
-"""Samples of any depth to the 8 bits of the codec: rounded once, from all the bits that the file has."""
+"""Reduce samples of any depth to the 8 bits of the codec.
+
+Each sample is rounded only once, from all the bits that the file has.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,28 @@ from PIL import Image
 
 Samples: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 Tone: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""What becomes of colours 0..1 on their way to 8 bits; they stay within 0..1."""
+"""A function that is applied to colours on their way to 8 bits. It maps 0..1 to 0..1."""
 
-REDUCED = "16-bit samples reduced to 8 bits"
 _COLOURS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "CMYK": 4}
-# Of 16-bit PNG, as (mode, raw mode) of Pillow: the mode to read the high and the low bytes of each sample.
-# The raw modes for either order of bytes each take one of the two; Pillow's own choice takes the high ones.
+# For Pillow's raw modes of 16-bit PNG files: the mode of the image, and the raw mode that reads low bytes.
+# There are raw modes for two orders of bytes. One of them reads the high byte of each sample, the other one
+# the low byte. Pillow itself chooses the one for high bytes.
 _RAW_MODES = {
     "RGB;16B": ("RGB", "RGB;16L"),
     "RGBA;16B": ("RGBA", "RGBA;16L"),
 }
 _GREY_AND_ALPHA = "LA;16B"
-# Pixels at a time: tables and indices of many samples are wide.
+# The number of pixels that are converted at once. An index into a table takes eight bytes for each sample.
 _PORTION = 2**20
 
 
+def reduced_note(bits: int) -> str:
+    """Return the note that samples of `bits` bits were reduced to 8 bits."""
+    return f"the {bits}-bit samples are reduced to 8 bits"
+
+
 def to_8_bits(samples: NDArray[Any], maximum: int, tone: Tone | None = None) -> NDArray[np.uint8]:
-    """Samples 0..maximum, of 16 bits at most, to 0..255, through `tone` if there is one, and rounded once."""
+    """Return samples 0..maximum (at most 65535) as uint8 samples 0..255. `tone` is applied if given."""
     fractions = np.arange(maximum + 1) / maximum
     table = np.round(255 * np.clip(fractions if tone is None else tone(fractions), 0, 1)).astype(np.uint8)
     result: NDArray[np.uint8] = table[np.minimum(samples, maximum)]
@@ -35,7 +43,7 @@ def to_8_bits(samples: NDArray[Any], maximum: int, tone: Tone | None = None) -> 
 
 
 def reduced(samples: NDArray[Any], mode: str, maximum: int, tone: Tone | None) -> Image.Image:
-    """A Pillow image of 8 bits from samples (H, W, C) for a mode; alpha is no colour and takes no `tone`."""
+    """Return samples (H, W, C) in 0..maximum as an 8-bit Pillow image of `mode`. `tone` skips the alpha."""
     count = _COLOURS[mode]
     colours = to_8_bits(samples[..., :count], maximum, tone)
     pixels = np.concatenate([colours, to_8_bits(samples[..., count:], maximum)], axis=2)
@@ -43,14 +51,15 @@ def reduced(samples: NDArray[Any], mode: str, maximum: int, tone: Tone | None) -
 
 
 def is_16_bit_png(image: Image.Image) -> bool:
-    """Whether Pillow, decoding this PNG, would cut samples of 16 bits."""
+    """Return whether this is a PNG with 16-bit samples of which Pillow would decode only the high bytes."""
     return image.format == "PNG" and _raw_mode(image) in (*_RAW_MODES, _GREY_AND_ALPHA)
 
 
 def read_png(image: Image.Image, again: Image.Image, tone: Tone | None) -> Image.Image:
-    """An undecoded 16-bit PNG with colours or alpha in 8 bits; `again` is the same file, opened anew.
+    """Return the image of a 16-bit PNG with colours or alpha, reduced to 8 bits.
 
-    Pillow has no mode for these samples, so their high and low bytes are read one after the other.
+    `image` is not decoded yet, and `again` is the same file, opened a second time. Pillow has no mode for
+    these samples, so their high and low bytes are read separately.
     """
     raw_mode = _raw_mode(image)
     key = image.info.get("transparency")
@@ -81,17 +90,17 @@ def _joined(high: NDArray[np.uint16], low: Image.Image) -> NDArray[np.uint16]:
 
 
 def _read_as(image: Image.Image, raw_mode: str) -> None:
-    """Have the pixels of an undecoded PNG taken apart in another way."""
+    """Let Pillow decode the pixels of an undecoded PNG with another raw mode."""
     tiles = []
     for tile in image.tile:  # type: ignore[attr-defined]
-        # Named or not, by the version of Pillow: the raw mode comes last.
+        # Some versions of Pillow have named tuples here. The raw mode is the last entry in all of them.
         changed = (*tile[:3], raw_mode)
         tiles.append(tile._make(changed) if hasattr(tile, "_make") else changed)
     image.tile = tiles  # type: ignore[attr-defined]
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How Pillow will take the first pixels apart; empty once they are decoded."""
+    """Return the raw mode with which Pillow will decode the first pixels, or "" if they are decoded."""
     tiles = getattr(image, "tile", ())
     if not tiles:
         return ""
@@ -100,7 +109,7 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def scale_key(image: Image.Image) -> None:
-    """Bring the transparent value of an undecoded grey PNG of 2 or 4 bits to 8, as its pixels will be."""
+    """Scale the transparent value of an undecoded grey PNG of 2 or 4 bits to 8 bits, like its pixels."""
     factor = {"L;2": 85, "L;4": 17}.get(_raw_mode(image))
     key = image.info.get("transparency")
     if image.format == "PNG" and factor and isinstance(key, int):

@@ -1,4 +1,4 @@
-"""Colour profiles in BMP and GIF files, which Pillow does not show."""
+"""Read the colour profiles in BMP and GIF files, which Pillow does not show."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _EMBEDDED, _LINKED = b"DEBM", b"KNIL"
 _IN_GIF = b"!\xff\x0bICCRGBG1012"
 
 
-_DAMAGED = "its colour profile is damaged"
+_DAMAGED = "the colour profile is damaged"
 
 
 def read_bmp(data: bytes) -> tuple[bytes | None, str | None]:
-    """The profile in a BMP of version 5, or what is wrong with it."""
+    """Return the profile in a BMP of version 5, and what is wrong with it; both are None if it has none."""
     if len(data) < _BMP_HEADER + _VERSION_5 or struct.unpack_from("<I", data, _BMP_HEADER)[0] != _VERSION_5:
         return None, None
     kind = data[_BMP_HEADER + _SPACE : _BMP_HEADER + _SPACE + 4]
     if kind == _LINKED:
-        return None, "its colour profile is in another file"
+        return None, "the colour profile is in another file"
     if kind != _EMBEDDED:
         return None, None
     start, size = struct.unpack_from("<II", data, _BMP_HEADER + _PROFILE)
@@ -29,7 +29,7 @@ def read_bmp(data: bytes) -> tuple[bytes | None, str | None]:
 
 
 def read_gif(data: bytes) -> tuple[bytes | None, str | None]:
-    """The profile in an application block of a GIF, or what is wrong with it."""
+    """Return the profile in a GIF, and what is wrong with it; both are None if it has none."""
     position = data.find(_IN_GIF)
     if position < 0:
         return None, None

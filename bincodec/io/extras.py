@@ -1,4 +1,4 @@
-"""Alpha and metadata of a picture to extras of a file, and from there back onto a Pillow image."""
+"""Turn the alpha and the metadata of a picture into extras of a file, and back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from PIL import Image
 
 from bincodec.bitstream import extras
 from bincodec.bitstream.container import Extra
+from bincodec.bitstream.index import ALPHA
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from bincodec.io import transparency
 from bincodec.io.images import Picture
@@ -15,31 +16,32 @@ from bincodec.io.metadata import EXIF_PREFIX
 
 
 def to_extras(picture: Picture, limits: Limits = DEFAULT_LIMITS) -> tuple[Extra, ...]:
-    """The extras that hold what a picture has beside its colours; an opaque one without metadata has none.
+    """Return the extras that hold the alpha and the metadata of a picture; an empty tuple if it has neither.
 
     Raises:
-        TooLarge: for metadata that a reader with these limits would refuse.
+        TooLarge: if a reader with these limits would refuse the metadata.
     """
     return tuple(Extra(kind, payload) for kind, payload in extras.payloads(beside(picture), limits))
 
 
 def beside(picture: Picture) -> extras.Extras:
-    """What a picture has beside its colours."""
+    """Return the alpha and the metadata of a picture."""
     return extras.Extras(picture.alpha, picture.icc, picture.exif, picture.xmp)
 
 
 def has_alpha(kinds: Iterable[int]) -> bool:
-    """Whether a file with extras of these kinds has alpha."""
-    return extras.ALPHA in kinds
+    """Return whether a file with extras of these kinds has alpha."""
+    return ALPHA in kinds
 
 
 def restored(
     image: Image.Image, found: extras.Extras, region: tuple[int, int, int, int] | None = None
 ) -> Image.Image:
-    """An image of mode L or RGB with what stands beside it: alpha as LA or RGBA, metadata in its `info`.
+    """Return an image of mode L or RGB with its alpha, as LA or RGBA, and with its metadata in `info`.
 
-    `info` has "icc_profile", "exif" and "xmp" as Pillow has them for a file that it opens. If there is a
-    `region` (left, top, width, height), the image is that part of the picture, and alpha is the picture's.
+    `info` gets "icc_profile", "exif" and "xmp" in the form that Pillow uses for files that it opens. If there
+    is a `region` (left, top, width, height) in pixels, the image shows that part of the picture, and the same
+    part is cut out of the alpha, which is that of the whole picture.
     """
     if found.alpha is not None:
         left, top, width, height = region or (0, 0, image.width, image.height)
@@ -49,7 +51,7 @@ def restored(
 
 
 def in_info(found: extras.Extras) -> dict[str, bytes]:
-    """Metadata by the names that Pillow gives it in the `info` of an image that it opens."""
+    """Return the metadata under the names that Pillow uses in the `info` of an image that it opens."""
     about = {
         "icc_profile": found.icc,
         "exif": None if found.exif is None else EXIF_PREFIX + found.exif,

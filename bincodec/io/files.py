@@ -1,4 +1,4 @@
-"""Reading and writing whole files. Nothing half-written ever carries the final name."""
+"""Read and write whole files. A file gets its final name only when all of it is written."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from bincodec.io.streams import MAX_BYTES, SeekableFile, Stream, read_on, unread
 
 
 class BytesLike(Protocol):
-    """Whatever lends its memory: bytes, bytearray, memoryview, mmap, array, a NumPy array."""
+    """An object that gives access to its memory: bytes, bytearray, memoryview, mmap, array, a NumPy array."""
 
     def __buffer__(self, flags: int, /) -> memoryview:
-        """Lend it."""
+        """Return a view of the memory."""
         ...
 
 
 Source = str | os.PathLike[str] | BytesLike | Stream | ByteSource
-"""A path, the bytes themselves, a binary stream; or what `opened` made of one of them."""
+"""A path, the bytes themselves, a binary stream, or what `opened` has made of one of them."""
 
 Name = TypeVar("Name", bound=str | os.PathLike[str])
 
 
 def read(source: Source, size: int = -1) -> bytes:
-    """The content of a path or binary stream, or the bytes themselves; only the first `size` if not -1.
+    """Return the content of a source, or only its first `size` bytes if `size` is not -1.
 
-    A stream that can seek is read from its start, wherever it stands, as Pillow does; another one from where
-    it stands. Memory grows with what arrives, never ahead of it.
+    A stream that can seek is read from its start, as Pillow does it. Another stream is read from its current
+    position. Memory grows with the bytes that arrive, and not before.
 
     Raises:
-        Unreadable: as the system reports it.
-        TooLarge: beyond MAX_BYTES.
-        TypeError: for a source of another type, or a stream of text.
+        Unreadable: if the system cannot read the path or the stream. The error has the system's reason.
+        TooLarge: if there are more than MAX_BYTES (1 GiB).
+        TypeError: if the source is of another type, or is a stream of text.
     """
     if isinstance(source, str | os.PathLike):
         return _read_path(os.fspath(source), size)
@@ -66,10 +66,10 @@ def read(source: Source, size: int = -1) -> bytes:
 
 @contextmanager
 def opened(source: Source, *, parts: bool) -> Iterator[ByteSource]:
-    """A source from which bytes can be taken anywhere; errors as of `read`.
+    """Give access to the bytes of a source at any position. Errors are those of `read`.
 
-    With `parts`, of a path or a stream that can seek only what is asked for is read, when it is asked for;
-    all others, and all without, are read whole now.
+    If `parts` is set, a path or a stream that can seek is read only where and when bytes are asked for. All
+    other sources are read as a whole at the start.
     """
     if isinstance(source, Memory | SeekableFile):
         yield source
@@ -100,35 +100,36 @@ def _open_path(path: str) -> BinaryIO:
         return open(path, "rb")
     except OSError as error:
         raise unreadable(error, path) from error
-    except ValueError as error:  # a path with a NUL in it
+    except ValueError as error:  # The path contains a NUL character.
         raise Unreadable(errno.EINVAL, str(error), path) from error
 
 
 def _rewind(stream: Stream) -> None:
-    """To the start, where a stream can seek; what it cannot do is no reason not to read it."""
+    """Go to the start of a stream if it can seek. If it cannot, it is still read."""
     with suppress(AttributeError, OSError, ValueError):
         stream.seek(0)  # type: ignore[attr-defined]
 
 
 def _copied(view: memoryview, size: int) -> bytes:
-    """The bytes of some memory, or the first `size` of them, whatever its items are."""
+    """Return the bytes of some memory, or the first `size` of them. Its items may be of any type."""
     wanted = view.nbytes if size < 0 else size
     try:
         return bytes(view.cast("B")[:wanted])
-    except TypeError:  # Scattered memory, or items that have no plain bytes.
+    except TypeError:  # The memory is not contiguous, or its items cannot be cast to bytes.
         return view.tobytes()[:wanted]
 
 
 def read_header(source: Source, limits: Limits = DEFAULT_LIMITS) -> Header:
-    """What a .bld file says about itself: size, quality, layers, model. Needs neither torch nor the model.
+    """Return what a .bld file says about itself: size in pixels, quality, layers and model.
 
-    Reads the first 36 bytes only. A stream that can seek is read from its start, another one from where it
-    stands; either is left after these 36 bytes, or at its end if it has fewer.
+    Only the first 36 bytes are read, and neither torch nor the model is needed. A stream that can seek is
+    read from its start, and another stream from its current position. Afterwards, the stream stands behind
+    these 36 bytes, or at its end if it has fewer.
 
     Raises:
-        Unreadable: for a path or a stream that cannot be read.
+        Unreadable: if the path or the stream cannot be read.
         NotBld, Truncated, Corrupt, Unsupported, TooLarge: as `bincodec.bitstream.header.Header.parse`.
-        TypeError: for a source of another type, or a stream of text.
+        TypeError: if the source is of another type, or is a stream of text.
 
     Example:
         >>> import bincodec, numpy
@@ -140,29 +141,31 @@ def read_header(source: Source, limits: Limits = DEFAULT_LIMITS) -> Header:
 
 
 def write(destination: str | os.PathLike[str], data: bytes, *, replace: bool = True) -> None:
-    """Write `data` under a temporary name in the same folder, then give it the name `destination`.
+    """Write `data` under a temporary name in the same folder, and then give it the name `destination`.
 
-    A failure leaves an existing file as it was and no new one. With `replace` an existing file is replaced:
-    its permissions are kept, and a symbolic link stays one. Without it, the name must be free: of several
-    writers of one name, exactly one gets it. Devices and pipes are written to directly either way.
+    After a failure, an existing file is as it was, and there is no new one. If `replace` is set, an existing
+    file is replaced. Its permissions are kept, and a symbolic link stays a link. Otherwise, the name must be
+    free. If several processes write to one name, exactly one of them gets it. Devices and pipes are written
+    to directly in both cases.
 
     Raises:
-        FileExistsError: without `replace`, if the name is taken.
-        OSError: as the system reports it; it names `destination`.
+        FileExistsError: if the name is taken and `replace` is not set.
+        OSError: if the system cannot write the file. The error names `destination`.
     """
     write_all({destination: data}, replace=replace)
 
 
 def write_all(contents: Mapping[Name, bytes], *, replace: bool = True) -> None:
-    """Write several files as `write`: none gets its name before all of them are on the disk.
+    """Write several files as `write` does. No file gets its name before all of them are on the disk.
 
-    Without `replace` all get their names or none: those that were given are taken back if one fails. With it,
-    what was replaced until then stays so, for the old files are gone. Ctrl-C is a failure until all have
-    their names, and comes afterwards from there on.
+    If `replace` is not set, either all files get their names or none: after a failure, the names that were
+    given are removed again. If it is set, files that were replaced before a failure stay replaced, because
+    the old ones no longer exist. Ctrl-C counts as a failure until all files have their names. After that, it
+    takes effect when this function has ended.
 
     Raises:
-        FileExistsError: without `replace`, if one of the names is taken.
-        OSError: as the system reports it; it names the destination.
+        FileExistsError: if one of the names is taken and `replace` is not set.
+        OSError: if the system cannot write a file. The error names the destination.
     """
     direct = [destination for destination in contents if _is_direct(destination)]
     staged: dict[Name, tuple[Path, Path]] = {}
@@ -185,24 +188,27 @@ def write_all(contents: Mapping[Name, bytes], *, replace: bool = True) -> None:
                         published.append((place[1], place[0].stat()))
                     _publish(*place, replace)
             if not replace:
-                interruption.check()  # The last moment at which names can be taken back.
+                interruption.check()  # This is the last moment at which names can be removed again.
         except BaseException:
             for path, identity in published:
                 _take_back(path, identity)
             raise
         finally:
-            # Until here a link still has its temporary name, so that no other file can have its number.
+            # Files keep their temporary names until here, so that no other file can get the same inode
+            # number.
             for temporary, _ in staged.values():
-                with suppress(OSError):  # It was renamed; or what went wrong is told, not what came of it.
+                with suppress(OSError):  # It was renamed, or another error is being reported already.
                     temporary.unlink()
 
 
 def write_folder(folder: str | os.PathLike[str], contents: Mapping[str, bytes]) -> None:
-    """Make a new folder of files by name, which appears with all of them in it or not at all.
+    """Make a new folder with files in it. `contents` has the bytes of each file by its name.
+
+    The folder appears with all of the files, or not at all.
 
     Raises:
-        FileExistsError: if the name is taken, if only by an empty folder.
-        OSError: as the system reports it; it names the folder.
+        FileExistsError: if the name is taken, even by an empty folder.
+        OSError: if the system cannot make the folder. The error names it.
     """
     path = Path(folder)
     temporary = path.parent / f".bincodec-{secrets.token_hex(8)}.tmp"
@@ -211,13 +217,13 @@ def write_folder(folder: str | os.PathLike[str], contents: Mapping[str, bytes]) 
         try:
             write_all({temporary / name: data for name, data in contents.items()})
             interruption.check()
-            # A rename replaces an empty folder silently, also somebody else's; to make one never does. So the
-            # name is taken first, and what is replaced is our own.
+            # A rename would silently replace an empty folder of somebody else, but `mkdir` never does. So the
+            # name is taken by `mkdir` first, and the rename replaces our own folder.
             path.mkdir()
             try:
                 temporary.rename(path)
             except BaseException:
-                with suppress(OSError):  # Somebody has put something into it.
+                with suppress(OSError):  # Somebody else has put a file into it.
                     path.rmdir()
                 raise
         except BaseException:
@@ -227,7 +233,7 @@ def write_folder(folder: str | os.PathLike[str], contents: Mapping[str, bytes]) 
 
 @contextmanager
 def blamed_on(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Let errors of the system name a path that the caller knows, instead of a temporary one."""
+    """Let errors of the system name `path`, which the caller knows, instead of a temporary file."""
     try:
         yield
     except OSError as error:
@@ -235,40 +241,45 @@ def blamed_on(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def check_folder(folder: str | os.PathLike[str], blamed: str | os.PathLike[str] | None = None) -> None:
-    """Try whether a file can be made in `folder`, so that nobody works for what cannot be kept.
+    """Check that a file can be made in `folder`, so that a result is not computed in vain.
 
-    It has no name, or on some file systems a temporary one for an instant.
+    The check makes a file without a name. On some file systems, it has a temporary name for an instant.
 
     Raises:
-        OSError: as the system reports it; it names `blamed`, or the folder.
+        OSError: if the system cannot make a file there. The error names `blamed`, or else the folder.
     """
     with blamed_on(folder if blamed is None else blamed):
         tempfile.TemporaryFile(prefix=".bincodec-", suffix=".tmp", dir=folder).close()
 
 
 def _resolved(destination: str | os.PathLike[str], replace: bool) -> Path:
-    """Where a file gets its name: what a symbolic link points to is replaced, but a link takes its name."""
+    """Return the path under which a file is published.
+
+    If it is to be replaced, this is the file that a symbolic link points to. Otherwise, a link of that name
+    means that the name is taken.
+    """
     path = Path(destination)
     return Path(os.path.realpath(path)) if replace else Path(os.path.realpath(path.parent)) / path.name
 
 
 def _stage(temporary: Path, path: Path, data: bytes) -> None:
-    """A finished file that only lacks its name."""
-    # Mode "x" honours the umask, where the tempfile module would leave a private file.
+    """Write a finished file under its temporary name, with the permissions of the file that it replaces."""
+    # Mode "x" respects the umask. The tempfile module would make a private file.
     with temporary.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    with suppress(FileNotFoundError):  # There is nothing to replace, or not any more.
+    with suppress(FileNotFoundError):  # There is no file to replace, or no longer.
         shutil.copymode(path, temporary)
 
 
 def _publish(temporary: Path, path: Path, replace: bool) -> None:
-    """Give a finished file its name; without `replace` only if the system finds that free.
+    """Give a finished file its name. If `replace` is not set, this fails if the name is taken.
 
-    A second name for the same file is a link, which fails where the name is taken. Where there are no links
-    (FAT, some network folders), an empty file takes the name, which fails just so, and is replaced by the
-    finished one: for an instant others may see it empty, but never half-written.
+    A hard link gives the file its second name, and fails if that name is taken. On file systems without hard
+    links (FAT, some network folders), an empty file takes the name first, which fails in the same way, and
+    the finished file then replaces it. Others may see the empty file for an instant, but never a half-written
+    one.
     """
     if replace:
         temporary.replace(path)
@@ -288,16 +299,16 @@ def _publish(temporary: Path, path: Path, replace: bool) -> None:
 
 
 def _take_back(path: Path, identity: os.stat_result) -> None:
-    """Remove a file that was published, unless it is another one by now."""
-    with suppress(OSError):  # What went wrong is told, not what that made of the others.
+    """Remove a file that was published, unless another file has its name by now."""
+    with suppress(OSError):  # Another error is being reported already.
         found = path.lstat()
         if os.path.samestat(found, identity) and found.st_mtime_ns == identity.st_mtime_ns:
             path.unlink()
 
 
 def _is_direct(destination: str | os.PathLike[str]) -> bool:
-    """Whether something is there that cannot be renamed over.
+    """Return whether something has that name which a rename cannot replace, such as a device or a pipe.
 
-    Asked of the name as it was given: what stands behind /dev/stdout may have no path at all.
+    The name is looked up as it was given, because the target of a link such as /dev/stdout may have no path.
     """
     return os.path.exists(destination) and not os.path.isfile(destination)

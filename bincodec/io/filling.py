@@ -1,6 +1,6 @@
-"""Pixels that nobody sees, or that are not known: a smooth continuation of those around them.
+"""Fill pixels that are invisible or unknown with a smooth continuation of the pixels around them.
 
-It is what codes in the fewest bytes (docs/decisions/0018).
+Such pixels cost few bits (docs/decisions/0018).
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 MIDDLE = 128
-"""What a picture becomes of which nothing is known."""
+"""The grey level that fills a picture of which no pixel is known."""
 
 
 def without_hidden(picture: Picture) -> Picture:
-    """A picture whose clear pixels, which nobody sees, go on from the others, so that they code well."""
+    """Return a picture whose clear pixels continue the visible ones, so that they cost few bits."""
     if picture.alpha is None or picture.alpha.min() > 0:
         return picture
     return replace(picture, pixels=fill(picture.pixels, picture.alpha == 0))
 
 
 def fill(pixels: Pixels, mask: Mask) -> Pixels:
-    """The picture (H, W, 3) with the pixels of a mask (H, W) replaced by a smooth continuation of the others.
+    """Return uint8 pixels (H, W, 3) in which those under a mask (H, W) smoothly continue the others.
 
-    Pixel means of what is known are taken at half the size, at a quarter and so on, until nothing is unknown;
-    on the way back each size fills its gaps from the next smaller one.
+    The known pixels are averaged at half the size, at a quarter and so on, until no pixel is unknown. On the
+    way back, each size fills its gaps from the next smaller one.
     """
     if mask.all():
         return np.full_like(pixels, MIDDLE)
@@ -44,13 +44,13 @@ def fill(pixels: Pixels, mask: Mask) -> Pixels:
 
 
 def _pull_push(values: Tensor, known: Tensor) -> Tensor:
-    """Values (1, c, H, W) where known (1, 1, H, W), 0 or 1, and a continuation elsewhere; some are known."""
+    """Fill values (1, c, H, W) where `known` (1, 1, H, W) is 0. It is 1 in at least one place."""
     if known.all():
         return values
     height, width = known.shape[2:]
     even = (0, width % 2, 0, height % 2)
     sums, share = (functional.avg_pool2d(functional.pad(part, even), 2) for part in (values * known, known))
-    # Of four pixels at least one is known, or none is.
+    # The share is 0 or at least a quarter, because each mean covers four pixels.
     coarse = _pull_push(sums / share.clamp_min(0.25), (share > 0).float())
     enlarged = functional.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :height, :width]
     return torch.where(known > 0, values, enlarged)

@@ -1,9 +1,8 @@
-"""Images: Pillow files and objects to 8-bit arrays, alpha and metadata.
+"""Load image files, Pillow images and arrays as 8-bit pixels, alpha and metadata.
 
-What the codec cannot represent is either converted with a note (16 bits, CMYK) or refused with an
-`ImageError` (animations, floating point). Files are opened in `opening`; what becomes of colours,
-transparency and metadata stands in `colour`, `transparency` and `metadata`; files are written in `writing`.
-Needs no torch.
+An image that the codec cannot represent is either converted, with a note (16 bits, CMYK), or refused with an
+`ImageError` (animations, floating point). `opening` opens files, and `writing` writes them. `colour`,
+`transparency` and `metadata` convert the parts of an image. This module does not need torch.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from PIL import Image
 from bincodec.bitstream.extras import METADATA, TITLES
 from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits, checked_limits
 from bincodec.errors import ImageError, TooLarge
-from bincodec.io import colour, files, metadata, opening, transparency
+from bincodec.io import colour, depth, files, metadata, opening, transparency
 from bincodec.io.opening import Opened
 from bincodec.io.spaces import ADOBE_RGB_IN_EXIF
 
 Pixels = NDArray[np.uint8]
 
-# Dimensions and samples a pixel of an array.
+# The numbers of dimensions, and of samples for each pixel, that an array may have.
 _ARRAYS = ((2, 1), (3, 2), (3, 3), (3, 4))
 
 _STRIP_ROWS = 256
@@ -34,16 +33,16 @@ _STRIP_ROWS = 256
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image ready for the codec, upright.
+    """An upright image that is ready for the codec.
 
     Args:
-        pixels: (height, width, 3) uint8, contiguous and writable; the channels are equal where grey.
+        pixels: uint8 (height, width, 3), contiguous and writable. The three channels are equal if `grey`.
         grey: whether the source was a greyscale image.
         notes: one sentence for each change that the user should know of.
-        alpha: (height, width) uint8, from 0 (clear) to 255 (opaque); None where all of it is opaque.
-        icc: the colour profile that says what the pixels mean; without one they are sRGB.
-        exif: Exif, from its TIFF header on.
-        xmp: an XMP packet.
+        alpha: uint8 (height, width), from 0 (clear) to 255 (opaque), or None if all pixels are opaque.
+        icc: the ICC profile that says what the pixels mean, or None for sRGB.
+        exif: the Exif data, from its TIFF header on, or None.
+        xmp: the XMP packet, or None.
     """
 
     pixels: Pixels
@@ -56,7 +55,7 @@ class Picture:
 
     @property
     def metadata(self) -> list[str]:
-        """The names of the metadata that is there."""
+        """The names of the metadata that the picture has: "icc", "exif", "xmp"."""
         return [name for name in METADATA if getattr(self, name) is not None]
 
 
@@ -72,16 +71,16 @@ def load(
 ) -> Picture:
     """Read an image from a path, the bytes of a file, a binary stream, a Pillow image or an array.
 
-    Arrays are uint8: (H, W, 3) for colour, (H, W) for grey, and with alpha (H, W, 4) or (H, W, 2). The Exif
-    orientation is applied. With `srgb` the pixels are converted to sRGB through their colour profile. `strip`
-    names the metadata that is left out: "icc", "exif", "xmp". A `Picture` is taken as it is, but for that.
+    An array is uint8: (H, W, 3) for colour, (H, W) for grey, (H, W, 4) or (H, W, 2) with alpha. The Exif
+    orientation is applied. If `srgb` is set, the pixels are converted to sRGB through their colour profile.
+    `strip` names the metadata that is left out: "icc", "exif", "xmp". To a `Picture`, only these two apply.
 
     Raises:
-        Unreadable: for a path that the system does not let us read.
-        ImageError: for what is no image, a damaged one, or one that cannot be represented.
-        TooLarge: beyond `limits.pixels` or `limits.side`; a file's declared size is checked before decoding.
-            For metadata beyond `limits.metadata_bytes`, if it is not stripped.
-        TypeError: for a source of another type, or a stream of text.
+        Unreadable: if the system cannot read the path or the stream.
+        ImageError: if the source is not an image, is damaged, or holds what 8-bit grey or RGB cannot.
+        TooLarge: if the image is beyond `limits.pixels` or `limits.side`, or if metadata that is kept is
+            beyond `limits.metadata_bytes`. The size that a file declares is checked before it is decoded.
+        TypeError: if the source is of another type, or is a stream of text.
     """
     picture = _load(source, checked_limits(limits), strip)
     if srgb:
@@ -94,20 +93,20 @@ def load(
 
 
 def load_opaque(source: Source) -> Pixels:
-    """The sRGB pixels (H, W, 3) of an image without transparency: what is measured.
+    """Return the sRGB pixels of an image for measurements, uint8 (H, W, 3).
 
     Raises:
-        ImageError: for one with transparency, else as `load`.
+        ImageError: if the image has transparent pixels. Other errors are those of `load`.
     """
     picture = load(source, srgb=True)
     if picture.alpha is not None:
-        msg = f"{_name(source)}: has transparent pixels: flatten it onto a background first"
+        msg = f"{_name(source)}: it has transparent pixels: flatten it onto a background first"
         raise ImageError(msg)
     return picture.pixels
 
 
 def to_image(pixels: Pixels, *, grey: bool = False) -> Image.Image:
-    """A Pillow image of mode RGB, or of mode L where `grey` is set, from (H, W, 3) uint8 pixels."""
+    """Return uint8 pixels (H, W, 3) as a Pillow image of mode RGB, or of mode L if `grey` is set."""
     return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if grey else pixels))
 
 
@@ -125,7 +124,7 @@ def _load(source: Source, limits: Limits, strip: Collection[str]) -> Picture:
         return _from_image("the image", opening.of_image("the image", source, limits), limits, strip)
     name, data = _name(source), files.read(source)
     if not data:
-        msg = f"{name}: empty, no image in it"
+        msg = f"{name}: the file is empty, so there is no image in it"
         raise ImageError(msg)
     opened = opening.opened(name, data, limits)
     with opened.image:
@@ -145,7 +144,8 @@ def _stripped(picture: Picture, names: Collection[str]) -> Picture:
     if "icc" in names and picture.icc is not None:
         name = colour.foreign_name(picture.icc, "L" if picture.grey else "RGB")
         if name is not None:
-            notes = (*notes, f"the colour profile {name!r} is left out: its colours will be taken for sRGB")
+            note = f"the colour profile {name!r} is left out, so the colours will be taken for sRGB"
+            notes = (*notes, note)
     return replace(
         picture,
         notes=notes,
@@ -156,11 +156,11 @@ def _stripped(picture: Picture, names: Collection[str]) -> Picture:
 
 
 def _with_word_on_profile(picture: Picture) -> Picture:
-    """A profile is kept byte for byte even if nobody can make anything of it, but not without a word."""
+    """Add a note if the colour profile cannot be used. It is kept byte for byte even then."""
     problem = picture.icc and colour.problem(picture.icc, "L" if picture.grey else "RGB")
     if not problem:
         return picture
-    note = f"{problem}: it is kept, and the colours will be taken for sRGB"
+    note = f"{problem}; it is kept, and the colours will be taken for sRGB"
     return replace(picture, notes=(*picture.notes, note))
 
 
@@ -191,21 +191,21 @@ def _check_metadata(name: str, picture: Picture, limits: Limits) -> None:
         size = len(getattr(picture, field))
         if size > most:
             msg = (
-                f"{name}: {TITLES[field]} of {size} bytes is over the limit metadata_bytes={most} "
+                f"{name}: the {TITLES[field]} of {size} bytes is over the limit metadata_bytes={most} "
                 f"(strip {field!r} leaves it out)"
             )
             raise TooLarge(msg, option="metadata_bytes", value=size, limit=most)
 
 
 def _from_image(name: str, opened: Opened, limits: Limits, strip: Collection[str]) -> Picture:
-    """Check, decode, convert and turn a Pillow image."""
+    """Check, decode and convert a Pillow image, and turn it upright."""
     image, tag, notes = opened.image, opened.tag, [*opened.notes]
     opening.check_size(name, *image.size, limits)
     try:
         if not opened.chosen:
             _refuse_several_pictures(image, notes)
         if _reduced_from_16_bits(image):
-            notes.append("16-bit samples reduced to 8 bits")
+            notes.append(depth.reduced_note(16))
         image.load()
         about = metadata.read(image)
         opaque, alpha = transparency.split(image)
@@ -214,7 +214,7 @@ def _from_image(name: str, opened: Opened, limits: Limits, strip: Collection[str
         if opened.lost:
             _tell_lost_profile(opened.lost, tag is not None or "icc" in strip, notes)
         if image.info.get("icc_profile") == b"":
-            notes.append("its colour profile is empty, and left out")
+            notes.append("the colour profile is empty; it is left out")
         plain, profile = colour.to_plain(opaque, about.icc, notes, tag)
         pixels = _in_rgb(plain)
     except colour.Unrepresentable as error:
@@ -222,7 +222,7 @@ def _from_image(name: str, opened: Opened, limits: Limits, strip: Collection[str
         raise ImageError(msg) from error
     except MemoryError:
         raise
-    except Exception as error:  # As in opening.opened.
+    except Exception as error:  # Pillow raises errors of many types for damaged files.
         raise opening.unreadable(name, error) from error
     kept = metadata.upright(about)
     return Picture(
@@ -237,9 +237,10 @@ def _from_image(name: str, opened: Opened, limits: Limits, strip: Collection[str
 
 
 def _in_rgb(plain: Image.Image) -> Pixels:
-    """The pixels of an image of mode L or RGB.
+    """Return the pixels of an image of mode L or RGB, uint8 (H, W, 3).
 
-    They are taken strip by strip: for a large picture as a whole, Pillow would make several copies at once.
+    They are converted strip by strip. For a large picture as a whole, Pillow would make several copies at
+    once.
     """
     width, height = plain.size
     result = np.empty((height, width, 3), np.uint8)
@@ -250,31 +251,34 @@ def _in_rgb(plain: Image.Image) -> Pixels:
 
 
 def _tell_lost_profile(lost: str, dispensable: bool, notes: list[str]) -> None:
-    """Without its profile, a picture would have other colours than it was made with."""
+    """Add a note that a profile is lost, or raise `Unrepresentable` if the colours are unknown without it."""
     if not dispensable:
-        msg = f"{lost}, so its colours are not known (strip 'icc' takes them for sRGB)"
+        msg = f"{lost}, so the colours are not known (strip 'icc' takes them for sRGB)"
         raise colour.Unrepresentable(msg)
-    notes.append(f"{lost}, and left out")
+    notes.append(f"{lost}; it is left out")
 
 
 def _refuse_several_pictures(image: Image.Image, notes: list[str]) -> None:
     if not getattr(image, "is_animated", False):
         return
     if image.format != "MPO":
-        msg = "holds an animation or several pages, which are not supported: extract one picture first"
+        msg = "it holds an animation or several pages, which are not supported: extract one picture first"
         raise colour.Unrepresentable(msg)
-    # Cameras append previews, depth and gain maps to a JPEG; the photograph comes first (CIPA DC-007).
+    # Cameras append previews, depth maps and gain maps to a JPEG. The photograph comes first (CIPA DC-007).
     notes.append("the other pictures of the file (previews, depth, gain map) are left out")
 
 
 def _reduced_from_16_bits(image: Image.Image) -> bool:
-    """Whether Pillow will cut 16-bit samples while it decodes: only the tile descriptors still tell."""
+    """Return whether Pillow will drop bits of 16-bit samples while it decodes.
+
+    Only the tile descriptors show this, and only before the image is decoded.
+    """
     if image.mode.startswith("I"):
         return False
     for _, _, _, arguments, *_ in getattr(image, "tile", ()):
         values = arguments if isinstance(arguments, tuple) else (arguments,)
         raw_mode, maximum = str(values[0]), values[-1]
-        # Elsewhere, as in BMP, ";16" is the bits of a whole pixel.
+        # In other formats, such as BMP, ";16" is the number of bits of a whole pixel.
         if image.format in ("PNG", "TIFF") and ";16" in raw_mode:
             return True
         if image.format == "PPM" and isinstance(maximum, int) and maximum > 255:
@@ -283,7 +287,7 @@ def _reduced_from_16_bits(image: Image.Image) -> bool:
 
 
 def _turned(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo an Exif orientation: 5 to 8 swap rows and columns, then either may run backwards; contiguous."""
+    """Return contiguous pixels turned upright. Orientations 5 to 8 swap rows and columns first."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     flip_rows = orientation in (3, 4, 7, 8)

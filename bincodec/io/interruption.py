@@ -1,7 +1,7 @@
-"""Ctrl-C between two steps instead of within one.
+"""Delay Ctrl-C until a step is complete.
 
-Python raises KeyboardInterrupt between any two instructions of the main thread, so also right after a file
-was made that nobody knows of yet, or while what is left over is being removed.
+Python raises KeyboardInterrupt between any two instructions of the main thread. This may be right after a
+file was made, before its name was noted, or while temporary files are being removed.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ Handler = Callable[[int, FrameType | None], object]
 
 
 class Postponement:
-    """Interruptions that have to wait, and the handler that they are waiting for."""
+    """The interruptions that are waiting, and the handler that will get them, or None if none can wait."""
 
     def __init__(self, handler: Handler | None) -> None:
         self.handler = handler
         self._waiting: list[tuple[int, FrameType | None]] = []
 
     def record(self, number: int, frame: FrameType | None) -> None:
-        """A handler that does nothing yet."""
+        """Note an interruption for later. This is the handler while the block runs."""
         self._waiting.append((number, frame))
 
     def check(self) -> None:
-        """Let in what is waiting: as a rule this raises KeyboardInterrupt."""
+        """Pass a waiting interruption on to its handler, which usually raises KeyboardInterrupt."""
         if self._waiting and self.handler is not None:
             arrived = self._waiting[0]
             self._waiting.clear()
@@ -35,7 +35,7 @@ class Postponement:
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """Around what may take for ever: an interruption comes at once."""
+        """Let interruptions take effect at once in this block, because it may take very long."""
         if self.handler is None:
             yield
             return
@@ -49,10 +49,11 @@ class Postponement:
 
 @contextmanager
 def postponed() -> Iterator[Postponement]:
-    """Let Ctrl-C wait until the block has ended, or asks for it by `check`.
+    """Delay Ctrl-C until the block has ended, or until it calls `check`.
 
-    Whatever handles SIGINT handles it then. Other threads are never interrupted, and where SIGINT is ignored,
-    or ends the process without Python, it stays so. A block inside another one is a part of it.
+    The current handler of SIGINT gets the signal then. Python never interrupts other threads, so nothing
+    changes there. If SIGINT is ignored, or ends the process without Python, it stays so. A block inside
+    another one belongs to it.
     """
     handler = signal.getsignal(signal.SIGINT)
     outer = getattr(handler, "__self__", None)
@@ -73,9 +74,10 @@ def postponed() -> Iterator[Postponement]:
 
 @contextmanager
 def blocked(name: str) -> Iterator[None]:
-    """Let a signal, such as "SIGINT", wait in this thread and in threads and processes that it starts inside.
+    """Block a signal, such as "SIGINT", in this thread while the block runs.
 
-    Where the system cannot block signals, nothing is different.
+    The signal is also blocked in threads and processes that are started inside the block. On a system that
+    cannot block signals, nothing changes.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -1,6 +1,7 @@
-"""JPEG files: a profile in several parts, bits a sample, and whether the pixels are whole.
+"""Read the colour profile and the bits of a JPEG file, and find out whether its pixels are damaged.
 
-Pillow passes over a profile of which a part is missing, and over damaged pixels, which libjpeg fills up.
+Pillow ignores a profile if one of its parts is missing. It also ignores damaged pixels, which libjpeg fills
+up.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from bincodec.io import colour
 MAGIC = b"\xff\xd8\xff"
 _PROFILE = b"ICC_PROFILE\0"
 _START_OF_SCAN, _APP2 = 0xDA, 0xE2
-# SOF0 to SOF15, but for DHT, JPG and DAC, which stand between them.
+# The markers SOF0 to SOF15. Three of the numbers between them belong to other markers: DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# What libjpeg-turbo says of damaged pixels; of odd markers it warns as well.
+# The warnings of libjpeg-turbo about damaged pixels. It also warns about unusual markers, which do no harm.
 _DAMAGED = re.compile(
     "premature end|bad huffman code|bad arithmetic code|extraneous bytes|found marker", re.IGNORECASE
 )
@@ -27,12 +28,12 @@ _DAMAGED = re.compile(
 
 @dataclass(frozen=True)
 class Jpeg:
-    """What the markers of a JPEG say.
+    """What the markers of a JPEG file say.
 
     Args:
-        bits: bits a sample, 8 if nothing is said.
-        profile: its colour profile, None if there is none or it is incomplete.
-        lost: what is wrong with a profile that it has and that cannot be used.
+        bits: the number of bits of a sample. It is 8 if the file does not say it.
+        profile: the colour profile, or None if there is none that can be used.
+        lost: what is wrong with a profile that cannot be used, or None.
         notes: one sentence for each change that the user should know of.
     """
 
@@ -43,7 +44,7 @@ class Jpeg:
 
 
 def read(data: bytes) -> Jpeg:
-    """What the markers before the pixels say."""
+    """Return what the markers before the pixels say."""
     bits, parts = 8, dict[int, bytes]()
     count, empty = 0, False
     for marker, payload in _markers(data):
@@ -59,19 +60,19 @@ def read(data: bytes) -> Jpeg:
     if missing:
         whole = [number for number in range(1, missing[0]) if parts[number]]
         profile = colour.salvaged(b"".join(parts[number] for number in whole))
-        lacking = f"its colour profile lacks part {missing[0]} of {count}"
+        lacking = f"part {missing[0]} of {count} of the colour profile is missing"
         if profile is None:
             return Jpeg(bits, lost=lacking)
-        return Jpeg(bits, profile, notes=(f"{lacking}: the rest has all colours, and is used",))
+        return Jpeg(bits, profile, notes=(f"{lacking}; the rest contains all colours and is used",))
     if empty:
-        return Jpeg(bits, notes=("its colour profile is empty, and left out",))
+        return Jpeg(bits, notes=("the colour profile is empty; it is left out",))
     return Jpeg(bits, b"".join(parts[number] for number in range(1, count + 1)))
 
 
 def damage(data: bytes) -> str | None:
-    """What libjpeg-turbo says of damaged pixels, if it says anything."""
+    """Return what libjpeg-turbo says about damaged pixels, or None if it finds none."""
     try:
-        # An eighth of the size: only the entropy-coded data has to be read.
+        # An eighth of the size is enough, because all entropy-coded data is read for it too.
         simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, min_height=1, min_width=1, min_factor=8)
     except ValueError as error:
         text = str(error)
@@ -80,11 +81,11 @@ def damage(data: bytes) -> str | None:
 
 
 def _markers(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Markers that have a length, and what they hold, up to the first scan."""
+    """Yield each marker that has a length, and its payload, up to the first scan."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker, size = data[position + 1], struct.unpack_from(">H", data, position + 2)[0]
-        if marker == 0xFF:  # Bytes to fill up.
+        if marker == 0xFF:  # This is a fill byte.
             position += 1
             continue
         if marker == _START_OF_SCAN or size < 2:

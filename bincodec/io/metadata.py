@@ -1,7 +1,7 @@
-"""Metadata: Exif, XMP and colour profiles, as Pillow finds them in files and as it is to write them.
+"""Read Exif, XMP and colour profiles from Pillow's images, and prepare them for files that Pillow writes.
 
-The pixels of a picture are turned upright when it is read, so what is kept of its Exif and XMP no longer asks
-for that: the orientation in them becomes 1, in place, and every other byte stays.
+The pixels of a picture are turned upright when it is read. Its Exif and XMP must not ask for that again, so
+the orientation in them is set to 1. All other bytes stay as they are.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 from PIL import ExifTags, Image, PngImagePlugin
 
 EXIF_PREFIX = b"Exif\0\0"
-"""What JPEG puts before Exif, and Pillow everywhere."""
+"""The bytes that stand before Exif in a JPEG. Pillow puts them before Exif in every format."""
 
 UPRIGHT = 1
 _ORIENTATION = ExifTags.Base.Orientation.value
 _FIELD_FORMATS = {3: "H", 4: "I"}
-"""How a number is stored, by the type of a field: a short, which is the rule, or a long."""
+"""The format of a number for `struct`, by the type of its field: 3 is a short, and 4 a long."""
 _IN_XMP = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>)\s*)([1-8])(?![0-9])")
 
 _XMP_TAG = 700
@@ -36,26 +36,26 @@ _DESCRIPTIONS = (
     ExifTags.Base.HostComputer,
     ExifTags.Base.Copyright,
 )
-"""Of the first directory, which a TIFF shares with its pixels, the texts; they say nothing of how those are
-stored."""
+"""The fields of the first directory that describe the picture. In a TIFF, the same directory also says how
+the pixels are stored."""
 
 HOLDERS = ("PNG", "JPEG", "WEBP", "TIFF")
-"""Formats of files that hold metadata."""
+"""The file formats that can hold metadata."""
 _TITLES = {"icc_profile": "colour profile", "exif": "Exif", "xmp": "XMP"}
 _XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 _MOST_IN_JPEG = {"exif": 65533, "xmp": 65533 - len(_XMP_IN_JPEG)}
-"""Bytes that fit into a marker. A profile may take several."""
+"""The number of bytes that fit into a marker. A colour profile may take several markers."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its picture; None is what it lacks.
+    """The metadata of a picture. A field is None if the picture does not have it.
 
     Args:
-        icc: its colour profile.
-        exif: Exif, from its TIFF header on.
-        xmp: an XMP packet.
-        orientation: how its pixels are to be turned, 1..8 as Exif counts; 1 is upright.
+        icc: the ICC colour profile.
+        exif: the Exif data, from its TIFF header on.
+        xmp: the XMP packet.
+        orientation: how the pixels have to be turned, in 1..8 as in Exif. 1 is upright.
     """
 
     icc: bytes | None = None
@@ -65,7 +65,7 @@ class Metadata:
 
 
 def read(image: Image.Image) -> Metadata:
-    """The metadata of a Pillow image that is loaded."""
+    """Return the metadata of a Pillow image that is loaded."""
     profile, exif, xmp = (_bytes(image.info.get(key)) for key in ("icc_profile", "exif", "xmp"))
     exif = exif.removeprefix(EXIF_PREFIX) if exif else _from_tags(image)
     xmp = xmp or _bytes(image.info.get("XML:com.adobe.xmp"))
@@ -78,7 +78,7 @@ def read(image: Image.Image) -> Metadata:
 
 
 def upright(metadata: Metadata) -> Metadata:
-    """The metadata of the picture once its pixels are turned."""
+    """Return the metadata of the picture after its pixels were turned upright."""
     if metadata.orientation == UPRIGHT:
         return metadata
     exif = bytearray(metadata.exif or b"")
@@ -89,7 +89,7 @@ def upright(metadata: Metadata) -> Metadata:
 
 
 def _bytes(value: object) -> bytes | None:
-    """What Pillow has under a name, if it is something; some versions give XMP as text."""
+    """Return a value of `info` as bytes, or None if it is empty. Some versions of Pillow give XMP as text."""
     if isinstance(value, str):
         value = value.encode()
     return value if isinstance(value, bytes) and value else None
@@ -97,7 +97,7 @@ def _bytes(value: object) -> bytes | None:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an orientation stands in Exif, in which form of `struct`, and what it is."""
+    """A number in Exif: its offset in bytes, its format for `struct`, and its value."""
 
     offset: int
     form: str
@@ -105,10 +105,10 @@ class _Place:
 
 
 def says_adobe_rgb(exif: bytes) -> bool:
-    """Whether a camera says that its colours are Adobe RGB: "R03" in the directory of interoperability."""
+    """Return whether Exif says that the colours are Adobe RGB: "R03" in the interoperability directory."""
     start: int | None = None
     for pointer in (ExifTags.Base.ExifOffset, ExifTags.IFD.Interop):
-        # Of several the first one: each with each would be too many.
+        # Only the first directory of each kind is followed. All pairs of them could be very many.
         found = _numbers(exif, start, pointer)
         if not found:
             return False
@@ -119,12 +119,12 @@ def says_adobe_rgb(exif: bytes) -> bool:
 
 
 def _orientations(exif: bytes) -> list[_Place]:
-    """All orientations of the first directory; of several the last one counts, as for Pillow."""
+    """Return all orientations in the first directory. The last one counts, as in Pillow."""
     return _numbers(exif, None, _ORIENTATION)
 
 
 def _numbers(exif: bytes, start: int | None, wanted: int) -> list[_Place]:
-    """All fields of a directory, the first one if `start` is None, that are one number with this tag."""
+    """Return all single numbers with this tag in the directory at `start`, or in the first one for None."""
     found = []
     for tag, kind, values, place, order in _entries(exif, start):
         if tag == wanted and kind in _FIELD_FORMATS and values == 1:
@@ -134,7 +134,7 @@ def _numbers(exif: bytes, start: int | None, wanted: int) -> list[_Place]:
 
 
 def _entries(exif: bytes, start: int | None) -> Iterator[tuple[int, int, int, int, str]]:
-    """Tag, type, count and the place of the value of each field of a directory, and the order of bytes."""
+    """Yield for each field of a directory: tag, type, count, offset of the value, and order of bytes."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
         return
@@ -146,18 +146,18 @@ def _entries(exif: bytes, start: int | None) -> Iterator[tuple[int, int, int, in
             tag, kind, values, _ = struct.unpack_from(order + "HHI4s", exif, entry)
             yield tag, kind, values, entry + 8, order
     except struct.error:
-        pass  # It is cut short: what there is counts.
+        pass  # The directory is cut short. The fields before that count.
 
 
 def _from_tags(image: Image.Image) -> bytes | None:
-    """Exif of what a TIFF, or a text of ImageMagick's in a PNG, says about the picture."""
+    """Return Exif made from the fields of a TIFF, or from a text that ImageMagick puts into a PNG."""
     if not (hasattr(image, "tag_v2") or "Raw profile type exif" in image.info):
         return None
     return _without_storage(image.getexif)
 
 
 def of_tiff(data: bytes, offset: int) -> bytes | None:
-    """Exif of what the directory at `offset` of a TIFF says about its picture, the orientation included."""
+    """Return Exif made from the directory at `offset` of a TIFF, with the orientation, or None."""
     exif = Image.Exif()
     exif.endian = "<" if data[:1] == b"I" else ">"
     exif.bigtiff = b"+" in data[2:4]
@@ -176,7 +176,7 @@ def _without_storage(load: Callable[[], Image.Exif]) -> bytes | None:
         if given.get(_ORIENTATION, UPRIGHT) != UPRIGHT:
             exif[_ORIENTATION] = given[_ORIENTATION]
         return exif.tobytes().removeprefix(EXIF_PREFIX) if len(exif) else None
-    except Exception:  # A TIFF can be broken in as many ways as there are; the pixels were read.
+    except Exception:  # Pillow raises errors of many types for a broken TIFF. The pixels could be read.
         return None
 
 
@@ -187,7 +187,7 @@ def _loaded(data: bytes) -> Image.Exif:
 
 
 def _descriptive(exif: Image.Exif) -> Image.Exif:
-    """Exif less all that says how pixels are stored, and less the orientation."""
+    """Return Exif without the orientation and without the fields that say how the pixels are stored."""
     found = Image.Exif()
     for tag in _DESCRIPTIONS:
         if isinstance(text := exif.get(tag), str):
@@ -199,20 +199,20 @@ def _descriptive(exif: Image.Exif) -> Image.Exif:
 
 
 def options(image: Image.Image, file_format: str, notes: list[str]) -> dict[str, Any]:
-    """What Pillow's `save` is to be told, so that a file holds the metadata in `image.info`.
+    """Return the options with which Pillow's `save` writes the metadata in `image.info` into a file.
 
-    What the format does not hold, or not so much of, stands in `notes`.
+    If the format cannot hold some of it, or not so many bytes of it, `notes` says so.
     """
     there = {key: data for key in _TITLES if (data := _bytes(image.info.get(key)))}
     if file_format not in HOLDERS:
         if there:
-            notes.append(f"{_listed(there)} left out: {file_format} does not hold that")
+            notes.append(f"{_listed(there)} left out, because {file_format} cannot hold metadata")
         return {}
     if file_format == "JPEG":
         for key, most in _MOST_IN_JPEG.items():
             if len(there.get(key, b"")) > most:
                 size = len(there.pop(key))
-                notes.append(f"{_TITLES[key]} left out: JPEG holds {most} bytes of it, not {size}")
+                notes.append(f"{_TITLES[key]} left out: it has {size} bytes, and JPEG holds {most} at most")
     if file_format == "TIFF":
         return _for_tiff(there, notes)
     if "xmp" in there and file_format in _XMP_FORMS:
@@ -237,21 +237,21 @@ def _in_jpeg(xmp: bytes) -> dict[str, Any]:
 
 
 _XMP_FORMS = {"PNG": _in_png, "JPEG": _in_jpeg}
-"""Ways to write XMP that all versions of Pillow know."""
+"""The options for `save` that write XMP. All versions of Pillow know them."""
 
 
 def _for_tiff(there: dict[str, Any], notes: list[str]) -> dict[str, Any]:
-    """In a TIFF, Exif and XMP are fields among those of the pixels."""
+    """Return the options for a TIFF, in which Exif and XMP are fields beside those of the pixels."""
     fields, deep = Image.Exif(), False
     if "exif" in there:
         try:
             fields = _loaded(_descriptive(_loaded(there.pop("exif"))).tobytes())
             deep = any(directory in fields for directory in _DIRECTORIES)
-        except Exception as error:  # As above.
+        except Exception as error:  # Pillow raises errors of many types for broken Exif.
             notes.append(f"broken Exif left out ({' '.join(str(error).split()) or type(error).__name__})")
     if "xmp" in there:
         fields[_XMP_TAG] = there.pop("xmp")
     if len(fields):
         there["exif"] = fields
-    # Pillow cannot write directories of Exif into a TIFF that is compressed.
+    # Pillow cannot write the Exif and GPS directories into a compressed TIFF.
     return there | ({"compression": "raw"} if deep else {})

@@ -1,7 +1,7 @@
-"""Image files: opened by Pillow, with what stands in them that Pillow does not show or reads wrongly.
+"""Open image files with Pillow, and add what Pillow does not show or reads wrongly.
 
-Only formats that hold photographs are opened: Pillow also opens PostScript by starting Ghostscript, and
-containers whose header does not tell the size of what is inside.
+Only formats for photographs are opened. Pillow would also open PostScript, for which it starts Ghostscript,
+and containers whose header does not say how large the image inside is.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "AVIF", "
 
 @dataclass
 class Opened:
-    """A file that is open, and what is known of it.
+    """An open image file, and what is known about it.
 
     Args:
-        image: what Pillow makes of it. Pixels are undecoded, unless Pillow would decode them wrongly; `info`
-            has the colour profile and XMP.
-        tag: what the file says of its colours if it has no profile.
-        lost: what is wrong with a profile that the file has and that cannot be used.
+        image: Pillow's image. Its pixels are not decoded yet, unless Pillow would decode them wrongly. Its
+            `info` has the colour profile and XMP.
+        tag: what the file says about its colours if it has no profile, or None.
+        lost: what is wrong with a profile that cannot be used, or None.
         notes: one sentence for each change that the user should know of.
-        chosen: whether the image is the one picture of several pages.
+        chosen: whether the image is the picture that was chosen among several pages.
     """
 
     image: Image.Image
@@ -43,11 +43,11 @@ class Opened:
 
 
 def opened(name: str, data: bytes, limits: Limits) -> Opened:
-    """Open an image file; errors call it `name`.
+    """Open the image file with the bytes `data`. Errors call it `name`.
 
     Raises:
-        ImageError: for what is no image, a damaged one, or one that is not supported.
-        TooLarge: beyond the limits; a declared size is checked before anything is decoded.
+        ImageError: if it is not an image, is damaged, or is not supported.
+        TooLarge: if it is beyond the limits. The size that it declares is checked before it is decoded.
     """
     try:
         for knows, read in _READERS:
@@ -55,23 +55,26 @@ def opened(name: str, data: bytes, limits: Limits) -> Opened:
                 return read(name, data, limits)
         return Opened(_by_pillow(name, data, limits))
     except (tiff_pages.Unsupported, spaces.Unknown) as error:
-        reason = f"tells {error}" if isinstance(error, spaces.Unknown) else error
+        reason = f"it names {error}" if isinstance(error, spaces.Unknown) else error
         msg = f"{name}: {reason}"
         raise ImageError(msg) from error
     except Image.DecompressionBombError as error:
-        msg = f"{name}: {one_line(error)} (Pillow's own cap; no option raises it)"
+        msg = f"{name}: {one_line(error)} (this is Pillow's own limit, and no option raises it)"
         raise TooLarge(msg) from error
     except (BincodecError, MemoryError):
         raise
-    except Exception as error:  # Pillow's readers let many types through on damaged input.
+    except Exception as error:  # Pillow raises errors of many types for damaged files.
         raise unreadable(name, error) from error
 
 
 def of_image(name: str, image: Image.Image, limits: Limits) -> Opened:
-    """What is known of a Pillow image: of one that was opened and not touched since, all that its file says.
+    """Return what is known about a Pillow image.
+
+    If the image was opened from a file and not changed since, this is all that its file says.
 
     Raises:
-        ImageError, TooLarge: as `opened`; and for samples of a TIFF that Pillow has decoded wrongly.
+        ImageError: as `opened`, and if Pillow has decoded the samples of a TIFF wrongly.
+        TooLarge: as `opened`.
     """
     data = _untouched(image)
     if data is not None:
@@ -85,12 +88,12 @@ def of_image(name: str, image: Image.Image, limits: Limits) -> Opened:
 def _is_decoded_rightly(image: TiffImagePlugin.TiffImageFile) -> bool:
     try:
         return tiff_pages.is_decoded_rightly(image)
-    except (OSError, TypeError, ValueError, KeyError):  # Its directory is damaged, and its pixels are there.
+    except (OSError, TypeError, ValueError, KeyError):  # The directory is damaged, but the pixels are there.
         return True
 
 
 def _untouched(image: Image.Image) -> bytes | None:
-    """The file of an image that is as `Image.open` gave it, if it is at hand."""
+    """Return the bytes of the file of an image that is as `Image.open` gave it, or None."""
     if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.fp is None:
         return None
     try:
@@ -107,30 +110,31 @@ def _untouched(image: Image.Image) -> bytes | None:
 
 
 def check_size(name: str, width: int, height: int, limits: Limits) -> None:
-    """Refuse a picture without pixels, or beyond the limits.
+    """Check the width and height of a picture in pixels. Errors call it `name`.
 
     Raises:
-        ImageError, TooLarge: as it says.
+        ImageError: if it has no pixels.
+        TooLarge: if it is beyond `limits.side` or `limits.pixels`.
     """
     if width < 1 or height < 1:
-        msg = f"{name}: no pixels ({width} x {height})"
+        msg = f"{name}: it has no pixels ({width} x {height})"
         raise ImageError(msg)
     for option, value, limit in (
         ("side", max(width, height), limits.side),
         ("pixels", width * height, limits.pixels),
     ):
         if value > limit:
-            msg = f"{name}: {width} x {height}: {value} is over the limit {option}={limit}"
+            msg = f"{name}: {width} x {height} pixels: {value} is over the limit {option}={limit}"
             raise TooLarge(msg, option=option, value=value, limit=limit)
 
 
 def unreadable(name: str, error: Exception) -> ImageError:
-    """What a reader says of damage, as an error of ours."""
-    return ImageError(f"{name}: damaged or cut short: {one_line(error)}")
+    """Return an `ImageError` with the reason why a reader of Pillow's failed."""
+    return ImageError(f"{name}: it is damaged or cut short: {one_line(error)}")
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, or its type if it says nothing."""
+    """Return the text of an error in one line, or its type if it has no text."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -158,17 +162,18 @@ _BEGINNINGS = {
 
 
 def _unidentified(name: str, data: bytes) -> ImageError:
-    """Pillow says no more than that it cannot read a file; its first bytes tell what it wanted to be."""
+    """Return an error that names the format of a file by its first bytes, because Pillow's does not."""
     if data.startswith(MAGIC):
-        return ImageError(f"{name}: is a .bld file already, not an image to compress")
+        return ImageError(f"{name}: this is a .bld file already, not an image to compress")
     for beginning, format_name in _BEGINNINGS.items():
         if data.startswith(beginning):
             return ImageError(
-                f"{name}: damaged, cut short, or of a kind of {format_name} that is not supported"
+                f"{name}: the {format_name} file is damaged, cut short, or of a kind that is not supported"
             )
     if boxes.is_avif(data) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP"):
-        return ImageError(f"{name}: a damaged or unsupported {'AVIF' if data[4:8] == b'ftyp' else 'WebP'}")
-    return ImageError(f"{name}: not an image in a known format ({', '.join(READABLE)})")
+        format_name = "AVIF" if data[4:8] == b"ftyp" else "WebP"
+        return ImageError(f"{name}: the {format_name} file is damaged, or of a kind that is not supported")
+    return ImageError(f"{name}: this is not an image in a known format ({', '.join(READABLE)})")
 
 
 def _png(name: str, data: bytes, limits: Limits) -> Opened:
@@ -181,10 +186,10 @@ def _png(name: str, data: bytes, limits: Limits) -> Opened:
     _inform(result.image, icc_profile=found.profile, xmp=found.xmp)
     depth.scale_key(result.image)
     if depth.is_16_bit_png(result.image):
-        result.notes.append(depth.REDUCED)
+        result.notes.append(depth.reduced_note(16))
         tone = _tone(result)
         image = depth.read_png(result.image, _by_pillow(name, found.data, limits), tone)
-        # Exif may stand behind the pixels.
+        # Exif may stand behind the pixels, so it is known only now.
         if exif := result.image.info.get("exif"):
             image.info["exif"] = exif
         result.image = image
@@ -194,7 +199,7 @@ def _png(name: str, data: bytes, limits: Limits) -> Opened:
 def _jpeg(name: str, data: bytes, limits: Limits) -> Opened:
     found = jpeg.read(data)
     if found.bits != 8:
-        msg = f"{name}: a JPEG of {found.bits}-bit samples, which are not supported: convert it to 8 bits"
+        msg = f"{name}: a JPEG with {found.bits}-bit samples is not supported: convert it to 8 bits first"
         raise ImageError(msg)
     result = Opened(_by_pillow(name, data, limits), None, [*found.notes], lost=found.lost)
     _inform(result.image, icc_profile=found.profile)
@@ -211,7 +216,7 @@ def _tiff(name: str, data: bytes, limits: Limits) -> Opened:
     if tag is None and metadata.says_adobe_rgb(data):
         tag = spaces.ADOBE_RGB_IN_EXIF
     if TiffImagePlugin.TRANSFERFUNCTION in page.tags and "icc_profile" not in about:
-        notes.append("the transfer function in its tags is passed over: its curve is taken for that of sRGB")
+        notes.append("the transfer function of the TIFF is ignored, and the curve of sRGB is assumed")
     check_size(name, *page.size, limits)
     if not tiff_pages.is_plain(page):
         result = Opened(Image.new("L", (1, 1)), tag, notes)
@@ -260,7 +265,7 @@ def _with_boxes(name: str, data: bytes, limits: Limits, read: Callable[[bytes], 
     if "icc_profile" not in result.image.info:
         _inform(result.image, icc_profile=told.profile)
     if told.bits > 8 and not result.image.mode.startswith("I"):
-        result.notes.append(f"{told.bits}-bit samples reduced to 8 bits")
+        result.notes.append(depth.reduced_note(told.bits))
     return result
 
 
@@ -276,7 +281,7 @@ _READERS: tuple[tuple[Callable[[bytes], bool], Callable[[str, bytes, Limits], Op
 
 
 def _tone(result: Opened) -> depth.Tone | None:
-    """What turns linear samples into such as 8 bits hold, once: the tag then no longer asks for it."""
+    """Return the tone for linear samples, or None. Afterwards, the tag of `result` no longer says linear."""
     if result.image.info.get("icc_profile"):
         return None
     tone, result.tag = colour.tone(result.tag, result.notes)
@@ -284,7 +289,7 @@ def _tone(result: Opened) -> depth.Tone | None:
 
 
 def _inform(image: Image.Image, **about: bytes | None) -> None:
-    """Put into an image's `info` what is there, and take out what Pillow believed instead."""
+    """Set the keys of an image's `info` to these values. Keys with the value None are removed."""
     for key, data in about.items():
         image.info.pop(key, None)
         if data is not None:

@@ -1,4 +1,4 @@
-"""Pillow's warnings, kept from the caller."""
+"""Hide Pillow's warnings from the caller."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# The warning filters belong to the whole process, and are not safe to change from two threads at once.
+# The warning filters belong to the whole process, so two threads must not change them at the same time.
 _filters = threading.Lock()
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Without warnings of large images, whose size is checked against our own limit, and of odd tags."""
+    """Hide warnings about large images, which are checked against another limit, and about unusual tags."""
     with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

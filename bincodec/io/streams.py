@@ -1,4 +1,4 @@
-"""Reading binary streams of any kind: files, pipes with and without a buffer, what a program makes up."""
+"""Read binary streams of any kind: files, pipes with and without a buffer, and objects of a program."""
 
 from __future__ import annotations
 
@@ -9,34 +9,36 @@ from typing import BinaryIO, Protocol
 from bincodec.errors import TooLarge, Unreadable
 
 MAX_BYTES = 2**30
-"""1 GiB: more than 64 Mpx take in any format, and an end to endless input."""
+"""The most bytes that are read: 1 GiB. An image of 64 megapixels takes less in every format. The limit ends
+the reading of endless input."""
 
 _PORTION = 2**16
-"""So many bytes are asked of a stream at once: it may set aside all that it is asked for."""
+"""The number of bytes that a stream is asked for at once. It may allocate all that it is asked for."""
 
 
 class Stream(Protocol):
-    """All that is asked of a binary stream; one that has `seek` as well is read from its start."""
+    """What a binary stream must have. If it also has `seek`, it is read from its start."""
 
     def read(self, size: int, /) -> bytes | None:
-        """At most `size` bytes, and none at the end."""
+        """Return at most `size` bytes, and no bytes at the end."""
         ...
 
 
 def read_on(stream: Stream, size: int = -1, name: str | None = None) -> bytes:
-    """The rest of a binary stream, or its next `size` bytes; errors call it `name`, or by its own name.
+    """Return the rest of a binary stream, or its next `size` bytes. Errors call it `name`, or by its own
+    name.
 
-    A stream may deliver less than it is asked for, as a pipe without a buffer does: only nothing is the end.
-    Memory grows with what arrives, never ahead of it.
+    A stream may deliver fewer bytes than it is asked for, as a pipe without a buffer does. Only an empty
+    result means its end. Memory grows with the bytes that arrive, and not before.
 
     Raises:
-        Unreadable: as the system reports it; or for a stream that is closed, or does not wait for its data.
-        TooLarge: beyond MAX_BYTES.
-        TypeError: for a stream of text.
+        Unreadable: if the system cannot read the stream, or if the stream is closed or non-blocking.
+        TooLarge: if there are more than MAX_BYTES (1 GiB).
+        TypeError: if it is a stream of text.
     """
     name = _name(stream) if name is None else name
     most = MAX_BYTES + 1 if size < 0 else size
-    # Growing bytes in place, and giving them away without a copy, is what BytesIO does.
+    # BytesIO grows in place and returns its bytes without a copy.
     found = io.BytesIO()
     while found.tell() < most:
         portion = _next(stream, min(_PORTION, most - found.tell()), name)
@@ -44,20 +46,20 @@ def read_on(stream: Stream, size: int = -1, name: str | None = None) -> bytes:
             break
         found.write(portion)
     if found.tell() > MAX_BYTES:
-        msg = f"{name}: more than {MAX_BYTES} bytes, the most that is read"
+        msg = f"{name}: it has more than {MAX_BYTES} bytes, which is the limit"
         raise TooLarge(msg, limit=MAX_BYTES)
     return found.getvalue()
 
 
 class SeekableFile:
-    """A binary stream that can seek, as `bincodec.bitstream.container.ByteSource` wants it."""
+    """A binary stream that can seek, in the form of `bincodec.bitstream.container.ByteSource`."""
 
     def __init__(self, stream: BinaryIO, name: str | None = None) -> None:
         self._stream = stream
         self._name = _name(stream) if name is None else name
 
     def read_at(self, position: int, size: int) -> bytes:
-        """`size` bytes from `position` on, fewer where the file ends; errors as of `read_on`."""
+        """Return `size` bytes from `position` on, or fewer at the end; errors are those of `read_on`."""
         try:
             self._stream.seek(position)
         except (OSError, ValueError) as error:
@@ -65,7 +67,7 @@ class SeekableFile:
         return read_on(self._stream, size, self._name)
 
     def size(self) -> int:
-        """Bytes of the whole file."""
+        """Return the number of bytes of the whole file."""
         try:
             return self._stream.seek(0, io.SEEK_END)
         except (OSError, ValueError) as error:
@@ -78,7 +80,7 @@ class SeekableFile:
 
 
 def _next(stream: Stream, size: int, name: str) -> bytes:
-    """At most `size` bytes; none at the end."""
+    """Return at most `size` bytes, and no bytes at the end."""
     if _decodes(stream):
         raise _is_text(stream)
     try:
@@ -87,14 +89,14 @@ def _next(stream: Stream, size: int, name: str) -> bytes:
         raise _is_text(stream) from error
     except OSError as error:
         raise unreadable(error, name) from error
-    except ValueError as error:  # It was closed before.
+    except ValueError as error:  # The stream was closed before.
         raise Unreadable(errno.EBADF, str(error), name) from error
     if isinstance(portion, str):
         raise _is_text(stream)
     if portion is None:
-        raise Unreadable(errno.EAGAIN, "it does not wait for its data (non-blocking)", name)
+        raise Unreadable(errno.EAGAIN, "it is non-blocking, and has no data yet", name)
     if not isinstance(portion, bytes | bytearray | memoryview):
-        msg = f"{name}: its read() gave {type(portion).__name__}, not bytes"
+        msg = f"{name}: its read() returned {type(portion).__name__}, not bytes"
         raise TypeError(msg)
     return bytes(portion[:size])
 
@@ -104,11 +106,12 @@ def _decodes(stream: object) -> bool:
 
 
 def _is_text(stream: object) -> TypeError:
-    return TypeError(f"expected a binary stream, not one of text ({type(stream).__name__}): open it as 'rb'")
+    kind = type(stream).__name__
+    return TypeError(f"expected a binary stream, not a text stream ({kind}): open it as 'rb'")
 
 
 def unreadable(error: OSError, name: str) -> Unreadable:
-    """What the system reports of `name`, as an error of ours."""
+    """Return an `Unreadable` error with the system's reason why `name` cannot be read."""
     return Unreadable(error.errno, error.strerror or str(error) or type(error).__name__, name)
 
 

@@ -1,8 +1,9 @@
-"""Samples of a TIFF that Pillow refuses or reads wrongly.
+"""Read the samples of TIFF files that Pillow refuses or reads wrongly.
 
-Those of other than 8 bits, in planes of their own, or with alpha beside grey are unpacked by libtiff, which
-Pillow brings along, as plain bytes: a part of the file is given to it as a TIFF of its own, whose directory
-says that each row is a run of bytes. What the bytes mean is settled here (docs/decisions/0022-pictures.md).
+These are samples of other than 8 bits, samples in separate planes, and grey with alpha. libtiff, which comes
+with Pillow, unpacks them as plain bytes: it is given a part of the file as a TIFF of its own, whose directory
+says that each row is a row of bytes. This module then gives the bytes their meaning
+(docs/decisions/0022-pictures.md).
 """
 
 from __future__ import annotations
@@ -26,21 +27,23 @@ from bincodec.io.tiff_pages import Page
 
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _WITH_ALPHA = {"L": "LA", "RGB": "RGBA"}
-# So much is unpacked at a time, where the file has parts as small as that.
+# The number of bytes that are converted at a time.
 _PORTION = 2**22
 _WIDEST_TILE = 4096
-# Each byte with its bits in the other order.
+# For each byte, the byte with its bits in reverse order.
 _TURNED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)), bitorder="little")
 _MOST_BYTES = 2**29
 _MOST_PARTS = 100_000
 
 
 def read(page: Page, data: bytes, tone: Tone | None, notes: list[str]) -> Image.Image:
-    """The samples of a page as an image of 8 bits: L, LA, RGB, RGBA or CMYK.
+    """Return the samples of a page as an 8-bit image of mode L, LA, RGB, RGBA or CMYK.
+
+    What the user should know is appended to `notes`.
 
     Raises:
-        Unsupported: for what is not read.
-        OSError: for damaged data.
+        Unsupported: if the samples are of a kind that is not supported.
+        OSError: if the data is damaged.
     """
     bits = tiff_pages.checked_bits(page)
     colours = tiff_pages.COLOURS[page.photometric]
@@ -52,14 +55,14 @@ def read(page: Page, data: bytes, tone: Tone | None, notes: list[str]) -> Image.
     if len(page.bits) > colours + (
         1 if page.extra[:1] in ((tiff_pages.PREMULTIPLIED,), (tiff_pages.ALPHA,)) else 0
     ):
-        notes.append(f"{len(page.bits) - wanted} of {len(page.bits)} samples of each pixel are left out")
+        notes.append(f"{len(page.bits) - wanted} of the {len(page.bits)} samples of each pixel are left out")
     if bits > 8:
-        notes.append(depth.REDUCED if bits == 16 else f"{bits}-bit samples reduced to 8 bits")
+        notes.append(depth.reduced_note(bits))
     width, height = page.size
     pixels = Image.new(mode, page.size)
     for left, top, part in _parts(page, data, bits, wanted):
         samples, maximum = part[: height - top, : width - left], 2**bits - 1
-        if bits > 16:  # A table of all values would be too large, and 16 bits are enough to round from.
+        if bits > 16:  # A table of all values would be too large, and 16 bits are enough for rounding.
             samples, maximum = samples.astype(np.uint32) >> np.uint32(bits - 16), 65535
         samples = samples.astype(np.uint16)
         if page.photometric == tiff_pages.GREY_FROM_WHITE:
@@ -72,14 +75,20 @@ def read(page: Page, data: bytes, tone: Tone | None, notes: list[str]) -> Image.
 
 @dataclass(frozen=True)
 class _Layout:
-    """How the samples of a page are cut into strips or tiles: each is `across` x `down` pixels.
+    """How the samples of a page are cut into parts, which are strips or tiles of `across` x `down` pixels.
 
     Args:
-        together: samples of a pixel that stand side by side.
-        planes: numbers of the planes that are wanted.
-        row_bytes: bytes of a row of a part.
-        tiled: whether the parts are tiles, which are all of one size.
-        compressed: whether the parts are.
+        offsets: where each part starts in the file, in bytes.
+        sizes: the length of each part in bytes. It may be empty if the parts are not compressed.
+        across: the width of a part in pixels.
+        down: the height of a part in pixels.
+        columns: the number of parts side by side.
+        count: the number of parts of a plane.
+        together: the number of samples of a pixel that stand side by side.
+        planes: the numbers of the planes that are wanted.
+        row_bytes: the number of bytes of a row of a part.
+        tiled: whether the parts are tiles, which all have the same size.
+        compressed: whether the parts are compressed.
     """
 
     offsets: tuple[int, ...]
@@ -103,21 +112,21 @@ def _layout(page: Page, bits: int, wanted: int) -> _Layout:
     across = int(tags[Tiff.TILEWIDTH] if tiled else width)
     down = int(tags[Tiff.TILELENGTH] if tiled else min(tags.get(Tiff.ROWSPERSTRIP, height), height))
     if not 1 <= across <= width + _WIDEST_TILE or not 1 <= down <= height + _WIDEST_TILE:
-        msg = f"has tiles of {across} x {down} pixels, which are not supported"
+        msg = f"it has tiles of {across} x {down} pixels, which are not supported"
         raise tiff_pages.Unsupported(msg)
     columns = -(-width // across)
     count = columns * -(-height // down)
     if count > _MOST_PARTS:
-        msg = f"has {count} strips or tiles, over the limit of {_MOST_PARTS}"
+        msg = f"it has {count} strips or tiles, which is over the limit of {_MOST_PARTS}"
         raise tiff_pages.Unsupported(msg)
     together, planes = (1, range(wanted)) if page.planes else (len(page.bits), range(1))
     compressed = tags.get(Tiff.COMPRESSION, 1) != tiff_pages.NOT_COMPRESSED
     if len(offsets) < count * len(planes) or (compressed and len(sizes) < len(offsets)):
-        msg = "its directory names too few parts"
+        msg = "its directory names too few strips or tiles"
         raise OSError(msg)
     row_bytes = -(-across * together * bits // 8)
     if compressed and down * row_bytes > _MOST_BYTES:
-        msg = f"has a part of {down * row_bytes} bytes, over the limit of {_MOST_BYTES}"
+        msg = f"it has a strip or tile of {down * row_bytes} bytes, which is over the limit of {_MOST_BYTES}"
         raise tiff_pages.Unsupported(msg)
     return _Layout(
         offsets, sizes, across, down, columns, count, together, planes, row_bytes, tiled, compressed
@@ -125,14 +134,14 @@ def _layout(page: Page, bits: int, wanted: int) -> _Layout:
 
 
 def _parts(page: Page, data: bytes, bits: int, wanted: int) -> Iterator[tuple[int, int, NDArray[Any]]]:
-    """Rectangles of samples (H, W, wanted) and where they stand: x, y. They may reach beyond the picture."""
+    """Yield x, y and the samples (H, W, wanted) of each rectangle. It may reach beyond the picture."""
     layout = _layout(page, bits, wanted)
     height = page.size[1]
     portion = max(1, _PORTION // layout.row_bytes)
     for index in range(layout.count):
         left = layout.across * (index % layout.columns)
         top = layout.down * (index // layout.columns)
-        # The last strip is as high as what remains.
+        # The last strip has only the rows that remain.
         lines = layout.down if layout.tiled else min(layout.down, height - top)
         layers = _layers(layout, page.tags, data, index, lines)
         for line in range(0, lines, portion):
@@ -146,7 +155,7 @@ def _parts(page: Page, data: bytes, bits: int, wanted: int) -> Iterator[tuple[in
 def _layers(
     layout: _Layout, tags: ImageFileDirectory_v2, data: bytes, index: int, lines: int
 ) -> list[Image.Image | NDArray[np.uint8]]:
-    """The rows of bytes of one part, of each plane."""
+    """Return the rows of bytes of one part, for each plane that is wanted."""
     found: list[Image.Image | NDArray[np.uint8]] = []
     for plane in layout.planes:
         number = plane * layout.count + index
@@ -163,17 +172,17 @@ def _layers(
 def _plain_rows(
     packed: memoryview, row_bytes: int, rows: int, tags: ImageFileDirectory_v2
 ) -> NDArray[np.uint8]:
-    """(rows, row_bytes) of bytes that are not compressed, the first bit of each the highest."""
+    """Return uncompressed bytes (rows, row_bytes), in which the first bit of each byte is the highest."""
     if len(packed) < rows * row_bytes:
-        msg = "the file ends before its pixels do"
+        msg = "the file ends before the end of its pixels"
         raise OSError(msg)
     raw = np.frombuffer(packed, np.uint8).reshape(rows, row_bytes)
     return raw if tags.get(Tiff.FILLORDER, 1) != 2 else _TURNED[raw]
 
 
 def _unpacked(packed: bytes, row_bytes: int, rows: int, tags: ImageFileDirectory_v2) -> Image.Image:
-    """Rows of bytes as an image, unpacked by libtiff from a TIFF that is nothing but them."""
-    # Four bytes to a pixel where that is possible: Pillow has a cap on pixels.
+    """Return rows of bytes as an image. libtiff unpacks them from a TIFF that contains nothing else."""
+    # Four bytes are one pixel where this is possible, because Pillow limits the number of pixels.
     many = row_bytes % 4 == 0 and tags.get(Tiff.FILLORDER, 1) == 1
     samples = 4 if many else 1
     entries = {
@@ -190,7 +199,7 @@ def _unpacked(packed: bytes, row_bytes: int, rows: int, tags: ImageFileDirectory
     }
     packed += bytes(len(packed) % 2)
     place = 8 + len(packed)
-    # Behind the directory stand the bits of four samples, which do not fit into it.
+    # The bits of four samples do not fit into the directory, so they stand behind it.
     behind = place + 2 + 12 * len(entries) + 4
     data = b"II*\0" + struct.pack("<I", place) + packed + struct.pack("<H", len(entries))
     for tag, value in entries.items():
@@ -206,7 +215,7 @@ def _unpacked(packed: bytes, row_bytes: int, rows: int, tags: ImageFileDirectory
 
 
 def _rows(layer: Image.Image | NDArray[np.uint8], first: int, end: int, row_bytes: int) -> NDArray[np.uint8]:
-    """Some of the rows of bytes, without a copy of all."""
+    """Return the rows of bytes from `first` to before `end`, without a copy of all rows."""
     if isinstance(layer, Image.Image):
         layer = np.asarray(layer.crop((0, first, layer.width, end)))
         return layer.reshape(end - first, row_bytes)
@@ -216,7 +225,7 @@ def _rows(layer: Image.Image | NDArray[np.uint8], first: int, end: int, row_byte
 def _samples(
     raw: NDArray[np.uint8], across: int, together: int, bits: int, tags: ImageFileDirectory_v2
 ) -> NDArray[Any]:
-    """Samples (H, across, together) from rows of bytes."""
+    """Return the samples (H, across, together) in rows of bytes."""
     order = ">" if tags.prefix.startswith(b"MM") else "<"
     shape = (len(raw), across, together)
     if bits in (8, 16, 32):
@@ -233,7 +242,7 @@ def _samples(
 
 
 def _divided(samples: NDArray[Any], maximum: int) -> NDArray[Any]:
-    """Colours that were multiplied by their alpha, as they were before."""
+    """Divide colours by their alpha, with which they were multiplied."""
     alpha = samples[..., -1:].astype(np.float64)
     colours = np.round(samples[..., :-1].astype(np.float64) * maximum / np.maximum(alpha, 1))
     result = samples.copy()

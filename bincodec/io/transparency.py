@@ -1,6 +1,6 @@
-"""Transparency: from whatever form a Pillow image has it in to a plane of alpha, and back.
+"""Separate the transparency of a Pillow image, in any of its forms, as a plane of alpha, and put it back.
 
-Alpha is uint8 (height, width), from 0 (clear) to 255 (opaque), or None where every pixel is opaque.
+Alpha is uint8 (height, width), from 0 (clear) to 255 (opaque), or None if every pixel is opaque.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA"}
 
 
 def split(image: Image.Image) -> tuple[Image.Image, Plane | None]:
-    """An image without its transparency, and its alpha.
+    """Return an image without its transparency, and its alpha.
 
-    A palette whose transparency shows becomes RGB, or L where all that can be seen of it is grey.
+    A palette image with transparent pixels becomes RGB, or L if all of its visible pixels are grey.
     """
     if not image.has_transparency_data:
         return image, None
@@ -28,19 +28,19 @@ def split(image: Image.Image) -> tuple[Image.Image, Plane | None]:
 
 
 def joined(image: Image.Image, alpha: Plane) -> Image.Image:
-    """An image of mode L or RGB with alpha: LA or RGBA."""
+    """Return an image of mode L or RGB with alpha, as mode LA or RGBA."""
     image = image.copy()
     image.putalpha(Image.fromarray(alpha))
     return image
 
 
 def of(image: Image.Image) -> Plane:
-    """The alpha of an image that has transparency data."""
+    """Return the alpha of an image that has transparency data, uint8 (height, width)."""
     key = image.info.get("transparency")
     if image.mode in SIXTEEN_BIT_MODES:
         return _where_not(np.asarray(image) == key)
     if image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
-        # The key of a file with 16-bit samples, of which Pillow keeps the high byte.
+        # The key has 16 bits, but Pillow keeps only the high byte of the samples.
         return _where_not((np.asarray(image) == np.array(key) >> 8).all(axis=2))
     return np.array(image.convert(_PREMULTIPLIED.get(image.mode, "RGBA")).getchannel("A"))
 
@@ -50,14 +50,14 @@ def _where_not(clear: NDArray[np.bool_]) -> Plane:
 
 
 def _colours(image: Image.Image, alpha: Plane) -> Image.Image:
-    """The image in a mode that has no alpha."""
+    """Return the image in a mode that has no alpha."""
     mode = image.mode
     if mode in ("LA", "La"):
         return image.convert("LA").getchannel("L")
     if mode in ("RGBA", "RGBa"):
         return image.convert("RGBA").convert("RGB")
     if mode in ("PA", "P"):
-        # What is clear may have any colour: that of GIF's transparent entry is often a loud one.
+        # Clear pixels may have any colour. The transparent entry of a GIF often has a bright one.
         colours = image.convert("RGBA").convert("RGB")
         pixels = np.asarray(colours)
         grey = ((pixels == pixels[..., :1]).all(axis=2) | (alpha == 0)).all()

@@ -1,4 +1,7 @@
-"""Image files to write: which formats there are, what each of them holds, and their bytes. Needs no torch."""
+"""Write image files: the formats, what each of them can hold, and their bytes.
+
+This module does not need torch.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from PIL import Image, PngImagePlugin
 from bincodec.errors import ImageError
 from bincodec.io import files, metadata
 
-# Extension -> Pillow's format and save options; JPEG is set to add little to the codec's own loss.
+# Extension -> Pillow's format and save options. The quality of JPEG is high, so that it adds little to the
+# loss of the codec.
 WRITABLE: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -26,40 +30,40 @@ WRITABLE: dict[str, tuple[str, dict[str, Any]]] = {
     ".ppm": ("PPM", {}),
 }
 WITH_ALPHA = ("PNG", "WEBP", "TIFF")
-# Pixels a side, where a format ends below what a file of ours may have.
+# The most pixels on a side, for formats that hold fewer than a .bld file.
 MAX_SIDE = {"JPEG": 65500, "WEBP": 16383}
-# Extensions of pictures that Pillow does not always know, if ever.
+# Extensions of pictures that not every Pillow knows.
 _OTHERS = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg")
 
 
 def check_writable(extension: str) -> None:
-    """Raise ImageError for an extension that is not in WRITABLE, before any work goes into the image."""
+    """Raise ImageError if an extension is not in WRITABLE. This is checked before an image is computed."""
     if extension.lower() not in WRITABLE:
         msg = f"cannot write images as {extension!r}: choose one of {', '.join(WRITABLE)}"
         raise ImageError(msg)
 
 
 def check_alpha(extension: str) -> None:
-    """Raise ImageError for the extension of a format without transparency."""
+    """Raise ImageError if an extension is that of a format without transparency."""
     check_writable(extension)
     file_format, _ = WRITABLE[extension.lower()]
     if file_format not in WITH_ALPHA:
-        msg = f"cannot write transparency as {file_format}: choose one of {', '.join(WITH_ALPHA)}"
+        msg = f"{file_format} cannot hold transparency: choose one of {', '.join(WITH_ALPHA)}"
         raise ImageError(msg)
 
 
 def check_size(extension: str, width: int, height: int) -> None:
-    """Raise ImageError for more pixels a side than the format holds, before any work goes into the image."""
+    """Raise ImageError if a side has more pixels than the format holds, before an image is computed."""
     check_writable(extension)
     file_format, _ = WRITABLE[extension.lower()]
     most = MAX_SIDE.get(file_format)
     if most is not None and max(width, height) > most:
-        msg = f"cannot write {width} x {height} pixels as {file_format}: it ends at {most} a side"
+        msg = f"cannot write {width} x {height} pixels as {file_format}: the limit is {most} pixels on a side"
         raise ImageError(msg)
 
 
 def is_of_pictures(extension: str) -> bool:
-    """Whether an extension says that a file is a picture, in a format that can be written or in another."""
+    """Return whether an extension is that of a picture, in a format that can be written or another one."""
     return extension.lower() in (*WRITABLE, *_OTHERS, *Image.registered_extensions())
 
 
@@ -69,14 +73,14 @@ def encode(
     texts: Mapping[str, str] | None = None,
     notes: list[str] | None = None,
 ) -> bytes:
-    """The bytes of an image file; `extension` (".png", ...) picks the format.
+    """Return the bytes of an image file. The extension (".png", ...) selects the format.
 
-    `texts` by keyword (1..79 characters of Latin-1) go into a PNG; the other formats have no place for them.
-    The colour profile, Exif and XMP in `image.info` are written too, as far as the format holds them; what it
-    does not hold is told in `notes`.
+    `texts` are written into a PNG, by keyword (1..79 characters of Latin-1). Other formats have no place for
+    them. The colour profile, Exif and XMP in `image.info` are written if the format can hold them. If it
+    cannot, `notes` says so.
 
     Raises:
-        ImageError: for an extension that is not in WRITABLE, or an image that the format cannot hold.
+        ImageError: if the extension is not in WRITABLE, or if the format cannot hold the image.
     """
     check_size(extension, image.width, image.height)
     if image.mode in ("LA", "RGBA"):
@@ -98,10 +102,10 @@ def encode(
 
 
 def save(image: Image.Image, destination: str | os.PathLike[str]) -> None:
-    """Write an image file, atomically; the extension picks the format.
+    """Write an image file as a whole or not at all. The extension of `destination` selects the format.
 
     Raises:
         ImageError: as `encode`.
-        OSError: where the system refuses.
+        OSError: if the system cannot write the file.
     """
     files.write(destination, encode(image, Path(destination).suffix))

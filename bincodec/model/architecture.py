@@ -77,7 +77,8 @@ class Architecture:
     def __post_init__(self) -> None:
         by_layer = (self.layer_channels, self.maximum_level, self.layer_phases)
         if not 1 <= len(self.layer_channels) <= MAX_LAYERS or len({len(values) for values in by_layer}) != 1:
-            msg = f"layer_channels, maximum_level and layer_phases need one entry a layer, 1..{MAX_LAYERS}"
+            msg = "layer_channels, maximum_level and layer_phases need one entry for each layer, and "
+            msg += f"1..{MAX_LAYERS} layers"
             raise ValueError(msg)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)

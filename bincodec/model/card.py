@@ -69,7 +69,7 @@ class ModelCard:
         """Raise `WrongModel` unless `fingerprint` is the one of this model."""
         if fingerprint != self.fingerprint:
             own = f"{self.name} ({self.fingerprint.hex()})"
-            msg = f"the code is of model {fingerprint.hex()}, not of {own}"
+            msg = f"the code belongs to model {fingerprint.hex()}, not to {own}"
             raise WrongModel(msg)
 
     def metadata(self) -> dict[str, str]:

@@ -72,7 +72,8 @@ def find_for(fingerprint: bytes, name: str | os.PathLike[str] | None = None) -> 
         if card.fingerprint == fingerprint:
             return card
     known = ", ".join(f"{card.name} ({card.fingerprint.hex()})" for card in cards) or "none"
-    msg = f"the file needs the model with fingerprint {fingerprint.hex()}; installed: {known}"
+    msg = f"the file needs the model with fingerprint {fingerprint.hex()}, which is not installed; "
+    msg += f"installed are: {known} (the variable BINCODEC_MODELS can name a folder with more)"
     raise UnknownModel(msg)
 
 

@@ -92,7 +92,7 @@ def load_again(card: ModelCard, device: str, kernel: Kernel) -> Model:
         if found.same_weights(card):
             return load(found, device, kernel)
     mark = card.fingerprint.hex()
-    msg = f"the codec was of model {card.name} ({mark}), which {card.path} does not hold any more"
+    msg = f"the codec used model {card.name} ({mark}), but {card.path} now holds another model"
     raise UnknownModel(msg)
 
 
@@ -180,12 +180,12 @@ def _check_digests(card: ModelCard, network: IntegerNetwork, tensors: Tensors) -
             msg = f"{card.path}: the weights of decoder {decoder!r} are damaged"
             raise DamagedModel(msg)
     if _digest(_part(tensors, "encoder.")) != card.encoder_digest:
-        msg = f"{card.path}: the encoder's weights are damaged"
+        msg = f"{card.path}: the weights of the encoder are damaged"
         raise DamagedModel(msg)
     found = _fingerprint(card.architecture, network, card.decoder_digests[MAIN_DECODER])
     if found != card.fingerprint:
         own = card.fingerprint.hex()
-        msg = f"{card.path}: prior and decoder do not have the fingerprint {own} of its card"
+        msg = f"{card.path}: prior and decoder do not match the fingerprint {own} of the card"
         raise DamagedModel(msg)
 
 

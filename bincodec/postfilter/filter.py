@@ -21,10 +21,9 @@ from torch import Tensor
 
 from bincodec.bitstream import rice
 from bincodec.bitstream.container import Extra
+from bincodec.bitstream.index import POST_FILTER
 from bincodec.errors import Corrupt
 from bincodec.postfilter.features import SHARED, SIZE, View, compute, tiles
-
-KIND = 0x81
 
 FILTER_VERSION = 1
 """The version of the features and of how they are applied. It is a part of every model's fingerprint."""
@@ -78,11 +77,11 @@ def read_filter(extras: tuple[Extra, ...]) -> PostFilter | None:
     Raises:
         Corrupt: if there are several, or if no encoder writes such a payload.
     """
-    chunks = [chunk for chunk in extras if chunk.kind == KIND]
+    chunks = [chunk for chunk in extras if chunk.kind == POST_FILTER]
     if not chunks:
         return None
     if len(chunks) > 1:
-        msg = f"post-filter: a file holds one, not {len(chunks)}"
+        msg = f"post-filter: the file has {len(chunks)} of them, but only one is allowed"
         raise Corrupt(msg)
     return _read(chunks[0].payload)
 
@@ -90,7 +89,7 @@ def read_filter(extras: tuple[Extra, ...]) -> PostFilter | None:
 def _read(payload: bytes) -> PostFilter:
     head = _OFFSETS.size + _MASK_BYTES
     if len(payload) < head:
-        msg = f"post-filter: a chunk of {len(payload)} bytes, less than {head}"
+        msg = f"post-filter: it has {len(payload)} bytes, but needs at least {head}"
         raise Corrupt(msg)
     offsets = np.array(_OFFSETS.unpack_from(payload), np.int64)
     mask = int.from_bytes(payload[_OFFSETS.size : head], "little")
@@ -98,7 +97,7 @@ def _read(payload: bytes) -> PostFilter:
     if len(payload) == head and not chosen:
         return PostFilter(offsets, (), np.zeros((3, 0), np.int64), 0)
     if len(payload) == head or not chosen:
-        msg = f"post-filter: {len(chosen)} features in {len(payload)} bytes"
+        msg = f"post-filter: its {len(payload)} bytes do not fit its {len(chosen)} features"
         raise Corrupt(msg)
     steps, shift = divmod(payload[head], 16)
     try:

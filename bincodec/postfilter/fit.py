@@ -12,8 +12,9 @@ import torch
 
 from bincodec.bitstream import rice
 from bincodec.bitstream.container import Extra
+from bincodec.bitstream.index import POST_FILTER
 from bincodec.postfilter.features import OWN, SHARED, View, compute, tiles
-from bincodec.postfilter.filter import KIND, OFFSET_STEPS, PostFilter
+from bincodec.postfilter.filter import OFFSET_STEPS, PostFilter
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,7 +56,7 @@ def fit_filter(
     best: tuple[Extra, ...] = ()
     lowest = error_weight * nothing
     for tried, error in found:
-        chunk = Extra(KIND, tried.payload())
+        chunk = Extra(POST_FILTER, tried.payload())
         cost = 8 * chunk.size + error_weight * error
         if cost < lowest or (cast and not best):
             best, lowest = (chunk,), min(cost, lowest)

@@ -67,7 +67,7 @@ def read_labelled(source: Path, under: str = "") -> Labelled:
     """
     found = [(name.removeprefix(under).strip("/").split("/"), photo) for name, photo in _read(source, under)]
     if any(len(parts) < 2 for parts, _ in found):
-        msg = f"a photo of {source} lies in no folder, so it has no class"
+        msg = f"a photo in {source} is in no folder, so it has no class"
         raise ValueError(msg)
     names = tuple(sorted({parts[0] for parts, _ in found}))
     labels = [names.index(parts[0]) + 1 for parts, _ in found]
@@ -87,7 +87,7 @@ def _read(source: Path, under: str) -> list[tuple[str, Photo]]:
             photos = [(name, _to_array(file.read())) for name, file in files if file is not None]
     if not photos:
         where = f"{source} under {under}" if under else str(source)
-        msg = f"no photos in {where}"
+        msg = f"there are no photos in {where}"
         raise ValueError(msg)
     return photos
 

@@ -77,10 +77,10 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         if self.crop < STRIDE or self.crop % STRIDE or self.batch < 1:
-            msg = f"batch is {self.batch}, crop {self.crop}: must be at least 1, and a multiple of {STRIDE}"
+            msg = f"batch {self.batch} must be at least 1, and crop {self.crop} a multiple of {STRIDE}"
             raise ValueError(msg)
         if len(self.scales) != 2 or not 0 < self.scales[0] <= self.scales[1]:
-            msg = f"scales {self.scales} are not a lowest and a highest positive number"
+            msg = f"scales {self.scales} must be two positive numbers, the lowest and the highest"
             raise ValueError(msg)
 
 
@@ -112,7 +112,7 @@ def read_settings(path: Path) -> RunSettings:
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     known = {"architecture", "objective", "optimiser", "data", "perceptual", "adversarial", "prior"}
     if unknown := sorted(set(tables) - known):
-        msg = f"{path}: unknown tables: {', '.join(unknown)}"
+        msg = f"{path}: the tables {', '.join(unknown)} are unknown"
         raise ValueError(msg)
     data = dict(tables.get("data", {}))
     for name in ("photos", "valid"):
@@ -126,19 +126,19 @@ def read_settings(path: Path) -> RunSettings:
     adversarial = tables.get("adversarial")
     return RunSettings(
         Architecture.from_mapping(tables.get("architecture", {})),
-        _build(ObjectiveSettings, tables.get("objective", {}), path),
-        _build(OptimiserSettings, tables.get("optimiser", {}), path),
-        _build(DataSettings, data, path),
-        None if perceptual is None else _build(PerceptualSettings, perceptual, path),
-        None if adversarial is None else _build(AdversarialSettings, adversarial, path),
-        _build(PriorSettings, tables.get("prior", {}), path),
+        _build(ObjectiveSettings, "objective", tables.get("objective", {}), path),
+        _build(OptimiserSettings, "optimiser", tables.get("optimiser", {}), path),
+        _build(DataSettings, "data", data, path),
+        None if perceptual is None else _build(PerceptualSettings, "perceptual", perceptual, path),
+        None if adversarial is None else _build(AdversarialSettings, "adversarial", adversarial, path),
+        _build(PriorSettings, "prior", tables.get("prior", {}), path),
     )
 
 
-def _build(kind: Any, fields: dict[str, Any], path: Path) -> Any:
+def _build(kind: Any, table: str, fields: dict[str, Any], path: Path) -> Any:
     known = {field.name for field in dataclasses.fields(kind)}
     if unknown := sorted(set(fields) - known):
-        msg = f"{path}: {kind.__name__} knows no {', '.join(unknown)}"
+        msg = f"{path}: [{table}] has no {', '.join(unknown)}"
         raise ValueError(msg)
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
 

@@ -20,7 +20,7 @@ def widen(trained: dict[str, Tensor], fresh: dict[str, Tensor], old: Architectur
         ValueError: if `new` is not `old` with layers added at the end.
     """
     if new.layer_channels[: old.layers] != old.layer_channels or new.layers <= old.layers:
-        msg = f"layers {new.layer_channels} do not continue {old.layer_channels}"
+        msg = f"the layers {new.layer_channels} do not begin with those of the weights, {old.layer_channels}"
         raise ValueError(msg)
     channels = torch.arange(old.channels)
     context = torch.cat([channels, new.channels + torch.arange(old.layers)])

@@ -1,1 +1,1 @@
-"""Many pictures with one command: inputs, stores, engines, reports."""
+"""Process many pictures with one command: find the inputs, share the work, and report the results."""

@@ -1,4 +1,4 @@
-"""The options of batches, and whether a command line asks for one."""
+"""Define the options of batches, and decide whether a command line asks for a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bincodec.cli.batch import inputs
 
 @dataclass(frozen=True)
 class Asked:
-    """The values of `several`; `folder` stays None for commands that write nothing."""
+    """The values of the options of `several`. `folder` is None for commands that write no files."""
 
     recursive: bool
     listing: str | None
@@ -30,14 +30,15 @@ class Asked:
 
     @property
     def anything(self) -> bool:
-        """Whether one of the options says that this is a batch."""
+        """Whether any of the options was given, so that this is a batch."""
         return self != Asked(False, None, None, None, "local", None, None)
 
 
 def several(*, writing: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """What commands take that work on many inputs; the values reach them as one, `many`.
+    """Add the arguments and options of commands that accept many inputs.
 
-    `writing` commands have outputs, and so a folder for them.
+    The values are passed as one, `many`. If `writing` is set, the command has outputs and an option for their
+    folder.
     """
     taken = [
         click.argument(
@@ -46,29 +47,42 @@ def several(*, writing: bool) -> Callable[[Callable[..., Any]], Callable[..., An
             nargs=-1,
             shell_complete=options.complete_files,
         ),
-        click.option("-r", "--recursive", is_flag=True, help="Look into the folders within folders too."),
+        click.option("-r", "--recursive", is_flag=True, help="Also search the folders inside folders."),
         click.option(
-            "--from", "listing", metavar="LIST", help="Read more inputs from a file, one a line; - is stdin."
+            "--from",
+            "listing",
+            metavar="LIST",
+            help="Read more inputs from a file with one name on each line. - is standard input.",
         ),
         click.option(
             "-j",
             "--jobs",
+            metavar="N",
             type=click.IntRange(min=0),
-            help="Pictures at once, each in a process of its own; 0: in this one.  [default: one a core]",
+            help="Process N pictures at once, each in its own process. 0 uses no other process.  "
+            "[default: one for each core]",
         ),
-        click.option("--threads", type=click.IntRange(min=1), help="Threads for each picture.  [default: 1]"),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            help="Use this many threads for each picture.  [default: 1]",
+        ),
         click.option(
             "--engine",
             type=click.Choice(["local", "ray"]),
             default="local",
             show_default=True,
-            help="What shares the work: processes here, or a Ray cluster.",
+            help="Share the work among processes of this machine, or on a Ray cluster.",
         ),
-        click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster.  [default: one made here]"),
+        click.option(
+            "--address",
+            metavar="HOST:PORT",
+            help="The address of the Ray cluster.  [default: start one on this machine]",
+        ),
         click.option(
             "--manifest",
             metavar="FILE",
-            help="Write what became of each input, in lines of JSON, to a path or URL.",
+            help="Write the outcome of each input as a line of JSON to this path or URL.",
         ),
     ]
     if writing:
@@ -78,8 +92,9 @@ def several(*, writing: bool) -> Callable[[Callable[..., Any]], Callable[..., An
                 "-o",
                 "--output",
                 "folder",
-                metavar="DIR",
-                help="Put the outputs of many inputs there, a path or URL, in folders like theirs.",
+                metavar="OUT",
+                help="The output of one file. For several files, the folder of the outputs (a path or URL), "
+                "which get folders like theirs.",
             ),
         )
     fields = [field.name for field in dataclasses.fields(Asked) if writing or field.name != "folder"]
@@ -104,12 +119,18 @@ def several(*, writing: bool) -> Callable[[Callable[..., Any]], Callable[..., An
 def alone(
     names: tuple[str, ...], asked: Asked, is_output: Callable[[str], bool] | None = None
 ) -> tuple[str, str | None] | None:
-    """IN and OUT of a command line about one file; None if it is about a batch.
+    """Return IN and OUT of a command line about one file, or None if it is about a batch.
 
-    `is_output` says whether the second of two names is an output by its looks. One that is not, and does not
-    exist either, is taken for an output with a wrong name. Without `is_output` there are no outputs.
+    `is_output` says whether the second of two names looks like an output. If it does not, but does not exist
+    either, it is taken for an output with a wrong name. If `is_output` is None, the command has no outputs.
+    OUT may also be the value of --output if that looks like a file, as with other codecs.
     """
-    if asked.anything or inputs.is_many(names[0]):
+    if not names or inputs.is_many(names[0]):
+        return None
+    out, others = asked.folder, dataclasses.replace(asked, folder=None)
+    if out is not None and len(names) == 1 and not others.anything and inputs.is_file_name(out):
+        return names[0], out
+    if asked.anything:
         return None
     if len(names) == 1:
         return names[0], None

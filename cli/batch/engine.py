@@ -1,4 +1,4 @@
-"""What carries out the jobs of a batch: one function, of which the command does not know how it does it."""
+"""The interface of the engines, which carry out the jobs of a batch."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from bincodec.cli.batch.job import Job, Outcome
 from bincodec.eval.workers import Broken
 
 Results: TypeAlias = Generator[tuple[int, Outcome | Broken], None, None]
-"""The index of each job and what became of it, in any order; `Broken` where nobody lived to tell.
+"""The index and the outcome of each job, in any order. The outcome is `Broken` if the process of a job has
+died.
 
-Closing it ends the work that is not done.
+Closing this generator ends the work that is not done.
 """
 
 Engine: TypeAlias = Callable[[Callable[[Job], Outcome], Sequence[Job]], Results]
-"""Gives every job to a function, somewhere."""
+"""A function that applies a given function to every job, in some process."""

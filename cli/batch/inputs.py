@@ -1,4 +1,4 @@
-"""What the arguments of a batch name: files, folders, patterns and URLs; and where each output goes."""
+"""Find the inputs of a batch from files, folders, patterns and URLs, and choose their outputs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ _WILD = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True)
 class Found:
-    """An input, and where it stands below the folder or pattern that named it."""
+    """An input, and its path below the folder or pattern that named it."""
 
     name: str
     below: str
@@ -27,19 +28,39 @@ class Found:
 
 @dataclass
 class Inputs:
-    """What there is to do, and what could not be found: the name that was given and a line that says why."""
+    """The jobs to do, and the problems: names that were given and the reason why there is no job for them.
+
+    `identity` gives the identity of each name. It remembers the folders.
+    """
 
     jobs: list[Job] = field(default_factory=list)
     problems: list[tuple[Job, str]] = field(default_factory=list)
+    identity: stores.Identities = field(default_factory=stores.Identities)
 
 
 def is_many(name: str) -> bool:
-    """Whether one name stands for a batch: a folder, a pattern, a URL; not the name of a file."""
+    """Return whether one name stands for a batch: a folder, a pattern or a URL, but not a file."""
     return stores.path_of(name) != name or os.path.isdir(name) or _is_pattern(name)
 
 
+def looks_like_a_file(name: str) -> bool:
+    """Return whether the name of an output is that of a file: -, a device, or ending as images do."""
+    if name == places.STANDARD or places.is_device(name):
+        return True
+    if os.path.isdir(stores.path_of(name) or ""):
+        return False
+    from PIL import Image
+
+    return os.path.splitext(name)[1].lower() in Image.registered_extensions()
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether an output looks like a file and is not in a store."""
+    return stores.path_of(name) == name and looks_like_a_file(name)
+
+
 def listed(lines: str) -> Iterator[Found]:
-    """The inputs of a listing, one a line. In a folder of outputs they stand as the listing names them."""
+    """Yield the inputs of a listing with one name on each line. Outputs get the folders that it names."""
     for line in filter(None, map(str.strip, lines.split("\n"))):
         below = re.sub(r"^[\w+]+://", "", line)
         yield Found(line, os.path.normpath(below.lstrip("/")))
@@ -54,15 +75,15 @@ def gather(
     extension: str,
     folder: str | None,
 ) -> Inputs:
-    """The jobs that `names` stand for, and `others`.
+    """Return the jobs for `names` and `others`, and the problems.
 
     Args:
-        names: files, folders, patterns, URLs.
-        others: inputs that need not be looked for.
-        wanted: whether a file of that name, found in a folder, is an input.
-        recursive: whether folders within folders are looked into.
-        extension: of the outputs, or "" for a command that has none.
-        folder: where the outputs go; None for beside the inputs.
+        names: files, folders, patterns and URLs.
+        others: inputs that need not be searched for.
+        wanted: a function that says whether a file of that name, found in a folder, is an input.
+        recursive: whether the folders inside folders are searched too.
+        extension: the extension of the outputs, or "" for a command without outputs.
+        folder: the folder for the outputs, or None if they are written beside the inputs.
     """
     result = Inputs()
     inputs: list[Found] = []
@@ -76,24 +97,58 @@ def gather(
             result.problems.append((Job(name, ""), _nothing(name, recursive)))
         inputs += found
     seen: set[str] = set()
-    takers: dict[str, str] = {}
+    outputs = _Outputs(result.identity)
     for one in [*inputs, *others]:
-        identity = stores.identity(one.name)
+        identity = result.identity(one.name)
         if identity in seen:
             continue
         seen.add(identity)
         job = Job(one.name, _destination(one, extension, folder))
-        problem = _problem(job, one, folder, takers)
+        problem = _problem(job, one, folder, outputs)
         if problem is None:
-            takers[stores.identity(job.destination)] = one.name
             result.jobs.append(job)
         else:
             result.problems.append((job, problem))
     return result
 
 
+class _Outputs:
+    """The outputs that are taken, by the identity of their names."""
+
+    def __init__(self, identity: stores.Identities) -> None:
+        self._identity = identity
+        self._takers: dict[str, Job] = {}
+        """The first job for each name in small letters, to find names that differ only in capitals."""
+        self._others: dict[str, Job] = {}
+        """The further jobs for a name in small letters, by their own names."""
+        self._ignoring: dict[str, bool] = {}
+
+    def take(self, job: Job) -> str | None:
+        """Take the output of a job, or return in a line why it cannot have it."""
+        own = self._identity(job.destination)
+        small = own.casefold()
+        taker = self._takers.setdefault(own if small == own else small, job)  # Equal names share memory.
+        if taker is not job and own != self._identity(taker.destination):
+            if self._ignores_case(os.path.dirname(job.destination)):
+                return (
+                    f"{job.source}: its output {job.destination} is the same file there as "
+                    f"{taker.destination}, the output of {taker.source}"
+                )
+            taker = self._others.setdefault(own, job)
+        if taker is not job:
+            return f"{job.source}: its output {job.destination} is already that of {taker.source}"
+        return None
+
+    def _ignores_case(self, folder: str) -> bool:
+        if folder not in self._ignoring:
+            self._ignoring[folder] = False
+            with suppress(OSError):  # A folder that takes no file is reported later.
+                self._ignoring[folder] = stores.ignores_case(folder or ".")
+        return self._ignoring[folder]
+
+
 def _expanded(name: str, wanted: Callable[[str], bool], recursive: bool) -> list[Found]:
-    """Errors are `Unreadable`, as the system or the store reports them."""
+    """Return the inputs that a name stands for. Errors are `Unreadable`, with the reason of the system."""
     if stores.path_of(name) is None:
         return _in_store(name, wanted, recursive)
     path = stores.path_of(name) or ""
@@ -140,9 +195,9 @@ def _walked(path: str, recursive: bool) -> Iterator[str]:
 
 
 def _is_file(path: str) -> bool:
-    """Whether it can be an input: no folder, and no pipe, which would be waited for without end.
+    """Return whether a path can be an input. A folder cannot, and neither can a pipe, which may never end.
 
-    A link that leads nowhere is one: that it cannot be read is told.
+    A link that leads nowhere is an input, so that the user learns that it cannot be read.
     """
     return not os.path.isdir(path) and not places.is_device(path)
 
@@ -156,7 +211,7 @@ def _is_pattern(name: str) -> bool:
 
 
 def _base(pattern: str) -> str:
-    """The folders of a pattern that stand before everything that is wild."""
+    """Return the folders of a pattern before its first wildcard."""
     wild = _WILD.search(pattern)
     fixed = pattern[: wild.start()] if wild else pattern
     return fixed[: fixed.rfind("/") + 1]
@@ -164,8 +219,9 @@ def _base(pattern: str) -> str:
 
 def _nothing(name: str, recursive: bool) -> str:
     if _is_pattern(name) or _WILD.search(name):
-        return f"{name}: nothing matches"
-    return f"{name}: no such files in it" + ("" if recursive else " (--recursive looks into its folders)")
+        return f"{name}: no file matches this pattern"
+    more = "" if recursive else " (--recursive also searches the folders in it)"
+    return f"{name}: this folder has no files for this command{more}"
 
 
 def _destination(one: Found, extension: str, folder: str | None) -> str:
@@ -176,15 +232,12 @@ def _destination(one: Found, extension: str, folder: str | None) -> str:
     return f"{folder.rstrip('/') or folder}/{os.path.splitext(one.below)[0]}{extension}"
 
 
-def _problem(job: Job, one: Found, folder: str | None, takers: dict[str, str]) -> str | None:
-    """Why a job is not done at all."""
+def _problem(job: Job, one: Found, folder: str | None, outputs: _Outputs) -> str | None:
+    """Return why a job cannot be done. If it can, take its output and return None."""
     if not job.destination:
         return None
     if folder is not None and one.below.split("/")[0] == "..":
-        return f"{one.name}: leads out of the folder {folder}"
-    taker = takers.get(stores.identity(job.destination))
-    if taker is not None:
-        return f"{one.name}: {taker} becomes {job.destination} as well"
-    if stores.path_of(job.source) is not None and places.is_same(job.source, job.destination):
-        return f"{one.name}: its output would have the same name"
-    return None
+        return f"{one.name}: its output would be outside the folder {folder}"
+    if os.path.lexists(stores.path_of(job.destination) or "") and places.is_same(job.source, job.destination):
+        return f"{one.name}: its output would have the name of the input"
+    return outputs.take(job)

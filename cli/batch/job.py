@@ -1,4 +1,4 @@
-"""One picture of a batch, from the store it lies in to the store it goes to."""
+"""Carry out one job of a batch: read an input, process it and write its output."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bincodec.cli.batch import stores
 
 @dataclass(frozen=True)
 class Made:
-    """What a command made of one picture or file.
+    """The result of a command for one picture or file.
 
     Args:
-        facts: what `--json` says of it.
-        text: the same in one line.
-        data: the output, for a command that has one.
-        failure: what is wrong with the input, although its facts could be told.
+        facts: the result as `--json` prints it.
+        text: the result in one line of text.
+        data: the bytes of the output, or None for a command without outputs.
+        failure: what is wrong with the input, or None. The facts say what could be read in spite of it.
     """
 
     facts: dict[str, Any]
@@ -29,15 +29,16 @@ class Made:
 
 
 Work = Callable[[str, str | bytes, str], Made]
-"""What a command does to one input: its name, its path or content, and the name of the output ("" for none).
+"""What a command does with one input.
 
-It has to be picklable: a function of a module, or a partial of one.
+Its arguments are the name of the input, its path or content, and the name of the output, which is "" for
+none. It has to be picklable, so it is a function of a module, or a partial of one.
 """
 
 
 @dataclass(frozen=True)
 class Job:
-    """One input, and the name of its output; "" for a command without outputs."""
+    """One input, and the name of its output, which is "" for a command without outputs."""
 
     source: str
     destination: str
@@ -45,7 +46,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one job."""
+    """The outcome of one job. `seconds` includes the time for reading and writing."""
 
     status: Literal["done", "skipped", "failed"]
     facts: dict[str, Any] = field(default_factory=dict)
@@ -57,12 +58,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Order:
-    """What is done to every picture of a batch, by whatever process gets it.
+    """What every process does with each picture of a batch that it gets.
 
     Args:
-        work: what the command does.
-        replace: whether an output that exists is made anew.
-        threads: how many threads work on a picture; None leaves them as they are.
+        work: what the command does with one picture.
+        replace: whether an output that exists is written again.
+        threads: how many threads work on a picture. None leaves PyTorch's setting as it is.
     """
 
     work: Work
@@ -70,7 +71,7 @@ class Order:
     threads: int | None
 
     def __call__(self, job: Job) -> Outcome:
-        """Carry out one job; a failure that a user can understand is an outcome, any other is raised."""
+        """Carry out one job. An error that a user can understand becomes an outcome; others are raised."""
         began = time.perf_counter()
         notes: list[str] = []
         try:
@@ -78,7 +79,7 @@ class Order:
                 if job.destination and not self.replace and stores.exists(job.destination):
                     return Outcome("skipped", seconds=time.perf_counter() - began)
                 made = self._made(job)
-        except FileExistsError:  # Somebody else has finished it meanwhile.
+        except FileExistsError:  # Another process has written it meanwhile.
             return Outcome("skipped", seconds=time.perf_counter() - began)
         except Exception as error:
             line = output.explained(error)

@@ -1,4 +1,4 @@
-"""The engine for this machine: processes that share the work, or this one alone."""
+"""Run the jobs of a batch on this machine, in several processes or in this one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from bincodec.eval.process import usable_cores
 
 
 def engine(jobs: int | None) -> Engine:
-    """As many processes as `jobs` says, 0 for none but this one, None for one a core.
+    """Return an engine with `jobs` processes. 0 means only this process, and None means one for each core.
 
-    Each process loads the model once. One that dies takes with it only what it was doing.
+    Each process loads the model once. If a process dies, only the picture that it worked on has failed.
     """
     return partial(workers.run, jobs=usable_cores() if jobs is None else jobs)

@@ -1,4 +1,4 @@
-"""What a batch says: a bar, a line for each picture, the count, and at last what failed."""
+"""Report a batch: a progress bar, a line for each picture, the counts, and at the end the failures."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from bincodec.cli.batch.job import Job, Outcome
 
 _DONE = {"compress": "compressed", "decompress": "decompressed", "info": "read", "verify": "verified"}
 _IN_MEMORY = 2**20
-"""Bytes of a manifest that is still growing; what is more waits in a temporary file."""
+"""The largest manifest, in bytes, that is kept in memory while it grows. A longer one is in a file."""
 
 
 @dataclass
 class Report:
-    """Gathers the outcomes of a batch.
+    """The report of a batch, to which outcomes are added.
 
     Args:
         command: the name of the command.
-        total: how many inputs there are.
+        total: the number of inputs.
         as_json: whether each outcome is printed as a line of JSON.
-        quiet: whether nothing is said but what failed.
-        prints: whether the text of each outcome is what was asked for.
-        manifest: a path or URL that gets the lines of JSON at the end, whole; None for no such file.
+        quiet: whether only failures are printed.
+        prints: whether the text of each outcome is a result that was asked for.
+        manifest: a path or URL to which the lines of JSON are written at the end, or None.
     """
 
     command: str
@@ -47,16 +47,17 @@ class Report:
     _bytes: int = 0
     _pixels: int = 0
     _lines: IO[bytes] | None = None
+    _unwritten: bool = False
     _began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
         context = click.get_current_context(silent=True)
-        if context is not None:  # Whatever interrupts the command can say what there is.
+        if context is not None:  # The message of an interruption can name these outputs.
             self._written = context.meta.setdefault(places.WRITTEN, self._written)
 
     @contextmanager
     def open(self) -> Iterator[Report]:
-        """While inside, outcomes can be added; the manifest is written however it ends."""
+        """Let outcomes be added while the block runs. The manifest is written even if the block fails."""
         from tqdm import tqdm
 
         hidden = self.quiet or self.as_json or (self.prints and sys.stdout.isatty())
@@ -70,15 +71,24 @@ class Report:
                 try:
                     yield self
                 finally:
-                    if self._lines.tell():  # Else nothing was begun, and there is nothing to tell.
-                        self._lines.seek(0)
-                        stores.write(self.manifest, self._lines.read(), replace=True)
+                    self._write_manifest(self.manifest, self._lines)
+
+    def _write_manifest(self, name: str, lines: IO[bytes]) -> None:
+        """Write the manifest. If this fails, print a note, so that the counts are still printed."""
+        if not lines.tell():  # No input was processed.
+            return
+        lines.seek(0)
+        try:
+            stores.write(name, lines.read(), replace=True)
+        except OSError as error:
+            self._unwritten = True
+            output.note(f"failed: the manifest: {output.explained(error)}")
 
     def add(self, job: Job, outcome: Outcome) -> None:
-        """Tell what became of one job.
+        """Add the outcome of one job, and print it.
 
         Raises:
-            click.ClickException: if that was asked for and cannot be printed.
+            click.ClickException: if a result that was asked for cannot be printed.
         """
         self._counts[outcome.status] += 1
         if outcome.error is not None:
@@ -103,15 +113,19 @@ class Report:
         self._bar.update()
 
     def finish(self) -> None:
-        """Say how many there were, and what failed.
+        """Print the counts and the failures.
 
         Raises:
-            click.ClickException: if anything failed.
+            click.ClickException: if anything failed, or the manifest is not written.
         """
         if not self.quiet and not self.as_json:
             standard.say(self._summary())
         done = self._counts["done"] + self._counts["skipped"]
-        output.failures(self._failures, f"the {output.counted(done, 'other')} did not")
+        others = f"the {output.counted(done, 'other')} did not" if done else "there was no other"
+        output.failures(self._failures, others)
+        if self._unwritten:
+            msg = f"{self.manifest}: the manifest could not be written; everything else is done"
+            raise click.ClickException(msg)
 
     def _facts(self, job: Job, outcome: Outcome) -> dict[str, Any]:
         ends = {"input": job.source} | ({"output": job.destination} if job.destination else {})
@@ -122,7 +136,7 @@ class Report:
         counts = self._counts
         parts = [f"{counts['done']} {_DONE[self.command]}"]
         if counts["skipped"]:
-            parts.append(f"{counts['skipped']} skipped (the output exists; --force makes it anew)")
+            parts.append(f"{counts['skipped']} skipped (their outputs exist; --force replaces them)")
         if counts["failed"]:
             parts.append(f"{counts['failed']} failed")
         seconds = time.perf_counter() - self._began

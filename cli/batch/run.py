@@ -1,4 +1,4 @@
-"""A batch from its arguments to its report."""
+"""Run a batch, from its arguments to its report."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from bincodec.eval.workers import Broken
 
 @dataclass(frozen=True)
 class Batch:
-    """What a command does to many inputs.
+    """A command that processes many inputs.
 
     Args:
-        command: its name.
-        work: what it does to one of them.
-        wanted: whether a file of that name, found in a folder, is an input.
-        extension: of its outputs, or "" if it has none.
-        model: the model that was asked for, if any.
-        common: where it computes, and what is said.
+        command: the name of the command.
+        work: what it does with one input.
+        wanted: a function that says whether a file of that name, found in a folder, is an input.
+        extension: the extension of the outputs, or "" if there are none.
+        model: the model that was asked for, or None.
+        common: the device, and what is printed.
     """
 
     command: str
@@ -42,14 +42,14 @@ class Batch:
     common: Common
 
     def run(self, names: tuple[str, ...], asked: Asked) -> None:
-        """Do it to all that `names` and the listing name, and tell what became of each.
+        """Process all inputs in `names` and in the listing, and report the outcome of each.
 
         Raises:
-            click.ClickException: if anything failed, after all others are done.
-            click.UsageError, OSError, BincodecError: before any work, for what cannot be done at all.
+            click.ClickException: if any input failed. All others are done by then.
+            click.UsageError, OSError, BincodecError: before any work, if nothing can be done.
         """
         if places.STANDARD in names:
-            msg = "- stands for one input: it does not go with others, nor with options for many"
+            msg = "- (standard input) does not go with further inputs, nor with options for many inputs"
             raise click.UsageError(msg)
         self._check_settings(asked)
         found = inputs.gather(
@@ -92,14 +92,14 @@ class Batch:
         report.finish()
 
     def _check_settings(self, asked: Asked) -> None:
-        """What is wrong with all pictures is told once, before any work."""
+        """Check the settings that concern all inputs, before any work."""
         from bincodec.model import store
 
         if self.model is not None:
             store.find(self.model)
         if self.common.device != "cpu":
             if asked.engine == "ray":
-                msg = f"--device {self.common.device}: --engine ray computes on cpu alone"
+                msg = f"--device {self.common.device} does not go with --engine ray, which uses the CPU only"
                 raise click.UsageError(msg)
             from bincodec.arguments import checked_device
 
@@ -113,10 +113,10 @@ def _told(job: Job, outcome: Outcome | Broken) -> Outcome:
 
 
 def _finished(asked: Asked) -> set[str]:
-    """Outputs that need not be asked for one by one, as each job does that is handed out."""
+    """Return the outputs that exist. Asking for all of them at once is faster than one by one in each job."""
     if asked.folder is None:
         return set()
-    with suppress(Unreadable):  # Who may write need not be allowed to look.
+    with suppress(Unreadable):  # A user who may write need not be allowed to list.
         return stores.names_below(asked.folder)
     return set()
 
@@ -127,22 +127,28 @@ def _text(listing: str) -> str:
 
 
 def _check_places(found: Inputs, asked: Asked) -> None:
-    """Nobody works for what cannot be kept: outputs and the manifest have a place."""
+    """Check that the outputs and the manifest can be written, before any work."""
     if asked.folder is not None:
         places.require_name(asked.folder)
         path = stores.path_of(asked.folder) or ""
         if os.path.lexists(path) and not os.path.isdir(path):
-            msg = f"{asked.folder}: exists and is no folder"
+            msg = f"{asked.folder}: this exists and is not a folder"
             raise places.Occupied(msg)
+        if inputs.looks_like_a_file(asked.folder):
+            msg = f"{asked.folder}: for many inputs, --output has to name a folder, not a file"
+            raise click.UsageError(msg)
         stores.check_folder(asked.folder)
     else:
         _check_folders(found)
     if asked.manifest is not None:
-        _check_manifest(asked.manifest, found, asked.listing)
+        check_manifest(asked.manifest, found, asked.listing)
 
 
 def _check_folders(found: Inputs) -> None:
-    """A folder that takes no file is a problem of the inputs whose outputs go there, or of all of them."""
+    """Check the folders of the outputs. If one takes no file, the inputs with outputs there have failed.
+
+    If none takes a file, the error is raised.
+    """
     refused: dict[str, OSError] = {}
     folders = list(dict.fromkeys(os.path.dirname(job.destination) for job in found.jobs if job.destination))
     for folder in folders:
@@ -161,16 +167,20 @@ def _check_folders(found: Inputs) -> None:
     found.jobs[:] = [job for job in found.jobs if os.path.dirname(job.destination) not in refused]
 
 
-def _check_manifest(name: str, found: Inputs, listing: str | None) -> None:
-    """The manifest replaces what has its name, which must not be what the batch reads or writes."""
+def check_manifest(name: str, found: Inputs, listing: str | None) -> None:
+    """Check that the manifest can be written, and replaces no file that the batch reads or writes.
+
+    Raises:
+        click.UsageError, places.Occupied, OSError: if it cannot have that name.
+    """
     places.require_name(name)
     if os.path.isdir(stores.path_of(name) or ""):
-        msg = f"{name}: is a directory"
+        msg = f"{name}: this is a folder, not a file"
         raise places.Occupied(msg)
     others = [end for job in found.jobs for end in (job.source, job.destination) if end]
-    own = stores.identity(name)
+    own = found.identity(name)
     for other in [*others, *([] if listing is None else [listing])]:
-        if stores.identity(other) == own:
+        if found.identity(other) == own:
             msg = f"the manifest would replace {other}"
             raise click.UsageError(msg)
     stores.check_folder(os.path.dirname(name) or ".")
@@ -182,7 +192,7 @@ def _engine(asked: Asked) -> Engine:
 
         return on_cluster(asked.address, asked.jobs, asked.threads or 1)
     if asked.address is not None:
-        msg = "--address needs --engine ray"
+        msg = "--address is the address of a Ray cluster, so it needs --engine ray"
         raise click.UsageError(msg)
     from bincodec.cli.batch.local import engine as on_this_machine
 

@@ -1,7 +1,7 @@
-"""Where pictures lie and go: paths, and URLs of every store that fsspec knows.
+"""Read and write the pictures of a batch, at paths and at URLs of all stores that fsspec knows.
 
-A URL is a name with a protocol: `s3://bucket/a.jpg`, `https://host/a.jpg`, `memory://a.jpg`. Those of
-`file://` are paths. What a store reports becomes one of our errors, with the name in it.
+A URL is a name with a protocol: `s3://bucket/a.jpg`, `https://host/a.jpg`, `memory://a.jpg`. A `file://` URL
+is a path. An error of a store becomes an error of the system or of bincodec that contains the name.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -22,46 +23,59 @@ from bincodec.io.streams import MAX_BYTES
 
 _FILE = "file://"
 _URL = re.compile(r"[A-Za-z][\w+.-]*(::[A-Za-z][\w+.-]*)*://")
-"""How a URL begins: with a protocol or several (`simplecache::s3://`). Names of files may have :: as well."""
+"""The start of a URL: one protocol or several (`simplecache::s3://`). Names of files may contain :: too."""
 _ABSENT = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
-"""Protocols whose stores keep names only. To make a folder there would be to make a bucket."""
+"""The protocols of stores without folders. Making a folder there would make a bucket."""
 
 
 def path_of(name: str) -> str | None:
-    """The path that a name stands for; None for a URL of another store."""
+    """Return the path that a name stands for, or None for a URL of another store."""
     if name.startswith(_FILE):
         return name.removeprefix(_FILE)
     return None if _URL.match(name) else name
 
 
-def identity(name: str) -> str:
-    """The same for all spellings of one name. Links to one file are different names."""
-    path = path_of(name)
-    if path is None:
-        return name
-    folder, last = os.path.split(path)
-    with suppress(ValueError):  # A path with a NUL in it names nothing, and is told when it is read.
-        folder = os.path.realpath(folder)
-    return os.path.join(folder, last)
+class Identities:
+    """A function whose value is the same for all spellings of one name. Two links to one file differ.
+
+    The system is asked only once for each folder, because the files of a batch are in few folders.
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def __call__(self, name: str) -> str:
+        """Return the identity of a path or URL."""
+        path = path_of(name)
+        if path is None:
+            return name
+        folder, last = os.path.split(path)
+        real = self._folders.get(folder)
+        if real is None:
+            real = folder
+            with suppress(ValueError):  # A path with a NUL character fails later, when it is read.
+                real = os.path.realpath(folder)
+            self._folders[folder] = real
+        return f"{real.rstrip('/')}/{last}"
 
 
 def given(name: str) -> str | bytes:
-    """What a command reads: the path itself, or the content of a URL.
+    """Return what a command reads: the path itself, or the content of a URL.
 
     Raises:
-        Unreadable, TooLarge: for a URL, as `bincodec.io.files.read`.
+        Unreadable, TooLarge: as `bincodec.io.files.read`, if the name is a URL.
     """
     path = path_of(name)
     return read(name) if path is None else path
 
 
 def read(name: str) -> bytes:
-    """All of a path or URL.
+    """Return all bytes of a path or URL.
 
     Raises:
-        Unreadable: as the store reports it.
-        TooLarge: beyond MAX_BYTES.
+        Unreadable: if the store cannot read it. The error has the reason of the store.
+        TooLarge: if it has more than MAX_BYTES (1 GiB).
     """
     path = path_of(name)
     if path is not None:
@@ -71,15 +85,15 @@ def read(name: str) -> bytes:
         size = store.info(path).get("size")
         if size is None or size <= MAX_BYTES:
             return files.read(store.cat_file(path))
-    msg = f"{name}: {size} bytes are more than {MAX_BYTES}, the most that is read"
+    msg = f"{name}: its {size} bytes are over the limit of {MAX_BYTES}"
     raise TooLarge(msg, value=size, limit=MAX_BYTES)
 
 
 def exists(name: str) -> bool:
-    """Whether something has that name. What is written by `write` is whole where it exists.
+    """Return whether a file or object of that name exists. What `write` has written is whole if it exists.
 
     Raises:
-        Unreadable: as the store reports it.
+        Unreadable: if the store cannot be asked. The error has the reason of the store.
     """
     path = path_of(name)
     if path is not None:
@@ -91,12 +105,13 @@ def exists(name: str) -> bool:
 
 
 def names_below(folder: str) -> set[str]:
-    """What is in a folder and its folders, by names that begin with its own; nothing if it is not there.
+    """Return the names of all files below a folder, each starting with the name of the folder.
 
-    To list a store takes one request for many names. To ask for each name takes one request each.
+    The result is empty if the folder does not exist. Listing a store takes one request for many names, while
+    asking for each name takes one request each.
 
     Raises:
-        Unreadable: as the store reports it.
+        Unreadable: if the store cannot be listed. The error has the reason of the store.
     """
     start = folder.rstrip("/")
     path = path_of(folder)
@@ -111,18 +126,18 @@ def names_below(folder: str) -> set[str]:
 
 
 def write(name: str, data: bytes, *, replace: bool) -> None:
-    """Write an output that is seen whole or not at all; the folders that it needs are made.
+    """Write an output, which appears as a whole or not at all. The folders that it needs are made.
 
-    An object store gives an object its name when all of it has arrived. Other stores get it in a transaction
-    of fsspec: under another name first.
+    An object store gives an object its name when all of it has arrived. Other stores write it under another
+    name first, in a transaction of fsspec.
 
     Raises:
-        FileExistsError: without `replace`, if the name is taken.
-        OSError: as the store reports it; it names `name`.
+        FileExistsError: if the name is taken and `replace` is not set.
+        OSError: if the store cannot write it. The error has the reason of the store, and names `name`.
     """
     path = path_of(name)
     if path is not None:
-        # SIGTERM ends the processes of a batch, and none of them is to leave half a file behind.
+        # SIGTERM ends the processes of a batch, and must not leave a temporary file behind.
         with blocked("SIGTERM"):
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             files.write(path, data, replace=replace)
@@ -138,12 +153,12 @@ def write(name: str, data: bytes, *, replace: bool) -> None:
 
 
 def check_folder(name: str) -> None:
-    """Try whether outputs can be written below a folder, which need not exist yet.
+    """Check that outputs can be written below a folder, which need not exist yet.
 
-    A URL gets an empty object for an instant.
+    At a URL, this writes an empty object and removes it again.
 
     Raises:
-        OSError: as the store reports it; it names the folder.
+        OSError: if nothing can be written there. The error has the reason of the store, and names the folder.
     """
     path = path_of(name)
     if path is None:
@@ -153,14 +168,35 @@ def check_folder(name: str) -> None:
             store, path = store_of(trial)
             store.rm_file(path)
         return
+    files.check_folder(_existing(path), blamed=name)
+
+
+def ignores_case(folder: str) -> bool:
+    """Return whether names that differ only in the case of letters are one name in a folder.
+
+    The folder need not exist. The check makes an empty file for an instant.
+
+    Raises:
+        OSError: if the system cannot make a file there.
+    """
+    path = path_of(folder)
+    if path is None:
+        return False
+    with tempfile.NamedTemporaryFile(prefix=".bincodec-a", suffix=".tmp", dir=_existing(path)) as trial:
+        where, name = os.path.split(trial.name)
+        return os.path.lexists(os.path.join(where, name.upper()))
+
+
+def _existing(path: str) -> str:
+    """Return the last folder of a path that exists."""
     existing = os.path.abspath(path)
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)
-    files.check_folder(existing, blamed=name)
+    return existing
 
 
 def store_of(name: str) -> tuple[Any, str]:
-    """The file system of fsspec that a URL belongs to, and its path there; errors as fsspec has them."""
+    """Return the file system of fsspec for a URL, and the path in it. Errors are those of fsspec."""
     from fsspec.core import url_to_fs
 
     store, path = url_to_fs(name)
@@ -169,7 +205,7 @@ def store_of(name: str) -> tuple[Any, str]:
 
 @contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Turn whatever a store raises in here into `Unreadable` with its name."""
+    """Turn every error of a store in the block into `Unreadable` with the name."""
     with _blamed(name, Unreadable):
         yield
 
@@ -181,19 +217,19 @@ def _has_no_folders(store: Any) -> bool:
 
 @contextmanager
 def _blamed(name: str, kind: Callable[[int, str, str], OSError]) -> Iterator[None]:
-    """Turn whatever a store raises into an error of the system that names `name`."""
+    """Turn every error of a store in the block into an error of the given kind that names `name`."""
     try:
         yield
     except BincodecError:
         raise
-    except Exception as raised:  # Each store has errors of its own, most of which are no OSError.
+    except Exception as raised:  # Each store has error classes of its own, and most of them are no OSError.
         error = _cause(raised)
         number = getattr(error, "errno", None) or _number(error)
         raise kind(number, _reason(error, number), name) from raised
 
 
 def _cause(error: Exception) -> Exception:
-    """What went wrong: fsspec says of every failure of a web server that there is no such file."""
+    """Return the cause of an error. fsspec reports every failure of a web server as "no such file"."""
     cause = error.__cause__
     if isinstance(error, FileNotFoundError) and isinstance(cause, Exception):
         failed = isinstance(cause, OSError) or getattr(cause, "status", HTTPStatus.NOT_FOUND) not in _ABSENT

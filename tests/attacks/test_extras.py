@@ -37,10 +37,10 @@ def post_filter(offset: int, weights: Sequence[int], steps: int = 0, shift: int 
 @pytest.mark.parametrize(
     ("payload", "says"),
     [
-        (b"", "a chunk of 0 bytes, less than 13"),
-        (bytes(12), "a chunk of 12 bytes, less than 13"),
-        (bytes(14), "0 features in 14 bytes"),
-        (bytes(6) + b"\1" + bytes(6), "1 features in 13 bytes"),
+        (b"", "it has 0 bytes, but needs at least 13"),
+        (bytes(12), "it has 12 bytes, but needs at least 13"),
+        (bytes(14), "its 14 bytes do not fit its 0 features"),
+        (bytes(6) + b"\1" + bytes(6), "its 13 bytes do not fit its 1 features"),
         (bytes(6) + b"\1" + bytes(7), "number 0 of 3 is cut short"),
         (bytes(6) + b"\1" + bytes(6) + b"\0" + b"\x1f", "3 numbers end after 3 bits, not with 1 bytes"),
         (bytes(6) + b"\1" + bytes(6) + b"\0" + bytes(2), "3 numbers end after 3 bits, not with 2 bytes"),
@@ -148,7 +148,7 @@ def test_an_extra_of_another_file(honest: Container, forge: Forge, refuse: Refus
         container.write(header, honest.groups, honest.chunks, [Extra(0x90, b"kept")])
         for header in (honest.header, other)
     )
-    refuse(mine[:-8] + foreign[-8:], Corrupt, "checksum of the data of kind 0x90 does not match")
+    refuse(mine[:-8] + foreign[-8:], Corrupt, "checksum of the extra of kind 0x90 does not match")
 
 
 def test_an_extra_may_be_taken_out(codec: Codec, honest: Container) -> None:

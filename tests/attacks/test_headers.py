@@ -19,7 +19,7 @@ Refuse = Callable[[bytes, type[BincodecError], str], None]
     ("changes", "error", "says"),
     [
         ({"magic": b"\x89PNG\r\n\x1a\n"}, NotBld, "magic"),
-        ({"major": 200}, Unsupported, "format version is 200"),
+        ({"major": 200}, Unsupported, "format version of the file is 200"),
         ({"flags": 0x0002}, Unsupported, "flags are 0x0002"),
         ({"flags": 0xFFFF}, Unsupported, "flags are 0xffff"),
         ({"reserved": 255}, Unsupported, "0xff"),
@@ -36,8 +36,8 @@ Refuse = Callable[[bytes, type[BincodecError], str], None]
         ({"width": 65535, "height": 65535}, TooLarge, "4294836225 is over the limit pixels=67108864"),
         ({"width": 65536, "height": 1}, TooLarge, "side=65535"),
         ({"fingerprint": bytes(8)}, WrongModel, "0000000000000000"),
-        ({"layers": 4}, Corrupt, "4 layers, more than the 3 of model tiny-1"),
-        ({"layers": 255}, Corrupt, "255 layers, more than the 3"),
+        ({"layers": 4}, Corrupt, "4 layers, but model tiny-1 has only 3"),
+        ({"layers": 255}, Corrupt, "255 layers, but model tiny-1 has only 3"),
     ],
 )
 @pytest.mark.usefixtures("unasked")
@@ -66,7 +66,7 @@ def test_a_header_alone_of_a_large_picture(header: Forge, refuse: Refuse, size: 
         refuse(
             header(width=size[0], height=size[1], side=side),
             Truncated,
-            "file ends at byte 36 within the index",
+            "file ends at byte 36, within the index",
         )
 
 

@@ -26,8 +26,8 @@ LARGEST = b"\xff\xff\xff\xff\x0f"
     [
         (GROUP + NONE + LARGEST * 2, Truncated, "within or before the chunk of layers 1 to 3 of tile 0"),
         (GROUP + NONE + b"\0" + LARGEST, Corrupt, "checksum of the chunk of layers 1 to 3 of tile 0"),
-        (GROUP + b"\1\x41" + LARGEST[:4] + b"\7\0\0", Truncated, "within or before the data of kind 0x41"),
-        (GROUP + b"\1\xc0\x7f\0\0", Truncated, "within or before the data of kind 0xc0"),
+        (GROUP + b"\1\x41" + LARGEST[:4] + b"\7\0\0", Truncated, "within or before the alpha"),
+        (GROUP + b"\1\xc0\x7f\0\0", Truncated, "within or before the extra of kind 0xc0"),
         (GROUP + NONE + b"\x80\x80\x80\x80\x10" * 2, Corrupt, "a number at byte 42 is over 4294967295"),
         (GROUP + NONE + b"\x80" * 1000, Corrupt, "a number at byte 42 is over 4294967295 or longer"),
         (GROUP + b"\x80" * 1000, Corrupt, "a number at byte 38 is over 255 or longer"),
@@ -73,7 +73,7 @@ def test_many_entries_in_a_short_file(header: Forge, forge: Forge, refuse: Refus
     """1024 tiles in three groups need an index of 3072 bytes."""
     lying = header(width=8192, height=8192, side=16)
     data = forge(lying, index=b"\x07" + NONE + bytes(3000))
-    refuse(data, Truncated, f"file ends at byte {len(data)} within the index")
+    refuse(data, Truncated, f"file ends at byte {len(data)}, within the index")
 
 
 def test_lengths_that_share_the_bytes_differently(header: Forge, forge: Forge, refuse: Refuse) -> None:

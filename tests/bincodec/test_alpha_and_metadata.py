@@ -15,7 +15,8 @@ from bincodec import Codec, Limits
 from bincodec.bitstream import container, extras
 from bincodec.bitstream.container import Extra
 from bincodec.bitstream.deflate import deflate
-from bincodec.bitstream.extras import ALPHA, METADATA, TITLES
+from bincodec.bitstream.extras import METADATA, TITLES
+from bincodec.bitstream.index import ALPHA
 from bincodec.io import images
 
 PROFILE = bytes(range(256)) * 3
@@ -202,7 +203,7 @@ def spy(call: Callable[..., Any], seen: list[dict[str, Any]]) -> Callable[..., A
 def test_metadata_has_a_limit_in_both_directions(codec: Codec, photo: Image.Image) -> None:
     tight = Limits(metadata_bytes=len(PROFILE) - 1)
     for call in (codec.compress, codec.encode):
-        with pytest.raises(bincodec.TooLarge, match="the image: colour profile of 768 bytes is over"):
+        with pytest.raises(bincodec.TooLarge, match="the image: the colour profile of 768 bytes is over"):
             call(described(photo), limits=tight)
     data = codec.compress(described(photo))
     for read in (codec.unpack, codec.decompress):

@@ -29,12 +29,12 @@ from bincodec import (
 )
 from bincodec.bitstream import container, stream
 from bincodec.bitstream.container import Chunk, Extra, Memory
+from bincodec.bitstream.index import POST_FILTER
 from bincodec.bitstream.limits import Limits
 from bincodec.coding import packing
 from bincodec.errors import BitsMismatch, TooLarge, Truncated
 from bincodec.model import kernels
 from bincodec.model.kernels import IntegerPrior
-from bincodec.postfilter.filter import KIND
 from bincodec.windows import Window
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -306,7 +306,7 @@ def test_unknown_models() -> None:
 def test_a_code_of_another_model(codec: Codec, code: BinaryCode) -> None:
     other = dataclasses.replace(code, fingerprint=bytes(8))
     for use in (codec.pack, codec.decode, codec.cost):
-        with pytest.raises(WrongModel, match=f"0000000000000000, not of tiny-1 .{code.fingerprint.hex()}"):
+        with pytest.raises(WrongModel, match=f"0000000000000000, not to tiny-1 .{code.fingerprint.hex()}"):
             use(other)
 
 
@@ -419,7 +419,7 @@ def test_a_code_that_is_no_longer_whole_is_not_packed(codec: Codec, code: Binary
         dataclasses.replace(code, damage=("the end is missing",)),
         dataclasses.replace(code, tile_layers=(2,)),
     ):
-        with pytest.raises(InvalidSetting, match="lacks what was damaged or not read"):
+        with pytest.raises(InvalidSetting, match="parts of its file were damaged or not read"):
             codec.pack(rest)
 
 
@@ -564,7 +564,9 @@ def test_a_damaged_chunk_costs_its_own_and_later_layers(
         codec.unpack(bytes(damaged))
     found = codec.unpack(bytes(damaged), partial=True)
     assert (found.layers, found.tile_layers) == (1, None)
-    assert found.damage == ("checksum of the chunk of layer 2 of tile 0 (row 0, column 0) does not match",)
+    assert found.damage == (
+        "the checksum of the chunk of layer 2 of tile 0 (row 0, column 0) does not match",
+    )
     assert np.array_equal(found.levels[0], code.levels[0])
 
 
@@ -657,6 +659,6 @@ def test_a_flat_picture_has_no_colour_cast(codec: Codec, quality: int) -> None:
 
 def test_a_malformed_post_filter_is_corrupt(codec: Codec) -> None:
     code, _ = small_file(codec)
-    data = codec.pack(dataclasses.replace(code, extras=(Extra(KIND, b"too short"),)))
+    data = codec.pack(dataclasses.replace(code, extras=(Extra(POST_FILTER, b"too short"),)))
     with pytest.raises(bincodec.Corrupt, match="post-filter"):
         codec.unpack(data)

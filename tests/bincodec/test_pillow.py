@@ -151,13 +151,14 @@ def test_keywords_of_pillow_replace_metadata_or_leave_them_out() -> None:
     assert image.info.keys() == {*INFO, "XML:com.adobe.xmp"}
 
 
-def test_an_orientation_is_applied_as_compress_does() -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_orientation_is_applied_as_compress_does(orientation: int) -> None:
     image = picture()
-    data = saved(image, exif=exif(6))
-    image.info["exif"] = exif(6).tobytes()
+    data = saved(image, exif=exif(orientation))
+    image.info["exif"] = exif(orientation).tobytes()
     assert data == bincodec.compress(image, model=TINY)
     with Image.open(io.BytesIO(data)) as found:
-        assert found.size == (HEIGHT, WIDTH)
+        assert found.size == ((WIDTH, HEIGHT) if orientation < 5 else (HEIGHT, WIDTH))
         assert found.getexif()[ExifTags.Base.Orientation] == 1
 
 
@@ -231,6 +232,17 @@ def test_damage_is_an_error_of_the_kinds_that_pillow_raises(data: bytes, tmp_pat
             Image.open(io.BytesIO(unknown))
 
 
+def test_verify_comes_directly_after_open_as_for_a_png(data: bytes) -> None:
+    stream = io.BytesIO()
+    picture().save(stream, "PNG")
+    for content in (data, stream.getvalue()):
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            with pytest.raises(RuntimeError, match="verify must be called directly after open"):
+                image.verify()
+            assert image.size == (WIDTH, HEIGHT)
+
+
 def test_truncated_images_are_shown_where_pillow_is_told_to(
     codec: Codec, data: bytes, shows_what_is_left: None
 ) -> None:
@@ -281,6 +293,25 @@ def test_other_failures_are_of_pillows_kinds_too(
     monkeypatch.delenv("BINCODEC_MODELS")
     with Image.open(io.BytesIO(data)) as image, pytest.raises(OSError, match="model"):
         image.load()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"exif": bytes(5 * 2**20)}, "Exif of 5242880 bytes is over the limit"),
+        ({"size": 10}, "size 10 is out of reach: the smallest file of this image has"),
+        ({"psnr": 99.0}, "psnr 99 is out of reach: this image reaches"),
+    ],
+)
+def test_what_cannot_be_saved_leaves_no_file(options: dict[str, object], words: str, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=words):
+        picture().save(tmp_path / "x.bld", model=TINY, **options)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_profile_that_is_none_comes_back_as_it_is() -> None:
+    with Image.open(io.BytesIO(saved(picture(), icc_profile=b"no profile" * 20))) as found:
+        assert found.info["icc_profile"] == b"no profile" * 20
 
 
 def test_imageio_and_matplotlib_read_it_through_pillow(data: bytes, tmp_path: Path) -> None:

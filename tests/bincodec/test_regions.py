@@ -19,9 +19,10 @@ from bincodec import BinaryCode, Codec, InvalidSetting, Truncated, arguments
 from bincodec.bitstream import container, stream
 from bincodec.bitstream.container import Extra, Memory
 from bincodec.bitstream.header import HEADER_BYTES
+from bincodec.bitstream.index import POST_FILTER
 from bincodec.io import files
 from bincodec.postfilter.features import SIZE
-from bincodec.postfilter.filter import KIND, PostFilter
+from bincodec.postfilter.filter import PostFilter
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 WIDTH, HEIGHT = 530, 300
@@ -37,7 +38,7 @@ def code(codec: Codec) -> BinaryCode:
     found = codec.encode(np.ascontiguousarray(pixels), 60)
     weights = np.random.default_rng(0).integers(-20, 20, (3, SIZE))
     post_filter = PostFilter(np.array([300, -200, 100]), tuple(range(SIZE)), weights, 6)
-    return dataclasses.replace(found, tile_side=16, extras=(Extra(KIND, post_filter.payload()),))
+    return dataclasses.replace(found, tile_side=16, extras=(Extra(POST_FILTER, post_filter.payload()),))
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,7 @@ def test_the_tiles_that_a_region_needs_are_unpacked_and_no_others(
 
 def test_a_part_of_a_code_is_no_file(codec: Codec, file: bytes) -> None:
     found = codec.unpack(file, region=(0, 0, 10, 10))
-    with pytest.raises(InvalidSetting, match="the code lacks what was damaged or not read"):
+    with pytest.raises(InvalidSetting, match="parts of its file were damaged or not read"):
         codec.pack(found)
 
 

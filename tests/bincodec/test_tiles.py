@@ -13,15 +13,16 @@ from skimage import data as photos
 from bincodec import BinaryCode, Codec, Corrupt, InvalidSetting, Truncated, decoder, windows
 from bincodec.bitstream import container, stream
 from bincodec.bitstream.container import Extra, Memory
+from bincodec.bitstream.index import POST_FILTER
 from bincodec.coding import packing
 from bincodec.encoder import analysis
-from bincodec.postfilter.filter import KIND, PostFilter
+from bincodec.postfilter.filter import PostFilter
 from bincodec.windows import Window
 
 WIDTH, HEIGHT = 290, 270
 TILES = 4
 LAYERS = 3
-FILTER = Extra(KIND, PostFilter(np.array([640, -640, 0]), (), np.zeros((3, 0), np.int64), 0).payload())
+FILTER = Extra(POST_FILTER, PostFilter(np.array([640, -640, 0]), (), np.zeros((3, 0), np.int64), 0).payload())
 
 
 @contextlib.contextmanager
@@ -174,7 +175,7 @@ def test_damage_costs_its_own_tile_its_later_layers(
     row, column = divmod(tile, 2)
     (line,) = found.damage
     place = f"layer {group + 1} of tile {tile} (row {row}, column {column})"
-    assert line == f"checksum of the chunk of {place} does not match"
+    assert line == f"the checksum of the chunk of {place} does not match"
     for part in found.tiles:
         own = found.levels_of(part)
         assert len(own) == expected[part.number]
@@ -237,7 +238,7 @@ def test_chunks_that_changed_places_are_damaged(codec: Codec, chunk_place: Calla
     found = codec.unpack(bytes(changed), partial=True)
     assert found.tile_layers == (3, 0, 0, 3)
     assert [line.partition(" (")[0] for line in found.damage] == [
-        f"checksum of the chunk of layers 1 to 3 of tile {tile}" for tile in (1, 2)
+        f"the checksum of the chunk of layers 1 to 3 of tile {tile}" for tile in (1, 2)
     ]
 
 
@@ -249,18 +250,18 @@ def test_a_file_that_ends_early_keeps_what_came_before(
     assert found.layers == 2
     # These are two chunks of the second layer, four of the third, and the post-filter.
     assert len(found.damage) == 7
-    assert all(line.startswith("file ends at byte ") for line in found.damage)
+    assert all(line.startswith("the file ends at byte ") for line in found.damage)
     assert found.extras == ()
     assert np.array_equal(found.levels[0], code.levels[0])
 
 
 def test_a_damaged_post_filter_is_named_and_left_out(codec: Codec, code: BinaryCode, data: bytes) -> None:
     damaged = data[:-5] + bytes([data[-5] ^ 1]) + data[-4:]
-    with pytest.raises(Corrupt, match="checksum of the data of kind 0x81 does not match"):
+    with pytest.raises(Corrupt, match="checksum of the post-filter does not match"):
         codec.unpack(damaged)
     found = codec.unpack(damaged, partial=True)
     assert (found.tile_layers, found.extras) == (None, ())
-    assert found.damage == ("checksum of the data of kind 0x81 does not match",)
+    assert found.damage == ("the checksum of the post-filter does not match",)
     assert found.digest() == code.digest()
     bare = dataclasses.replace(code, extras=())
     assert np.array_equal(shown(codec, found), shown(codec, bare))
@@ -439,7 +440,7 @@ def test_a_code_that_lacks_something_makes_no_file(
         dataclasses.replace(code, tile_layers=(3, 3, 3, 2)),
         dataclasses.replace(code, damage=("something",)),
     ):
-        with pytest.raises(InvalidSetting, match="the code lacks what was damaged or not read") as caught:
+        with pytest.raises(InvalidSetting, match="parts of its file were damaged or not read") as caught:
             codec.pack(lacking)
         assert "\n" not in str(caught.value)
 
@@ -533,7 +534,7 @@ def test_codes_of_other_tiles_are_other_files(codec: Codec, code: BinaryCode) ->
 def test_extras_stand_as_in_a_file_whatever_their_order(codec: Codec, code: BinaryCode) -> None:
     extras = (Extra(0xC0, b"before the levels"), Extra(0x90, b""), FILTER)
     found = codec.unpack(codec.pack(dataclasses.replace(code, extras=extras), verify=True))
-    assert [extra.kind for extra in found.extras] == [0xC0, KIND, 0x90]
+    assert [extra.kind for extra in found.extras] == [0xC0, POST_FILTER, 0x90]
     assert set(found.extras) == set(extras)
 
 

@@ -123,7 +123,7 @@ def test_a_large_index_is_read_in_growing_portions() -> None:
     assert position == HEADER_BYTES + 2 + 5 * 1024 + 4
     assert source.asked == [(0, HEADER_BYTES), (0, 2**12), (0, 2**14)]
     for end in (4095, 4096, 4097, position - 1):
-        with pytest.raises(Truncated, match=f"file ends at byte {end} within the index"):
+        with pytest.raises(Truncated, match=f"file ends at byte {end}, within the index"):
             read(Memory(data[:end]))
 
 

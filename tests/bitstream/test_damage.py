@@ -24,14 +24,14 @@ EXTRAS = (Extra(0xC1, b"early"), Extra(0xC2, b"other"), Extra(0x80, b"late"), Ex
 FILE = write(HEADER, GROUPS, CHUNKS, EXTRAS)
 
 NAMES = (
-    "the data of kind 0xc1",
-    "the data of kind 0xc2",
+    "the colour profile",
+    "the extra of kind 0xc2",
     "the chunk of layers 1 to 2 of tile 0 (row 0, column 0)",
     "the chunk of layers 1 to 2 of tile 1 (row 0, column 1)",
     "the chunk of layer 3 of tile 0 (row 0, column 0)",
     "the chunk of layer 3 of tile 1 (row 0, column 1)",
-    "the data of kind 0x80",
-    "the data of kind 0xbf",
+    "the extra of kind 0x80",
+    "the extra of kind 0xbf",
 )
 """The names of the parts of the file behind its index, in order."""
 
@@ -75,7 +75,7 @@ def test_every_truncation_is_an_error(length: int) -> None:
         read(Memory(FILE[:length]))
     if length >= INDEX_END:
         first = next(part for part in PARTS if part.stop > length)
-        assert str(caught.value) == f"file ends at byte {length} within or before {first.name}"
+        assert str(caught.value) == f"the file ends at byte {length}, within or before {first.name}"
 
 
 @pytest.mark.parametrize("length", range(len(FILE)))
@@ -85,7 +85,7 @@ def test_every_truncation_leaves_what_arrived(length: int) -> None:
             read(Memory(FILE[:length]), partial=True)
         return
     lost = [part.name for part in PARTS if part.stop > length]
-    damage = tuple(f"file ends at byte {length} within or before {name}" for name in lost)
+    damage = tuple(f"the file ends at byte {length}, within or before {name}" for name in lost)
     assert read(Memory(FILE[:length]), partial=True) == without(set(lost), damage)
 
 
@@ -105,7 +105,7 @@ def test_every_flipped_bit_shows_and_costs_only_what_it_hit(byte: int) -> None:
             damage = (f"one bit of the {part} was wrong and has been corrected",)
             assert read(Memory(bytes(damaged)), partial=True) == without(set(), damage)
         else:
-            damage = (f"checksum of {hit.name} does not match",)
+            damage = (f"the checksum of {hit.name} does not match",)
             assert read(Memory(bytes(damaged)), partial=True) == without({hit.name}, damage)
 
 
@@ -177,7 +177,7 @@ def test_several_losses_are_told_in_the_order_of_the_file(lost: list[int]) -> No
     for number in lost:
         damaged[PARTS[number].start] ^= 0xFF
     names = [NAMES[number] for number in lost]
-    damage = tuple(f"checksum of {name} does not match" for name in names)
+    damage = tuple(f"the checksum of {name} does not match" for name in names)
     assert read(Memory(bytes(damaged)), partial=True) == without(set(names), damage)
 
 
@@ -208,7 +208,9 @@ def test_a_chunk_in_another_one_s_place_is_damage(one: int, two: int) -> None:
     with pytest.raises(Corrupt, match="checksum of the chunk"):
         read(Memory(bytes(swapped)))
     found = read(Memory(bytes(swapped)), partial=True)
-    assert found.damage == tuple(f"checksum of {NAMES[2 + number]} does not match" for number in (one, two))
+    assert found.damage == tuple(
+        f"the checksum of {NAMES[2 + number]} does not match" for number in (one, two)
+    )
     there = [chunk for row in found.chunks for chunk in row]
     assert [number for number in range(4) if there[number] is None] == [one, two]
 
@@ -217,7 +219,9 @@ def test_extras_in_each_other_s_place_are_damage() -> None:
     early, other = PARTS[:2]
     swapped = FILE[: early.start] + FILE[other.start : other.stop] + FILE[early.start : early.stop]
     found = read(Memory(swapped + FILE[other.stop :]), partial=True)
-    assert found == without(set(NAMES[:2]), tuple(f"checksum of {name} does not match" for name in NAMES[:2]))
+    assert found == without(
+        set(NAMES[:2]), tuple(f"the checksum of {name} does not match" for name in NAMES[:2])
+    )
 
 
 @pytest.mark.parametrize("field", ["width", "quality", "fingerprint"])
@@ -227,7 +231,7 @@ def test_nothing_of_a_file_is_taken_for_another_one_s(field: str) -> None:
     header = Header(**{**vars(HEADER), field: other})
     mixed = write(header, GROUPS, CHUNKS, EXTRAS)[:INDEX_END] + FILE[INDEX_END:]
     assert read(Memory(mixed), partial=True).damage == tuple(
-        f"checksum of {name} does not match" for name in NAMES
+        f"the checksum of {name} does not match" for name in NAMES
     )
 
 

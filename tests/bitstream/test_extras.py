@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bincodec.bitstream.deflate import deflate, inflate
 from bincodec.bitstream.errors import Corrupt, TooLarge
-from bincodec.bitstream.extras import ALPHA, METADATA, TITLES, Extras, payloads, read
+from bincodec.bitstream.extras import METADATA, TITLES, Extras, payloads, read
+from bincodec.bitstream.index import ALPHA
 from bincodec.bitstream.limits import Limits
 
 PLANE = np.arange(24, dtype=np.uint8).reshape(4, 6)

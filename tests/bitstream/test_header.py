@@ -49,8 +49,12 @@ def test_layout_is_the_documented_one(forge_header: Forge) -> None:
     ("changes", "error", "says"),
     [
         ({"magic": b"\x93BLD\n\x1a\n\0"}, NotBld, "magic"),
-        ({"major": 9}, Unsupported, r"format version is 9\.\d; this reader knows \d\.\d$"),
-        ({"minor": 9}, Unsupported, r"format version is \d\.9; this"),
+        (
+            {"major": 9},
+            Unsupported,
+            r"of the file is 9\.\d, but this reader only knows \d\.\d$",
+        ),
+        ({"minor": 9}, Unsupported, r"format version of the file is \d\.9, but this"),
         ({"flags": 2}, Unsupported, "0x0002 and 0x00; only 0x0001 and 0 are known"),
         ({"flags": 0x8001}, Unsupported, "0x8001"),
         ({"reserved": 1}, Unsupported, "0x0000 and 0x01"),

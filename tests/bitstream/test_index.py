@@ -143,7 +143,7 @@ def test_any_other_layer_may_end_a_group(ends: set[int]) -> None:
 @pytest.mark.parametrize("length", range(len(BY_HAND) + 4))
 def test_every_truncation(length: int) -> None:
     data = HEADER.pack() + INDEX.pack(HEADER)[:length]
-    with pytest.raises(Truncated, match=f"file ends at byte {HEADER_BYTES + length} within the index"):
+    with pytest.raises(Truncated, match=f"file ends at byte {HEADER_BYTES + length}, within the index"):
         IndexParser(HEADER, data).parse()
 
 
@@ -199,5 +199,5 @@ def test_a_short_file_cannot_ask_for_many_entries(forge_header: Callable[..., by
     """There are 2^48 tiles, whose entries are neither read nor allocated."""
     limits = Limits(pixels=2**64, side=2**32)
     header = Header.parse(forge_header(width=2**32 - 1, height=2**32 - 1, side=16), limits)
-    with pytest.raises(Truncated, match="file ends at byte 1038 within the index"):
+    with pytest.raises(Truncated, match="file ends at byte 1038, within the index"):
         IndexParser(header, header.pack() + b"\1\0" + bytes(1000)).parse(limits)

@@ -173,7 +173,7 @@ def test_an_existing_output_needs_force(run, photo: Path) -> None:
     path.write_bytes(b"precious")
     result = run("compress", photo)
     assert result.exit_code == 1
-    assert result.stderr == f"bincodec: error: {path}: exists; --force overwrites it\n"
+    assert result.stderr == f"bincodec: error: {path}: this file exists; --force overwrites it\n"
     assert path.read_bytes() == b"precious"
     assert run("compress", photo, "--force").exit_code == 0
     assert bincodec.read_header(path).width == 73
@@ -219,7 +219,7 @@ def test_input_and_output_must_differ(run, photo: Path, link: str) -> None:
 def test_a_bld_is_not_compressed_onto_itself(run, bld: Path, compressed: bytes) -> None:
     result = run("compress", bld, "--force")
     assert result.exit_code == 2
-    assert f"{bld}: is a .bld file already; 'bincodec decompress' makes an image of it" in result.stderr
+    assert f"{bld}: this is a .bld file already; 'bincodec decompress' makes an image of it" in result.stderr
     assert bld.read_bytes() == compressed
 
 
@@ -228,7 +228,10 @@ def test_a_bld_is_not_an_image(run, bld: Path, compressed: bytes, tmp_path: Path
     for arguments, stdin, name in (([bld], None, str(bld)), (["-"], compressed, "the image")):
         result = run("compress", *arguments, out, stdin=stdin)
         assert result.exit_code == 1
-        assert result.stderr == f"bincodec: error: {name}: is a .bld file already, not an image to compress\n"
+        assert (
+            result.stderr
+            == f"bincodec: error: {name}: this is a .bld file already, not an image to compress\n"
+        )
     assert not out.exists()
 
 
@@ -256,11 +259,11 @@ def test_bad_input_is_one_line_and_writes_nothing(run, photo: Path, tmp_path: Pa
     (tmp_path / "folder.png").mkdir()
     for name, words in (
         ("missing.png", "missing.png: cannot be read: No such file or directory"),
-        ("folder.png", "folder.png: no such files in it"),
-        ("empty.png", "empty.png: empty"),
-        ("text.png", "text.png: not an image"),
-        ("cut.png", "cut.png: damaged or cut short"),
-        ("animation.gif", "animation.gif: holds an animation"),
+        ("folder.png", "folder.png: this folder has no files for this command"),
+        ("empty.png", "empty.png: the file is empty"),
+        ("text.png", "text.png: this is not an image"),
+        ("cut.png", "cut.png: it is damaged or cut short"),
+        ("animation.gif", "animation.gif: it holds an animation"),
     ):
         assert_fails(run("compress", tmp_path / name), tmp_path, words)
     assert_fails(run("compress", "-", tmp_path / "out.bld", stdin=b""), tmp_path, "empty")
@@ -279,11 +282,11 @@ def test_an_image_too_large_is_refused(run, tmp_path: Path) -> None:
 
 
 def test_an_output_without_a_place(run, photo: Path, tmp_path: Path) -> None:
-    assert_fails(run("compress", photo, tmp_path / "no" / "out.bld"), tmp_path, "there is no such folder")
+    assert_fails(run("compress", photo, tmp_path / "no" / "out.bld"), tmp_path, "does not exist")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "dir.bld").mkdir()
     result = run("compress", photo, tmp_path / "folder" / "dir.bld", "--force")
-    assert_fails(result, tmp_path, "is a directory")
+    assert_fails(result, tmp_path, "this is a folder, not a file")
 
 
 def test_unknown_models_and_devices(run, photo: Path, tmp_path: Path) -> None:
@@ -296,11 +299,11 @@ def test_notes_go_to_standard_error(run, crop: Image.Image, tmp_path: Path) -> N
     crop.convert("CMYK").save(path)
     result = run("compress", path)
     assert result.exit_code == 0
-    assert result.stderr.splitlines()[0] == "bincodec: note: CMYK converted to RGB"
+    assert result.stderr.splitlines()[0] == "bincodec: note: the image is converted from CMYK to RGB"
     silent = run("compress", path, "--quiet", "--force")
     assert (silent.exit_code, silent.output) == (0, "")
     facts = json.loads(run("compress", path, "--json", "--force").stdout)
-    assert facts["notes"] == ["CMYK converted to RGB"]
+    assert facts["notes"] == ["the image is converted from CMYK to RGB"]
 
 
 def test_grey_stays_grey(run, crop: Image.Image, tmp_path: Path) -> None:

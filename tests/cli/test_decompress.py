@@ -104,6 +104,16 @@ def test_standard_input_and_output(run, bld: Path, compressed: bytes) -> None:
     assert np.array_equal(pixels_of(bld.parent / "named.png"), expected)
 
 
+def test_the_format_of_standard_output_can_be_chosen(run, bld: Path, compressed: bytes) -> None:
+    result = run("decompress", bld, "-", "--format", "webp")
+    assert result.exit_code == 0
+    with Image.open(io.BytesIO(result.stdout_bytes)) as image:
+        assert (image.format, image.size) == ("WEBP", (73, 50))
+    assert run("decompress", bld, "--format", "jpg").exit_code == 0
+    with Image.open(bld.with_suffix(".jpg")) as image:
+        assert image.format == "JPEG"
+
+
 def test_an_existing_output_needs_force(run, bld: Path) -> None:
     path = bld.with_suffix(".png")
     path.write_bytes(b"precious")
@@ -143,18 +153,21 @@ def test_a_truncated_file_is_shown_if_asked_for(
 ) -> None:
     layers = bincodec.read_header(layered).layers
     bld.write_bytes(layered[: chunk_place(layered, layers - 2).stop])
-    assert_fails(run("decompress", bld), bld.parent, f"{bld}: file ends at byte")
+    result = run("decompress", bld)
+    assert_fails(result, bld.parent, f"{bld}: the file ends at byte")
+    assert result.stderr.endswith(" (--missing expect shows what is there)\n")
+    assert "chunk of layer" in result.stderr
     result = run("decompress", bld, "--missing", "expect")
     assert result.exit_code == 0
     assert (
-        "bincodec: note: the file is damaged, and what is missing is shown as the model expects it: file "
+        "bincodec: note: the file is damaged, and what is missing is shown as the model expects it: the file "
         in (result.stderr)
     )
-    assert result.stderr.splitlines()[0].endswith(", and 1 more like it")
+    assert result.stderr.splitlines()[0].endswith(" (and 1 more)")
     assert pixels_of(bld.with_suffix(".png")).shape == (50, 73, 3)
     facts = json.loads(run("decompress", bld, "--missing", "expect", "--force", "--json").stdout)
     assert (facts["intact"], facts["layers"], len(facts["damage"])) == (False, layers - 2, 2)
-    assert all(line.startswith("file ends at byte ") for line in facts["damage"])
+    assert all(line.startswith("the file ends at byte ") for line in facts["damage"])
 
 
 def test_bad_files_are_one_line_and_write_nothing(
@@ -177,8 +190,11 @@ def test_bad_files_are_one_line_and_write_nothing(
         result = run("decompress", folder / name)
         assert_fails(result, folder, words)
         assert f"{folder / name}: " in result.stderr
+        assert ("--missing" in result.stderr) == (name in ("flipped.bld", "trailing.bld"))
     assert_fails(run("decompress", folder / "missing.bld"), folder, "No such file")
-    assert_fails(run("decompress", folder / "folder.bld"), folder, "no such files in it")
+    assert_fails(
+        run("decompress", folder / "folder.bld"), folder, "this folder has no files for this command"
+    )
     assert_fails(run("decompress", "-", folder / "out.png", stdin=b""), folder, "standard input: ")
 
 
@@ -190,7 +206,9 @@ def test_what_the_format_cannot_hold_is_not_decoded(run, bld: Path, monkeypatch:
     monkeypatch.setattr(bincodec, "decompress", refuse)
     monkeypatch.setitem(writing.MAX_SIDE, "WEBP", 72)
     result = run("decompress", bld, bld.with_suffix(".webp"))
-    assert_fails(result, bld.parent, f"{bld}: cannot write 73 x 50 pixels as WEBP: it ends at 72 a side")
+    assert_fails(
+        result, bld.parent, f"{bld}: cannot write 73 x 50 pixels as WEBP: the limit is 72 pixels on a side"
+    )
 
 
 def test_completing_says_what_is_real(run, bld: Path, compressed: bytes) -> None:
@@ -289,13 +307,13 @@ def test_a_region_is_a_part_of_the_picture(run, bld: Path, compressed: bytes) ->
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("1,2,3", "'1,2,3' is not four numbers X,Y,W,H"),
-        ("1,2,3,4,5", "is not four numbers"),
-        ("", "'' is not four numbers"),
-        ("-1,2,3,4", "is not four numbers"),
-        ("1.5,2,3,4", "is not four numbers"),
-        ("1,2,3,9999999999", "is not four numbers"),
-        ("1,2,3,x", "is not four numbers"),
+        ("1,2,3", "'1,2,3' is not four integers X,Y,W,H"),
+        ("1,2,3,4,5", "is not four integers"),
+        ("", "'' is not four integers"),
+        ("-1,2,3,4", "is not four integers"),
+        ("1.5,2,3,4", "is not four integers"),
+        ("1,2,3,9999999999", "is not four integers"),
+        ("1,2,3,x", "is not four integers"),
         ("0,0,0,4", "width of the region 0 is not an integer in 1..73"),
         ("0,0,74,4", "width of the region 74 is not an integer in 1..73"),
         ("70,0,4,4", "width of the region 4 is not an integer in 1..3"),
@@ -319,7 +337,7 @@ def test_a_region_may_be_what_another_format_can_hold(
     """What is written counts, not what the file holds."""
     monkeypatch.setitem(writing.MAX_SIDE, "WEBP", 72)
     out = bld.with_suffix(".webp")
-    assert_fails(run("decompress", bld, out), bld.parent, "it ends at 72 a side")
+    assert_fails(run("decompress", bld, out), bld.parent, "the limit is 72 pixels on a side")
     assert run("decompress", bld, out, "--region", "1,0,72,50").exit_code == 0
     assert pixels_of(out).shape == (50, 72, 3)
 

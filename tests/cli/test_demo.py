@@ -64,5 +64,5 @@ def test_a_port_that_is_taken_is_named(run) -> None:
         result = run("demo", "--port", port, "--model", TINY, "--artist", TINY)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        f"bincodec: error: port {port}: Address already in use (--port 0 takes a free one)\n"
+        f"bincodec: error: port {port} cannot be used: Address already in use (--port 0 takes a free one)\n"
     )

@@ -105,7 +105,7 @@ def test_all_pictures_are_brought_to_a_size(run, tar: Path, tmp_path: Path) -> N
         picture(i, (64, 48)).save(tmp_path / "more" / f"{i}.png")
     result = run("eval", "generation", tar, "more", *COMMON[2:])
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert "64 x 48 pixels where others have 32 x 32: give --size" in result.stderr
+    assert "64 x 48 pixels, but others have 32 x 32: use --size" in result.stderr
     assert run("eval", "generation", tar, "more", *COMMON[2:], "--size", "48x32").exit_code == 0
     content = json.loads(Path("out/generation.json").read_text())
     assert (content["width"], content["height"], content["held_out"]) == (48, 32, 24)
@@ -136,18 +136,18 @@ def test_an_early_interruption_leaves_nothing(run, tar: Path, monkeypatch: pytes
     [
         (["set.tar", "--setting", "speed=4"], 2, "'speed' is no setting; there are sampler, steps"),
         (["set.tar", "--setting", "steps=0"], 2, "steps=0: steps 0 is not an integer in 1..1000"),
-        (["set.tar", "--setting", "sampler=autoregressive:steps=8"], 2, "steps 8 is over the 7 passes"),
+        (["set.tar", "--setting", "sampler=autoregressive:steps=8"], 2, "steps 8 is over the limit of 7"),
         (["set.tar", "--setting", "guidance=2"], 2, "model tiny-1 has no classes"),
         (["set.tar", "--setting", "classes=hat"], 2, "model tiny-1 has no classes"),
         (["set.tar", "--setting", "model=nothing"], 1, "no model is called 'nothing'"),
         (["set.tar", "-n", "1"], 2, "each drawn set: distances need at least 4 pictures, not 1"),
         (["set.tar", "-n", "0"], 2, "0 is not in the range"),
-        (["set.tar", "--under", "none/"], 1, "set.tar: no pictures in it under none/"),
-        (["empty"], 1, "empty: no pictures in it"),
+        (["set.tar", "--under", "none/"], 1, "set.tar: there are no pictures in it under none/"),
+        (["empty"], 1, "empty: there are no pictures in it"),
         (["gone.tar"], 1, "gone.tar: cannot be read"),
-        (["set.tar", "--train", "empty"], 1, "empty: no pictures in it"),
-        (["set.tar", "--samples", "made"], 2, "'made' is not NAME=FOLDER"),
-        (["set.tar", "--samples", "a=made", "--samples", "a=made"], 2, "'a' is named twice"),
+        (["set.tar", "--train", "empty"], 1, "empty: there are no pictures in it"),
+        (["set.tar", "--samples", "made"], 2, "'made' is not of the form NAME=PATH"),
+        (["set.tar", "--samples", "a=made", "--samples", "a=made"], 2, "the name 'a' is given twice"),
         (["set.tar", "--size", "32"], 2, "'32' is not a size such as 256x256"),
         (["set.tar", "--size", "0x32"], 2, "width 0 is not an integer in 1..65535"),
         (["set.tar", "--features", "resnet"], 2, "'resnet' is not one of"),
@@ -181,7 +181,7 @@ def test_files_of_somebody_else_are_left_alone(run, tar: Path, name: str) -> Non
     (Path("out") / name).write_bytes(b"mine")
     result = run("eval", "generation", tar, *COMMON)
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert f"out/{name}: exists, and no generation.json beside it" in result.stderr
+    assert f"out/{name}: this file exists, but there is no earlier report (generation.json)" in result.stderr
     assert [(path.name, path.read_bytes()) for path in Path("out").iterdir()] == [(name, b"mine")]
 
 

@@ -137,7 +137,7 @@ def test_a_bad_image_is_named_and_the_others_are_there(rd: Rd, photos: list[Path
     bad.write_bytes(b"no image")
     result = rd(photos[0], bad, "--codec", "jpeg")
     assert result.exit_code == 1
-    assert f"failed: {bad}: not an image" in result.stderr
+    assert f"failed: {bad}: this is not an image" in result.stderr
     assert "1 failed" in result.stderr.splitlines()[-1]
     assert "Means over 1 image\n" in result.stdout
     content = report_in(tmp_path / "out")
@@ -216,7 +216,7 @@ def test_files_of_somebody_else_are_left_alone(
     (tmp_path / "out" / name).write_bytes(b"mine")
     result = rd(photos[0], "--codec", "jpeg")
     assert result.exit_code == 1
-    assert f"{name}: exists, and no report.json beside it" in result.stderr
+    assert f"{name}: this file exists, but there is no earlier report (report.json)" in result.stderr
     assert (tmp_path / "out" / name).read_bytes() == b"mine"
 
 
@@ -309,11 +309,11 @@ def test_what_is_not_installed_is_named_and_skipped(
         (["--quality", "50,101"], "0..100"),
         (["--codec", "gif"], "no codec is called 'gif'"),
         (["--codec", "jpeg:speed=3"], "jpeg has no option 'speed'"),
-        (["--codec", "jpeg", "--codec", "jpeg:settings=5"], "jpeg is named twice"),
+        (["--codec", "jpeg", "--codec", "jpeg:settings=5"], "jpeg is given twice"),
         (["--metric", "beauty"], "no metric is called 'beauty'"),
         (["--curve", "nosuch"], "'nosuch' is neither a file nor"),
-        (["--anchor", "avif"], "--anchor avif: this run has only"),
-        (["--anchor", "best"], "--anchor best: this run has only"),
+        (["--anchor", "avif"], "--anchor avif: this run only has"),
+        (["--anchor", "best"], "--anchor best: this run only has"),
         (["--compare", "1,two"], "list of numbers"),
         (["--compare", "0"], "above 0"),
         (["--jobs", "-1"], "-1 is not in the range"),

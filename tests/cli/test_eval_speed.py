@@ -74,7 +74,7 @@ def test_a_bad_image_is_named_and_the_rest_is_there(run: Run, photo: Path, tmp_p
     out = tmp_path / "out"
     result = run("eval", "speed", bad, photo, "--codec", "jpeg", "--repeat", 1, "-o", out, "--quiet")
     assert result.exit_code == 1
-    assert f"failed: {bad}: not an image" in result.stderr
+    assert f"failed: {bad}: this is not an image" in result.stderr
     content = json.loads((out / "speed.json").read_text())
     assert [row["image"] for row in content["rows"]] == [str(photo)]
     assert [row["image"] for row in content["failures"]] == [str(bad)]
@@ -107,7 +107,7 @@ def test_without_images_or_codecs_nothing_is_written(
     result = run("eval", "speed", photo, "--codec", "jxl", "-o", out, "--quiet")
     assert result.exit_code == 1
     assert "note: skipped: jxl needs the package" in result.stderr
-    assert "none of the codecs is installed" in result.stderr
+    assert "none of the codecs that were asked for is installed" in result.stderr
     assert not out.exists()
 
 

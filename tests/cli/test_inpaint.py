@@ -124,7 +124,7 @@ def test_the_help_says_what_stays(run) -> None:
     # The first position is columns 0 to 15.
     distances = [at - 15 for at in range(16, 40) if masks.known_positions(np.arange(48)[None] == at)[0, 0]]
     text = " ".join(run("inpaint", "--help").stdout.split())
-    assert f"all pixels stay that are {nearest_kept} or more pixels from the mask" in text
+    assert f"all pixels stay the same that are {nearest_kept} or more pixels from the mask" in text
     assert f"positions (16 x 16 pixels) that are more than {min(distances) - 1} pixels from the mask" in text
 
 
@@ -135,7 +135,7 @@ def save_mask(width: int, height: int, level: int) -> None:
 @pytest.mark.parametrize("source", ["photo.png", "tiny.bld"])
 def test_bad_masks_are_one_line_and_write_nothing(run, folder: Path, source: str) -> None:
     for width, height, level, words in (
-        (50, 73, 255, "the mask is 50 x 73 pixels, the picture 73 x 50"),
+        (50, 73, 255, "the mask has 50 x 73 pixels, but the picture has 73 x 50"),
         (73, 50, 0, "the mask is empty"),
         (73, 50, 255, "the mask covers the whole picture"),
     ):
@@ -195,11 +195,11 @@ def test_bad_input_is_one_line_and_writes_nothing(
 ) -> None:
     name, *rest = command
     for source, more, code, words in (
-        (bld, VARY, 1, "small.bld: the code is of model"),
+        (bld, VARY, 1, "small.bld: the code belongs to model"),
         ("no.png", VARY, 1, "no.png: cannot be read"),
         ("photo.png", ("--class", "cat"), 2, "has no classes"),
         ("photo.png", ("--steps", 0), 2, "0 is not in the range"),
-        ("photo.png", ("-n", 2), 2, "out.png: one file does not hold 2 pictures"),
+        ("photo.png", ("-n", 2), 2, "out.png: one file cannot hold 2 pictures"),
         ("photo.png", ("--max-pixels", 9), 1, "--max-pixels raises it"),
     ):
         result = run(name, source, *rest, "-o", "out.png", *more)
@@ -223,7 +223,7 @@ def test_what_the_format_cannot_hold_is_not_drawn(
     name, *rest = command
     result = run(name, source, *rest, "-o", "out.webp", *VARY)
     assert (result.exit_code, made(folder)) == (2, [])
-    assert "cannot write 73 x 50 pixels as WEBP: it ends at 72 a side" in result.stderr
+    assert "cannot write 73 x 50 pixels as WEBP: the limit is 72 pixels on a side" in result.stderr
 
 
 def test_vary_draws_pictures_like_a_given_one(run, codec: Codec, folder: Path) -> None:

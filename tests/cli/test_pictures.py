@@ -35,7 +35,7 @@ def test_nothing_is_overwritten_unasked(run) -> None:
         Path(path).write_bytes(b"precious")
         result = run("sample", *SMALL, *arguments)
         assert (result.exit_code, names(), Path(path).read_bytes()) == (1, [path], b"precious")
-        assert result.stderr == f"bincodec: error: {path}: exists; --force overwrites it\n"
+        assert result.stderr == f"bincodec: error: {path}: this file exists; --force overwrites it\n"
         assert run("sample", *SMALL, *arguments, "--force").exit_code == 0
         assert Path(path).read_bytes() != b"precious"
         for left in names():
@@ -48,7 +48,7 @@ def test_a_folder_is_not_overwritten_unasked(run) -> None:
     Path("out/other").write_bytes(b"precious")
     result = run("sample", *SMALL, "-n", 2, "-o", "out")
     assert (result.exit_code, names()) == (1, ["out", "out/000.png", "out/other"])
-    assert "out: exists; --force overwrites what has the same name in it" in result.stderr
+    assert "out: this folder exists; --force overwrites files of the same names in it" in result.stderr
     assert run("sample", *SMALL, "-n", 2, "-o", "out", "--force").exit_code == 0
     assert names() == ["out", "out/000.png", "out/001.png", "out/other"]
     assert Path("out/other").read_bytes() == b"precious"
@@ -101,7 +101,7 @@ def test_what_is_in_the_way_in_a_folder_is_found_before_drawing(run, name: str) 
     (Path("out") / name).mkdir(parents=True)
     result = run("sample", *SMALL, "-n", 3, "-o", "out", "--save-codes", "--trace", "--force")
     assert (result.exit_code, names()) == (1, ["out", f"out/{name}"])
-    assert result.stderr == f"bincodec: error: out/{name}: is a directory\n"
+    assert result.stderr == f"bincodec: error: out/{name}: this is a folder, not a file\n"
 
 
 def test_pictures_of_an_earlier_run_are_named(run) -> None:
@@ -113,13 +113,13 @@ def test_pictures_of_an_earlier_run_are_named(run) -> None:
     for path in Path("out").glob("*.bld"):
         path.unlink()
     result = run(*command, "-n", 4)
-    assert "bincodec: note: out: of an earlier run there are still 004.png, 005.png\n" in result.stderr
+    assert "bincodec: note: out: files of an earlier run are still there: 004.png, 005.png\n" in result.stderr
     result = run(*command, "-n", 2)
-    assert "there are still 002.png, 003.png, 004.png, 005.png\n" in result.stderr
+    assert "are still there: 002.png, 003.png, 004.png, 005.png\n" in result.stderr
     Path("out/003.bld").write_bytes(b"")
     Path("out/005-trace.png").write_bytes(b"")
     result = run(*command, "-n", 2)
-    assert "there are still 002.png, 003.bld, 003.png, 004.png and 2 more\n" in result.stderr
+    assert "are still there: 002.png, 003.bld, 003.png, 004.png and 2 more\n" in result.stderr
     assert run(*command, "-n", 2, "--quiet").output == ""
 
 

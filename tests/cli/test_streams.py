@@ -236,15 +236,17 @@ def test_info_of_a_damaged_file_says_what_holds_and_fails(run, bld: Path, compre
         result = run("info", *arguments)
         assert result.exit_code == 1
         assert "73" in result.stdout
-        assert result.stderr.startswith(f"bincodec: error: {bld}: file ends at byte {len(compressed) - 20}")
+        assert result.stderr.startswith(
+            f"bincodec: error: {bld}: the file ends at byte {len(compressed) - 20}"
+        )
         assert result.stderr.count("\n") == 1
-    assert all(line.startswith("file ends at byte") for line in json.loads(result.stdout)["damage"])
+    assert all(line.startswith("the file ends at byte") for line in json.loads(result.stdout)["damage"])
 
 
 def test_info_of_a_file_whose_model_is_not_at_hand(run) -> None:
     result = run("info", ONE_PIXEL)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "model not at hand, " in result.stdout
+    assert " (not installed)" in result.stdout
 
 
 @pytest.mark.parametrize("detail", ["", "640 bytes"])

@@ -44,8 +44,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ([], 2, "give either --steps or --minutes"),
-        (["--steps", "1", "--minutes", "1"], 2, "give either --steps or --minutes"),
+        ([], 2, "either --steps or --minutes is needed, and not both"),
+        (["--steps", "1", "--minutes", "1"], 2, "either --steps or --minutes is needed, and not both"),
         (["--steps", "1", "--prior-only"], 2, "--prior-only needs weights to start from: --start"),
         (["--steps", "1", "--decoder-only"], 2, "--decoder-only needs weights to start from: --start"),
         (["--steps", "1", "--finish", "x"], 2, "--finish needs weights to start from: --start"),

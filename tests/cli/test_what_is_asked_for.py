@@ -35,8 +35,9 @@ def test_max_pixels_is_the_limit(run, command: str, photo: Path, tiny_bld: Path)
     out = {"compress": ["out.bld"], "decompress": ["out.png"]}.get(command, [])
     result = run(command, source, *out, *model, "--max-pixels", PIXELS - 1)
     assert result.exit_code == 1
+    size = "73 x 50 pixels" if command == "compress" else "the image has 73x50 pixels"
     assert result.stderr == (
-        f"bincodec: error: {source}: {'73 x 50' if command == 'compress' else 'image is 73x50'}: "
+        f"bincodec: error: {source}: {size}: "
         f"{PIXELS} is over the limit pixels={PIXELS - 1} (--max-pixels raises it)\n"
     )
     assert not Path("out.bld").exists()
@@ -63,7 +64,7 @@ def test_whoever_compresses_more_pixels_than_usual_is_told_what_readers_need(
     monkeypatch.setattr(limits, "PIXELS", PIXELS - 1)
     result = run("compress", photo, "out.bld", "--model", TINY)
     assert result.exit_code == 0
-    assert f"whoever decompresses it has to ask for it: --max-pixels {PIXELS}" in result.stderr
+    assert f"to decompress it, the option --max-pixels {PIXELS} is needed" in result.stderr
 
 
 def test_the_option_of_a_limit_is_no_matter_of_words() -> None:
@@ -103,7 +104,7 @@ for number in range(rounds):
     try:
         places.write({f"{number}.bld": me.encode() * 1000}, force=False)
     except places.Occupied as occupied:
-        assert occupied.format_message() == f"{number}.bld: exists; --force overwrites it"
+        assert occupied.format_message() == f"{number}.bld: this file exists; --force overwrites it"
         print("lost")
     else:
         print("won")
@@ -145,7 +146,10 @@ def test_a_folder_that_appears_meanwhile_is_not_taken_over(
     monkeypatch.setattr(files, "write_folder", appear)
     result = run("sample", *SMALL, "-n", 2, "-o", "out")
     assert result.exit_code == 1
-    assert result.stderr == "bincodec: error: out: exists; --force overwrites what has the same name in it\n"
+    assert (
+        result.stderr
+        == "bincodec: error: out: this folder exists; --force overwrites files of the same names in it\n"
+    )
     assert sorted(path.name for path in Path().rglob("*")) == ["out", *content]
 
 
@@ -181,7 +185,7 @@ def test_of_several_files_all_are_written_or_none(run, monkeypatch: pytest.Monke
     result = run("sample", *SMALL, "-o", "out.png", "--save-codes")
     assert (result.exit_code, result.stderr) == (
         1,
-        "bincodec: error: out.bld: exists; --force overwrites it\n",
+        "bincodec: error: out.bld: this file exists; --force overwrites it\n",
     )
     assert [path.name for path in Path().iterdir()] == ["out.bld"]
     assert Path("out.bld").read_bytes() == b"precious"

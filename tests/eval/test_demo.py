@@ -92,7 +92,7 @@ def test_others_stand_beside_at_about_the_same_bytes(name: str, eye: Pixels) -> 
 
 
 def test_no_other_codec_stands_beside(eye: Pixels) -> None:
-    with pytest.raises(UnknownCodec, match="'jp2' is none of jpeg, webp, avif"):
+    with pytest.raises(UnknownCodec, match="'jp2' is not one of jpeg, webp, avif"):
         demo.beside("jp2", eye, 1500)
 
 
@@ -155,7 +155,7 @@ def test_a_picture_without_error_has_no_finite_psnr(client: Any) -> None:
         ("/compressed/{}", "quality '' is not an integer"),
         ("/compressed/{}?quality=101", "quality 101 is not an integer in 0..100"),
         ("/compressed/{}?quality=50&layers=0", "layers 0 is not an integer in 1..3"),
-        ("/beside/{}/bincodec?quality=50", "'bincodec' is none of jpeg, webp, avif"),
+        ("/beside/{}/bincodec?quality=50", "'bincodec' is not one of jpeg, webp, avif"),
         ("/drawn?class=mouse&quality=50", "mouse"),
         ("/drawn?quality=50&seed=-1", "seed -1"),
     ],

@@ -200,7 +200,7 @@ def test_after_an_interruption_what_was_complete_is_there(
         (("guidance=2",), "model tiny-1 has no classes"),
         (("guidance=2:model=classes",), "guidance needs a class"),
         (("classes=boat:model=classes",), "class 'boat' is not one of hat, shoe"),
-        (("sampler=autoregressive:steps=8",), "steps 8 is over the 7 passes"),
+        (("sampler=autoregressive:steps=8",), "steps 8 is over the limit of 7"),
     ],
 )
 def test_what_a_model_cannot_do_is_refused_first(plan: MakePlan, specs: tuple[str, ...], words: str) -> None:

@@ -195,11 +195,11 @@ def test_a_program_gets_both_pictures_in_order(
     [
         (
             "sys.exit('Could not load\\noriginal image')",
-            "ended with 1 and no value, saying: Could not load orig",
+            "ended with exit code 1 and printed no value: Could not load orig",
         ),
-        ("print('1.5'); print('3-norm: 1.5'); sys.exit(3)", "ended with 3"),
-        ("print('3-norm: nan')", "ended with 0 and no value, saying: 3-norm: nan"),
-        ("pass", "saying: nothing"),
+        ("print('1.5'); print('3-norm: 1.5'); sys.exit(3)", "ended with exit code 3"),
+        ("print('3-norm: nan')", "ended with exit code 0 and printed no value: 3-norm: nan"),
+        ("pass", "printed no value: nothing"),
     ],
 )
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -213,7 +213,7 @@ def test_a_program_that_fails_is_quoted(
 
 def test_a_program_that_does_not_start_is_named(tmp_path: Path) -> None:
     missing = programs.Program(str(tmp_path / "gone"), "")
-    with pytest.raises(programs.ProgramFailed, match="gone did not run"):
+    with pytest.raises(programs.ProgramFailed, match="gone could not be run"):
         missing(noise(1, 8, 8), noise(2, 8, 8))
 
 

@@ -131,7 +131,7 @@ def test_unknown_codecs_models_layers_and_settings_are_named() -> None:
         peers.find("gif")
     with pytest.raises(bincodec.UnknownModel, match="nosuch"):
         peers.find("bincodec", model="nosuch")
-    with pytest.raises(UnknownCodec, match=r"bincodec:layers=16: photo-\d+ has \d+ layers"):
+    with pytest.raises(UnknownCodec, match=r"bincodec:layers=16: model photo-\d+ has only \d+ layers"):
         peers.find("bincodec:layers=16")
     with pytest.raises(UnknownCodec, match=r"jpeg: setting 0 is not in 1\.\.95"):
         peers.find("jpeg:settings=0,50")
@@ -213,7 +213,7 @@ def test_matching_fails_where_the_codec_does() -> None:
 def test_effort_needs_the_multipliers_and_is_known_by_them(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UnknownCodec, match=r"bincodec:effort=5: tiny-1 does not say .* only effort=0"):
+    with pytest.raises(UnknownCodec, match=r"the card of tiny-1 has no .* only effort=0 is possible"):
         peers.find("bincodec:effort=5", model=str(tiny))
     card = bincodec.model.store.find(str(tiny))
     abouts = {peers.find("bincodec", model=str(tiny)).about}

@@ -74,7 +74,7 @@ def test_other_sizes_are_refused_or_fitted(tmp_path: Path) -> None:
     picture(1).save(tmp_path / "a.png")
     picture(2, (80, 90)).save(tmp_path / "b.png")
     paths = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
-    with pytest.raises(ImageError, match="80 x 90 pixels where others have 40 x 30: give --size"):
+    with pytest.raises(ImageError, match="80 x 90 pixels, but others have 40 x 30: use --size"):
         read(paths)
     found = read(paths, size=(20, 20), fit=True)
     assert (found.size, values(found.pixels)) == ((20, 20), [1, 2])
@@ -83,18 +83,18 @@ def test_other_sizes_are_refused_or_fitted(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_named(tmp_path: Path, tar: str) -> None:
     (tmp_path / "empty").mkdir()
     for arguments, words in (
-        ([str(tmp_path / "empty")], "empty: no pictures in it"),
-        ([tar], "set.tar: no pictures in it under nothing/"),
+        ([str(tmp_path / "empty")], "empty: there are no pictures in it"),
+        ([tar], "set.tar: there are no pictures in it under nothing/"),
     ):
         with pytest.raises(ImageError, match=words):
             read(arguments, under="nothing/" if arguments == [tar] else "")
     with pytest.raises(Unreadable, match="gone"):
         read([str(tmp_path / "gone")])
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(ImageError, match=r"text\.png: not an image"):
+    with pytest.raises(ImageError, match=r"text\.png: this is not an image"):
         read([str(tmp_path / "text.png")])
     bad = archive(tmp_path / "bad.tar", {"x/a.png": png(1)[:50]})
-    with pytest.raises(ImageError, match=r"x/a\.png: the image: damaged"):
+    with pytest.raises(ImageError, match=r"x/a\.png: the image: it is damaged"):
         read([bad])
     whole = Path(tar).read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 4])

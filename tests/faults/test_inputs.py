@@ -46,7 +46,7 @@ def test_it_never_ends(place: Any, job: Any, check: Callable[..., None]) -> None
     pouring.join()
     assert (ended.code, ended.said) == (
         1,
-        f"bincodec: error: pipe: more than {2**20} bytes, the most that is read\n",
+        f"bincodec: error: pipe: it has more than {2**20} bytes, which is the limit\n",
     )
     assert place.names() == {"pipe"}
 

@@ -45,5 +45,5 @@ def test_two_writers(
             assert found == wholes[1]
         for number in range(2):
             if codes[number]:
-                said = "bincodec: error: out.bld: exists; --force overwrites it\n"
+                said = "bincodec: error: out.bld: this file exists; --force overwrites it\n"
                 assert ended[number].said == said

@@ -36,7 +36,7 @@ def test_a_page_has_what_the_help_has(made: Path) -> None:
     page = texts(made)["bincodec-compress.1"]
     headings = re.findall(r"^\.SH (.+)$", page, re.MULTILINE)
     assert headings == ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES", "EXIT STATUS"]
-    assert "\\fB\\-f, \\-\\-force\\fP\nOverwrite OUT if it exists.\n" in page
+    assert "\\fB\\-f, \\-\\-force\\fP\nOverwrite the output if it exists.\n" in page
     assert "\nbincodec compress photo.jpg\n" in page
     assert "\\fBbincodec\\-eval\\-rd\\fP" in texts(made)["bincodec-eval.1"]
 

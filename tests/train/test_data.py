@@ -54,7 +54,7 @@ def test_other_modes_become_rgb(tmp_path: Path) -> None:
 
 
 def test_no_photos_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no photos in"):
+    with pytest.raises(ValueError, match="there are no photos in"):
         read_photos(tmp_path)
 
 
@@ -137,7 +137,7 @@ def test_folders_name_the_classes(tmp_path: Path, packed: bool) -> None:
 
 
 def test_a_photo_in_no_folder_has_no_class(photo_folder: Path) -> None:
-    with pytest.raises(ValueError, match="lies in no folder"):
+    with pytest.raises(ValueError, match="is in no folder"):
         read_labelled(photo_folder)
 
 

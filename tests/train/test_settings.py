@@ -58,12 +58,12 @@ def test_defaults_fill_the_rest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("[extra]", "unknown tables: extra"),
+        ("[extra]", "the tables extra are unknown"),
         ("[architecture]\nwidth_32 = 3", "unknown architecture fields: width_32"),
-        ("[objective]\nlambda = 3", "ObjectiveSettings knows no lambda"),
-        ("[optimiser]\nrate = 3\nspeed = 4", "OptimiserSettings knows no rate, speed"),
+        ("[objective]\nlambda = 3", r"\[objective\] has no lambda"),
+        ("[optimiser]\nrate = 3\nspeed = 4", r"\[optimiser\] has no rate, speed"),
         ("[architecture]\nmaximum_level = [62, 30, 30, 0]", "must lie in 1.."),
-        ("[architecture]\nlayer_channels = [1, 2]", "one entry a layer"),
+        ("[architecture]\nlayer_channels = [1, 2]", "need one entry for each"),
         ('[architecture]\nbinariser = "other"', "neither 'uniform' nor 'logistic'"),
     ],
 )
@@ -75,7 +75,7 @@ def test_refuses_what_it_does_not_know(tmp_path: Path, line: str, complaint: str
 
 def test_refuses_unknown_data_settings(tmp_path: Path) -> None:
     path = written(tmp_path, '[data]\nphotos = "a"\nvalid = "b"\ncorp = 3\n')
-    with pytest.raises(ValueError, match="DataSettings knows no corp"):
+    with pytest.raises(ValueError, match=r"\[data\] has no corp"):
         read_settings(path)
 
 

@@ -47,7 +47,7 @@ def test_the_old_channels_and_the_picture_stay() -> None:
 def test_layers_may_only_be_added_at_the_end() -> None:
     other = dataclasses.replace(NEW, layer_channels=(2, 2, 4))
     state = Objective(other, ObjectiveSettings()).state_dict()
-    with pytest.raises(ValueError, match="do not continue"):
+    with pytest.raises(ValueError, match="do not begin with those of the weights"):
         widen(Objective(OLD, ObjectiveSettings()).state_dict(), state, OLD, other)
 
 

@@ -12,9 +12,10 @@ from skimage import data as photos
 import bincodec
 from bincodec import Codec, InvalidSetting, arguments, decoder
 from bincodec.bitstream.container import Extra
+from bincodec.bitstream.index import POST_FILTER
 from bincodec.encoder import analysis, search
 from bincodec.io import images
-from bincodec.postfilter.filter import KIND, apply_filter, read_filter
+from bincodec.postfilter.filter import apply_filter, read_filter
 from bincodec.postfilter.fit import fit_filter
 from bincodec.windows import Window
 
@@ -257,7 +258,7 @@ def test_the_post_filter_is_fitted_anew_as_levels_move(photo: Codec, picture: np
 
     def fit(shown: torch.Tensor) -> search.Fitted:
         calls.append(shown)
-        return torch.full_like(shown, 0.01 * len(calls)), (Extra(KIND, bytes(len(calls))),)
+        return torch.full_like(shown, 0.01 * len(calls)), (Extra(POST_FILTER, bytes(len(calls))),)
 
     model = photo.model
     target = search.Target(analysis.padded(picture, "cpu"), 70, 105, 50, 50.0, fit)
@@ -267,7 +268,7 @@ def test_the_post_filter_is_fitted_anew_as_levels_move(photo: Codec, picture: np
     assert len(calls) == 3
     first = search._Picture(model.autoencoder, start, target)
     assert (first.filter_bits, float(first.added.mean())) == (
-        8 * Extra(KIND, bytes(4)).size,
+        8 * Extra(POST_FILTER, bytes(4)).size,
         pytest.approx(0.04),
     )
     expected = target.errors(model.autoencoder.synthesise(start, target.at) + 0.04)
@@ -277,7 +278,7 @@ def test_the_post_filter_is_fitted_anew_as_levels_move(photo: Codec, picture: np
 def test_a_post_filter_too_dear_is_no_gain(photo: Codec, picture: np.ndarray) -> None:
     """A round is undone if its picture needs a post-filter that costs more than the round saves."""
     model = photo.model
-    dear = (Extra(KIND, bytes(10**8)),)
+    dear = (Extra(POST_FILTER, bytes(10**8)),)
     chunks = iter([(), dear, dear])
     target = search.Target(
         analysis.padded(picture, "cpu"), 70, 105, 50, 50.0, lambda p: (torch.zeros_like(p), next(chunks))

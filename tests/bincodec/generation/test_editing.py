@@ -15,10 +15,10 @@ import bincodec
 from bincodec import BinaryCode, Codec, ImageError, InvalidSetting, WrongModel
 from bincodec.bitstream import stream
 from bincodec.bitstream.container import Extra
+from bincodec.bitstream.index import POST_FILTER
 from bincodec.bitstream.limits import Limits
 from bincodec.generation import editing, masks
 from bincodec.generation.settings import SamplingSettings
-from bincodec.postfilter.filter import KIND
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 SAMPLERS = ("diffusion", "autoregressive")
@@ -114,7 +114,7 @@ def test_classes_are_drawn_by_name(bits: Codec) -> None:
     assert not same(bits.sample(label="cat", guidance=2.0)[0], drawn["cat"])
     with pytest.raises(InvalidSetting, match=r"class 'cow' is not one of cat, dog, not sure$"):
         bits.sample(label="cow")
-    with pytest.raises(InvalidSetting, match="guidance needs a class to go towards"):
+    with pytest.raises(InvalidSetting, match="guidance needs a class, but none is given"):
         bits.sample(guidance=1.0)
 
 
@@ -123,7 +123,7 @@ def test_the_autoregressive_sampler_takes_every_pass_unless_asked_otherwise(code
     assert same(codec.sample(size=(60, 60), sampler="autoregressive", steps=PASSES)[0], every)
     assert not same(codec.sample(size=(60, 60), sampler="autoregressive", steps=2)[0], every)
     with pytest.raises(
-        InvalidSetting, match=f"steps {PASSES + 1} is over the {PASSES} passes that model tiny-1"
+        InvalidSetting, match=f"steps {PASSES + 1} is over the limit of {PASSES}, the passes of model tiny-1"
     ):
         codec.sample(sampler="autoregressive", steps=PASSES + 1)
 
@@ -240,7 +240,7 @@ def test_grey_pictures_stay_grey(codec: Codec, photo: np.ndarray, mask: np.ndarr
 
 
 def test_a_code_is_inpainted_as_it_stands(codec: Codec, code: BinaryCode, mask: np.ndarray) -> None:
-    extra = (Extra(0x80, b"profile"), Extra(KIND, bytes(13)))
+    extra = (Extra(0x80, b"profile"), Extra(POST_FILTER, bytes(13)))
     given = dataclasses.replace(code, extras=extra)
     (inpainted,) = codec.inpaint(given, mask, quality=3)
     assert (inpainted.code.quality, inpainted.code.extras) == (60, extra)
@@ -258,7 +258,7 @@ def test_a_mask_near_every_position_leaves_no_bit_and_every_far_pixel(codec: Cod
 
 def test_holes_that_cannot_be_inpainted(codec: Codec, code: BinaryCode, photo: np.ndarray) -> None:
     for source in (photo, code):
-        with pytest.raises(ImageError, match="the mask is 5 x 4 pixels, the picture 110 x 90"):
+        with pytest.raises(ImageError, match="the mask has 5 x 4 pixels, but the picture has 110 x 90"):
             codec.inpaint(source, np.ones((4, 5), bool))
         with pytest.raises(ImageError, match="the mask is empty"):
             codec.inpaint(source, np.zeros((90, 110), bool))
@@ -317,7 +317,7 @@ def test_the_strength_goes_from_nothing_to_everything(codec: Codec, photo: np.nd
 
 
 def test_variations_are_files_and_do_not_depend_on_their_number(codec: Codec, code: BinaryCode) -> None:
-    extra = (Extra(0x80, b"profile"), Extra(KIND, bytes(13)))
+    extra = (Extra(0x80, b"profile"), Extra(POST_FILTER, bytes(13)))
     several = codec.vary(dataclasses.replace(code, extras=extra), 0.6, quality=3, count=3, seed=2)
     assert len({varied.digest() for varied in several}) == 3
     assert same(several[0], codec.vary(code, 0.6, seed=2)[0])
@@ -400,7 +400,7 @@ def test_layers_that_are_not_there(codec: Codec, code: BinaryCode, layers: int) 
 
 
 def test_a_completed_picture_goes_without_the_post_filter(codec: Codec, code: BinaryCode) -> None:
-    extra = (Extra(0x80, b"profile"), Extra(KIND, bytes(13)))
+    extra = (Extra(0x80, b"profile"), Extra(POST_FILTER, bytes(13)))
     given = dataclasses.replace(code, extras=extra)
     assert codec.complete(given, 1).code.extras == extra[:1]
     assert codec.complete(given).code.extras == extra
@@ -429,7 +429,7 @@ def test_what_a_damaged_file_lacks_is_drawn_and_said(
     assert 0 < done.real_share < 1
     assert np.array_equal(np.asarray(image), np.asarray(codec.decode(done.code)))
     # A completed code of a damaged file is not a whole one, so it cannot be packed unasked.
-    with pytest.raises(InvalidSetting, match="lacks what was damaged or not read"):
+    with pytest.raises(InvalidSetting, match="parts of its file were damaged or not read"):
         codec.pack(done.code)
     with pytest.raises(bincodec.Corrupt):
         bincodec.decompress(bytes(data), missing="error")

@@ -68,8 +68,8 @@ def test_a_mask_is_white_in_any_image(mode: str) -> None:
 @pytest.mark.parametrize(
     ("mask", "words"),
     [
-        (np.ones((20, 31), bool), "the mask is 31 x 20 pixels, the picture 30 x 20"),
-        (np.ones((30, 20), bool), "the mask is 20 x 30 pixels, the picture 30 x 20"),
+        (np.ones((20, 31), bool), "the mask has 31 x 20 pixels, but the picture has 30 x 20"),
+        (np.ones((30, 20), bool), "the mask has 20 x 30 pixels, but the picture has 30 x 20"),
         (np.zeros((20, 30), bool), "the mask is empty"),
         (np.full((20, 30), 127, np.uint8), "the mask is empty"),
         (np.ones((20, 30), bool), "covers the whole picture"),

@@ -96,7 +96,7 @@ def test_16_bit_alpha_is_reduced_with_a_note() -> None:
     picture = images.load(png(2, 1, 16, 6, row))
     assert picture.alpha is not None
     assert picture.alpha.tolist() == [[117, 255]]
-    assert picture.notes == ("16-bit samples reduced to 8 bits",)
+    assert picture.notes == ("the 16-bit samples are reduced to 8 bits",)
 
 
 @pytest.mark.parametrize("samples", [2, 4])
@@ -206,7 +206,7 @@ def test_what_is_measured_must_be_opaque(tmp_path: Path) -> None:
     assert np.array_equal(images.load_opaque(tmp_path / "photo.png"), np.array(photo()))
     image.putpixel((3, 3), (0, 0, 0, 254))
     image.save(tmp_path / "photo.png")
-    with pytest.raises(ImageError, match=r"photo\.png: has transparent pixels"):
+    with pytest.raises(ImageError, match=r"photo\.png: it has transparent pixels"):
         images.load_opaque(tmp_path / "photo.png")
-    with pytest.raises(ImageError, match="the image: has transparent pixels"):
+    with pytest.raises(ImageError, match="the image: it has transparent pixels"):
         images.load_opaque(image)

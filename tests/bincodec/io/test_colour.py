@@ -65,7 +65,7 @@ def test_colours_are_converted_relative_to_white() -> None:
     photo.save(file, "PNG", icc_profile=profile(perceptual=0, relative=255))
     picture = images.load(file.getvalue(), srgb=True)
     assert len(picture.notes) == 1
-    assert picture.notes[0].startswith("colours converted to sRGB")
+    assert picture.notes[0].startswith("the colours are converted from the profile")
     assert picture.pixels.min() >= 250
 
 
@@ -120,7 +120,7 @@ def test_pixels_stay_as_they_are_beside_their_profile(of_profile: Any, mode: str
     assert picture.icc == of_profile()
     if of_profile() == b"nonsense":
         (note,) = picture.notes
-        assert note.startswith("its colour profile is damaged")
+        assert note.startswith("the colour profile is damaged")
     else:
         assert picture.notes == ()
 
@@ -130,7 +130,10 @@ def test_cmyk_is_converted_through_its_profile(srgb: bool) -> None:
     data = file_of(photo().convert("CMYK"), "TIFF", icc_profile=cmyk_profile())
     picture = images.load(data, srgb=srgb)
     assert picture.icc is None
-    assert picture.notes == ("CMYK converted to RGB", "colours converted to sRGB from the profile 'test'")
+    assert picture.notes == (
+        "the image is converted from CMYK to RGB",
+        "the colours are converted from the profile 'test' to sRGB",
+    )
     assert np.ptp(picture.pixels) <= 3
     assert 150 < picture.pixels.mean() < 220
 
@@ -139,8 +142,8 @@ def test_a_broken_profile_does_not_cost_a_cmyk_image() -> None:
     data = file_of(photo().convert("CMYK"), "TIFF", icc_profile=b"nonsense")
     picture = images.load(data)
     assert picture.icc is None
-    assert picture.notes[0] == "CMYK converted to RGB"
-    assert picture.notes[1].startswith("broken colour profile ignored")
+    assert picture.notes[0] == "the image is converted from CMYK to RGB"
+    assert picture.notes[1].startswith("the colour profile is broken")
     assert np.array_equal(picture.pixels, images.load(file_of(photo().convert("CMYK"), "TIFF")).pixels)
 
 
@@ -153,7 +156,7 @@ def test_only_a_foreign_profile_is_missed(mode: str) -> None:
     assert swapped.icc is None
     (note,) = swapped.notes
     assert note.startswith("the colour profile 'sRGB")
-    assert note.endswith("is left out: its colours will be taken for sRGB")
+    assert note.endswith("is left out, so the colours will be taken for sRGB")
     assert np.array_equal(swapped.pixels, np.array(photo()))
 
 
@@ -174,7 +177,7 @@ def test_an_srgb_profile_needs_no_note() -> None:
 def test_another_profile_is_converted_with_a_note() -> None:
     picture = images.load(file_of(photo(), icc_profile=swapped_profile()), srgb=True)
     assert len(picture.notes) == 1
-    assert picture.notes[0].startswith("colours converted to sRGB from the profile")
+    assert picture.notes[0].startswith("the colours are converted from the profile")
     assert np.abs(picture.pixels[..., ::-1].astype(int) - np.array(photo())).max() <= 2
 
 
@@ -190,14 +193,14 @@ def test_a_profile_on_grey_keeps_it_grey() -> None:
 def test_a_broken_profile_is_ignored_with_a_note(profile: bytes) -> None:
     picture = images.load(file_of(photo(), icc_profile=profile), srgb=True)
     assert len(picture.notes) == 1
-    assert picture.notes[0].startswith("broken colour profile ignored")
+    assert picture.notes[0].startswith("the colour profile is broken")
     assert np.array_equal(picture.pixels, np.array(photo()))
 
 
 def test_a_profile_for_another_colour_space_is_ignored_with_a_note() -> None:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     picture = images.load(file_of(photo(), icc_profile=lab), srgb=True)
-    assert picture.notes == ("colour profile ignored: it is for Lab, the image is RGB",)
+    assert picture.notes == ("the colour profile is for Lab, but the image is RGB; it is ignored",)
     assert np.array_equal(picture.pixels, np.array(photo()))
 
 
@@ -205,8 +208,8 @@ def test_the_profiles_of_real_photos() -> None:
     data = pytest.importorskip("skimage.data", reason="scikit-image carries the photos").__path__
     folder = Path(next(iter(data)))
     rocket = images.load(folder / "rocket.jpg", srgb=True)
-    assert rocket.notes == ("colours converted to sRGB from the profile 'Adobe RGB (1998)'",)
+    assert rocket.notes == ("the colours are converted from the profile 'Adobe RGB (1998)' to sRGB",)
     assert images.load(folder / "chelsea.png", srgb=True).notes == ()
     page = images.load(folder / "page.png", srgb=True)
     assert page.grey
-    assert page.notes == ("colours converted to sRGB from the profile 'Dot Gain 20%'",)
+    assert page.notes == ("the colours are converted from the profile 'Dot Gain 20%' to sRGB",)

@@ -70,7 +70,7 @@ def test_16_bits_are_rounded_once_whatever_the_colours(colour: int, count: int) 
     picture = images.load(png(16, colour, samples))
     colours = count - (count in (2, 4))
     assert picture.grey == (colours == 1)
-    assert picture.notes == ("16-bit samples reduced to 8 bits",)
+    assert picture.notes == ("the 16-bit samples are reduced to 8 bits",)
     alpha = expected[..., -1] if count in (2, 4) else np.full((20, 30), 255)
     shown = alpha > 0
     assert np.array_equal(picture.pixels[..., :colours][shown], expected[..., :colours][shown])
@@ -151,18 +151,20 @@ def test_of_many_packed_texts_one_is_unpacked() -> None:
 def test_a_damaged_chunk_that_does_not_matter_is_left_out_with_a_note(kind: bytes) -> None:
     picture = images.load(plain(chunk(kind, b"whatever", damaged=True)))
     assert np.array_equal(picture.pixels, np.array(photo()))
-    assert picture.notes == (f"damaged and left out: {kind.decode()} (PNG chunks)",)
+    assert picture.notes == (f"damaged PNG chunks are left out: {kind.decode()}",)
 
 
 def test_names_of_damaged_chunks_are_few_and_printable() -> None:
     names = [bytes([ord("a") + index]) * 4 for index in range(20)] + [b"a\n\x1b\xff"]
     (note,) = images.load(plain(*[chunk(name, b"", damaged=True) for name in names])).notes
-    assert note == "damaged and left out: 610a1bff, aaaa, bbbb, cccc, dddd, eeee, ffff, gggg (PNG chunks)"
+    assert note == "damaged PNG chunks are left out: 610a1bff, aaaa, bbbb, cccc, dddd, eeee, ffff, gggg"
 
 
 def test_a_damaged_palette_is_refused() -> None:
     data = png(8, 3, noise(4, 4, 1, most=1), chunk(b"PLTE", bytes(6), damaged=True))
-    with pytest.raises(ImageError, match="damaged, cut short, or of a kind of PNG that is not supported"):
+    with pytest.raises(
+        ImageError, match="the PNG file is damaged, cut short, or of a kind that is not supported"
+    ):
         images.load(data)
 
 
@@ -170,14 +172,14 @@ def test_a_wrong_checksum_of_pixels_is_told() -> None:
     data = plain()
     place = data.index(b"IEND") - 5
     picture = images.load(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-    assert picture.notes == ("the checksum of its pixels is wrong: a part of the picture may be damaged",)
+    assert picture.notes == ("the checksum of the pixels is wrong; a part of the picture may be damaged",)
 
 
 # --- profiles ---------------------------------------------------------------------------------------------
 
 
 def test_an_empty_profile_is_told() -> None:
-    note = ("its colour profile is empty, and left out",)
+    note = ("the colour profile is empty; it is left out",)
     jpeg = file_of(photo(), "JPEG")
     marker = b"\xff\xe2" + struct.pack(">H", 16) + b"ICC_PROFILE\0\1\1"
     for data in (plain(chunk(b"iCCP", b"name\0\0" + zlib.compress(b""))), jpeg[:2] + marker + jpeg[2:]):
@@ -191,23 +193,23 @@ def test_an_empty_profile_is_told() -> None:
 def test_a_damaged_profile_is_refused_unless_it_is_not_wanted() -> None:
     packed = b"name\0\0" + zlib.compress(PROFILE)[:40]
     data = plain(chunk(b"iCCP", packed))
-    words = r"its colour profile is damaged, so its colours are not known \(strip 'icc' takes them for sRGB\)"
+    words = r"the colour profile is damaged, so the colours are not known \(strip 'icc' takes them for sRGB\)"
     with pytest.raises(ImageError, match=words):
         images.load(data)
     picture = images.load(data, strip=["icc"])
-    assert (picture.icc, picture.notes) == (None, ("its colour profile is damaged, and left out",))
+    assert (picture.icc, picture.notes) == (None, ("the colour profile is damaged; it is left out",))
     assert np.array_equal(picture.pixels, np.array(photo()))
     told = images.load(plain(chunk(b"iCCP", packed), chunk(b"cICP", bytes([12, 13, 0, 1]))))
     assert told.icc is not None
-    assert told.notes[0] == "its colour profile is damaged, and left out"
+    assert told.notes[0] == "the colour profile is damaged; it is left out"
     known = images.load(plain(chunk(b"iCCP", packed), chunk(b"sRGB", b"\0")))
-    assert (known.icc, known.notes) == (None, ("its colour profile is damaged, and left out",))
+    assert (known.icc, known.notes) == (None, ("the colour profile is damaged; it is left out",))
 
 
 def test_a_whole_profile_in_a_damaged_chunk_is_used() -> None:
     picture = images.load(plain(chunk(b"iCCP", b"name\0\0" + zlib.compress(PROFILE), damaged=True)))
     assert picture.icc == PROFILE
-    assert picture.notes == ("the checksum of its colour profile's chunk is wrong",)
+    assert picture.notes == ("the checksum of the chunk with the colour profile is wrong",)
 
 
 def with_text_behind() -> bytes:
@@ -224,12 +226,14 @@ def test_a_profile_whose_colours_are_whole_is_used() -> None:
     packed = zlib.compress(whole, 0)
     damaged = images.load(plain(chunk(b"iCCP", b"name\0\0" + packed[:-4] + b"oops")))
     assert damaged.icc == whole
-    assert damaged.notes[0].startswith("its colour profile is damaged: the rest")
+    assert damaged.notes[0].startswith("the colour profile is damaged; the rest")
     data = file_of(photo(), "JPEG", icc_profile=whole)
     second = data.index(b"ICC_PROFILE\0\2") - 4
     size = struct.unpack_from(">H", data, second + 2)[0]
     cut = images.load(data[:second] + data[second + 2 + size :])
-    assert cut.notes == ("its colour profile lacks part 2 of 2: the rest has all colours, and is used",)
+    assert cut.notes == (
+        "part 2 of 2 of the colour profile is missing; the rest contains all colours and is used",
+    )
     assert cut.icc is not None
     assert cut.icc[: len(PROFILE)] == whole[: len(PROFILE)]
     shown = [images.load(source, srgb=True) for source in (data, data[:second] + data[second + 2 + size :])]
@@ -242,10 +246,12 @@ def test_a_profile_whose_colours_are_missing_is_refused() -> None:
     size = struct.unpack_from(">H", data, first + 2)[0]
     cut = data[:first] + data[first + 2 + size :]
     with pytest.raises(
-        ImageError, match="its colour profile lacks part 1 of 2, so its colours are not known"
+        ImageError, match="part 1 of 2 of the colour profile is missing, so the colours are not known"
     ):
         images.load(cut)
-    assert images.load(cut, strip=["icc"]).notes == ("its colour profile lacks part 1 of 2, and left out",)
+    assert images.load(cut, strip=["icc"]).notes == (
+        "part 1 of 2 of the colour profile is missing; it is left out",
+    )
 
 
 def test_parts_of_a_profile_may_stand_in_any_order() -> None:
@@ -262,8 +268,10 @@ def test_a_profile_of_rgb_belongs_to_what_becomes_rgb(mode: str) -> None:
     image.info["icc_profile"] = PROFILE
     kept, converted = images.load(image), images.load(image, srgb=True)
     assert kept.icc == PROFILE
-    assert kept.notes == (f"{mode} converted to RGB",)
-    assert converted.notes[-1] == "colours converted to sRGB from the profile 'Adobe RGB (1998), 2.199'"
+    assert kept.notes == (f"the image is converted from {mode} to RGB",)
+    assert (
+        converted.notes[-1] == "the colours are converted from the profile 'Adobe RGB (1998), 2.199' to sRGB"
+    )
     assert np.abs(converted.pixels.astype(int) - kept.pixels).mean() > 2
 
 
@@ -272,7 +280,7 @@ def test_a_profile_for_other_colours_is_kept_with_a_note() -> None:
     picture = images.load(file_of(photo(), "PNG", icc_profile=lab))
     assert picture.icc == lab
     assert picture.notes == (
-        "its colour profile is for Lab, not for RGB: it is kept, and the colours will be taken for sRGB",
+        "the colour profile is for Lab, not for RGB; it is kept, and the colours will be taken for sRGB",
     )
 
 
@@ -288,7 +296,7 @@ def test_a_profile_in_a_bmp() -> None:
         assert picture.icc == icc
         assert len(picture.notes) == (kind == b"KNIL")
     cut = body[: -len(PROFILE)].replace(b" niW", b"DEBM")
-    with pytest.raises(ImageError, match="its colour profile is damaged, so its colours are not known"):
+    with pytest.raises(ImageError, match="the colour profile is damaged, so the colours are not known"):
         images.load(cut)
 
 
@@ -322,7 +330,7 @@ def test_a_damaged_scan_is_told(mode: str, progressive: bool) -> None:
 def test_12_bits_are_named() -> None:
     data = bytearray(file_of(photo(), "JPEG"))
     data[data.index(b"\xff\xc0") + 4] = 12
-    with pytest.raises(ImageError, match="a JPEG of 12-bit samples, which are not supported"):
+    with pytest.raises(ImageError, match="a JPEG with 12-bit samples is not supported"):
         images.load(bytes(data))
 
 
@@ -332,9 +340,9 @@ def test_12_bits_are_named() -> None:
 @pytest.mark.parametrize(
     ("beginning", "words"),
     [
-        (b"\x89PNG\r\n\x1a\n", "a kind of PNG"),
-        (b"\xff\xd8\xff\xe0", "a kind of JPEG"),
-        (b"GIF89a", "a kind of GIF"),
+        (b"\x89PNG\r\n\x1a\n", "the PNG file is damaged"),
+        (b"\xff\xd8\xff\xe0", "the JPEG file is damaged"),
+        (b"GIF89a", "the GIF file is damaged"),
         (b"II*\0\x08\0\0\0\0\0\0\0\0\0", "damaged or cut short"),
         (b"RIFF\x20\0\0\0WEBPVP8 ", "damaged"),
     ],
@@ -350,7 +358,7 @@ def test_lab_is_converted() -> None:
         ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
     )
     picture = images.load(file_of(transform.apply(photo()), "TIFF"))
-    assert picture.notes == ("LAB converted to RGB",)
+    assert picture.notes == ("the image is converted from LAB to RGB",)
     assert np.abs(picture.pixels.astype(int) - np.array(photo())).mean() < 1
 
 

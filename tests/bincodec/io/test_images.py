@@ -133,7 +133,7 @@ def test_a_palette_of_greys_is_grey() -> None:
 
 def test_cmyk_is_converted_with_a_note() -> None:
     picture = images.load(file_of(photo().convert("CMYK"), "JPEG", quality=100, subsampling=0))
-    assert picture.notes == ("CMYK converted to RGB",)
+    assert picture.notes == ("the image is converted from CMYK to RGB",)
     assert np.abs(picture.pixels.astype(int) - np.array(photo())).mean() < 3
 
 
@@ -150,7 +150,7 @@ def test_16_bit_grey_is_rounded_with_a_note(file_format: str) -> None:
     picture = images.load(file_of(Image.fromarray(samples), file_format))
     assert picture.pixels[0, :, 0].tolist() == [0, 0, 1, 1, 117, 255]
     assert picture.grey
-    assert picture.notes == ("16-bit samples reduced to 8 bits",)
+    assert picture.notes == ("the 16-bit samples are reduced to 8 bits",)
 
 
 @pytest.mark.parametrize("maximum", [65535, 1000])
@@ -158,17 +158,17 @@ def test_deep_grey_ppm_is_rounded_with_one_note(maximum: int) -> None:
     samples = struct.pack(">2H", maximum, maximum // 2)
     picture = images.load(f"P5 2 1 {maximum}\n".encode() + samples)
     assert picture.pixels[0, :, 0].tolist() == [255, 127 if maximum % 2 else 128]
-    assert picture.notes == ("16-bit samples reduced to 8 bits",)
+    assert picture.notes == ("the 16-bit samples are reduced to 8 bits",)
 
 
 def test_16_bit_colour_has_a_note() -> None:
     row = b"\0" + struct.pack(">6H", 0, 32896, 65535, 257, 514, 771)
     picture = images.load(png(2, 1, 16, 2, row))
     assert picture.pixels.tolist() == [[[0, 128, 255], [1, 2, 3]]]
-    assert picture.notes == ("16-bit samples reduced to 8 bits",)
+    assert picture.notes == ("the 16-bit samples are reduced to 8 bits",)
     ppm = images.load(b"P6 1 1 65535\n" + struct.pack(">3H", 65535, 0, 32896))
     assert ppm.pixels.tolist() == [[[255, 0, 128]]]
-    assert ppm.notes == ("16-bit samples reduced to 8 bits",)
+    assert ppm.notes == ("the 16-bit samples are reduced to 8 bits",)
 
 
 def test_16_bits_for_a_whole_pixel_are_no_16_bit_samples() -> None:
@@ -183,7 +183,7 @@ def test_16_bits_for_a_whole_pixel_are_no_16_bit_samples() -> None:
 def test_samples_beyond_16_bits_are_refused() -> None:
     with pytest.raises(ImageError, match="from -5 to 70000"):
         images.load(Image.fromarray(np.array([[-5, 70000]], np.int32)))
-    with pytest.raises(ImageError, match="has floating-point 32-bit samples"):
+    with pytest.raises(ImageError, match="its floating-point 32-bit samples"):
         images.load(file_of(photo().convert("F"), "TIFF"))
 
 
@@ -306,7 +306,7 @@ def test_the_size_is_checked_before_decoding() -> None:
     with pytest.raises(bincodec.TooLarge, match="pixels"):
         images.load(huge)
     # Above Pillow's first threshold, where it would warn, and below its second.
-    with pytest.raises(bincodec.TooLarge, match="9500 x 10000: 95000000 is over the limit pixels="):
+    with pytest.raises(bincodec.TooLarge, match="9500 x 10000 pixels: 95000000 is over the limit pixels="):
         images.load(png(9500, 10000, 8, 2, b""))
     with pytest.raises(bincodec.TooLarge, match="side=65535"):
         images.load(png(70000, 1, 8, 2, b""))

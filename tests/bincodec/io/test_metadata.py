@@ -124,9 +124,7 @@ def test_metadata_has_a_limit(file_format: str, limit: int, tmp_path: Path) -> N
     assert images.load(path, limits=Limits(metadata_bytes=len(PROFILE))).icc == PROFILE
     size = len(PROFILE)
     most = size - 1
-    message = (
-        rf"photo.img: colour profile of {size} bytes is over the limit metadata_bytes={most} \(strip 'icc'"
-    )
+    message = rf"the colour profile of {size} bytes is over the limit metadata_bytes={most} \(strip 'icc'"
     with pytest.raises(TooLarge, match=message) as caught:
         images.load(path, limits=Limits(metadata_bytes=most))
     assert (caught.value.option, caught.value.value, caught.value.limit) == ("metadata_bytes", size, most)

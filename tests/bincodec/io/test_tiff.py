@@ -128,8 +128,8 @@ def test_grey_of_any_depth(photometric: int, bits: int) -> None:
         light = 255 - picture.pixels if photometric == GREY_FROM_WHITE else picture.pixels
         # What lies in the middle between two levels may go to either.
         assert np.abs(light[..., :1].astype(int) - expected).max() <= (photometric == GREY_FROM_WHITE)
-        note = {16: ("16-bit samples reduced to 8 bits",)}.get(
-            bits, (f"{bits}-bit samples reduced to 8 bits",)
+        note = {16: ("the 16-bit samples are reduced to 8 bits",)}.get(
+            bits, (f"the {bits}-bit samples are reduced to 8 bits",)
         )
         assert picture.notes == (note if bits > 8 else ())
 
@@ -174,7 +174,10 @@ def test_inks_of_16_bits(planes: bool) -> None:
     picture = images.load(tiff(values, 16, CMYK, planes=planes))
     expected = Image.fromarray(in_8_bits(values, 16), "CMYK").convert("RGB")
     assert np.array_equal(picture.pixels, np.array(expected))
-    assert picture.notes == ("16-bit samples reduced to 8 bits", "CMYK converted to RGB")
+    assert picture.notes == (
+        "the 16-bit samples are reduced to 8 bits",
+        "the image is converted from CMYK to RGB",
+    )
 
 
 @pytest.mark.parametrize("planes", [False, True])
@@ -210,8 +213,8 @@ def test_samples_without_a_meaning_are_left_out_with_a_note() -> None:
     picture = images.load(tiff(values, 16, RGB, t338=("H", [0, 0])))
     assert np.array_equal(picture.pixels, in_8_bits(values[..., :3], 16))
     assert picture.notes == (
-        "2 of 5 samples of each pixel are left out",
-        "16-bit samples reduced to 8 bits",
+        "2 of the 5 samples of each pixel are left out",
+        "the 16-bit samples are reduced to 8 bits",
     )
 
 
@@ -306,10 +309,12 @@ def test_the_preview_of_a_raw_file_is_not_taken_for_the_photo() -> None:
 
 def test_coarse_colours_that_are_not_compressed_are_refused() -> None:
     whole = tiff(samples(16, 8, 3, 8), 8, 6)
-    assert images.load(whole).notes == ("YCbCr converted to RGB",)
+    assert images.load(whole).notes == ("the image is converted from YCbCr to RGB",)
     coarse = tiff(samples(16, 8, 3, 8), 8, 6, t279=("I", [16 * 8 * 3 // 2]))
     for data in (coarse, tiff(samples(16, 8, 3, 8), 8, 6, planes=True)):
-        with pytest.raises(ImageError, match="has YCbCr in planes or with fewer samples of colour"):
+        with pytest.raises(
+            ImageError, match="it has uncompressed YCbCr in planes or with subsampled colours"
+        ):
             images.load(data)
 
 
@@ -325,13 +330,13 @@ def test_two_pictures_are_refused() -> None:
 @pytest.mark.parametrize(
     ("bits", "tags", "words"),
     [
-        (32, {"t339": ("H", [3])}, "has floating-point 32-bit samples"),
-        (16, {"t339": ("H", [3])}, "has floating-point 16-bit samples"),
-        (16, {"t339": ("H", [2])}, "has signed 16-bit samples"),
-        (64, {}, "has 64-bit samples"),
+        (32, {"t339": ("H", [3])}, "its floating-point 32-bit samples"),
+        (16, {"t339": ("H", [3])}, "its floating-point 16-bit samples"),
+        (16, {"t339": ("H", [2])}, "its signed 16-bit samples"),
+        (64, {}, "its 64-bit samples"),
         (16, {"t262": ("H", [8])}, "16-bit samples of photometric 8"),
         (16, {"t259": ("H", [7])}, "16-bit samples in TIFF compression 7"),
-        (16, {"t259": ("H", [8]), "t317": ("H", [3])}, "behind TIFF predictor 3"),
+        (16, {"t259": ("H", [8]), "t317": ("H", [3])}, "with TIFF predictor 3"),
     ],
 )
 def test_what_is_not_read_is_named(bits: int, tags: dict, words: str) -> None:
@@ -359,14 +364,14 @@ def test_a_directory_that_lies_is_refused_before_pixels_are_unpacked() -> None:
     many = tiff(samples(4, 4, 3, 16), 16, RGB, t278=("I", [1]), t256=("I", [4]), t257=("I", [60000]))
     with pytest.raises(TooLarge, match="64000000 is over the limit pixels=1000000"):
         images.load(huge, limits=Limits(pixels=10**6))
-    with pytest.raises(ImageError, match="its directory names too few parts"):
+    with pytest.raises(ImageError, match="its directory names too few strips or tiles"):
         images.load(many)
     side = ("I", [8000])
     wide = tiff(samples(4, 4, 3, 32), 32, RGB, compression=DEFLATE, t256=side, t257=side, t278=side)
-    with pytest.raises(ImageError, match="a part of 768000000 bytes, over the limit"):
+    with pytest.raises(ImageError, match="a strip or tile of 768000000 bytes, which is over the limit"):
         images.load(wide)
     tiles = {"t256": ("I", [1000]), "t257": ("I", [1000]), "t322": ("I", [1]), "t323": ("I", [1])}
-    with pytest.raises(ImageError, match="has 1000000 strips or tiles, over the limit of 100000"):
+    with pytest.raises(ImageError, match="it has 1000000 strips or tiles, which is over the limit of 100000"):
         images.load(tiff(samples(4, 4, 3, 16), 16, RGB, tile=4, **tiles))
 
 

@@ -153,7 +153,7 @@ def test_colours_stay_beside_a_profile_that_says_the_same(container: str) -> Non
     assert np.array_equal(kept.pixels, stored)
     assert np.abs(stored.astype(int) - pixels()).max() <= 6  # AVIF and JPEG lose a little.
     (note,) = kept.notes
-    assert note.startswith(f"colours are {name} (told by ")
+    assert note.startswith(f"the colours are {name} according to ")
     assert kept.icc is not None
     assert converted.icc is None
     assert np.abs(converted.pixels - shown(stored, name, exponent)).max() < 1.5
@@ -195,7 +195,7 @@ def test_samples_in_proportion_to_light_get_the_curve_of_srgb(dtype: type, grey:
     assert np.array_equal(picture.pixels[..., 0] if grey else picture.pixels, expected)
     assert picture.icc is None
     assert picture.grey == grey
-    assert sum("in proportion to light" in note for note in picture.notes) == 1
+    assert sum("the samples are linear" in note for note in picture.notes) == 1
     assert len(picture.notes) == (2 if dtype is np.uint16 else 1)
 
 
@@ -211,7 +211,7 @@ def test_the_order_of_what_a_png_tells() -> None:
     iccp = chunk(b"iCCP", b"name\0\0" + zlib.compress(profile))
     every = [iccp, chunk(b"sRGB", b"\0"), gama(1.0), chrm(P3_POINTS)]
     first = images.load(png(pixels(), *every, cicp(*P3_CODES)))
-    assert first.notes[0].startswith("colours are Display P3 (told by cICP)")
+    assert first.notes[0].startswith("the colours are Display P3 according to cICP")
     second = images.load(png(pixels(), *every))
     assert (second.icc, second.notes) == (profile, ())
     third = images.load(png(pixels(), *every[1:]))
@@ -219,7 +219,7 @@ def test_the_order_of_what_a_png_tells() -> None:
     # Where cICP tells what 8 bits do not hold, the profile is for those who cannot show it.
     fourth = images.load(png(pixels(), iccp, cicp(9, 16)))
     assert fourth.icc == profile
-    assert fourth.notes[0].startswith("its cICP chunk is passed over for the colour profile")
+    assert fourth.notes[0].startswith("the colour profile is used, because the cICP chunk names")
 
 
 def test_a_profile_comes_before_what_is_told_without() -> None:
@@ -258,7 +258,7 @@ def test_a_transfer_function_of_a_tiff_is_passed_over_with_a_note() -> None:
     tags = Image.Exif()
     tags[301] = (0, 65535)
     (note,) = images.load(file_of(Image.fromarray(pixels()), "TIFF", tiffinfo=tags)).notes
-    assert note.startswith("the transfer function in its tags is passed over")
+    assert note.startswith("the transfer function of the TIFF is ignored")
 
 
 def test_directories_that_point_to_themselves_end() -> None:
@@ -278,18 +278,18 @@ def test_bits_beyond_8_are_told() -> None:
     deep = bytearray(jp2(pixels(), b"\1\0\0" + struct.pack(">I", 16)))
     deep[deep.index(b"ihdr") + 14] = 11
     assert boxes.read_jpeg_2000(bytes(deep)).bits == 12
-    assert "12-bit samples reduced to 8 bits" in images.load(bytes(deep)).notes
+    assert "the 12-bit samples are reduced to 8 bits" in images.load(bytes(deep)).notes
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (png(pixels(), cicp(9, 16)), r"tells a high dynamic range \(PQ\), which 8 bits do not hold"),
-        (png(pixels(), cicp(9, 18)), r"tells a high dynamic range \(HLG\)"),
+        (png(pixels(), cicp(9, 16)), r"names a high dynamic range \(PQ\), which 8 bits cannot hold"),
+        (png(pixels(), cicp(9, 18)), r"names a high dynamic range \(HLG\)"),
         (png(pixels(), cicp(99, 13)), "codes 99 and 13"),
         (png(pixels(), cicp(12, 13, full=0)), "samples of a narrow range"),
         (avif(pixels(), 9, 16), r"high dynamic range \(PQ\)"),
-        (jp2(pixels(), b"\1\0\0" + struct.pack(">I", 14)), "the colour space 14"),
+        (jp2(pixels(), b"\1\0\0" + struct.pack(">I", 14)), "the colour space with the number 14"),
     ],
 )
 def test_colours_that_8_bits_do_not_hold_are_refused(data: bytes, words: str) -> None:
@@ -312,7 +312,7 @@ def test_colours_that_8_bits_do_not_hold_are_refused(data: bytes, words: str) ->
 def test_numbers_that_are_no_colours_are_passed_over_with_a_note(chunks: list[bytes]) -> None:
     picture = images.load(png(pixels(), *chunks))
     (note,) = picture.notes
-    assert note.startswith("its colours are taken for sRGB: gAMA and cHRM tell")
+    assert note.startswith("the colours are taken for sRGB, because gAMA and cHRM contain")
     assert np.array_equal(picture.pixels, pixels())
 
 

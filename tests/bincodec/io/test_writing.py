@@ -126,7 +126,7 @@ def test_alpha_is_written_where_the_format_holds_it(extension: str, mode: str) -
 @pytest.mark.parametrize("extension", [".jpg", ".bmp", ".ppm"])
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_alpha_is_refused_where_it_would_be_lost(extension: str, mode: str) -> None:
-    message = r"cannot write transparency as (JPEG|BMP|PPM): choose one of PNG, WEBP, TIFF"
+    message = r"(JPEG|BMP|PPM) cannot hold transparency: choose one of PNG, WEBP, TIFF"
     with pytest.raises(ImageError, match=message):
         writing.encode(photo().convert(mode), extension)
 
@@ -206,8 +206,8 @@ def test_formats_without_metadata_leave_a_note(extension: str) -> None:
     found = read_back(described(photo()), extension, notes)
     assert np.array_equal(np.array(found), np.array(photo()))
     (note,) = notes
-    assert note.startswith("colour profile, Exif and XMP left out: ")
-    assert note.endswith("PPM does not hold that" if extension == ".ppm" else "BMP does not hold that")
+    assert note.startswith("colour profile, Exif and XMP left out, because ")
+    assert note.endswith("PPM cannot hold metadata" if extension == ".ppm" else "BMP cannot hold metadata")
     assert writing.encode(photo(), extension) == writing.encode(described(photo()), extension)
 
 
@@ -218,7 +218,7 @@ def test_a_jpeg_holds_so_much_and_no_more() -> None:
         assert (len(found.info[key]), notes) == (most, [])
         found = read_back(described(photo(), **{key: b"Exif\0\0" + bytes(most - 5)}), ".jpg", notes)
         assert key not in found.info
-        assert notes == [f"{title} left out: JPEG holds {most} bytes of it, not {most + 1}"]
+        assert notes == [f"{title} left out: it has {most + 1} bytes, and JPEG holds {most} at most"]
     large = described(photo(), icc_profile=bytes(range(256)) * 1000)
     assert read_back(large, ".jpg").info["icc_profile"] == bytes(range(256)) * 1000
 

@@ -537,7 +537,7 @@ def test_a_model_file_whose_integers_were_changed_is_refused(tmp_path: Path, tin
     )
     path = tmp_path / "forged.safetensors"
     weights.save(path, "forged-1", card.architecture, tiny.autoencoder.state_dict(), forged, {})
-    with pytest.raises(DamagedModel, match="do not have the fingerprint"):
+    with pytest.raises(DamagedModel, match="do not match the fingerprint"):
         weights.load(dataclasses.replace(read_card(path), path=path, fingerprint=card.fingerprint))
     assert weights.load(read_card(path)).card.fingerprint != card.fingerprint
 

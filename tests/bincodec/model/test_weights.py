@@ -72,8 +72,8 @@ def test_the_fingerprint_names_the_post_filter(
     [
         ("decoder.fidelity.decoder.head.weight", "decoder 'fidelity' are damaged"),
         ("decoder.fidelity.inverse_gains.log_gain", "decoder 'fidelity' are damaged"),
-        ("encoder.encoder.stem.weight", "the encoder's weights are damaged"),
-        ("prior.head.weight", "do not have the fingerprint"),
+        ("encoder.encoder.stem.weight", "the weights of the encoder are damaged"),
+        ("prior.head.weight", "do not match the fingerprint"),
     ],
 )
 def test_damaged_weights_are_noticed(tmp_path: Path, tensor: str, message: str) -> None:

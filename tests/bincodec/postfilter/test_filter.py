@@ -13,10 +13,11 @@ from skimage import data as photos
 from bincodec import BinaryCode, Codec
 from bincodec.bitstream import rice
 from bincodec.bitstream.container import Extra
+from bincodec.bitstream.index import POST_FILTER
 from bincodec.errors import Corrupt
 from bincodec.postfilter import features, fit
 from bincodec.postfilter.features import REACH, SHARED, SIZE, View
-from bincodec.postfilter.filter import KIND, PostFilter, apply_filter, read_filter
+from bincodec.postfilter.filter import PostFilter, apply_filter, read_filter
 from bincodec.postfilter.fit import fit_filter
 
 Pixels = npt.NDArray[np.float32]
@@ -24,7 +25,7 @@ WEIGHT = 65025.0 / 3
 """An error with a high cost: lambda = 1."""
 OFFSETS_ALONE = 13
 """The bytes of a payload without weights."""
-AROUND = Extra(KIND, b"").size
+AROUND = Extra(POST_FILTER, b"").size
 """The bytes that a file takes for an extra beside its payload."""
 
 
@@ -73,7 +74,7 @@ def test_the_filter_is_the_formula(found: PostFilter, height: int, width: int, s
 
 @given(post_filters())
 def test_what_is_stored_is_what_is_read(found: PostFilter) -> None:
-    again = read_filter((Extra(0x80, b"profile"), Extra(KIND, found.payload())))
+    again = read_filter((Extra(0x80, b"profile"), Extra(POST_FILTER, found.payload())))
     assert again is not None
     assert np.array_equal(again.offsets, found.offsets)
     assert np.array_equal(again.weights, found.weights)
@@ -94,11 +95,11 @@ def test_a_payload_byte_by_byte() -> None:
 @given(st.binary(max_size=40))
 def test_any_payload_is_corrupt_or_what_an_encoder_writes_of_it(payload: bytes) -> None:
     try:
-        found = read_filter((Extra(KIND, payload),))
+        found = read_filter((Extra(POST_FILTER, payload),))
     except Corrupt:
         return
     assert found is not None
-    again = read_filter((Extra(KIND, found.payload()),))
+    again = read_filter((Extra(POST_FILTER, found.payload()),))
     assert again is not None
     assert np.array_equal(again.weights, found.weights)
     assert len(found.payload()) <= len(payload)
@@ -119,25 +120,25 @@ def test_weights_of_zero_change_nothing_but_clamp() -> None:
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        (bytes(12), "a chunk of 12 bytes, less than 13"),
-        (bytes(14), "0 features in 14 bytes"),
-        (bytes(6) + b"\x01" + bytes(6), "1 features in 13 bytes"),
+        (bytes(12), "it has 12 bytes, but needs at least 13"),
+        (bytes(14), "its 14 bytes do not fit its 0 features"),
+        (bytes(6) + b"\x01" + bytes(6), "its 13 bytes do not fit its 1 features"),
         (bytes(6) + b"\x01" + bytes(7), "post-filter: Rice codes: number 0 of 3 is cut short"),
         (bytes(6) + b"\x01" + bytes(9), "post-filter: Rice codes: 3 numbers end after 3 bits"),
     ],
 )
 def test_what_does_not_read_is_corrupt(payload: bytes, message: str) -> None:
     with pytest.raises(Corrupt, match=message):
-        read_filter((Extra(KIND, payload),))
+        read_filter((Extra(POST_FILTER, payload),))
 
 
 def test_two_are_corrupt() -> None:
-    with pytest.raises(Corrupt, match="post-filter: a file holds one, not 2"):
-        read_filter((Extra(KIND, bytes(13)), Extra(KIND, bytes(13))))
+    with pytest.raises(Corrupt, match="post-filter: the file has 2 of them, but only one is allowed"):
+        read_filter((Extra(POST_FILTER, bytes(13)), Extra(POST_FILTER, bytes(13))))
 
 
 def test_other_extras_are_ignored() -> None:
-    assert all(read_filter((Extra(kind, b"anything"),)) is None for kind in range(256) if kind != KIND)
+    assert all(read_filter((Extra(kind, b"anything"),)) is None for kind in range(256) if kind != POST_FILTER)
 
 
 def test_a_wrong_colour_matrix_is_found() -> None:
@@ -392,7 +393,9 @@ def test_it_is_applied_where_all_layers_are_shown(codec: Codec) -> None:
     code: BinaryCode = codec.encode(photo(), 60)
     filtered = dataclasses.replace(
         code,
-        extras=(Extra(KIND, PostFilter(np.array([640, 0, 0]), (), np.zeros((3, 0), int), 0).payload()),),
+        extras=(
+            Extra(POST_FILTER, PostFilter(np.array([640, 0, 0]), (), np.zeros((3, 0), int), 0).payload()),
+        ),
     )
     bare = dataclasses.replace(code, extras=())
     shown, plain = (np.asarray(codec.decode(one)).astype(int) for one in (filtered, bare))

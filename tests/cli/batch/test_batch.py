@@ -1,5 +1,6 @@
 """Several inputs: which there are, where outputs go, what is skipped, what fails, what is said."""
 
+import errno
 import io
 import json
 import os
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 import bincodec
-from bincodec.cli.batch import inputs
+from bincodec.cli.batch import inputs, stores
 from bincodec.cli.batch.job import Job, Outcome
 from bincodec.cli.batch.report import Report
 
@@ -54,7 +55,8 @@ def test_folders_are_searched_as_deep_as_is_asked(run, pictures: Path) -> None:
     (pictures / "empty" / "full").mkdir(parents=True)
     result = run("compress", pictures / "empty", *TINY, *HERE)
     assert result.exit_code == 1
-    assert "photos/empty: no such files in it (--recursive looks into its folders)" in result.stderr
+    words = "this folder has no files for this command (--recursive also searches the folders in it)"
+    assert f"photos/empty: {words}" in result.stderr
 
 
 def test_a_folder_stands_for_its_files_not_for_pipes(pictures: Path) -> None:
@@ -83,7 +85,7 @@ def test_patterns(run, pictures: Path) -> None:
     assert below("out") == CODED - {"b.bld"}
     result = run("compress", "photos/*.gif", "photos/a.png", "-o", "out", *TINY, *HERE)
     assert result.exit_code == 1
-    assert "failed: photos/*.gif: nothing matches" in result.stderr
+    assert "failed: photos/*.gif: no file matches this pattern" in result.stderr
     Path("odd[1].png").write_bytes((pictures / "a.png").read_bytes())
     assert run("compress", "odd[1].png", *TINY).exit_code == 0, "a file of that name is no pattern"
     assert Path("odd[1].bld").exists()
@@ -96,7 +98,7 @@ def test_a_listing(run, pictures: Path) -> None:
     assert below("out") == {"photos/below/c.bld", f"{str(pictures.resolve())[1:]}/a.bld"}
     Path("list.txt").write_text("../photos/a.png\n")
     result = run("compress", "--from", "list.txt", "-o", "out", *TINY, *HERE)
-    assert result.stderr == "bincodec: error: ../photos/a.png: leads out of the folder out\n"
+    assert result.stderr == "bincodec: error: ../photos/a.png: its output would be outside the folder out\n"
 
 
 def test_a_listing_has_one_name_a_line_with_any_other_signs(run, pictures: Path) -> None:
@@ -131,7 +133,7 @@ def test_one_failure_does_not_stop_the_others(run, pictures: Path) -> None:
     assert below("out") == {"b.bld"}
     count, *failed, last = result.stderr.splitlines()
     assert count.startswith("1 compressed, 2 failed: ")
-    assert failed[0].startswith("bincodec: note: failed: photos/a.png: not an image")
+    assert failed[0].startswith("bincodec: note: failed: photos/a.png: this is not an image")
     assert failed[1:] == ["bincodec: note: failed: missing.png: cannot be read: No such file or directory"]
     assert last == "bincodec: error: 2 failed; the 1 other did not"
 
@@ -143,7 +145,7 @@ def test_what_is_finished_is_skipped_unless_forced(run, pictures: Path) -> None:
     os.unlink("out/a.bld")
     result = run(*again)
     assert result.exit_code == 0
-    assert result.stderr.startswith("1 compressed, 1 skipped (the output exists; --force makes it anew): ")
+    assert result.stderr.startswith("1 compressed, 1 skipped (their outputs exist; --force replaces them): ")
     assert Path("out/b.bld").read_bytes() == b"kept as it is"
     assert run(*again, "--force").stderr.startswith("2 compressed: ")
     assert Path("out/b.bld").read_bytes() == bincodec.compress(pictures / "b.jpg", model="tiny-1")
@@ -153,7 +155,7 @@ def test_two_inputs_never_become_one_output(run, pictures: Path) -> None:
     shutil.copy(pictures / "a.png", pictures / "b.png")
     result = run("compress", pictures, "photos/a.png", "./photos/a.png", "-o", "out", *TINY, *HERE)
     assert result.exit_code == 1
-    assert "failed: photos/b.png: photos/b.jpg becomes out/b.bld as well" in result.stderr
+    assert "failed: photos/b.png: its output out/b.bld is already that of photos/b.jpg" in result.stderr
     assert result.stderr.startswith("2 compressed, 1 failed: "), "a file that is named twice is done once"
 
 
@@ -161,8 +163,111 @@ def test_two_spellings_of_one_output_are_one_output(run, pictures: Path) -> None
     shutil.copy(pictures / "a.png", pictures / "b.png")
     result = run("compress", "photos/b.jpg", "./photos/b.png", *TINY, *HERE)
     assert result.exit_code == 1
-    assert "failed: ./photos/b.png: photos/b.jpg becomes ./photos/b.bld as well" in result.stderr
+    assert (
+        "failed: ./photos/b.png: its output ./photos/b.bld is already that of photos/b.jpg" in result.stderr
+    )
     assert result.stderr.startswith("1 compressed, 1 failed: ")
+
+
+@pytest.mark.parametrize("ignores_case", [False, True])
+def test_names_that_differ_in_capitals_are_one_output_where_the_file_system_says_so(
+    run, pictures: Path, monkeypatch: pytest.MonkeyPatch, ignores_case: bool
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(stores, "ignores_case", lambda folder: asked.append(folder) or ignores_case)
+    assert run("compress", pictures, "-o", "before", *TINY, *HERE).exit_code == 0
+    assert asked == [], "nobody asks where no two names are alike"
+    for name in ("A.png", "B.png"):
+        shutil.copy(pictures / "a.png", pictures / name)
+    result = run("compress", pictures, "-o", "out", *TINY, *HERE)
+    assert asked == ["out"]
+    if ignores_case:
+        assert below("out") == {"A.bld", "B.bld"}
+        assert result.stderr.startswith("2 compressed, 2 failed: ")
+        told = "photos/a.png: its output out/a.bld is the same file there as out/A.bld, the output of "
+        told += "photos/A.png"
+        assert f"failed: {told}" in result.stderr
+    else:
+        assert result.exit_code == 0
+        assert below("out") == {"A.bld", "B.bld", "a.bld", "b.bld"}
+
+
+def test_names_that_differ_in_capitals_are_still_told_apart_from_the_same_name(run, pictures: Path) -> None:
+    for name in ("A.png", "A.jpg", "a.jpg"):
+        shutil.copy(pictures / "a.png", pictures / name)
+    result = run("compress", pictures, "-o", "out", *TINY, *HERE)
+    assert below("out") == {"A.bld", "a.bld", "b.bld"}
+    assert "failed: photos/A.png: its output out/A.bld is already that of photos/A.jpg" in result.stderr
+    assert "failed: photos/a.png: its output out/a.bld is already that of photos/a.jpg" in result.stderr
+
+
+def test_a_file_system_is_asked_whether_it_ignores_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not stores.ignores_case(f"{tmp_path}/not/there/yet")
+    assert not stores.ignores_case("s3://bucket/folder")
+    there = os.path.lexists
+    monkeypatch.setattr(
+        os.path, "lexists", lambda path: there(path) or os.path.basename(path).lower() in os.listdir(tmp_path)
+    )
+    assert stores.ignores_case(str(tmp_path))
+    assert below(tmp_path) == set()
+
+
+def test_the_system_is_asked_once_for_each_folder(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = os.path.realpath
+    monkeypatch.setattr(os.path, "realpath", lambda path: asked.append(path) or real(path))
+    others = list(inputs.listed("".join(f"photos/{number}.png\n" for number in range(50))))
+    inputs.gather([], others, wanted=bool, recursive=False, extension=".bld", folder="out")
+    assert sorted(asked) == ["out/photos", "photos"]
+
+
+def test_a_manifest_that_cannot_be_written_hides_nothing(
+    run, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = stores.write
+
+    def full(name: str, data: bytes, *, replace: bool) -> None:
+        if name.endswith(".jsonl"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+        write(name, data, replace=replace)
+
+    monkeypatch.setattr(stores, "write", full)
+    arguments = ("compress", pictures, "-o", "out", "--manifest", "all.jsonl", *TINY, *HERE)
+    result = run(*arguments)
+    note, count, last = result.stderr.splitlines()
+    assert note == "bincodec: note: failed: the manifest: all.jsonl: No space left on device"
+    assert count.startswith("2 compressed: ")
+    assert last == "bincodec: error: all.jsonl: the manifest could not be written; everything else is done"
+    assert (result.exit_code, below("out")) == (1, {"a.bld", "b.bld"})
+    (pictures / "c.png").write_bytes(b"no picture")
+    assert run(*arguments).stderr.splitlines()[-1] == "bincodec: error: 1 failed; the 2 others did not"
+
+    def interrupted(self: Report, job: Job, outcome: Outcome) -> None:
+        assert self._lines is not None
+        self._lines.write(b"{}")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Report, "add", interrupted)
+    result = run(*arguments)
+    assert result.exit_code == 130
+    assert result.stderr.splitlines() == [note, "bincodec: error: interrupted"]
+
+
+def test_output_of_one_file_may_be_a_file_or_a_folder(run, pictures: Path) -> None:
+    assert run("compress", "photos/a.png", "-o", "new.bld", *TINY).exit_code == 0
+    assert run("compress", "photos/a.png", "-o", "folder", *TINY, *HERE).exit_code == 0
+    assert run("compress", "photos/a.png", "-o", "-", *TINY).stdout_bytes == Path("new.bld").read_bytes()
+    assert run("decompress", "new.bld", "-o", "new.jpg").exit_code == 0
+    assert run("decompress", "new.bld", "-o", "/dev/null").exit_code == 0
+    assert {"new.bld", "new.jpg", "folder/a.bld"} <= below(".")
+    Path("odd.bld").mkdir()
+    assert run("compress", "photos/a.png", "-o", "odd.bld", *TINY, *HERE).exit_code == 0
+    assert below("odd.bld") == {"a.bld"}
+    assert run("compress", "photos/a.png", "-o", "new.bld").stderr == (
+        "bincodec: error: new.bld: this file exists; --force overwrites it\n"
+    )
 
 
 def test_links_to_one_picture_have_outputs_of_their_own(run, pictures: Path) -> None:
@@ -191,7 +296,7 @@ def test_json_lines_and_a_manifest_say_the_same(run, pictures: Path) -> None:
     assert good["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=0.01)
     assert good["seconds_total"] >= good["seconds_code"]
     assert (bad["input"], bad["output"], bad["status"]) == ("photos/b.jpg", "out/b.bld", "failed")
-    assert bad["error"] == "photos/b.jpg: empty, no image in it"
+    assert bad["error"] == "photos/b.jpg: the file is empty, so there is no image in it"
     assert lines(run(*arguments, *TINY, *HERE).stdout)[0]["status"] == "skipped"
 
 
@@ -218,16 +323,45 @@ def test_info_and_verify_of_many(run, pictures: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["compress", "-", "photos"], 2, "- stands for one input"),
-        (["compress", "photos/a.png", "photos/b.jpg", "c.bld"], 2, "c.bld: is compressed already"),
-        (["compress", "photos", "-o", "photos/a.png"], 1, "photos/a.png: exists and is no folder"),
+        (["compress", "-", "photos"], 2, "- (standard input) does not go with further inputs"),
+        (["compress", "photos/a.png", "photos/b.jpg", "c.bld"], 2, "c.bld: this is a .bld file already"),
+        (["compress", "photos", "-o", "photos/a.png"], 1, "photos/a.png: this exists and is not a folder"),
+        (
+            ["compress", "photos", "-o", "all.bld"],
+            2,
+            "all.bld: for many inputs, --output has to name a folder",
+        ),
+        (
+            ["decompress", "a.bld", "-j", "2", "-o", "a.png"],
+            2,
+            "a.png: for many inputs, --output has to name a folder",
+        ),
+        (
+            ["compress", "photos/a.png", "-o", "memory://all.bld"],
+            2,
+            "memory://all.bld: for many inputs, --output has to name",
+        ),
+        (
+            ["compress", "photos/a.png", "-o", "a.png"],
+            2,
+            "a.png: the name of a compressed file has to end in .bld",
+        ),
+        (["decompress", "photos/a.png", "-o", "a.gif"], 2, "cannot write images as '.gif'"),
         (["compress", "photos", "-o", ""], 2, "the name of the output is empty"),
         (["compress", "photos", "-o", "/proc/nothing"], 1, "/proc/nothing: No such file or directory"),
         (["compress", "photos", "--model", "none"], 1, "no model is called 'none'"),
         (["verify", "photos", "--device", "cuda:99"], 2, "device 'cuda:99'"),
-        (["compress", "photos", "--device", "cuda", "--engine", "ray"], 2, "--device cuda: --engine ray"),
-        (["compress", "photos", "--address", "here:1"], 2, "--address needs --engine ray"),
-        (["compress", "photos", "--manifest", "photos/below"], 1, "photos/below: is a directory"),
+        (
+            ["compress", "photos", "--device", "cuda", "--engine", "ray"],
+            2,
+            "--device cuda does not go with --engine ray",
+        ),
+        (["compress", "photos", "--address", "here:1"], 2, "--address is the address of a Ray cluster"),
+        (
+            ["compress", "photos", "--manifest", "photos/below"],
+            1,
+            "photos/below: this is a folder, not a file",
+        ),
         (
             ["compress", "photos", "--manifest", "./photos/a.png"],
             2,
@@ -301,3 +435,83 @@ def test_two_names_are_a_batch_only_where_the_second_is_an_input(pictures: Path)
     for many in ("photos", "*.png", "s3://bucket/a.png", "memory://a.png"):
         assert alone((many,), nothing, is_coded) is None
         assert inputs.is_many(many)
+
+
+def test_damage_that_is_shown_all_the_same_is_a_note(run, pictures: Path) -> None:
+    with Image.open(pictures / "a.png") as image:
+        image.save(pictures / "a.png", exif=b"Exif\0\0 at the end of the file")
+    assert run("compress", pictures, "-o", "out", *TINY, *HERE).exit_code == 0
+    whole = Path("out/a.bld").read_bytes()
+    Path("out/a.bld").write_bytes(whole[:-1])
+    result = run("decompress", "out", "-o", "back", "--missing", "expect", *HERE)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("bincodec: note: out/a.bld: the file is damaged, and what is missing ")
+    assert "out/b.bld" not in result.stderr
+
+
+@pytest.fixture
+def spoilt(pictures: Path) -> Path:
+    """A good picture, and one of each kind that is not."""
+    folder = Path("spoilt")
+    folder.mkdir()
+    with Image.open(pictures / "a.png") as image:
+        image.save(folder / "good.png")
+        image.save(folder / "profile.png", icc_profile=b"no profile" * 20)
+        image.save(folder / "exif.png", exif=b"Exif\0\0" + bytes(5 * 2**20))
+    (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:100])
+    (folder / "coded.png").write_bytes(bincodec.compress(folder / "good.png", model="tiny-1"))
+    return folder
+
+
+NO_PICTURES = [
+    "spoilt/coded.png: this is a .bld file already, not an image to compress",
+    "spoilt/cut.png: it is damaged or cut short: image file is truncated",
+    "spoilt/exif.png: the Exif of 5242880 bytes is over the limit metadata_bytes=4194304 "
+    "(strip 'exif' leaves it out)",
+]
+
+
+def test_each_bad_picture_is_one_line_and_the_good_ones_are_done(run, spoilt: Path) -> None:
+    result = run("compress", spoilt, "-o", "out", *TINY, *HERE)
+    note, count, *failed, last = result.stderr.splitlines()
+    assert note.startswith("bincodec: note: spoilt/profile.png: the colour profile is damaged (")
+    assert count.startswith("2 compressed, 3 failed: ")
+    assert failed == [f"bincodec: note: failed: {line}" for line in NO_PICTURES]
+    assert (result.exit_code, last) == (1, "bincodec: error: 3 failed; the 2 others did not")
+    assert below("out") == {"good.bld", "profile.bld"}
+    assert bincodec.decompress("out/profile.bld").info["icc_profile"] == b"no profile" * 20
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (("--size", 20), "size 20 is out of reach: the smallest file of this image has"),
+        (("--bpp", 0.01), "bits_per_pixel 0.01 is out of reach: the smallest file of this image has"),
+        (("--psnr", 99), "psnr 99 is out of reach: this image reaches"),
+    ],
+)
+def test_a_target_out_of_reach_is_the_failure_of_each(
+    run, spoilt: Path, target: tuple[str, float], words: str
+) -> None:
+    result = run("compress", spoilt, "-o", "out", *TINY, *HERE, *target)
+    assert result.exit_code == 1
+    failed = [line for line in result.stderr.splitlines() if "note: failed: " in line]
+    assert [words in line for line in failed] == [False, False, False, True, True]
+    assert "spoilt/good.png" in failed[3]
+    assert result.stderr.endswith("bincodec: error: 5 failed; there was no other\n")
+    assert below("out") == set()
+
+
+@pytest.mark.parametrize("command", ["decompress", "info", "verify"])
+def test_an_image_that_is_called_bld_is_one_line(run, spoilt: Path, command: str) -> None:
+    coded = Path("coded")
+    coded.mkdir()
+    shutil.copy(spoilt / "coded.png", coded / "a.bld")
+    shutil.copy(spoilt / "good.png", coded / "b.bld")
+    result = run(command, coded, *HERE)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-2:] == [
+        "bincodec: note: failed: coded/b.bld: this is not a .bld file: the magic bytes are missing",
+        "bincodec: error: 1 failed; the 1 other did not",
+    ]
+    assert ("coded/a.bld" in result.stdout) == (command != "decompress")

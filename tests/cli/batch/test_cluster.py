@@ -4,10 +4,36 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import click
+import pytest
 
 import bincodec
+from bincodec.cli.batch import cluster
 
 COMMAND = [sys.executable, "-c", "from bincodec.cli.start import main; main()"]
+
+
+class Nodes:
+    """What Ray says of a cluster of two machines, one of which is lost."""
+
+    def __init__(self, *cores: float) -> None:
+        self._cores = cores
+
+    def nodes(self) -> list[dict[str, Any]]:
+        lost = {"Alive": False, "Resources": {"CPU": 64.0}}
+        return [lost, *({"Alive": True, "Resources": {"CPU": count}} for count in self._cores)]
+
+
+def test_more_threads_than_any_machine_has_cores_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", Nodes(2.0, 4.0))
+    cluster._check_cores(4)
+    with pytest.raises(click.ClickException, match=r"--threads 5: no machine .* the largest has 4"):
+        cluster._check_cores(5)
+    monkeypatch.setitem(sys.modules, "ray", Nodes())
+    with pytest.raises(click.ClickException, match="the largest has 0"):
+        cluster._check_cores(1)
 
 
 def test_a_cluster_made_for_the_batch(pictures: Path) -> None:

@@ -129,7 +129,7 @@ def test_too_much_is_not_read(memory: MemoryFileSystem, monkeypatch: pytest.Monk
     memory.pipe("/ten", bytes(10))
     memory.pipe("/more", bytes(11))
     assert stores.read("memory://ten") == bytes(10)
-    with pytest.raises(TooLarge, match="memory://more: 11 bytes are more than 10"):
+    with pytest.raises(TooLarge, match="memory://more: its 11 bytes are over the limit of 10"):
         stores.read("memory://more")
 
 

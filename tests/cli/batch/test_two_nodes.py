@@ -16,30 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from two_nodes import COMMAND, two_nodes
 
 import bincodec
 
 pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMAND = [sys.executable, "-c", "from bincodec.cli.start import main; main()"]
 TINY = ROOT / "tests" / "models" / "tiny-1.safetensors"
 PICTURES = 40 * int(os.environ.get("BINCODEC_FAULT_ROUNDS", "1"))
-
-# The cluster lives in a process of its own: what it warns of is no matter of these tests.
-CLUSTER = """
-import os, sys
-from ray.cluster_utils import Cluster
-node = {"num_cpus": 1, "object_store_memory": 100_000_000}
-cluster = Cluster()
-cluster.add_node(node_ip_address="127.0.0.2", include_dashboard=False, **node)
-second = cluster.add_node(node_ip_address="127.0.0.3", **node)
-print(cluster.address, flush=True)
-for line in sys.stdin:
-    cluster.remove_node(second, allow_graceful=False)
-    print("removed", flush=True)
-cluster.shutdown()
-"""
 
 # Other processes import what they are to do by name.
 MODULE = """
@@ -64,20 +49,8 @@ Batch("compress", errands.work, lambda name: True, ".y", None, options.reading(a
 
 @pytest.fixture(scope="module")
 def cluster(store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
-    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "BINCODEC_MODELS": str(TINY.parent)}
-    folder = tmp_path_factory.mktemp("cluster")
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", CLUSTER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=environment,
-            cwd=folder,
-        )
-    yield process
-    process.communicate()
+    with two_nodes(tmp_path_factory.mktemp("cluster"), {"BINCODEC_MODELS": str(TINY.parent)}) as process:
+        yield process
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +80,15 @@ def test_from_bucket_to_bucket(address: str, bucket: Any, pictures: Path) -> Non
     assert all(line["bytes"] > 0 and line["bits_per_pixel"] > 0 for line in told)
     again = subprocess.run([*command, "-j", "1"], capture_output=True, text=True, check=False)
     assert again.stderr.startswith("0 compressed, 4 skipped "), "the engine of this machine sees the same"
+
+
+def test_more_threads_than_a_machine_has_cores_are_one_line(address: str, pictures: Path) -> None:
+    command = [*COMMAND, "compress", str(pictures), "-o", "out", "--model", "tiny-1", "--threads", "2"]
+    on_cluster = ["--engine", "ray", "--address", address]
+    done = subprocess.run([*command, *on_cluster], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    assert "--threads 2: no machine of the Ray cluster has so many cores, the largest has 1" in done.stderr
+    assert not Path("out").exists()
 
 
 def test_nothing_is_lost_and_nothing_told_twice(

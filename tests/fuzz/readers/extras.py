@@ -11,10 +11,11 @@ from bincodec.bitstream import alpha, extras, plane
 from bincodec.bitstream.container import Extra
 from bincodec.bitstream.deflate import deflate
 from bincodec.bitstream.errors import BincodecError
+from bincodec.bitstream.index import ALPHA
 from bincodec.bitstream.limits import Limits
 
 MAX_BYTES = 512
-KINDS = (extras.ALPHA, *extras.METADATA.values())
+KINDS = (ALPHA, *extras.METADATA.values())
 HEAD = 2 + len(KINDS)
 SIDE = 24
 LIMITS = Limits(metadata_bytes=500)
@@ -48,7 +49,7 @@ def check(data: bytes) -> None:
 
 
 def names() -> Iterator[tuple[str, int]]:
-    yield "alpha", extras.ALPHA
+    yield "alpha", ALPHA
     yield from extras.METADATA.items()
 
 
@@ -78,7 +79,7 @@ def seeds() -> Iterator[bytes]:
             shape.shape[1], shape.shape[0], [Extra(*one) for one in extras.payloads(found, LIMITS)]
         )
         for payload in ways(shape.astype(np.uint8)):
-            yield put_together(shape.shape[1], shape.shape[0], [Extra(extras.ALPHA, payload)])
+            yield put_together(shape.shape[1], shape.shape[0], [Extra(ALPHA, payload)])
 
 
 def ways(pixels: plane.Plane) -> Iterator[bytes]:
@@ -103,7 +104,7 @@ def mutate(data: bytes, max_bytes: int, seed: int, change: mending.Change) -> by
         payload = unpacked_and_changed(one, width, height, dice, change)
     else:
         payload = change(payload, 255)
-        method = payload[: int(one.kind == extras.ALPHA)]
+        method = payload[: int(one.kind == ALPHA)]
         if method != bytes([alpha.CODED]):
             payload = method + mending.stream(payload[len(method) :])
     held[place] = Extra(one.kind, payload)
@@ -118,7 +119,7 @@ def unpacked_and_changed(
         found = extras.read([one], width, height, LIMITS)
     except BincodecError:
         found = extras.Extras(np.zeros((height, width), np.uint8), b"i", b"e", b"x")
-    if one.kind != extras.ALPHA:
+    if one.kind != ALPHA:
         name = next(name for name, kind in names() if kind == one.kind)
         return deflate(change(getattr(found, name), LIMITS.metadata_bytes + 8))
     assert found.alpha is not None

@@ -8,14 +8,15 @@ import parts
 
 from bincodec.bitstream import rice
 from bincodec.bitstream.container import Extra
-from bincodec.postfilter.filter import KIND, PostFilter, read_filter
+from bincodec.bitstream.index import POST_FILTER
+from bincodec.postfilter.filter import PostFilter, read_filter
 
 MAX_BYTES = 256
 
 
 def check(data: bytes) -> None:
     """What is read is written again unchanged, with the shift that it had."""
-    found = read_filter((Extra(KIND, data),))
+    found = read_filter((Extra(POST_FILTER, data),))
     assert found is not None
     assert found.weights.shape == (3, len(found.chosen))
     head = struct.pack("<3h", *found.offsets) + sum(1 << i for i in found.chosen).to_bytes(7, "little")
@@ -28,7 +29,7 @@ def check(data: bytes) -> None:
 
 def seeds() -> Iterator[bytes]:
     for extra in parts.extras():
-        if extra.kind == KIND:
+        if extra.kind == POST_FILTER:
             yield extra.payload
     random = np.random.default_rng(0)
     for features in ((), (0,), (0, 5, 55), tuple(range(56))):
