@@ -33,12 +33,25 @@ _path = click.Path(exists=True, path_type=Path)
     help="Finish the weights of --start, and write the model to RUN/NAME.safetensors.",
 )
 @click.option(
+    "--add-decoder",
+    metavar="NAME",
+    help="Add the decoder of --start under this name to the model of --to, and write the model into RUN.",
+)
+@click.option(
+    "--to", type=options.existing_file, help="The model file to which --add-decoder adds a decoder."
+)
+@click.option(
     "--card",
     type=options.existing_file,
     help="A JSON file with data, licences and credits for the card of the finished model.",
 )
 @click.option(
     "--prior-only", is_flag=True, help="Train only the prior, and leave the autoencoder of --start as it is."
+)
+@click.option(
+    "--decoder-only",
+    is_flag=True,
+    help="Train only the decoder of --start, so that bits and files stay the same.",
 )
 @click.option("--revive", is_flag=True, help="Give new weights to the units of --start that are silent.")
 @options.device_of("The device: cpu or cuda. torchrun starts one process for each of several devices.")
@@ -74,6 +87,12 @@ _path = click.Path(exists=True, path_type=Path)
     "--photos", type=_path, help="The folder or tar archive of training photos, instead of the one in CONFIG."
 )
 @click.option("--valid", type=_path, help="The folder of validation photos, instead of the one in CONFIG.")
+@click.option(
+    "--valid-photos",
+    type=click.IntRange(min=1),
+    help="The number of validation photos, evenly spread, if not all are used.",
+)
+@options.lpips_weights("The weights of SqueezeNet for [perceptual], instead of the file in CONFIG.")
 def command(
     config: Path,
     run: Path,
@@ -81,8 +100,11 @@ def command(
     minutes: float | None,
     start: Path | None,
     finish: str | None,
+    add_decoder: str | None,
+    to: Path | None,
     card: Path | None,
     prior_only: bool,
+    decoder_only: bool,
     revive: bool,
     device: str,
     threads: int | None,
@@ -93,6 +115,8 @@ def command(
     rates: float,
     photos: Path | None,
     valid: Path | None,
+    valid_photos: int | None,
+    lpips_weights: Path | None,
 ) -> None:
     """Train a model, one stage at a time.
 
@@ -101,17 +125,26 @@ def command(
     measured on the validation photos. The stage writes weights.safetensors and log.jsonl into the folder RUN.
     After an interruption, the same command continues where it stopped.
     """
-    if (steps is None) == (minutes is None):
+    alone = [
+        name for name, given in (("--prior-only", prior_only), ("--decoder-only", decoder_only)) if given
+    ]
+    results = [
+        name for name, given in (("--finish", finish), ("--add-decoder", add_decoder)) if given is not None
+    ]
+    if (add_decoder is None) != (to is None):
+        msg = "--add-decoder NAME and --to MODEL belong together"
+        raise click.UsageError(msg)
+    if add_decoder is None and (steps is None) == (minutes is None):
         msg = "either --steps or --minutes is needed, and not both"
         raise click.UsageError(msg)
-    if prior_only and (start is None or finish is not None):
-        msg = "--prior-only needs weights to start from (--start), and does not go with --finish"
+    if start is None and (needing := [*alone, *results, *(["--revive"] if revive else [])]):
+        msg = f"{needing[0]} needs weights to start from: --start"
         raise click.UsageError(msg)
-    if revive and (start is None or finish is not None or prior_only):
-        msg = "--revive needs weights to start from (--start), and does not go with --finish or --prior-only"
+    if len([*alone, *results]) > 1:
+        msg = f"{' and '.join([*alone, *results])} exclude each other"
         raise click.UsageError(msg)
-    if finish is not None and start is None:
-        msg = "--finish needs the weights that it is to finish (--start)"
+    if revive and (prior_only or results):
+        msg = "--revive needs an autoencoder that learns"
         raise click.UsageError(msg)
 
     standard.require_output()
@@ -124,14 +157,28 @@ def command(
     with needed("training needs", "pytorch-optimizer", "train"):
         from bincodec.train import loop
         from bincodec.train.finish import finish as finish_model
-        from bincodec.train.settings import read_settings, with_data, with_rates
+        from bincodec.train.finish import finish_decoder
+        from bincodec.train.settings import (
+            for_prior,
+            read_settings,
+            with_data,
+            with_lpips_weights,
+            with_rates,
+        )
 
     if threads is not None:
         torch.set_num_threads(threads)
     checked_device(device)
     try:
+        if add_decoder is not None and to is not None and start is not None:
+            made = finish_decoder(start, to, run, add_decoder)
+            output.note(f"{made.path}: model {made.name}, decoders {', '.join(made.decoders)}")
+            return
         settings = with_rates(read_settings(config), rates)
         settings = with_data(settings, crop=crop, batch=batch, photos=photos, valid=valid)
+        settings = with_lpips_weights(settings, lpips_weights)
+        if prior_only:
+            settings = for_prior(settings, batch)
         stage = loop.Stage(steps, minutes)
         if finish is None:
             loop.run(
@@ -143,12 +190,24 @@ def command(
                 compiled=compiled,
                 workers=workers,
                 prior_only=prior_only,
+                decoder_only=decoder_only,
+                validation_photos=valid_photos,
                 revived=revive,
             )
             return
         assert start is not None
         facts = json.loads(card.read_text(encoding="utf-8")) if card else None
-        model = finish_model(settings, start, run, finish, stage, device=device, workers=workers, card=facts)
+        model = finish_model(
+            settings,
+            start,
+            run,
+            finish,
+            stage,
+            device=device,
+            workers=workers,
+            card=facts,
+            validation_photos=valid_photos,
+        )
     except (ValueError, TypeError, ArithmeticError) as error:
         raise click.ClickException(str(error)) from error
     output.note(f"{model.path}: model {model.name}, fingerprint {model.fingerprint.hex()}")

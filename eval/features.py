@@ -140,7 +140,7 @@ def _state(data: bytes) -> dict[str, Tensor]:
 def _alexnet(weights: Path | None, device: str) -> FeatureNetwork:
     """Return a network of 256 features: the last convolution after ReLU, averaged over 7 x 7 positions."""
     about, metric = lpips.load(weights)
-    there = lpips.Lpips({name: tensor.to(device) for name, tensor in metric.weights.items()})
+    there = metric.lpips.to(device, torch.float32)
 
     def measure(images: Tensor) -> Tensor:
         *_, last = there.maps(images.to(device) / 127.5 - 1)

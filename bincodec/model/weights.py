@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -123,6 +124,33 @@ def save(
     encoder_digest = _digest(_part(tensors, "encoder."))
     result = ModelCard(name, fingerprint, path, architecture, card, encoder_digest, digests)
     save_file(tensors, path, result.metadata())
+    return result
+
+
+def add_decoder(
+    card: ModelCard, path: Path, decoder: str, autoencoder: Tensors, facts: dict[str, object]
+) -> ModelCard:
+    """Write the model of `card` with one more decoder, or with another one of that name, to `path`.
+
+    `autoencoder` is a state dict of which only the decoder is used. Everything else stays as it is, also the
+    fingerprint. `facts` about the decoder are added to the card. Return the new card.
+
+    Raises:
+        ValueError: if `decoder` is the name of the main decoder.
+    """
+    if decoder == MAIN_DECODER:
+        msg = f"{decoder!r} is the main decoder, which the files of {card.name} depend on"
+        raise ValueError(msg)
+    prefix = f"decoder.{decoder}."
+    own = {key: value for key, value in autoencoder.items() if key.startswith(_DECODING)}
+    tensors = {key: value for key, value in load_file(card.path).items() if not key.startswith(prefix)}
+    tensors |= _prefixed(prefix, _stored(own))
+    digests = {**card.decoder_digests, decoder: _digest(_part(tensors, prefix))}
+    described = {**card.card, "decoders": {**card.card.get("decoders", {}), decoder: facts}}
+    result = dataclasses.replace(card, path=path, decoder_digests=digests, card=described)
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, result.metadata())
+    os.replace(temporary, path)
     return result
 
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,13 @@ class CropSettings:
 def read_photos(source: Path, under: str = "") -> list[Photo]:
     """Return all photos of a tar archive or a folder, or those under a path, uint8 (H, W, 3), by name."""
     return [photo for _, photo in _read(source, under)]
+
+
+def spread(photos: list[Photo], count: int | None) -> list[Photo]:
+    """Return `count` photos at equal distances in a list, or all of them if it is None."""
+    if count is None or count >= len(photos):
+        return photos
+    return [photos[index * len(photos) // count] for index in range(count)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,9 +144,20 @@ class CropSampler:
         return crop[:, ::-1] if rng.random() < 0.5 else crop
 
 
+Drawn = TypeVar("Drawn", covariant=True)
+
+
+class Sampler(Protocol[Drawn]):
+    """What draws batches: of crops, or of codes."""
+
+    def batch(self, count: int, rng: np.random.Generator) -> Drawn:
+        """Draw a batch of `count`."""
+        ...
+
+
 def batches(
-    sampler: CropSampler, count: int, seed: tuple[int, ...], first: int, workers: int
-) -> Iterator[Batch]:
+    sampler: Sampler[Drawn], count: int, seed: tuple[int, ...], first: int, workers: int
+) -> Iterator[Drawn]:
     """Yield the batches `first`, `first` + 1 and so on. Each has a generator of `seed` and its own number.
 
     The batch of a step therefore depends neither on the threads that prepare it nor on interruptions of the
@@ -151,7 +169,7 @@ def batches(
         for number in numbers:
             yield sampler.batch(count, np.random.default_rng((*seed, number)))
     with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[Batch]] = deque()
+        ahead: deque[Future[Drawn]] = deque()
         try:
             for number in numbers:
                 ahead.append(pool.submit(sampler.batch, count, np.random.default_rng((*seed, number))))

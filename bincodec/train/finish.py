@@ -1,8 +1,8 @@
 """Finish a model: integers for the prior, hard levels for the decoder, one file with a card (DESIGN §7).
 
 The encoder is frozen, so the levels no longer change. The decoder is trained on exactly the levels that files
-hold, and the prior is trained through its own rounding. The results are a model file, and float weights from
-which a later stage can start.
+hold, and the prior is trained through its own rounding. A decoder that has learned how pictures look is
+frozen as well. The results are a model file, and float weights from which a later stage can start.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from bincodec.model import integer
-from bincodec.model.card import ModelCard
+from bincodec.model.card import ModelCard, read_card
 from bincodec.model.prior import Prior
-from bincodec.model.weights import as_stored, save
-from bincodec.train.data import CropSampler, read_photos
+from bincodec.model.weights import add_decoder, as_stored, autoencoder_state, save
+from bincodec.train.codes import CodeSampler, encode
+from bincodec.train.data import CropSampler, read_photos, spread
 from bincodec.train.loop import VALIDATION_QUALITIES, Stage, read_sampler, train_stage
 from bincodec.train.objective import Objective
 from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 from bincodec.train.readout import fit_output
-from bincodec.train.settings import RunSettings
+from bincodec.train.settings import RunSettings, for_prior
 from bincodec.train.trainer import Trainer
 from bincodec.train.validate import Point, validate
-from bincodec.train.weights import load_into, read_weights
+from bincodec.train.weights import autoencoder_part, load_into, read_weights
 
 RATE_SHARE = 0.1
 """The factor of the learning rates. Finishing only makes small corrections."""
@@ -69,19 +70,50 @@ def finish(
     prior = QuantisedPrior(_float_prior(objective), settings.architecture, ranges)
     prior.keep_bounds()
     objective.prior = prior
+    seeing = settings.perceptual is not None
+    learned: CropSampler | CodeSampler = sampler
+    if seeing:
+        # The decoder stays as it is: squared errors alone would make its pictures soft again.
+        settings = for_prior(settings)
+        objective.learn_prior_only()
+        crops, _ = read_sampler(settings)
+        codes = settings.prior.codes
+        learned = encode(objective, crops, codes, np.random.default_rng(settings.data.seed))
     trainer = Trainer(_gentle(settings), folder, where, objective)
     trainer.history = metadata["history"]
-    train_stage(trainer, sampler, stage, workers=workers, resumable=False)
-    photos = read_photos(settings.data.valid, settings.data.valid_under)[:validation_photos]
+    train_stage(trainer, learned, stage, workers=workers, resumable=False)
+    photos = spread(read_photos(settings.data.valid, settings.data.valid_under), validation_photos)
     with trainer.averaged() as finished:
         # Here too, the weights are rounded first. The last matrix is stored in fp16 and compensates for it.
         finished.autoencoder.load_state_dict(as_stored(finished.autoencoder.state_dict()))
-        fit_output(finished, sampler, np.random.default_rng(settings.data.seed))
-        finished.autoencoder.load_state_dict(as_stored(finished.autoencoder.state_dict()))
+        if not seeing:
+            fit_output(finished, sampler, np.random.default_rng(settings.data.seed))
+            finished.autoencoder.load_state_dict(as_stored(finished.autoencoder.state_dict()))
         prior.keep_bounds()
         points = validate(finished, photos, VALIDATION_QUALITIES)
         _save_float(trainer, folder / f"{name}-float.safetensors", name)
         return _save_model(trainer, folder / f"{name}.safetensors", name, points, {**classes, **(card or {})})
+
+
+def finish_decoder(weights: Path, model: Path, folder: Path, decoder: str) -> ModelCard:
+    """Add the decoder of averaged float `weights` to a model, as a further decoder of its files.
+
+    The result is `folder`/NAME.safetensors, where NAME is the name of the model. Return its card.
+
+    Raises:
+        ValueError: if the decoder was not trained with the encoder of this model.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    card = read_card(model)
+    trained, metadata = read_weights(weights)
+    state = autoencoder_part(trained)
+    for key, value in autoencoder_state(load_file(model)).items():
+        encoding = key.startswith(("encoder.", "gains."))
+        if key not in state or (encoding and not torch.equal(state[key].half(), value.half())):
+            msg = f"{weights} was not trained with the encoder of {model}: {key} differs"
+            raise ValueError(msg)
+    facts: dict[str, object] = {"training": metadata["history"]}
+    return add_decoder(card, folder / f"{card.name}.safetensors", decoder, state, facts)
 
 
 @torch.no_grad()

@@ -19,9 +19,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from bincodec.train.data import Batch, CropSampler, batches, read_labelled, read_photos
+from bincodec.train.codes import Codes, CodeSampler, PriorObjective, encode
+from bincodec.train.data import Batch, CropSampler, Sampler, batches, read_labelled, read_photos, spread
 from bincodec.train.objective import Terms, psnr
-from bincodec.train.settings import OptimiserSettings, RunSettings
+from bincodec.train.settings import OptimiserSettings, RunSettings, for_prior
 from bincodec.train.trainer import Trainer, rank
 from bincodec.train.validate import validate
 
@@ -71,12 +72,14 @@ def run(
     workers: int = 0,
     validation_photos: int | None = None,
     prior_only: bool = False,
+    decoder_only: bool = False,
     revived: bool = False,
 ) -> None:
     """Train one stage in `folder`. If `folder` holds an interrupted stage, continue it.
 
     A new stage starts from the weights in `start`, if given. With `prior_only`, the autoencoder does not
-    change. With `revived`, the silent units of `start` get new weights.
+    change. With `decoder_only`, only the decoder changes. With `revived`, the silent units of `start` get new
+    weights. `validation_photos` is the number of photos that the stage is validated with, or None for all.
 
     Raises:
         ValueError: if `folder` holds a finished stage.
@@ -87,9 +90,13 @@ def run(
     if where.type == "cuda" and world > 1:
         where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(where)
+    if prior_only:
+        settings = for_prior(settings)
     trainer = Trainer(settings, folder, where)
     if prior_only:
         trainer.learn_prior_only()
+    if decoder_only:
+        trainer.learn_decoder_only()
     resumed = (folder / "state.pt").exists()
     if not resumed and (folder / "weights.safetensors").exists():
         msg = f"{folder} holds a finished stage: name another folder, and start from its weights.safetensors"
@@ -101,7 +108,12 @@ def run(
         trainer.start_from(start, sampler, revived=revived)
     elif settings.optimiser.start == "components":
         trainer.start_from_components(sampler)
-    train_stage(trainer, sampler, stage, world=world, compiled=compiled, workers=workers)
+    learned: CropSampler | CodeSampler = sampler
+    if prior_only:
+        learned = encode(
+            trainer.objective, sampler, settings.prior.codes, np.random.default_rng(_seed(trainer))
+        )
+    train_stage(trainer, learned, stage, world=world, compiled=compiled, workers=workers)
     if rank() == 0:
         _finish(trainer, validation_photos)
     if world > 1:
@@ -127,7 +139,7 @@ def read_sampler(settings: RunSettings) -> tuple[CropSampler, dict[str, list[str
 
 def train_stage(
     trainer: Trainer,
-    sampler: CropSampler,
+    sampler: CropSampler | CodeSampler,
     stage: Stage,
     *,
     world: int = 1,
@@ -138,11 +150,14 @@ def train_stage(
     """Train until the stage is over. The weight of the rate of fresh channels rises slowly.
 
     If the stage is `resumable`, its state is saved every few minutes, so that it can continue after an
-    interruption.
+    interruption. If the sampler draws codes, only the prior learns.
     """
-    module: Any = trainer.objective
+    objective = trainer.objective
+    module: Any = objective
+    if isinstance(sampler, CodeSampler):
+        module = PriorObjective(objective, trainer.settings.prior)
     if compiled:
-        for network in (module.autoencoder.encoder, module.autoencoder.decoder, module.prior):
+        for network in (objective.autoencoder.encoder, objective.autoencoder.decoder, objective.prior):
             network.compile()
     if world > 1:
         module = nn.parallel.DistributedDataParallel(module)
@@ -150,7 +165,8 @@ def train_stage(
     bar = tqdm(initial=trainer.step, total=stage.steps, unit="step", disable=None if rank() == 0 else True)
     data = trainer.settings.data
     recent: list[Terms] = []
-    for batch in batches(sampler, data.batch, _seed(trainer), trainer.step, workers):
+    source: Sampler[Batch | Codes] = sampler
+    for batch in batches(source, data.batch, _seed(trainer), trainer.step, workers):
         trainer.seconds = time.monotonic() - began
         progress = _agreed(stage.progress(trainer.step, trainer.seconds), trainer.device, world)
         if progress >= 1.0:
@@ -168,17 +184,25 @@ def train_stage(
     bar.close()
 
 
-def _forward(trainer: Trainer, module: Any, batch: Batch, progress: float) -> Terms:
+def _forward(trainer: Trainer, module: Any, batch: Batch | Codes, progress: float) -> Terms:
     settings, device = trainer.settings, trainer.device
     rng = np.random.default_rng((*_seed(trainer), trainer.step, 1))
     torch.manual_seed(int(rng.integers(2**62)))
+    if isinstance(batch, Codes):
+        levels, labels, at = (part.to(device, non_blocking=True) for part in batch)
+        with torch.autocast(device.type, torch.bfloat16):
+            of_codes: Terms = module(levels, at, rng, labels)
+        return of_codes
     crops = batch.crops
     image = (crops.to(device, non_blocking=True).float() / 255).contiguous(memory_format=torch.channels_last)
     # Qualities are spread evenly over the batch. This has less noise than independent draws.
     places = (np.arange(len(crops)) + rng.random(len(crops))) / len(crops)
-    quality = torch.from_numpy(rng.permutation(places)).float().to(device)
+    qualities = settings.objective.quality_at(places)
+    quality = torch.from_numpy(rng.permutation(qualities)).float().to(device)
     ramp = settings.optimiser.rate_ramp_share
     rate_weight = min(1.0, 0.1 + 0.9 * progress / ramp) if ramp > 0 else 1.0
+    if trainer.objective.appearance is not None:
+        trainer.objective.appearance.set_progress(progress)
     with torch.autocast(device.type, torch.bfloat16):
         terms: Terms = module(image, quality, rate_weight, rng, batch.labels.to(device))
     return terms
@@ -191,7 +215,7 @@ def _seed(trainer: Trainer) -> tuple[int, ...]:
 
 def _log(trainer: Trainer, terms: Terms) -> dict[str, str]:
     """Append the means over the steps since the last row to the log, and return the ones to show."""
-    row = {
+    row: dict[str, Any] = {
         "step": trainer.step,
         "seconds": round(trainer.seconds, 1),
         "loss": terms.loss.item(),
@@ -199,17 +223,19 @@ def _log(trainer: Trainer, terms: Terms) -> dict[str, str]:
         "other_bits_per_pixel": terms.other_bits_per_pixel.item(),
         "psnr": None if trainer.objective.prior_only else psnr(terms.mse.item()),
     }
+    if trainer.objective.appearance is not None:
+        row |= {name: getattr(terms, name).item() for name in ("perceptual", "critic", "factor")}
     with (trainer.folder / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps(row) + "\n")
-    shown = {"bpp": "bits_per_pixel", "PSNR": "psnr", "loss": "loss"}
-    return {title: f"{row[name]:.3f}" for title, name in shown.items() if row[name] is not None}
+    shown = {"bpp": "bits_per_pixel", "PSNR": "psnr", "LPIPS": "perceptual", "loss": "loss"}
+    return {title: f"{row[name]:.3f}" for title, name in shown.items() if row.get(name) is not None}
 
 
 def _finish(trainer: Trainer, validation_photos: int | None) -> None:
     """Save the averaged weights, append the validation curve to the log, and delete the saved state."""
     trainer.save_weights()
     data = trainer.settings.data
-    photos = read_photos(data.valid, data.valid_under)[:validation_photos]
+    photos = spread(read_photos(data.valid, data.valid_under), validation_photos)
     with trainer.averaged() as objective:
         points = validate(objective, photos, VALIDATION_QUALITIES)
     row = {

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,13 +17,13 @@ from bincodec.model.autoencoder import Autoencoder
 from bincodec.model.prior import Prior
 from bincodec.model.quantiser import centred_levels, leaky_clamp, logistic_noise, straight_through
 from bincodec.train import states
+from bincodec.train.appearance import Appearance, Judgement
 
-_LOSS_SCALE = 0.05
+LOSS_SCALE = 0.05
 """A factor that brings the loss near 1. The gradient is clipped at 1.0, which should affect only outliers."""
 
 
-_CONDITIONED = 0.85
-_CONDITIONED_IN_ORDER = 0.5
+CONDITIONED, CONDITIONED_IN_ORDER = 0.85, 0.5
 """The shares of crops whose class is shown to the prior: for other states, and for states of the coding
 order. Guidance needs predictions with and without a class, and files are coded without one."""
 
@@ -36,22 +37,39 @@ class ObjectiveSettings:
         lambda_highest: lambda at quality 100.
         truncated_share: the share of crops in which the layers above a random one are dropped.
         other_states: the number of states of each of `states.KINDS` for 12 states of the coding order.
+        qualities: rising qualities, 0..100. As many crops have a quality between the first two as between any
+            other neighbours.
     """
 
     lambda_lowest: float = 0.0003
     lambda_highest: float = 0.15
     truncated_share: float = 0.125
     other_states: tuple[int, int, int] = states.OTHER_STATES
+    qualities: tuple[float, ...] = (0.0, 100.0)
+
+    def __post_init__(self) -> None:
+        rising = list(self.qualities) == sorted(self.qualities)
+        if len(self.qualities) < 2 or not rising or not 0 <= self.qualities[0] <= self.qualities[-1] <= 100:
+            msg = f"qualities {self.qualities} are not two or more rising numbers in 0..100"
+            raise ValueError(msg)
+
+    def quality_at(self, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return qualities in 0..1 at places in 0..1 among the crops, if these are sorted by quality."""
+        return np.interp(places, np.linspace(0, 1, len(self.qualities)), np.array(self.qualities) / 100)
 
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """Means over a batch: the loss, and its parts in readable units."""
+    """Means over a batch: the loss, and its parts in readable units. The last three are 0 unless the
+    configuration asks how pictures look (`Judgement`)."""
 
     loss: Tensor
     bits_per_pixel: Tensor
     mse: Tensor
     other_bits_per_pixel: Tensor
+    perceptual: Tensor
+    critic: Tensor
+    factor: Tensor
 
     def detached(self) -> Terms:
         """Return the same numbers without their gradients."""
@@ -68,7 +86,8 @@ class Objective(nn.Module):
     """Autoencoder and prior with one loss. `forward` computes it, so DistributedDataParallel can wrap this.
 
     If `hard_levels` is set, distortion and rate are computed from the levels that a file would hold, and the
-    encoder learns nothing. Models are finished in this way.
+    encoder learns nothing. Models are finished in this way. `appearance`, if it is set, judges how decoded
+    pictures look.
     """
 
     channel_layer: Tensor
@@ -78,7 +97,8 @@ class Objective(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.settings = settings
-        self.hard_levels = self.prior_only = False
+        self.hard_levels = self.prior_only = self.decoder_only = False
+        self.appearance: Appearance | None = None
         self.autoencoder = Autoencoder(architecture)
         self.prior: nn.Module = Prior(architecture)
         # Fresh channels are new ones, whose rate counts little at first. In a first stage, all are fresh.
@@ -107,19 +127,30 @@ class Objective(nn.Module):
 
         `quality` is (B,) in 0..1. `label` (B,) is 0 for no class, else the number of the class.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.prior_only):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.hard_levels):
             value = self.autoencoder.analyse(image, quality)
         hard, centred, noisy = self._binarise(value)
-        given = self._condition(label, _CONDITIONED_IN_ORDER, rng)
-        rate, counted = self._rate(value, centred, noisy, rate_weight, quality, rng, given)
-        other = self._other_states(hard.detach(), quality, rng, self._condition(label, _CONDITIONED, rng))
         weight = self.multiplier(quality)
-        mse = self._distortion(image, centred, quality, rng)
-        per_crop = (weight * 255**2 * mse + counted) / weight.sqrt()
+        rate = counted = others = torch.zeros_like(quality)
+        if not self.decoder_only:
+            given = self.condition(label, CONDITIONED_IN_ORDER, rng)
+            rate, counted = self._rate(value, centred, noisy, rate_weight, quality, rng, given)
+            given = self.condition(label, CONDITIONED, rng)
+            others = self._other_states(hard.detach(), quality, rng, given)
+        distortion, mse, judged = self._distortion(image, centred, quality, rng)
         # The sum is divided by the number of all crops, so each state has the same weight.
-        others = (other / weight[: len(other)].sqrt()).sum() / len(image)
-        loss = _LOSS_SCALE * (per_crop.mean() + others)
-        return Terms(loss, rate.detach().mean(), mse.detach().mean(), other.detach().mean())
+        other = (others / weight[: len(others)].sqrt()).sum() / len(image)
+        loss = LOSS_SCALE * (distortion + (counted / weight.sqrt()).mean() + other)
+        zero = torch.zeros_like(other)
+        return Terms(
+            loss,
+            rate.detach().mean(),
+            mse.detach().mean(),
+            others.detach().mean(),
+            judged.distance if judged else zero,
+            judged.critic if judged else zero,
+            judged.factor if judged else zero,
+        )
 
     def learn_prior_only(self) -> None:
         """Freeze the autoencoder. The prior then learns on the levels that files hold."""
@@ -127,19 +158,35 @@ class Objective(nn.Module):
         self.fresh[:] = False
         self.autoencoder.requires_grad_(False)
 
+    def learn_decoder_only(self) -> None:
+        """Freeze encoder and prior. The decoder then learns on the levels that files hold."""
+        self.decoder_only = self.hard_levels = True
+        self.fresh[:] = False
+        for part in (self.autoencoder.encoder, self.autoencoder.gains, self.prior):
+            part.requires_grad_(False)
+
     def _distortion(
         self, image: Tensor, centred: Tensor, quality: Tensor, rng: np.random.Generator
-    ) -> Tensor:
-        """Return the squared error of each crop, or zeros if only the prior learns."""
+    ) -> tuple[Tensor, Tensor, Judgement | None]:
+        """Return the mean distortion as the loss counts it, the squared error of each crop, and how the
+        pictures look. If only the prior learns, all of it is 0."""
         if self.prior_only:
-            return torch.zeros_like(quality)
+            return quality.new_zeros(()), torch.zeros_like(quality), None
         shown = self.truncate(centred, quality, rng)
         picture = self.autoencoder.synthesise(shown, quality)
-        return functional.mse_loss(picture, image, reduction="none").mean((1, 2, 3))
+        mse = functional.mse_loss(picture, image, reduction="none").mean((1, 2, 3))
+        of_error = 255**2 * self.multiplier(quality).sqrt()
+        if self.appearance is None:
+            return (of_error * mse).mean(), mse, None
+        code = (shown * self.autoencoder.inverse_gains(quality)).detach()
+        judged = self.appearance.judge(image, picture, code, of_error, self.autoencoder.decoder.head)
+        return with_gradient(judged.distortion, picture, judged.gradient), mse, judged
 
-    def _condition(self, label: Tensor | None, share: float, rng: np.random.Generator) -> Tensor | None:
+    def condition(
+        self, label: Tensor | None, share: float | npt.NDArray[np.float64], rng: np.random.Generator
+    ) -> Tensor | None:
         """Return the labels of a random share of crops, and 0 for the others; None for a model without
-        classes."""
+        classes. `share` may be one number or one for each crop, (B,)."""
         if label is None or not self.architecture.classes:
             return None
         given = torch.from_numpy(rng.random(len(label)) < share).to(label.device)
@@ -252,6 +299,12 @@ class Objective(nn.Module):
             for part, top in zip(parts, self.architecture.maximum_level, strict=True)
         ]
         return torch.cat(expected, 1)
+
+
+def with_gradient(value: Tensor, of: Tensor, gradient: Tensor) -> Tensor:
+    """Return `value`, whose gradient with respect to `of` is then `gradient`."""
+    product = (of * gradient.detach()).sum()
+    return value.detach() + product - product.detach()
 
 
 def psnr(mse: float) -> float:

@@ -1,4 +1,4 @@
-"""The configuration of a training run: a TOML file with four tables, read into frozen dataclasses."""
+"""The configuration of a training run: a TOML file whose tables are read into frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bincodec.model.architecture import STRIDE, Architecture
+from bincodec.train.appearance import PerceptualSettings
+from bincodec.train.codes import PriorSettings
 from bincodec.train.data import CropSettings
+from bincodec.train.discriminator import AdversarialSettings
 from bincodec.train.objective import ObjectiveSettings
 
 
@@ -83,12 +86,21 @@ class DataSettings:
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-    """The whole configuration of a run."""
+    """The whole configuration of a run. Without `perceptual` and `adversarial`, only squared errors
+    count. `prior` is for priors that learn alone."""
 
     architecture: Architecture
     objective: ObjectiveSettings
     optimiser: OptimiserSettings
     data: DataSettings
+    perceptual: PerceptualSettings | None = None
+    adversarial: AdversarialSettings | None = None
+    prior: PriorSettings = dataclasses.field(default_factory=PriorSettings)
+
+    def __post_init__(self) -> None:
+        if self.adversarial is not None and self.perceptual is None:
+            msg = "[adversarial] needs [perceptual] beside it"
+            raise ValueError(msg)
 
 
 def read_settings(path: Path) -> RunSettings:
@@ -98,7 +110,7 @@ def read_settings(path: Path) -> RunSettings:
         ValueError: if a table or a name is unknown, or if a value is missing or out of range.
     """
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    known = {"architecture", "objective", "optimiser", "data"}
+    known = {"architecture", "objective", "optimiser", "data", "perceptual", "adversarial", "prior"}
     if unknown := sorted(set(tables) - known):
         msg = f"{path}: the tables {', '.join(unknown)} are unknown"
         raise ValueError(msg)
@@ -108,11 +120,18 @@ def read_settings(path: Path) -> RunSettings:
             msg = f"{path}: [data] needs {name!r}"
             raise ValueError(msg)
         data[name] = path.parent / Path(data[name]).expanduser()
+    perceptual = tables.get("perceptual")
+    if perceptual is not None and "weights" in perceptual:
+        perceptual["weights"] = path.parent / Path(perceptual["weights"]).expanduser()
+    adversarial = tables.get("adversarial")
     return RunSettings(
         Architecture.from_mapping(tables.get("architecture", {})),
         _build(ObjectiveSettings, "objective", tables.get("objective", {}), path),
         _build(OptimiserSettings, "optimiser", tables.get("optimiser", {}), path),
         _build(DataSettings, "data", data, path),
+        None if perceptual is None else _build(PerceptualSettings, "perceptual", perceptual, path),
+        None if adversarial is None else _build(AdversarialSettings, "adversarial", adversarial, path),
+        _build(PriorSettings, "prior", tables.get("prior", {}), path),
     )
 
 
@@ -133,3 +152,29 @@ def with_data(settings: RunSettings, **changes: Any) -> RunSettings:
     """Return the same run with some fields of `DataSettings` replaced. None leaves a field as it is."""
     given = {name: value for name, value in changes.items() if value is not None}
     return dataclasses.replace(settings, data=dataclasses.replace(settings.data, **given))
+
+
+def with_lpips_weights(settings: RunSettings, path: Path | None) -> RunSettings:
+    """Return the same run with another file of weights for the perceptual distance. None changes nothing.
+
+    Raises:
+        ValueError: if the run has no perceptual distance.
+    """
+    if path is None:
+        return settings
+    if settings.perceptual is None:
+        msg = f"{path} is of no use: the configuration has no table [perceptual]"
+        raise ValueError(msg)
+    return dataclasses.replace(settings, perceptual=dataclasses.replace(settings.perceptual, weights=path))
+
+
+def for_prior(settings: RunSettings, batch: int | None = None) -> RunSettings:
+    """Return the settings of a run in which the prior learns alone: of the pictures, only codes are seen.
+
+    `batch` replaces the number of codes in a batch, unless it is None.
+    """
+    prior = dataclasses.replace(settings.prior, batch=batch or settings.prior.batch)
+    data = dataclasses.replace(
+        settings.data, batch=prior.batch, scaled_share=prior.scaled_share, scales=prior.scales
+    )
+    return dataclasses.replace(settings, data=data, prior=prior, perceptual=None, adversarial=None)

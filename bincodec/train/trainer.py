@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bincodec.model.architecture import Architecture
+from bincodec.train.appearance import Appearance
 from bincodec.train.data import CropSampler
 from bincodec.train.objective import Objective, Terms
 from bincodec.train.principal import start_beyond, start_from_components
@@ -27,6 +28,9 @@ from bincodec.train.weights import load_into, read_weights
 from bincodec.train.widen import silent_blocks, widen
 
 _MAX_SKIPPED = 100
+
+DISCRIMINATOR = "discriminator.safetensors"
+"""The name of the file beside averaged weights that holds the discriminator."""
 
 _PATH = tuple(
     f"autoencoder.{part}.weight"
@@ -58,6 +62,7 @@ class Trainer:
         torch.manual_seed(settings.data.seed + rank())
         objective = objective or Objective(settings.architecture, settings.objective)
         self.objective = objective.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective.appearance = self._make_appearance()
         self.average = {name: p.detach().clone() for name, p in self.objective.named_parameters()}
         self.optimisers = self._make_optimisers()
         self.history: list[dict[str, Any]] = []
@@ -88,6 +93,18 @@ class Trainer:
             SOAP(_groups(matrices), betas=(0.95, 0.95), weight_decay=0.0, precondition_frequency=10),
         ]
 
+    def _make_appearance(self) -> Appearance | None:
+        settings = self.settings
+        if settings.perceptual is None:
+            return None
+        channels = settings.architecture.channels
+        return Appearance(channels, settings.perceptual, settings.adversarial, self.device)
+
+    def learn_decoder_only(self) -> None:
+        """Train only the decoder from now on."""
+        self.objective.learn_decoder_only()
+        self.optimisers = self._make_optimisers()
+
     def learn_prior_only(self) -> None:
         """Train only the prior from now on."""
         self.objective.learn_prior_only()
@@ -100,6 +117,8 @@ class Trainer:
                 group["lr"] = group.setdefault("top", group["lr"]) * factor
             optimiser.zero_grad(set_to_none=True)
         terms.loss.backward()  # type: ignore[no-untyped-call]
+        if self.objective.appearance is not None:
+            self.objective.appearance.update(factor)
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), self.settings.optimiser.clip_norm)
         if not torch.isfinite(norm):
             # Such a step would ruin the weights and the average. It is skipped, as the next one may be fine.
@@ -126,6 +145,7 @@ class Trainer:
             "seconds": self.seconds,
             "history": self.history,
             "fresh": self.objective.fresh,
+            "appearance": self.objective.appearance.state() if self.objective.appearance else {},
         }
         temporary = self.folder / "state.pt.tmp"
         torch.save(state, temporary)
@@ -140,6 +160,8 @@ class Trainer:
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.objective.fresh.copy_(state["fresh"])
+        if self.objective.appearance is not None:
+            self.objective.appearance.load_state(state["appearance"])
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
 
     def start_from(self, weights: Path, sampler: CropSampler | None = None, *, revived: bool = False) -> None:
@@ -168,6 +190,8 @@ class Trainer:
             start_beyond(self.objective, max(old.channels, new.width_16), sampler)
             self.objective.to(self.device)
         self.objective.fresh[: old.channels] = False
+        if self.objective.appearance is not None:
+            self.objective.appearance.start_from(weights.with_name(DISCRIMINATOR))
         if revived and sampler is not None:
             self.objective.to("cpu")
             self.revived = revive(self.objective, sampler, np.random.default_rng(self.settings.data.seed))
@@ -195,6 +219,8 @@ class Trainer:
         temporary = self.folder / f"{name}.tmp"
         save_file(tensors, temporary, metadata)
         os.replace(temporary, self.folder / name)
+        if self.objective.appearance is not None:
+            self.objective.appearance.save(self.folder / DISCRIMINATOR)
 
     def summary(self) -> dict[str, Any]:
         """Return a summary of this stage: its length, its cost, and the hardware."""

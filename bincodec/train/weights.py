@@ -54,3 +54,12 @@ def load_into(objective: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
     except RuntimeError as error:
         msg = f"{path} does not fit this architecture: {' '.join(str(error).split())[:200]}"
         raise ValueError(msg) from error
+
+
+def autoencoder_part(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state dict of the autoencoder in what `read_weights` returned."""
+    return {
+        key.removeprefix(_AUTOENCODER): value
+        for key, value in tensors.items()
+        if key.startswith(_AUTOENCODER)
+    }

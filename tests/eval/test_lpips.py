@@ -19,10 +19,16 @@ from safetensors.torch import save_file
 from bincodec.errors import Unreadable, Unsupported
 from bincodec.eval import metrics
 from bincodec.eval.errors import NotInstalled
-from bincodec.eval.lpips import LAYERS, SHAPES, VARIABLE, Lpips, load
+from bincodec.eval.lpips import VARIABLE, LpipsMetric, load
+from bincodec.train.lpips import ALEXNET, Lpips
 
 Floats = NDArray[np.float64]
 Weights = dict[str, torch.Tensor]
+SHAPES = ALEXNET.shapes
+
+
+def metric_of(weights: Weights) -> LpipsMetric:
+    return LpipsMetric(Lpips(ALEXNET, weights))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +109,7 @@ def test_it_is_the_definition(
 def test_equal_pictures_are_at_zero_and_the_order_does_not_matter(
     weights: Weights, pair: tuple[NDArray[np.uint8], NDArray[np.uint8]]
 ) -> None:
-    measure = Lpips(weights)
+    measure = metric_of(weights)
     assert measure(pair[0], pair[0]) == 0
     assert measure(*pair) == pytest.approx(measure(*pair[::-1]))
 
@@ -113,7 +119,9 @@ def test_every_layer_counts_by_its_head(
     k: int, weights: Weights, pair: tuple[NDArray[np.uint8], NDArray[np.uint8]]
 ) -> None:
     name = f"lin{k}.weight"
-    whole, without, twice = (Lpips({**weights, name: factor * weights[name]})(*pair) for factor in (1, 0, 2))
+    whole, without, twice = (
+        metric_of({**weights, name: factor * weights[name]})(*pair) for factor in (1, 0, 2)
+    )
     assert without < 0.99 * whole
     assert twice - whole == pytest.approx(whole - without, rel=1e-4)
 
@@ -123,12 +131,12 @@ def test_only_the_direction_of_features_counts(
 ) -> None:
     """The last map is scaled. Larger earlier maps would meet the same biases in the layers after them."""
     last = {name: 2 * weights[name] for name in ("features.10.weight", "features.10.bias")}
-    assert Lpips({**weights, **last})(*pair) == pytest.approx(Lpips(weights)(*pair), rel=1e-5)
+    assert metric_of({**weights, **last})(*pair) == pytest.approx(metric_of(weights)(*pair), rel=1e-5)
 
 
 def test_a_batch_is_measured_one_by_one(weights: Weights) -> None:
     first, second = torch.rand(2, 3, 3, 40, 40, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    measure = Lpips(weights)
+    measure = Lpips(ALEXNET, weights)
     together = measure.distance(first, second)
     apart = [measure.distance(first[i : i + 1], second[i : i + 1]).item() for i in range(3)]
     assert together.tolist() == pytest.approx(apart, rel=1e-5)
@@ -137,19 +145,19 @@ def test_a_batch_is_measured_one_by_one(weights: Weights) -> None:
 def test_small_pictures_have_no_value(weights: Weights) -> None:
     rng = np.random.default_rng(1)
     first, second = rng.integers(0, 256, (2, 31, 40, 3), np.uint8)
-    assert math.isfinite(Lpips(weights)(first, second))
-    assert math.isnan(Lpips(weights)(first[:30], second[:30]))
+    assert math.isfinite(metric_of(weights)(first, second))
+    assert math.isnan(metric_of(weights)(first[:30], second[:30]))
 
 
 def test_other_than_two_pictures_is_refused(weights: Weights) -> None:
     with pytest.raises(ValueError, match="8-bit images of one shape"):
-        Lpips(weights)(np.zeros((40, 40, 3), np.uint8), np.zeros((40, 41, 3), np.uint8))
+        metric_of(weights)(np.zeros((40, 40, 3), np.uint8), np.zeros((40, 41, 3), np.uint8))
 
 
 def test_the_variable_names_a_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(file))
     about, found = load()
-    assert (about, set(found.weights)) == (load(file)[0], set(SHAPES))
+    assert (about, set(found.lpips.weights)) == (load(file)[0], set(SHAPES))
     assert "SHA-256" in about
     monkeypatch.setenv(VARIABLE, str(file.with_name("gone")))
     with pytest.raises(Unreadable, match="gone"):
@@ -179,14 +187,14 @@ def test_the_public_package_lends_its_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A stand-in whose state has the same names as that of the package."""
-    slices = {layer.index: number for number, layer in enumerate(LAYERS, 1)}
+    slices = {tap.layers[0].name.partition(".")[2]: number for number, tap in enumerate(ALEXNET.taps, 1)}
     state = {"scaling_layer.shift": torch.zeros(3)}
     for name, tensor in weights.items():
         if name.startswith("lin"):
             state[name.replace(".", ".model.1.")] = tensor
         else:
             _, index, kind = name.split(".")
-            state[f"net.slice{slices[int(index)]}.{index}.{kind}"] = tensor
+            state[f"net.slice{slices[index]}.{index}.{kind}"] = tensor
 
     def network(*, net: str, verbose: bool) -> SimpleNamespace:
         assert (net, verbose) == ("alex", False)
@@ -196,7 +204,7 @@ def test_the_public_package_lends_its_weights(
     monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=network))
     about, measure = load()
     assert about.endswith("weights: package lpips")
-    assert measure(*pair) == Lpips(weights)(*pair)
+    assert measure(*pair) == metric_of(weights)(*pair)
 
 
 def test_without_weights_it_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,4 +254,4 @@ def test_real_weights_give_the_known_distances_of_photos(name: str) -> None:
 def test_real_weights_give_the_known_distance_of_noise() -> None:
     torch.manual_seed(123)
     first, second = (torch.rand(10, 3, 100, 100) * 2 - 1 for _ in range(2))
-    assert float(load()[1].distance(first, second).mean()) == pytest.approx(0.1486, abs=5e-5)
+    assert float(load()[1].lpips.distance(first, second).mean()) == pytest.approx(0.1486, abs=5e-5)

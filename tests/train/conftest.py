@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from skimage import data as photos
 
 from bincodec.model.architecture import Architecture
+from bincodec.train.lpips import SQUEEZENET
 from bincodec.train.objective import ObjectiveSettings
 from bincodec.train.settings import DataSettings, OptimiserSettings, RunSettings
 
@@ -46,6 +48,25 @@ def small() -> Architecture:
 def bits() -> Architecture:
     """Return the architecture of the paper: one threshold for each channel, and logistic noise."""
     return BITS
+
+
+@pytest.fixture(scope="session")
+def squeeze_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write random weights of SqueezeNet that keep the size of features, with positive heads."""
+    generator = torch.Generator().manual_seed(7)
+    drawn = {
+        name: torch.randn(shape, generator=generator) for name, shape in sorted(SQUEEZENET.shapes.items())
+    }
+    for name, tensor in drawn.items():
+        if name.startswith("lin"):
+            tensor.abs_()
+        elif tensor.dim() == 4:
+            tensor.mul_((2 / tensor[0].numel()) ** 0.5)
+        else:
+            tensor.mul_(0.1)
+    path = tmp_path_factory.mktemp("lpips") / "squeeze.safetensors"
+    save_file(drawn, path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,113 @@
+"""What `bincodec train` refuses, and a second decoder from the command line."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from skimage import data as photos
+
+from bincodec.model.card import read_card
+
+CONFIG = """
+[architecture]
+layer_channels = [2, 3]
+maximum_level = [1, 1]
+layer_phases = [2, 1]
+binariser = "logistic"
+width_8 = 8
+width_16 = 12
+blocks_8 = 1
+blocks_16 = 1
+prior_width = 16
+prior_blocks = 1
+
+[data]
+photos = "photos"
+valid = "photos"
+batch = 2
+crop = 32
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    Image.fromarray(photos.astronaut()).crop((200, 30, 264, 94)).save("photos/one.png")
+    Path("run.toml").write_text(CONFIG)
+    Path("some").write_text("not weights")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "either --steps or --minutes is needed, and not both"),
+        (["--steps", "1", "--minutes", "1"], 2, "either --steps or --minutes is needed, and not both"),
+        (["--steps", "1", "--prior-only"], 2, "--prior-only needs weights to start from: --start"),
+        (["--steps", "1", "--decoder-only"], 2, "--decoder-only needs weights to start from: --start"),
+        (["--steps", "1", "--finish", "x"], 2, "--finish needs weights to start from: --start"),
+        (["--steps", "1", "--revive"], 2, "--revive needs weights to start from: --start"),
+        (
+            ["--steps", "1", "--start", "some", "--prior-only", "--decoder-only"],
+            2,
+            "--prior-only and --decoder-only exclude each other",
+        ),
+        (
+            ["--steps", "1", "--start", "some", "--decoder-only", "--finish", "x"],
+            2,
+            "--decoder-only and --finish exclude each other",
+        ),
+        (
+            ["--steps", "1", "--start", "some", "--revive", "--prior-only"],
+            2,
+            "--revive needs an autoencoder that learns",
+        ),
+        (["--start", "some", "--add-decoder", "x"], 2, "--add-decoder NAME and --to MODEL belong together"),
+        (["--start", "some", "--add-decoder", "x", "--to", "some"], 1, "some is not a readable model file"),
+        (["--steps", "1", "--lpips-weights", "some"], 1, "the configuration has no table [perceptual]"),
+        (["--steps", "1", "--start", "some"], 1, "some is not a readable weights file"),
+    ],
+)
+def test_what_is_refused(run, arguments: list[str], code: int, words: str) -> None:
+    result = run("train", "run.toml", "out", *arguments)
+    assert result.exit_code == code, result.stderr
+    assert words in result.stderr
+    assert not list(Path().glob("out/*.safetensors"))
+
+
+@pytest.mark.usefixtures("folder")
+def test_perceptual_needs_its_weights(run) -> None:
+    Path("run.toml").write_text(CONFIG + "[perceptual]\nweight = 3\n")
+    result = run("train", "run.toml", "out", "--steps", 1)
+    assert (result.exit_code, "--lpips-weights" in result.stderr) == (1, True)
+    result = run("train", "run.toml", "out", "--steps", 1, "--lpips-weights", "some")
+    assert (result.exit_code, "some is not a readable weights file" in result.stderr) == (1, True)
+    Path("run.toml").write_text(CONFIG + "[adversarial]\nweight = 3\n")
+    result = run("train", "run.toml", "out", "--steps", 1)
+    assert (result.exit_code, "[adversarial] needs [perceptual]" in result.stderr) == (1, True)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_second_decoder_is_added_on_the_command_line(run) -> None:
+    before = torch.get_num_threads()
+    try:
+        common = ("train", "run.toml")
+        threads = ("--threads", 1)
+        start = ("--start", "a/weights.safetensors")
+        assert run(*common, "a", "--steps", 2, *threads).exit_code == 0
+        assert run(*common, "m", "--steps", 1, *threads, *start, "--finish", "own-1").exit_code == 0
+        float_prior = ("--start", "m/own-1-float.safetensors")
+        done = run(*common, "b", "--steps", 2, *threads, *float_prior, "--decoder-only", "--valid-photos", 1)
+        assert done.exit_code == 0, done.stderr
+        added = ("--add-decoder", "realism", "--to", "m/own-1.safetensors")
+        done = run(*common, "n", "--start", "b/weights.safetensors", *added)
+        assert done.exit_code == 0, done.stderr
+        assert "own-1, decoders fidelity, realism" in done.stderr
+    finally:
+        torch.set_num_threads(before)
+    cards = [read_card(Path(name) / "own-1.safetensors") for name in ("m", "n")]
+    assert cards[1].decoders == ("fidelity", "realism")
+    assert cards[0].fingerprint == cards[1].fingerprint
