@@ -92,6 +92,8 @@ def decompress(
     layers: int | None = None,
     missing: Missing = "error",
     region: Region | None = None,
+    decoder: str | None = None,
+    realism: float | None = None,
     seed: int = 0,
     temperature: float = 1.0,
     model: str | os.PathLike[str] | None = None,
@@ -113,6 +115,10 @@ def decompress(
             "sample": the same, but the rest is drawn from the prior, which invents something that fits.
         region: left, top, width and height in pixels. Only this part of the picture is decoded. From a path
             or a file object that can seek, only the bytes that it needs are read.
+        decoder: a name among `decoders` of the model's card. "fidelity", the default, shows what the file
+            says. "realism", which some models have, looks more like a photograph. It invents detail for this,
+            which is not what was there. The file is the same for both.
+        realism: 0..1, for a decoder between these two. 0 is "fidelity", and 1 is "realism".
         seed: the seed of what is drawn, 0..2^64 - 1.
         temperature: the temperature of what is drawn, 0..10 (`SamplingSettings`).
         model: a name or the path of a .safetensors file, instead of the model that the file names.
@@ -142,6 +148,8 @@ def decompress(
             layers=layers,
             missing=missing,
             region=region,
+            decoder=decoder,
+            realism=realism,
             seed=seed,
             temperature=temperature,
             limits=limits,

@@ -28,6 +28,8 @@ class DecodedInfo(TypedDict):
         model: the name of the model.
         quality: the quality, 0..100.
         layers: the number of layers that the picture shows.
+        decoder: the name of the decoder. Every decoder but the main one, "fidelity", may invent detail.
+        realism: how far its weights are from those of the main decoder, 0, towards those of `decoder`, 1.
         intact: whether the file was whole and undamaged.
         damage: one sentence for each part that was missing or damaged.
         real_layers: the number of layers, from the first, that came from the file; the others are sampled.
@@ -37,6 +39,8 @@ class DecodedInfo(TypedDict):
     model: str
     quality: int
     layers: int
+    decoder: str
+    realism: float
     intact: bool
     damage: tuple[str, ...]
     real_layers: int

@@ -48,7 +48,8 @@ from bincodec.io.extras import restored, to_extras
 from bincodec.io.filling import without_hidden
 from bincodec.isolation import isolated
 from bincodec.model import store, weights
-from bincodec.model.card import MAIN_DECODER, ModelCard
+from bincodec.model.card import ModelCard
+from bincodec.model.decoders import DecoderChoice, choose
 from bincodec.sampling import Sampling
 from bincodec.windows import of_pixels, tiles_under
 
@@ -168,6 +169,8 @@ class Codec(Sampling):
         layers: int | None = None,
         missing: Missing = "error",
         region: Region | None = None,
+        decoder: str | None = None,
+        realism: float | None = None,
         seed: int = 0,
         temperature: float = 1.0,
         limits: Limits = DEFAULT_LIMITS,
@@ -186,6 +189,7 @@ class Codec(Sampling):
         checked_choice("missing", missing, get_args(Missing))
         checked_integer("seed", seed, 0, MAX_SEED)
         checked_number("temperature", temperature, MAX_TEMPERATURE)
+        choice = choose(self.model.card, decoder, realism)
         if region is not None and missing == "sample":
             msg = "a region cannot be sampled: what is drawn depends on the whole picture"
             raise InvalidSetting(msg)
@@ -197,9 +201,9 @@ class Codec(Sampling):
                 checked_integer("layers", layers, 1, self.model.card.architecture.layers), code.layers
             )
         if missing != "sample":
-            return self._shown(code, beside, layers, region)
+            return self._shown(code, beside, choice, layers, region)
         completed = self.complete(code, layers, seed=seed, temperature=temperature)
-        image = self._shown(completed.code, beside)
+        image = self._shown(completed.code, beside, choice)
         image.info["bld"] |= {"real_layers": completed.real_layers, "real_share": completed.real_share}
         return image
 
@@ -364,19 +368,21 @@ class Codec(Sampling):
         layers: int | None = None,
         *,
         region: Region | None = None,
-        decoder: str = MAIN_DECODER,
+        decoder: str | None = None,
+        realism: float | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> Image.Image:
         """The picture of a code, or of its first `layers` layers; the rest enters as the prior's expectation.
 
         With a `region` (left, top, width, height) in pixels, that part of it. Its mode is RGB, or L where it
-        is grey, and RGBA or LA where the code has alpha. `decoder` is one of `model.card.decoders`.
+        is grey, and RGBA or LA where the code has alpha. `decoder` and `realism` are those of
+        `bincodec.decompress`; the post-filter fades as realism rises to 1.
         `image.info["bld"]` is a `DecodedInfo`; "icc_profile", "exif" and "xmp" are there as in images that
         Pillow opens.
 
         Raises:
             WrongModel: if the code is another model's.
-            InvalidSetting: if `layers` is not between 1 and the code's, or there is no such decoder.
+            InvalidSetting: if `layers` is not between 1 and the code's, or the model has no such decoder.
             Corrupt: if the code's post-filter, alpha or metadata cannot be read; a file's always can.
             TooLarge: for metadata beyond `limits.metadata_bytes`.
 
@@ -389,22 +395,21 @@ class Codec(Sampling):
             ('RGB', 2)
         """
         code.check_model(self.model.card)
-        return self._shown(
-            code, extras.read(code.extras, code.width, code.height, limits), layers, region, decoder
-        )
+        choice = choose(self.model.card, decoder, realism)
+        beside = extras.read(code.extras, code.width, code.height, limits)
+        return self._shown(code, beside, choice, layers, region)
 
     @isolated()
     def _shown(
         self,
         code: BinaryCode,
         beside: extras.Extras,
+        decoder: DecoderChoice,
         layers: int | None = None,
         region: Region | None = None,
-        decoder: str = MAIN_DECODER,
     ) -> Image.Image:
         """Return the picture of a code of this model, with its extras."""
         shown = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
-        checked_choice("decoder", decoder, self.model.card.decoders)
         if region is not None:
             region = checked_region(region, code.width, code.height)
         image = images.to_image(reconstruct(self.model, code, shown, decoder, region), grey=code.grey)
@@ -413,6 +418,8 @@ class Codec(Sampling):
             model=code.model,
             quality=code.quality,
             layers=shown,
+            decoder=decoder.name,
+            realism=decoder.share,
             intact=code.intact,
             damage=code.damage,
             real_layers=shown,

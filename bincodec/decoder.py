@@ -20,7 +20,8 @@ from bincodec.code import BinaryCode, Mask
 from bincodec.coding import passes
 from bincodec.io.images import Pixels
 from bincodec.model.architecture import QUALITIES
-from bincodec.model.card import MAIN_DECODER
+from bincodec.model.autoencoder import Autoencoder
+from bincodec.model.decoders import MAIN, DecoderChoice
 from bincodec.model.weights import Model
 from bincodec.postfilter.features import View
 from bincodec.postfilter.filter import apply_filter, read_filter
@@ -34,26 +35,28 @@ _ROUNDS = 1000
 
 
 def reconstruct(
-    model: Model, code: BinaryCode, layers: int, decoder: str = MAIN_DECODER, region: Region | None = None
+    model: Model, code: BinaryCode, layers: int, decoder: DecoderChoice = MAIN, region: Region | None = None
 ) -> Pixels:
     """Return the picture of the first `layers` layers, or a region of it, uint8.
 
     It is (H, W, 3), or (H, W, 1) if the code is grey. The post-filter was fitted to the picture of all layers
-    by the main decoder, so it is applied to that picture only.
+    by the main decoder, so it is applied to pictures of all layers only. For a decoder between the main one
+    and another one, what the filter adds fades with the share of the main one.
 
     Raises:
         Corrupt: if the post-filter of the code cannot be read. That of a file can always be read.
     """
     left, top, width, height = region or (0, 0, code.width, code.height)
-    filtered = layers == model.card.architecture.layers and decoder == MAIN_DECODER
+    filtered = layers == model.card.architecture.layers and decoder.share < 1
+    autoencoder = model.decoders.network(decoder)
     post_filter = read_filter(code.extras) if filtered else None
     area = of_pixels(left, top, width, height)
     shown = Shown(model, code, layers, needed(model, code.grid, area))
     result = np.empty((height, width, 1 if code.grey else 3), np.uint8)
 
     def part(window: Window) -> tuple[View, npt.NDArray[np.uint8]]:
-        decoded, view = synthesise(shown, window, decoder)
-        pixels = apply_filter(decoded, post_filter, view)[..., : result.shape[2]]
+        decoded, view = synthesise(shown, window, autoencoder)
+        pixels = apply_filter(decoded, post_filter, view, 1 - decoder.share)[..., : result.shape[2]]
         return view, np.round(255 * pixels.clip(0, 1)).astype(np.uint8)
 
     for view, pixels in in_order("decode", part, covering(area), model.device):
@@ -71,9 +74,11 @@ def needed(model: Model, grid: tuple[int, int], area: Window) -> Window:
 
 
 def synthesise(
-    shown: Shown, window: Window, decoder: str = MAIN_DECODER
+    shown: Shown, window: Window, autoencoder: Autoencoder | None = None
 ) -> tuple[npt.NDArray[np.float32], View]:
     """Decode a window, and the pixels around it that the post-filter reads, without applying the filter.
+
+    The decoder is that of `autoencoder`, or the main one.
 
     Return the pixels, float32 (h, w, 3), about 0..1, and their place in the picture. If the picture is grey,
     each of the three colours is replaced by their mean.
@@ -84,7 +89,7 @@ def synthesise(
     levels = shown.centred(seen).to(model.device)[None]
     quality = levels.new_full((1,), code.quality / (QUALITIES - 1))
     with torch.inference_mode():
-        image = model.autoencoders[decoder].synthesise(levels, quality)[0]
+        image = (autoencoder or model.autoencoder).synthesise(levels, quality)[0]
         rows, columns = around.within(seen)
         image = image[:, _pixels(rows), _pixels(columns)].permute(1, 2, 0)
         if code.grey:

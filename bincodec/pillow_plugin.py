@@ -66,15 +66,22 @@ class BldImageFile(ImageFile.ImageFile):
             raise ValueError(msg)
         return SeekableFile(cast(BinaryIO, self.fp))
 
-    def load(self) -> PixelAccess | None:
+    def load(self, decoder: str | None = None, realism: float | None = None) -> PixelAccess | None:
         """Decode the picture if this has not been done.
+
+        `decoder` and `realism` are those of `bincodec.decompress`. Pillow itself calls `load` without them
+        when pixels are needed, so they can only be given in the first call.
 
         If `ImageFile.LOAD_TRUNCATED_IMAGES` is set, the intact parts of a damaged file are shown, and the
         model supplies what it expects for the others. `info["bld"]["damage"]` says what is missing.
 
         Raises:
             OSError: if the file is damaged or cut short, or if its model is not installed.
+            ValueError: if the model does not have the decoder, or if the picture is already decoded.
         """
+        if not self._waiting and (decoder, realism) != (None, None):
+            msg = "the picture is decoded already: decoder and realism are for the first call of load"
+            raise InvalidSetting(msg)
         if self._waiting:
             from bincodec.api import decompress
 
@@ -83,6 +90,8 @@ class BldImageFile(ImageFile.ImageFile):
                     self._source,
                     layers=self._layers,
                     missing="expect" if ImageFile.LOAD_TRUNCATED_IMAGES else "error",
+                    decoder=decoder,
+                    realism=realism,
                     limits=_limits(),
                 )
             self.im, self._mode = decoded.im, decoded.mode

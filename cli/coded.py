@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bincodec.cli import options, places
+from bincodec.cli import options, output, places
 from bincodec.cli.batch.job import Work
 from bincodec.cli.batch.run import Batch
 
@@ -48,6 +48,12 @@ def unpack(
         header = files.read_header(data, limits)
         codec = shared_codec(store.find_for(header.fingerprint, model).path, device)
         return codec, codec.unpack(data, limits=limits)
+
+
+def what_is_shown(decoded: DecodedInfo) -> str:
+    """How many layers, the model, and the decoder where it is not the main one."""
+    decoder = f", {decoded['decoder']} {decoded['realism']:g}" if decoded["realism"] else ""
+    return f"{output.counted(decoded['layers'], 'layer')}, model {decoded['model']}{decoder}"
 
 
 def what_is_damaged(decoded: DecodedInfo) -> str:

@@ -67,6 +67,7 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
         "bincodec decompress photo.bld",
         "bincodec decompress photo.bld preview.webp --layers 2",
         "bincodec decompress large.bld part.png --region 512,0,256,256",
+        "bincodec decompress small.bld --realism 0.5",
         "bincodec decompress -r coded/ -o pictures/ --format jpg",
     )
 )
@@ -107,6 +108,18 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
     type=click.IntRange(min=1),
     help="Make the picture smaller if a side is longer than N pixels. Its proportions stay the same.",
 )
+@click.option(
+    "--decoder",
+    type=click.Choice(["fidelity", "realism"]),
+    help="Show what the file says; or, with a model that has this decoder, what looks most like a "
+    "photograph.  [default: fidelity]",
+)
+@click.option(
+    "--realism",
+    type=click.FloatRange(0, 1),
+    help="Between the two decoders: 0 is fidelity, 1 is realism. The detail that realism adds is invented: "
+    "it is not for evidence, nor for medical or legal use.",
+)
 @sampling.seed
 @sampling.temperature
 @options.model_of_file
@@ -123,6 +136,7 @@ def command(names: tuple[str, ...], many: Asked, common: options.Common, **setti
     work = Decompression(common=common, **settings)
     found = alone(names, many, lambda name: not coded.is_coded(name) and not os.path.isdir(name))
     if found is None:
+        work.check_decoder()
         quietly = dataclasses.replace(work, common=dataclasses.replace(common, quiet=True))
         coded.batch("decompress", quietly, work.extension, work.model, common).run(names, many)
         return
@@ -142,7 +156,7 @@ class Decompression:
 
     Args:
         extension: the extension of an output that has no name, with a dot.
-        layers, missing, region, model: as for `bincodec.decompress`.
+        layers, missing, region, decoder, realism, model: as for `bincodec.decompress`.
         fit: the longest side that the picture may have, in pixels, or None for any.
         seed, temperature: as for `bincodec.decompress`, or None if they are not given.
         common: the limits, the device, and what is printed.
@@ -153,6 +167,8 @@ class Decompression:
     missing: Missing
     region: tuple[int, int, int, int] | None
     fit: int | None
+    decoder: str | None
+    realism: float | None
     seed: int | None
     temperature: float | None
     model: str | None
@@ -166,10 +182,21 @@ class Decompression:
         if self._drawn and self.region is not None:
             msg = "--region does not go with --missing sample: what is drawn depends on the whole picture"
             raise click.UsageError(msg)
+        if self.realism is not None and self.decoder == "fidelity":
+            msg = "--realism does not go with --decoder fidelity, which is --realism 0"
+            raise click.UsageError(msg)
 
     @property
     def _drawn(self) -> bool:
         return self.missing == "sample"
+
+    def check_decoder(self) -> None:
+        """Raise InvalidSetting if the model that all inputs are decoded with does not have the decoder."""
+        from bincodec.model import store
+        from bincodec.model.decoders import choose
+
+        if self.model is not None:
+            choose(store.find(self.model), self.decoder, self.realism)
 
     def check_format(self, destination: str) -> None:
         """Raise click.UsageError if the format of an output cannot be written."""
@@ -218,6 +245,8 @@ class Decompression:
             "quality": decoded["quality"],
             "model": decoded["model"],
             "layers": decoded["layers"],
+            "decoder": decoded["decoder"],
+            "realism": decoded["realism"],
             "intact": decoded["intact"],
             "damage": list(decoded["damage"]),
             "notes": notes,
@@ -228,7 +257,7 @@ class Decompression:
             facts |= {"seed": seed} | {name: decoded[name] for name in ("real_layers", "real_share")}
         line = (
             f"{places.shown(destination, 'standard output')}: {image.width} x {image.height} pixels, "
-            f"{output.counted(decoded['layers'], 'layer')}, model {decoded['model']}, {seconds:.2f} s"
+            f"{coded.what_is_shown(decoded)}, {seconds:.2f} s"
         )
         return Made(facts, line, data)
 
@@ -248,6 +277,8 @@ class Decompression:
                 layers=self.layers,
                 missing=self.missing,
                 region=self.region,
+                decoder=self.decoder,
+                realism=self.realism,
                 seed=seed,
                 temperature=temperature,
                 model=self.model,
@@ -294,8 +325,11 @@ def _check_destination(
 
 
 def _texts(decoded: DecodedInfo, seed: int, temperature: float) -> dict[str, str]:
-    """Return the texts for the picture's file about layers that were drawn; empty if none was."""
-    if decoded.get("real_layers", decoded["layers"]) == decoded["layers"]:
-        return {}
-    facts = {"model": decoded["model"], "quality": decoded["quality"], "real_layers": decoded["real_layers"]}
-    return sampling.as_texts(facts | {"seed": seed, "temperature": temperature})
+    """Return the texts for the picture's file about invented detail and drawn layers; empty without them."""
+    invented: dict[str, object] = {}
+    if decoded["realism"]:
+        invented |= {"decoder": decoded["decoder"], "realism": decoded["realism"]}
+    if decoded["real_layers"] < decoded["layers"]:
+        invented |= {"real_layers": decoded["real_layers"], "seed": seed, "temperature": temperature}
+    facts = {"model": decoded["model"], "quality": decoded["quality"]}
+    return sampling.as_texts(facts | invented) if invented else {}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bincodec.bitstream.extras import Extras
     from bincodec.bitstream.header import Header
     from bincodec.bitstream.limits import Limits
+    from bincodec.model.card import ModelCard
 
 _NAMES = {ALPHA: "alpha", **{kind: name for name, kind in METADATA.items()}}
 _WIDTH = 16
@@ -118,7 +119,7 @@ def _read(data: bytes, header: Header, limits: Limits) -> _Content:
 
 
 def _facts(source: str, size: int, header: Header, content: _Content) -> dict[str, Any]:
-    names = content.extras.names
+    names, card = content.extras.names, _card(header.fingerprint)
     return {
         "command": "info",
         "input": source,
@@ -129,7 +130,8 @@ def _facts(source: str, size: int, header: Header, content: _Content) -> dict[st
         "alpha": "alpha" in names,
         "metadata": {name: len(getattr(content.extras, name)) for name in METADATA if name in names},
         "quality": header.quality,
-        "model": _model_name(header.fingerprint),
+        "model": None if card is None else card.name,
+        "decoders": [] if card is None else list(card.decoders),
         "fingerprint": header.fingerprint.hex(),
         "layers": header.layers,
         "tiles": len(header.tiles),
@@ -159,6 +161,8 @@ def _first_line(name: str, facts: dict[str, Any]) -> str:
 def _details(facts: dict[str, Any]) -> Iterator[str]:
     """Yield a line for each part of the file. The bytes of all lines together are those of the file."""
     yield _line("format", f"{facts['format']}, model fingerprint {facts['fingerprint']}")
+    if len(facts["decoders"]) > 1:
+        yield _line("decoders", ", ".join(facts["decoders"]))
     yield _line("layers", f"{facts['layers']} in {output.counted(facts['tiles'], 'tile')}")
     first = 1
     for group in facts["groups"]:
@@ -189,11 +193,11 @@ def _share(size: int, whole: int) -> str:
     return f"{output.counted(size, 'byte')}, {size / whole:.1%}"
 
 
-def _model_name(fingerprint: bytes) -> str | None:
+def _card(fingerprint: bytes) -> ModelCard | None:
     from bincodec import UnknownModel
     from bincodec.model import store
 
     try:
-        return store.find_for(fingerprint).name
+        return store.find_for(fingerprint)
     except UnknownModel:
         return None

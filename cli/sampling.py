@@ -74,6 +74,17 @@ options = together(
     click.option(
         "--guidance", type=click.FloatRange(0, 16), help="Larger values make the class clearer.  [default: 0]"
     ),
+    click.option(
+        "--renewal",
+        type=click.FloatRange(0, 1),
+        help="The share of the bits that each step of the diffusion sampler draws anew.  [default: 0]",
+    ),
+    click.option(
+        "--final-temperature",
+        type=click.FloatRange(0, 10),
+        help="The temperature of the last step of the diffusion sampler. It changes evenly from step to "
+        "step.  [default: --temperature]",
+    ),
 )
 """With `sampler` and `label`, the fields of `bincodec.generation.settings.SamplingSettings`."""
 
@@ -137,6 +148,8 @@ def how(codec: Codec, code: BinaryCode, settings: SamplingSettings) -> dict[str,
         "schedule": settings.schedule,
         "class": settings.label,
         "guidance": settings.guidance,
+        "renewal": settings.renewal,
+        "final_temperature": settings.final_temperature,
     }
 
 

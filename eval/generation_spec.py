@@ -24,7 +24,9 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "sampler": str,
     "steps": int,
     "temperature": float,
+    "final_temperature": float,
     "guidance": float,
+    "renewal": float,
     "schedule": str,
     "classes": str,
     "seed": int,
@@ -52,6 +54,8 @@ class Setting:
     steps: int | None = None
     temperature: float | None = None
     guidance: float | None = None
+    renewal: float | None = None
+    final_temperature: float | None = None
     schedule: str | None = None
     classes: str = NONE
     seed: int = 0
@@ -68,6 +72,8 @@ class Setting:
             "steps": self.steps,
             "temperature": self.temperature,
             "guidance": self.guidance,
+            "renewal": self.renewal,
+            "final_temperature": self.final_temperature,
             "schedule": self.schedule,
             "label": name,
         }

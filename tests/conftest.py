@@ -217,6 +217,25 @@ def bits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def two_decoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a model file like `tiny-1` with a decoder "realism" beside the main one, of other weights."""
+    import torch
+
+    from bincodec.model import weights
+    from bincodec.model.card import read_card
+
+    tiny = weights.load(read_card(Path(__file__).parent / "models" / "tiny-1.safetensors"))
+    state, random = tiny.autoencoder.state_dict(), torch.Generator().manual_seed(5)
+    other = {
+        name: value * (1 + 0.3 * torch.randn(value.shape, generator=random)) for name, value in state.items()
+    }
+    path = tmp_path_factory.mktemp("two") / "two-1.safetensors"
+    decoders, card = {"realism": other}, tiny.card
+    weights.save(path, "two-1", card.architecture, state, tiny.prior.network, card.card, decoders)
+    return path
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """Headless Chromium that keeps to itself; a test that needs it is skipped where there is none."""

@@ -175,20 +175,23 @@ def _states(
     model: Model, code: BinaryCode, plan: SamplingPlan, image: int, strength: float, hole: Hole | None
 ) -> Iterator[tuple[Levels, ...]]:
     """Yield the levels after each step. Diffusion starts from the code at time `strength` (1: pure noise)."""
-    prior, words = _steered(model, plan), Words(plan.seed, image)
+    words = Words(plan.seed, image)
     if plan.sampler == "autoregressive":
+        prior = _steered(model, plan, plan.temperature)
         yield samplers.autoregressive(prior, code.quality, code.grid, words, steps=plan.steps, hole=hole)
         return
     keep = samplers.keeps(plan.schedule, plan.steps, strength)
     levels = samplers.add_noise(code.levels, code.maximum, keep[0], words)
-    for pair in itertools.pairwise(keep):
-        (levels,) = samplers.denoise(prior, code.quality, levels, pair, words, hole)
+    for step, pair in enumerate(itertools.pairwise(keep)):
+        prior = _steered(model, plan, plan.temperature_of(step))
+        (levels,) = samplers.denoise(prior, code.quality, levels, pair, words, hole, plan.renewal)
         yield levels
 
 
 def _continued(model: Model, code: BinaryCode, layers: int, plan: SamplingPlan) -> BinaryCode:
     """Return the first `layers` layers of a code, with all other layers, and those that tiles lack, drawn."""
-    prior, words, architecture = _steered(model, plan), Words(plan.seed), model.card.architecture
+    prior, words = _steered(model, plan, plan.temperature), Words(plan.seed)
+    architecture = model.card.architecture
     if code.tile_layers is None:
         levels = samplers.autoregressive(prior, code.quality, code.grid, words, given=code.levels[:layers])
     else:
@@ -197,11 +200,11 @@ def _continued(model: Model, code: BinaryCode, layers: int, plan: SamplingPlan) 
     return dataclasses.replace(code, levels=levels, maximum=architecture.maximum_level, tile_layers=None)
 
 
-def _steered(model: Model, plan: SamplingPlan) -> Tempered:
+def _steered(model: Model, plan: SamplingPlan, temperature: float) -> Tempered:
     prior: Predictor = model.prior
     if plan.label:
         prior = Guided(model.prior, plan.label, plan.guidance)
-    return Tempered(prior, plan.temperature)
+    return Tempered(prior, temperature)
 
 
 def _without_filter(code: BinaryCode) -> BinaryCode:

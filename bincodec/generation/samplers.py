@@ -2,7 +2,8 @@
 
 Both samplers use the same network. The *autoregressive* sampler runs along the coding order and draws the
 levels. The *diffusion* sampler runs Bernoulli diffusion backwards (ancestral sampling). All levels start
-uniform. In each step, a level is kept, drawn from the prior, or drawn uniformly, until no noise is left.
+uniform. In each step, a level is kept, drawn from the prior, or drawn uniformly, until no noise is left. With
+*renewal*, a level is drawn from the prior and noised anew instead, which lets a step undo earlier mistakes.
 
 A draw depends only on integers and on operations whose rounding IEEE 754 defines exactly. A seed therefore
 gives the same code on every machine and device, and with any number of threads.
@@ -145,18 +146,20 @@ def denoise(
     keep: Sequence[int],
     words: Words,
     hole: Hole | None = None,
+    renewal: float = 0.0,
 ) -> list[tuple[Levels, ...]]:
     """Run the reverse chain from `levels`, which are noisy at `keep[0]` / 64. Return the state of each step.
 
-    Levels that are known in `hole` are known to the network in every step and do not change. A step in which
-    keep does not rise draws nothing, so more than 64 steps take no more time than 64.
+    In each step, a share `renewal` of the levels is renewed (`_renewed`). Levels that are known in `hole` are
+    known to the network in every step and do not change. A step in which keep does not rise draws nothing, so
+    more than 64 steps take no more time than 64.
     """
     prior, states = prior.incremental(), []
     if hole is not None:
         levels = _with_known(levels, hole)
     for earlier, later in itertools.pairwise(keep):
         if earlier < later:
-            levels = _step(prior, quality, levels, earlier, later, words, hole)
+            levels = _step(prior, quality, levels, earlier, later, words, hole, renewal)
         states.append(levels)
     return states
 
@@ -182,6 +185,7 @@ def _step(
     later: int,
     words: Words,
     hole: Hole | None,
+    renewal: float,
 ) -> tuple[Levels, ...]:
     """Run one step from keep `earlier` / 64 to keep `later` / 64. Time runs backwards: earlier <= later."""
     architecture = prior.architecture
@@ -203,7 +207,7 @@ def _step(
         location = mu[channels]
         if architecture.target == "flip":
             location = _of_values(location, flat, keep)
-        drawn = _less_noisy(flat, location, scale[channels], top, earlier, later, words)
+        drawn = _drawn(flat, location, scale[channels], top, earlier, later, words, renewal)
         result.append(drawn.reshape(part.shape))
     return _with_known(tuple(result), hole) if hole is not None else tuple(result)
 
@@ -215,6 +219,45 @@ def _of_values(mu: Integers, levels: Levels, keep: Integers) -> Integers:
     """
     noisy = (keep > 0) & (keep < KEEP_KNOWN)
     return np.where(noisy & (levels == 1), -mu, mu)
+
+
+def _drawn(
+    levels: Levels,
+    mu: Integers,
+    scale: Integers,
+    maximum: int,
+    earlier: int,
+    later: int,
+    words: Words,
+    renewal: float,
+) -> Levels:
+    """Draw L_s given L_t and the cavity. A share `renewal` of the levels is renewed."""
+    if renewal == 0:
+        return _less_noisy(levels, mu, scale, maximum, earlier, later, words)
+    renewed = _renewed(levels, mu, scale, maximum, earlier, later, words)
+    if renewal == 1:
+        return renewed
+    chosen = words.uniform(levels.shape) < renewal
+    return np.where(chosen, renewed, _less_noisy(levels, mu, scale, maximum, earlier, later, words))
+
+
+def _renewed(
+    levels: Levels, mu: Integers, scale: Integers, maximum: int, earlier: int, later: int, words: Words
+) -> Levels:
+    """Draw L_0 given L_t = m and the cavity p, then L_s from the forward process alone.
+
+    p(L_0 = l | L_t) ~ p(l) (u_t + k_t [l = m]) with u = (1 - keep) / (J + 1). Therefore m is taken with
+    probability k_t p(m) / (u_t + k_t p(m)), and otherwise a level is drawn from p. L_s does not depend on L_t
+    then, except through L_0. Its distribution is the one of the reverse step if p is right, but what is wrong
+    in L_t does not stay.
+    """
+    keep_t, keep_s = earlier / KEEP_KNOWN, later / KEEP_KNOWN
+    noise = (1 - keep_t) / (maximum + 1)
+    held = keep_t * probability_of(levels, mu, scale, maximum)
+    kept = words.uniform(levels.shape) * (noise + held) < held
+    clean = np.where(kept, levels, words.levels(mu, scale, maximum))
+    stays = words.uniform(levels.shape) < keep_s
+    return np.where(stays, clean, _uniform(words, levels.shape, maximum))
 
 
 def _less_noisy(

@@ -29,6 +29,8 @@ class SamplingOptions(TypedDict, total=False):
     schedule: str
     label: str | None
     guidance: float | None
+    renewal: float
+    final_temperature: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,10 @@ class SamplingSettings:
         schedule: the noise schedule of the diffusion sampler: "linear", "cosine" or "sigmoid".
         label: the name of the class to draw, for models that have classes.
         guidance: how far to move from the prediction without a class towards the class, 0..16.
+        renewal: 0..1, the share of the levels that each step of the diffusion sampler draws and noises anew,
+            instead of removing a part of their noise. More of it undoes more mistakes.
+        final_temperature: the temperature of the last step of the diffusion sampler, 0..10. From the first
+            step, at `temperature`, it changes by the same amount in each step. None means no change.
 
     Raises:
         InvalidSetting: if a value is out of range or unknown.
@@ -63,6 +69,8 @@ class SamplingSettings:
     schedule: str = "linear"
     label: str | None = None
     guidance: float | None = None
+    renewal: float = 0.0
+    final_temperature: float | None = None
 
     def __post_init__(self) -> None:
         if self.steps is not None:
@@ -74,6 +82,9 @@ class SamplingSettings:
         checked_choice("schedule", self.schedule, SCHEDULES)
         if self.guidance is not None:
             checked_number("guidance", self.guidance, STRONGEST)
+        checked_number("renewal", self.renewal, 1)
+        if self.final_temperature is not None:
+            checked_number("final_temperature", self.final_temperature, MAX_TEMPERATURE)
 
     def plan(self, card: ModelCard) -> SamplingPlan:
         """Return the settings completed for a model.
@@ -89,7 +100,15 @@ class SamplingSettings:
         steps = self.steps or (DIFFUSION_STEPS if sampler == "diffusion" else passes)
         label, guidance = self._class_number(card), float(self.guidance or 0.0)
         return SamplingPlan(
-            sampler, steps, float(self.temperature), self.seed, self.schedule, label, guidance
+            sampler,
+            steps,
+            float(self.temperature),
+            self.seed,
+            self.schedule,
+            label,
+            guidance,
+            float(self.renewal),
+            float(self.temperature if self.final_temperature is None else self.final_temperature),
         )
 
     def _class_number(self, card: ModelCard) -> int:
@@ -118,6 +137,8 @@ class SamplingPlan:
         schedule: as in `SamplingSettings`.
         label: the number of the class, from 1, or 0 for no class.
         guidance: as in `SamplingSettings`; 0 for none.
+        renewal: as in `SamplingSettings`.
+        final_temperature: the temperature of the last step of the diffusion sampler.
     """
 
     sampler: Sampler
@@ -127,6 +148,13 @@ class SamplingPlan:
     schedule: str
     label: int
     guidance: float
+    renewal: float
+    final_temperature: float
+
+    def temperature_of(self, step: int) -> float:
+        """Return the temperature of a step of the diffusion sampler, counted from 0."""
+        share = step / max(1, self.steps - 1)
+        return self.temperature + (self.final_temperature - self.temperature) * share
 
 
 def own_sampler(card: ModelCard) -> Sampler:

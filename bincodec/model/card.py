@@ -19,6 +19,9 @@ MAX_SIDE = 65535
 MAIN_DECODER = "fidelity"
 """The decoder that the fingerprint covers and that post-filters are fitted for."""
 
+REALISTIC_DECODER = "realism"
+"""The decoder that makes pictures look real by inventing detail, in models that have one."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelCard:

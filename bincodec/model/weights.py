@@ -24,6 +24,7 @@ from bincodec.model import store
 from bincodec.model.architecture import Architecture
 from bincodec.model.autoencoder import Autoencoder
 from bincodec.model.card import MAIN_DECODER, ModelCard, read_card
+from bincodec.model.decoders import Decoders
 from bincodec.model.integer import Block, IntegerNetwork, Layer, probability_digest
 from bincodec.model.kernels import IntegerPrior, Kernel
 from bincodec.postfilter.filter import FILTER_VERSION
@@ -43,20 +44,20 @@ class Model:
 
     Args:
         card: the description of the model.
-        autoencoders: the encoder with each of the decoders, by the name of the decoder.
+        decoders: the decoders, each with the encoder.
         prior: the integer network that predicts the probabilities of levels.
         device: the device of the networks.
     """
 
     card: ModelCard
-    autoencoders: Mapping[str, Autoencoder]
+    decoders: Decoders
     prior: IntegerPrior
     device: str
 
     @property
     def autoencoder(self) -> Autoencoder:
         """The encoder and the main decoder."""
-        return self.autoencoders[MAIN_DECODER]
+        return self.decoders.main
 
 
 def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model:
@@ -71,7 +72,7 @@ def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model
             tensors = load_file(card.path)
             network = _network(card.architecture, _part(tensors, "prior."))
             _check_digests(card, network, tensors)
-            decoders = {n: _autoencoder(card.architecture, tensors, n, device) for n in card.decoders}
+            decoders = Decoders(_autoencoders(card, tensors, device))
             return Model(card, decoders, IntegerPrior(card.architecture, network, device, kernel), device)
     except (OSError, SafetensorError, KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
         msg = f"{card.path}: the weights do not fit the architecture: {str(error).splitlines()[0]}"
@@ -133,6 +134,14 @@ def as_stored(state: Tensors) -> Tensors:
 def autoencoder_state(tensors: Tensors, decoder: str = MAIN_DECODER) -> Tensors:
     """Return an autoencoder's float32 state dict, with one of the decoders, given a model file's tensors."""
     return _restored(_part(tensors, "encoder.") | _part(tensors, f"decoder.{decoder}."))
+
+
+def _autoencoders(card: ModelCard, tensors: Tensors, device: str) -> dict[str, Autoencoder]:
+    """Return an autoencoder for each decoder. They share the encoder, which is in memory once."""
+    result = {name: _autoencoder(card.architecture, tensors, name, device) for name in card.decoders}
+    for other in result.values():
+        other.encoder, other.gains = result[MAIN_DECODER].encoder, result[MAIN_DECODER].gains
+    return result
 
 
 def _autoencoder(architecture: Architecture, tensors: Tensors, decoder: str, device: str) -> Autoencoder:

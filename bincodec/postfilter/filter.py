@@ -110,19 +110,23 @@ def _read(payload: bytes) -> PostFilter:
 
 @torch.inference_mode()
 def apply_filter(
-    decoded: npt.NDArray[np.float32], post_filter: PostFilter | None, view: View | None = None
+    decoded: npt.NDArray[np.float32],
+    post_filter: PostFilter | None,
+    view: View | None = None,
+    strength: float = 1.0,
 ) -> npt.NDArray[np.float32]:
     """Apply a post-filter to pixels (H, W, 3), about 0..1. Without a filter, return them unchanged.
 
-    With `view`, `decoded` is a part of a picture, and the result holds the rows and columns of the view.
+    With `view`, `decoded` is a part of a picture, and the result holds the rows and columns of the view. What
+    the filter adds is multiplied by `strength`.
     """
     view = view or View.whole(decoded)
     top, left = view.rows.start, view.columns.start
     if post_filter is None:
         down, right = top - view.top, left - view.left
         return decoded[down : down + len(view.rows), right : right + len(view.columns)]
-    offsets = torch.from_numpy(post_filter.offsets).float() / (255 * OFFSET_STEPS)
-    matrix = post_filter.matrix()
+    offsets = strength * torch.from_numpy(post_filter.offsets).float() / (255 * OFFSET_STEPS)
+    matrix = strength * post_filter.matrix()
     result = np.empty((len(view.rows), len(view.columns), 3), np.float32)
     for tile in tiles(decoded, view):
         here = tile.here

@@ -115,6 +115,8 @@ def test_photos_round_trip(codec: Codec, name: str, quality: int) -> None:
         "model": "tiny-1",
         "quality": quality,
         "layers": 3,
+        "decoder": "fidelity",
+        "realism": 0.0,
         "intact": True,
         "damage": (),
         "real_layers": 3,

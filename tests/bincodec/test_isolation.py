@@ -136,6 +136,7 @@ class Given:
     codec: Codec
     code: BinaryCode
     data: bytes
+    two_decoders: Codec
 
 
 def with_multipliers(codec: Codec) -> Codec:
@@ -157,6 +158,14 @@ def loaded(given: Given) -> Any:
     codec = with_multipliers(Codec.load(str(TINY)))
     with torch.inference_mode(mode=False), torch.enable_grad():
         return searched(dataclasses.replace(given, codec=codec)), shown(codec, given.code)
+
+
+def mixed(given: Given) -> bytes:
+    """Mix the weights of two decoders anew: only the latest ones are kept."""
+    codec = given.two_decoders
+    code = dataclasses.replace(given.code, fingerprint=codec.model.card.fingerprint)
+    first, second = (codec.decode(code, realism=x).tobytes() for x in (0.25, 0.75))
+    return first + second
 
 
 def searched(given: Given) -> Any:
@@ -184,6 +193,7 @@ CALLS: dict[str, Callable[[Given], Any]] = {
     "decompress": lambda given: given.codec.decompress(given.data, layers=1, missing="sample").tobytes(),
     "effort": searched,
     "decode": lambda given: shown(given.codec, given.code),
+    "decode by a mixed decoder": mixed,
     "decode a prefix": lambda given: shown(given.codec, given.code, 1),
     "pack": lambda given: given.codec.pack(given.code, verify=True),
     "unpack": lambda given: given.codec.unpack(given.data).digest(),
@@ -199,10 +209,10 @@ CALLS: dict[str, Callable[[Given], Any]] = {
 
 
 @pytest.fixture(scope="module")
-def given(codec: Codec) -> Given:
+def given(codec: Codec, two_decoders: Path) -> Given:
     codec = with_multipliers(codec)
     code = codec.encode(PIXELS, 50)
-    return Given(codec, code, codec.pack(code))
+    return Given(codec, code, codec.pack(code), Codec.load(str(two_decoders)))
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +301,7 @@ def test_every_tensor_says_its_type(call: str, given: Given) -> None:
 
 def test_threads_in_states_of_their_own_do_not_meet(given: Given, undisturbed: dict[str, Any]) -> None:
     wrong: list[object] = []
-    calls = ("encode", "decode", "pack", "unpack", "effort")
+    calls = ("encode", "decode", "decode by a mixed decoder", "pack", "unpack", "effort")
     own = ("device", "modes", "autocast", "gradients", "inference", "denormals", "numpy")
 
     def work(name: str) -> None:

@@ -108,6 +108,8 @@ def test_a_region_of_a_file_is_that_part_of_the_picture(
         "model": "tiny-1",
         "quality": 60,
         "layers": 3,
+        "decoder": "fidelity",
+        "realism": 0.0,
         "intact": True,
         "damage": (),
         "real_layers": 3,

@@ -31,6 +31,8 @@ KEYS = {
     "quality": int,
     "model": str,
     "layers": int,
+    "decoder": str,
+    "realism": float,
     "intact": bool,
     "damage": list,
     "notes": list,

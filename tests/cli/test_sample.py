@@ -34,6 +34,8 @@ KEYS = {
     "class": type(None),
     "classes": list,
     "guidance": type(None),
+    "renewal": float,
+    "final_temperature": type(None),
     "seconds_load": float,
     "seconds_draw": float,
 }
@@ -123,8 +125,11 @@ def test_a_png_tells_how_it_was_drawn(run, bits_model: Path) -> None:
         "temperature": "0.5",
         "seed": "7",
         "schedule": "cosine",
+        "renewal": "0.25",
+        "final_temperature": "0.75",
     }
     options = ["--steps", "3", "-q", "30", "--temperature", "0.5", "--seed", "7", "--schedule", "cosine"]
+    options += ["--renewal", "0.25", "--final-temperature", "0.75"]
     common = ("sample", "--model", bits_model, *options)
     assert run(*common, "-o", "a.png").exit_code == 0
     assert texts_of("a.png") == how | {"picture": "0"}

@@ -144,6 +144,8 @@ def test_the_autoregressive_sampler_takes_every_pass_unless_asked_otherwise(code
         ({"temperature": -0.1}, "temperature -0.1 is not a number in 0..10"),
         ({"temperature": 10.5}, "temperature 10.5 "),
         ({"temperature": float("nan")}, "temperature nan "),
+        ({"final_temperature": -1}, "final_temperature -1 is not a number in 0..10"),
+        ({"renewal": 1.5}, "renewal 1.5 is not a number in 0..1"),
         ({"seed": -1}, "seed -1 "),
         ({"seed": 2**64}, "seed 18446744073709551616 "),
         ({"label": "cat"}, "model tiny-1 has no classes"),
@@ -154,6 +156,41 @@ def test_settings_that_do_not_exist(codec: Codec, settings: dict[str, Any], word
     with pytest.raises(InvalidSetting, match=words) as caught:
         codec.sample(**settings)
     assert "\n" not in str(caught.value)
+
+
+def test_the_temperature_goes_evenly_from_the_first_step_to_the_last(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[float] = []
+    honest = editing.Tempered
+
+    def tempered(prior: Any, temperature: float) -> Any:
+        used.append(temperature)
+        return honest(prior, temperature)
+
+    monkeypatch.setattr(editing, "Tempered", tempered)
+    how: Any = {"size": (40, 30), "sampler": "diffusion", "temperature": 1.2}
+    codec.sample(steps=4, final_temperature=0.6, **how)
+    assert used == pytest.approx([1.2, 1.0, 0.8, 0.6])
+    used.clear()
+    codec.sample(steps=1, final_temperature=0.6, **how)
+    codec.sample(steps=2, **how)
+    assert used == [1.2, 1.2, 1.2]
+
+
+def test_renewal_and_the_final_temperature_change_what_is_drawn(bits: Codec) -> None:
+    how: Any = {"size": (48, 32), "sampler": "diffusion", "steps": 4, "seed": 3}
+    plain, same, renewed, colder = (
+        bits.sample(**how, **more)[0].digest()
+        for more in (
+            {},
+            {"renewal": 0.0, "final_temperature": 1.0},
+            {"renewal": 1.0},
+            {"final_temperature": 0.1},
+        )
+    )
+    assert plain == same
+    assert len({plain, renewed, colder}) == 3
 
 
 def test_sizes_keep_to_the_limits(codec: Codec) -> None:
@@ -421,6 +458,8 @@ def test_what_a_damaged_file_lacks_is_drawn_and_said(
         "model": "tiny-1",
         "quality": 60,
         "layers": 3,
+        "decoder": "fidelity",
+        "realism": 0.0,
         "intact": False,
         "damage": left.damage,
         "real_layers": 1,

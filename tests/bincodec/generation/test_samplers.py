@@ -77,6 +77,48 @@ def test_the_reverse_step_is_the_enumerated_posterior(
     assert np.abs(found - expected).max() < 5 * 0.5 / math.sqrt(count)
 
 
+@settings(max_examples=15)
+@given(
+    mu=st.integers(-200, 200),
+    scale=st.integers(10, 50),
+    maximum=st.sampled_from([1, 2, 6]),
+    keep=st.tuples(st.integers(0, 62), st.integers(1, 64)).filter(lambda pair: pair[0] < pair[1]),
+    renewal=st.sampled_from([0.0, 0.3, 1.0]),
+    data=st.data(),
+)
+def test_renewed_levels_are_noise_upon_the_enumerated_clean_ones(
+    mu: int, scale: int, maximum: int, keep: tuple[int, int], renewal: float, data: st.DataObject
+) -> None:
+    observed = data.draw(st.integers(0, maximum))
+    cavity = table_probabilities(mu, scale, maximum)
+    keep_s = keep[1] / KEEP_KNOWN
+    clean = reverse_step(cavity, observed, keep[0], KEEP_KNOWN)
+    anew = keep_s * clean + (1 - keep_s) / (maximum + 1)
+    expected = renewal * anew + (1 - renewal) * reverse_step(cavity, observed, *keep)
+    count = 40_000
+    drawn = samplers._drawn(
+        np.full((1, count), observed, np.uint8),
+        np.full((1, count), mu),
+        np.full((1, count), scale),
+        maximum,
+        *keep,
+        samplers.Words(1, maximum),
+        renewal,
+    )
+    found = np.bincount(drawn[0], minlength=maximum + 1) / count
+    assert np.abs(found - expected).max() < 5 * 0.5 / math.sqrt(count)
+
+
+def test_what_is_wrong_does_not_stay_where_levels_are_renewed() -> None:
+    """The reverse step keeps an observed level that the prior finds unlikely, renewal does not."""
+    count, mu, scale = 20_000, 400, 24  # The prior is all but sure of a 1.
+    wrong = np.zeros((1, count), np.uint8)
+    given = wrong, np.full((1, count), mu), np.full((1, count), scale), 1, 20, 24, samplers.Words(3)
+    kept, renewed = ((samplers._drawn(*given, renewal) == 0).mean() for renewal in (0.0, 1.0))
+    assert kept > 0.5
+    assert renewed < 0.35
+
+
 @pytest.mark.parametrize("maximum", [1, 2, 30])
 @pytest.mark.parametrize("keep", [0, 13, 40, KEEP_KNOWN])
 def test_forward_noise_has_the_closed_form_s_marginals(maximum: int, keep: int) -> None:

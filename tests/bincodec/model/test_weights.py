@@ -9,9 +9,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bincodec import BinaryCode, Codec, DamagedModel, InvalidSetting, WrongModel
+from bincodec import Codec, DamagedModel, WrongModel
 from bincodec.model import weights
 from bincodec.model.card import ModelCard, read_card
+from bincodec.model.decoders import choose
 from bincodec.postfilter import filter as post_filter
 
 TINY = Path(__file__).resolve().parents[2] / "models" / "tiny-1.safetensors"
@@ -101,11 +102,6 @@ def test_further_decoders_stand_beside_the_main_one(tiny: weights.Model, tmp_pat
     assert code.extras, "this picture is to have a post-filter"
     plain, changed = (np.asarray(codec.decode(code, decoder=name)) for name in card.decoders)
     assert (plain != changed).any()
-    unfiltered = np.asarray(codec.decode(without_filter(code), decoder="realism"))
-    assert np.array_equal(changed, unfiltered), "the post-filter was fitted to the main decoder's picture"
-    with pytest.raises(InvalidSetting, match="decoder 'beauty' is not one of fidelity, realism"):
-        codec.decode(code, decoder="beauty")
 
-
-def without_filter(code: BinaryCode) -> BinaryCode:
-    return dataclasses.replace(code, extras=())
+    main, other = (codec.model.decoders.network(choose(card, name)) for name in card.decoders)
+    assert main.encoder is other.encoder, "the encoder is in memory once"
