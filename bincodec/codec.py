@@ -372,19 +372,22 @@ class Codec(Sampling):
         realism: float | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> Image.Image:
-        """The picture of a code, or of its first `layers` layers; the rest enters as the prior's expectation.
+        """Return the picture of a code.
 
-        With a `region` (left, top, width, height) in pixels, that part of it. Its mode is RGB, or L where it
-        is grey, and RGBA or LA where the code has alpha. `decoder` and `realism` are those of
-        `bincodec.decompress`; the post-filter fades as realism rises to 1.
-        `image.info["bld"]` is a `DecodedInfo`; "icc_profile", "exif" and "xmp" are there as in images that
+        With `layers`, only the first layers are shown, and the others are replaced by the expectation of the
+        prior. With a `region` (left, top, width, height) in pixels, only this part is returned. The mode is
+        RGB, or L for a grey picture. With alpha, it is RGBA or LA. `decoder` and `realism` are those of
+        `bincodec.decompress`. The post-filter fades as `realism` rises to 1.
+
+        `image.info["bld"]` is a `DecodedInfo`. "icc_profile", "exif" and "xmp" are set as in images that
         Pillow opens.
 
         Raises:
-            WrongModel: if the code is another model's.
-            InvalidSetting: if `layers` is not between 1 and the code's, or the model has no such decoder.
-            Corrupt: if the code's post-filter, alpha or metadata cannot be read; a file's always can.
-            TooLarge: for metadata beyond `limits.metadata_bytes`.
+            WrongModel: if the code belongs to another model.
+            InvalidSetting: if the code has fewer than `layers` layers, or the model has no such decoder.
+            Corrupt: if the post-filter, alpha or metadata of the code cannot be read. For a code that was
+                read from a file, this cannot happen.
+            TooLarge: if the metadata are beyond `limits.metadata_bytes`.
 
         Example:
             >>> import bincodec, numpy
