@@ -1,4 +1,4 @@
-"""The calls that most programs need: an image to bytes, bytes to an image, and what models there are."""
+"""The functions that most programs need: compress an image, decompress a file, list the models."""
 
 from __future__ import annotations
 
@@ -38,29 +38,32 @@ def compress(
     verify: bool = True,
     limits: Limits = WRITING_LIMITS,
 ) -> bytes:
-    """The bytes of a `.bld` file of `image`: `Codec.compress` with a codec that later calls share.
+    """Return the bytes of a `.bld` file of `image`.
+
+    This is `Codec.compress` with a codec that is kept for later calls.
 
     Args:
         image: a path, the bytes of an image file, a binary file object, a `PIL.Image`, or a uint8 array
-            (H, W, 3) or (H, W); with alpha (H, W, 4) or (H, W, 2).
-        quality: 0 (smallest) to 100 (best). If neither this nor one of the next three is given, it is 75:
-            photographs look good at first sight there, at about 33.5 dB and one bit per pixel.
-        size: at most so many bytes, instead of a quality.
-        bits_per_pixel: at most so many bits for each pixel, instead of a quality.
-        psnr: at least so many dB, instead of a quality; see `Codec.encode` about these three.
-        model: a name that `models` lists, a family ("photo": its newest), or the path of a .safetensors file.
+            (H, W, 3) or (H, W). With alpha, the array is (H, W, 4) or (H, W, 2).
+        quality: 0 (smallest) to 100 (best). If neither this nor one of the next three is given, it is 75.
+            At 75, photographs look good at first sight, with about 33.5 dB and one bit per pixel.
+        size: the highest number of bytes, instead of a quality.
+        bits_per_pixel: the highest number of bits for each pixel, instead of a quality.
+        psnr: the lowest PSNR in dB, instead of a quality. `Codec.encode` describes these three targets.
+        model: a name that `models` lists, a family such as "photo", which means its newest model, or the path
+            of a .safetensors file.
         device: "cpu", "cuda" or "cuda:1".
-        effort: 0..9, how long to search for a better trade of bits against error; decoding takes the same
-            time whatever it was.
-        strip: metadata to leave out, one name or several: "icc", "exif", "xmp" or "all". What is not named
-            is kept: the colour profile and XMP as they are, Exif but for its orientation, which is applied.
-        srgb: whether to convert the pixels to sRGB, through their colour profile, instead of keeping it.
-        verify: whether the finished bytes are decoded again before they are returned.
-        limits: how large an image may be, and its metadata.
+        effort: 0..9, how long to search for a better balance of bits and errors. It does not change the time
+            for decoding.
+        strip: metadata to leave out, one name or several: "icc", "exif", "xmp" or "all". All other metadata
+            are kept as they are, except that the orientation in Exif and XMP is applied to the pixels.
+        srgb: whether to convert the pixels to sRGB instead of keeping their colour profile.
+        verify: whether the finished bytes are decoded as a check before they are returned.
+        limits: how large an image and its metadata may be.
 
     Raises:
-        BincodecError: if the image, the quality, the model or the device will not do, or if no quality
-            reaches the target.
+        BincodecError: if the image cannot be coded, if the quality, the model or the device does not exist,
+            or if no quality reaches the target.
 
     Example:
         >>> import bincodec, numpy
@@ -97,33 +100,35 @@ def decompress(
     device: str = "cpu",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Image.Image:
-    """The picture in a `.bld` file, by the model that wrote it; `image.info["bld"]` says what was decoded.
+    """Return the picture in a `.bld` file. `image.info["bld"]` says what was decoded.
+
+    The codec is kept for later calls.
 
     Args:
         source: a path, the bytes of the file, or a binary file object.
-        layers: show only the first few layers, a coarser picture. Of the others only the checksums are looked
-            at, unless `missing` says otherwise.
-        missing: what becomes of layers that are missing because the file is damaged or cut short, or because
-            fewer `layers` are to be shown. "error": a damaged file raises an error, and layers that are left
-            out are shown as the prior expects them, which is smooth. "expect": a damaged file is shown as far
-            as it is intact, and the rest as the prior expects it. "sample": the same, and the rest is drawn
-            from the prior, which invents what fits.
-        region: left, top, width and height in pixels: only this part of the picture is decoded, and of a path
-            or a file object that can seek only what it needs is read.
+        layers: the number of layers to show. Fewer layers give a coarser picture. For the other layers, only
+            the checksums are compared, unless `missing` is set.
+        missing: what is shown in place of layers that are missing because the file is damaged or cut short,
+            or because fewer `layers` are shown. "error": a damaged file raises an error, and layers that are
+            not shown are replaced by the expectation of the prior, which is smooth. "expect": the intact
+            parts of a damaged file are shown, and the rest is replaced by the expectation of the prior.
+            "sample": the same, but the rest is drawn from the prior, which invents something that fits.
+        region: left, top, width and height in pixels. Only this part of the picture is decoded. From a path
+            or a file object that can seek, only the bytes that it needs are read.
         decoder: a name among `decoders` of the model's card. "fidelity", the default, shows what the file
-            says. "realism", in models that have it, looks more like a photograph and invents detail for it,
-            which is not what was there. The file is the same.
-        realism: 0..1, a decoder between these two: 0 is "fidelity", and 1 is "realism".
-        seed: of what is drawn, 0..2^64 - 1.
-        temperature: of what is drawn, 0..10; see `SamplingSettings`.
+            says. "realism", which some models have, looks more like a photograph. It invents detail for this,
+            which is not what was there. The file is the same for both.
+        realism: 0..1, for a decoder between these two. 0 is "fidelity", and 1 is "realism".
+        seed: the seed of what is drawn, 0..2^64 - 1.
+        temperature: the temperature of what is drawn, 0..10 (`SamplingSettings`).
         model: a name or the path of a .safetensors file, instead of the model that the file names.
         device: "cpu", "cuda" or "cuda:1".
         limits: how large a file and its image may be.
 
     Returns:
-        A `PIL.Image` of mode "RGB", or "L" for a grey picture, or "RGBA" or "LA" with alpha. Its
-        `info["bld"]` is a `DecodedInfo`; `info["icc_profile"]`, `info["exif"]` and `info["xmp"]` are there
-        where the file has them.
+        A `PIL.Image` of mode "RGB", or "L" for a grey picture. With alpha, the mode is "RGBA" or "LA". Its
+        `info["bld"]` is a `DecodedInfo`. If the file has them, `info["icc_profile"]`, `info["exif"]` and
+        `info["xmp"]` are set too.
 
     Raises:
         BincodecError: of the kind that `bincodec.errors` describes.
@@ -152,9 +157,9 @@ def decompress(
 
 
 def models() -> tuple[ModelCard, ...]:
-    """The cards of all models that are installed here, by name and number.
+    """Return the cards of all installed models, sorted by name and number.
 
-    They are those of the package, and those in the folder that the environment variable BINCODEC_MODELS
+    These are the models of the package, and those in the folder that the environment variable BINCODEC_MODELS
     names.
 
     Example:
@@ -166,10 +171,10 @@ def models() -> tuple[ModelCard, ...]:
 
 
 def clear_cache() -> None:
-    """Let go of the codecs that `compress` and `decompress` keep for their next call.
+    """Free the codecs that `compress` and `decompress` keep for their next call.
 
-    They keep at most four, one for each model file and device, with some tens of megabytes of weights each.
-    Nothing else stays in memory after a call. A `Codec` that you hold yourself is yours.
+    There are at most four, one for each model file and device. Each has some tens of megabytes of weights.
+    Nothing else stays in memory after a call. A `Codec` that you have loaded yourself is not affected.
 
     Example:
         >>> import bincodec, numpy
@@ -185,7 +190,7 @@ outlives_forks(_lock)
 
 
 def shared_codec(path: Path, device: str) -> Codec:
-    """The codec that all module-level functions use for a model file and device."""
+    """Return the codec that all module-level functions use for a model file and device."""
     found = path.stat()
     state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     with _lock:
@@ -194,5 +199,5 @@ def shared_codec(path: Path, device: str) -> Codec:
 
 @functools.lru_cache(maxsize=MAX_CACHED)
 def _cached_codec(path: Path, _state: tuple[int, ...], device: str) -> Codec:
-    """A codec by its file and the state of that: one that was replaced is read anew."""
+    """Return the codec of a file. If the file was replaced, its state differs, and it is read again."""
     return Codec.load(str(path), device)

@@ -1,7 +1,7 @@
-"""What a caller may ask for: qualities, efforts, devices, each checked in one place.
+"""Check what a caller asks for, such as qualities, efforts and devices. Each check is in one place.
 
-Every check raises `InvalidSetting` for a value that does not exist and `TypeError` for one of another type;
-`bincodec.errors` says where the line is.
+Every check raises `InvalidSetting` if the value is not possible, and `TypeError` if it has a wrong type.
+`bincodec.errors` says which of the two applies.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ MAX_BITS_PER_PIXEL = 1000.0
 MAX_PSNR = 100.0
 
 Region = tuple[int, int, int, int]
-"""Left, top, width and height of a part of a picture, in pixels."""
+"""The left edge, top edge, width and height of a part of a picture, in pixels."""
 
 STRIPPED = ("icc", "exif", "xmp")
-"""Metadata that can be left out, each by itself; "all" is all of it."""
+"""The kinds of metadata that can be left out. "all" means all of them."""
 
 SEARCH_ROUNDS = (0, 1, 2, 3, 5, 8, 12, 18, 26, 40)
-"""Rounds of the encoder's search by effort, 0..9 (`bincodec.encoder.search`)."""
+"""The number of rounds of the encoder's search for each effort, 0..9 (`bincodec.encoder.search`)."""
 
 
 def checked_integer(name: str, value: int, low: int, high: int) -> int:
-    """`value`, if it is an integer in low..high."""
+    """Return `value` if it is an integer in low..high."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool):
         raise TypeError(_wrong_type(name, f"an integer in {low}..{high}", value))
     if not low <= value <= high:
@@ -45,17 +45,17 @@ def checked_integer(name: str, value: int, low: int, high: int) -> int:
 
 
 def checked_number(name: str, value: float, high: float) -> float:
-    """`value`, if it is a number in 0..high."""
+    """Return `value` if it is a number in 0..high."""
     if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
         raise TypeError(_wrong_type(name, f"a number in 0..{high:g}", value))
-    if not 0 <= value <= high:  # NaN is in no range
+    if not 0 <= value <= high:  # NaN fails every comparison
         msg = f"{name} {value!r} is not a number in 0..{high:g}"
         raise InvalidSetting(msg)
     return float(value)
 
 
 def checked_size(size: tuple[int, int], limits: Limits) -> tuple[int, int]:
-    """Width and height in pixels, if a picture of that size is within the limits."""
+    """Return width and height in pixels if a picture of that size is within the limits."""
     checked_limits(limits)
     try:
         width, height = size
@@ -73,7 +73,7 @@ def checked_size(size: tuple[int, int], limits: Limits) -> tuple[int, int]:
 
 
 def checked_region(region: Region, width: int, height: int) -> Region:
-    """`region`, if it lies within a picture of `width` x `height` pixels."""
+    """Return `region` if it lies within a picture of `width` x `height` pixels."""
     try:
         left, top, across, down = region
     except ValueError as error:
@@ -90,7 +90,7 @@ def checked_region(region: Region, width: int, height: int) -> Region:
 
 
 def checked_choice(name: str, value: str, choices: Iterable[str]) -> str:
-    """`value`, if it is one of `choices`."""
+    """Return `value` if it is one of `choices`."""
     if not isinstance(value, str):
         raise TypeError(_wrong_type(name, "a str", value))
     if value not in (known := tuple(choices)):
@@ -100,7 +100,7 @@ def checked_choice(name: str, value: str, choices: Iterable[str]) -> str:
 
 
 def checked_strip(strip: str | Iterable[str]) -> frozenset[str]:
-    """The metadata to leave out, of STRIPPED: its names, one name, or "all"."""
+    """Return the metadata to leave out, as names of STRIPPED. `strip` has one or more of them, or "all"."""
     if not isinstance(strip, str | Iterable):
         raise TypeError(_wrong_type("strip", "a str or several", strip))
     given = [strip] if isinstance(strip, str) else strip
@@ -109,28 +109,31 @@ def checked_strip(strip: str | Iterable[str]) -> frozenset[str]:
 
 
 def checked_flag(name: str, value: bool) -> bool:
-    """`value`, if it is True or False."""
+    """Return `value` if it is True or False."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(_wrong_type(name, "True or False", value))
     return bool(value)
 
 
 def checked_quality(quality: int) -> int:
-    """`quality`, if it is an integer in 0..100."""
+    """Return `quality` if it is an integer in 0..100."""
     return checked_integer("quality", quality, 0, BEST_QUALITY)
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a file is to reach: at most so many bytes ("size") or "bits_per_pixel", or at least so
-    many dB of "psnr".
+    """What a file has to reach instead of having a quality.
+
+    Args:
+        name: "size", "bits_per_pixel" or "psnr".
+        value: the highest number of bytes or of bits per pixel, or the lowest PSNR in dB.
     """
 
     name: str
     value: float
 
     def bytes_of(self, pixels: int) -> int | None:
-        """The most bytes that the file of a picture of so many pixels may have; None for a PSNR."""
+        """Return the highest number of bytes for a picture of so many pixels, or None for a PSNR."""
         if self.name == "psnr":
             return None
         return int(self.value if self.name == "size" else self.value * pixels / 8)
@@ -139,7 +142,7 @@ class Target:
 def checked_target(
     quality: int | None, size: int | None, bits_per_pixel: float | None, psnr: float | None
 ) -> int | Target:
-    """The one of these that is not None, as a quality or what is to be reached instead; else the default."""
+    """Return the one that is not None, as a quality or a target. Without any, return the default quality."""
     given = {"quality": quality, "size": size, "bits_per_pixel": bits_per_pixel, "psnr": psnr}
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
@@ -156,12 +159,12 @@ def checked_target(
 
 
 def search_rounds(effort: int) -> int:
-    """Rounds of search at `effort`, if it is an integer in 0..9."""
+    """Return the rounds of search at `effort` if it is an integer in 0..9."""
     return SEARCH_ROUNDS[checked_integer("effort", effort, 0, len(SEARCH_ROUNDS) - 1)]
 
 
 def checked_device(device: str) -> str:
-    """`device`, if this machine has it."""
+    """Return `device` if this machine has it."""
     if not isinstance(device, str):
         raise TypeError(_wrong_type("device", 'a str such as "cpu" or "cuda:1"', device))
 

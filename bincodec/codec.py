@@ -1,10 +1,10 @@
-"""The codec: one model, and everything that can be done with it.
+"""The codec: a loaded model, and everything that can be done with it.
 
     image -> encode -> BinaryCode -> pack -> bytes of a .bld -> unpack -> BinaryCode -> decode -> image
 
-`encode` (`bincodec.encoder`) and `decode` (`bincodec.decoder`) are float networks, which may differ by
-rounding between machines; `pack` and `unpack` (`bincodec.coding`) are exact, so bits never do. New pictures
-come from `bincodec.generation`, which works on codes: here they become pictures.
+`encode` (`bincodec.encoder`) and `decode` (`bincodec.decoder`) run float networks, whose results may differ
+between machines because of rounding. `pack` and `unpack` (`bincodec.coding`) are exact, so bits never differ.
+`bincodec.generation` draws new codes, and `bincodec.sampling` makes pictures of them.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ if TYPE_CHECKING:
     from bincodec.model.kernels import Kernel
 
 Missing = Literal["error", "expect", "sample"]
-"""What becomes of layers that are not there; see `decompress`."""
+"""What is shown in place of missing layers. `decompress` describes the values."""
 
 _OWN_METADATA = Limits(metadata_bytes=2**40)
-"""Verification reads what was written a moment ago, under whatever limits that was."""
+"""The limits for verification. It reads what was just written, so the limits of that time already applied."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Codec(Sampling):
-    """One model, loaded. It does not change, and threads may share it.
+    """A loaded model. It does not change, and threads may share it.
 
     Example:
         >>> import bincodec, numpy
@@ -80,17 +80,17 @@ class Codec(Sampling):
 
     @property
     def device(self) -> str:
-        """Where it computes: "cpu", "cuda" or "cuda:1"."""
+        """The device on which it computes, such as "cpu", "cuda" or "cuda:1"."""
         return self.model.device
 
     def __repr__(self) -> str:
         return f"<Codec {self.model.card.name} on {self.model.device}>"
 
     def __reduce__(self) -> tuple[Callable[..., Codec], tuple[object, ...]]:
-        """A pickle says which model this is, and where it is opened the weights come from their file.
+        """Pickle the name of the model. When the pickle is opened, the weights are read from their file.
 
-        The kernel that codes has to be proven on the machine that it runs on, and a file is read faster than
-        a pickle.
+        There are two reasons. The kernel has to be checked on the machine that it runs on, and the file is
+        read faster than a pickle.
         """
         card = self.model.card
         card = dataclasses.replace(card, path=card.path.absolute())
@@ -107,14 +107,14 @@ class Codec(Sampling):
     def load(
         cls, name: str | os.PathLike[str] = "photo", device: str = "cpu", kernel: Kernel = "auto"
     ) -> Self:
-        """The model called `name` (or in that .safetensors file) on `device`.
+        """Return a codec with the model `name`, which may also be the path of a .safetensors file.
 
-        `kernel` chooses how the exact integers are computed (`bincodec.model.kernels`); "auto" takes the
-        fastest that is exact here.
+        `device` is where the codec computes. `kernel` selects how it computes the exact integers
+        (`bincodec.model.kernels`). "auto" selects the fastest kernel that is exact on this machine.
 
         Raises:
             UnknownModel: if there is no such model.
-            DamagedModel: if its file is not what it says it is.
+            DamagedModel: if the file of the model is damaged.
             InvalidSetting: if there is no such device.
 
         Example:
@@ -138,7 +138,9 @@ class Codec(Sampling):
         verify: bool = True,
         limits: Limits = WRITING_LIMITS,
     ) -> bytes:
-        """The bytes of a `.bld` file of `image`: `encode`, then `pack`; as `bincodec.compress`.
+        """Return the bytes of a `.bld` file of `image`. This is `encode` followed by `pack`.
+
+        The arguments are those of `bincodec.compress`.
 
         Example:
             >>> import bincodec, numpy
@@ -173,7 +175,9 @@ class Codec(Sampling):
         temperature: float = 1.0,
         limits: Limits = DEFAULT_LIMITS,
     ) -> Image.Image:
-        """The picture in a `.bld` file of this model: `unpack`, then `decode`; as `bincodec.decompress`.
+        """Return the picture in a `.bld` file of this model. This is `unpack` followed by `decode`.
+
+        The arguments are those of `bincodec.decompress`.
 
         Example:
             >>> import bincodec, numpy
@@ -192,7 +196,7 @@ class Codec(Sampling):
         only = layers if missing == "error" else None
         code, beside = self._unpacked(source, region, limits, partial=missing != "error", layers=only)
         if layers is not None and missing != "error":
-            # Whoever asks for what is intact does not know how much that is.
+            # A caller who asks for the intact layers does not know how many there are, so more is no error.
             layers = min(
                 checked_integer("layers", layers, 1, self.model.card.architecture.layers), code.layers
             )
@@ -217,27 +221,30 @@ class Codec(Sampling):
         strip: str | Iterable[str] = (),
         srgb: bool = False,
     ) -> BinaryCode:
-        """The bits of an image: a path, bytes, a file, a `PIL.Image` or a uint8 array (`images.load`).
+        """Return the code of an image: a path, bytes, a file, a `PIL.Image` or a uint8 array (`images.load`).
 
-        Alpha is kept without loss, and colours under alpha 0 are not kept: they become what codes well. The
-        colour profile, Exif and XMP are kept but for what `strip` names: "icc", "exif", "xmp" or "all". The
-        pixels are coded as they are, to be read with that profile; with `srgb` they are converted to sRGB.
+        Alpha is kept without loss. The colours of fully transparent pixels are not kept. They are replaced by
+        colours that take few bits. The colour profile, Exif and XMP are kept, except for what `strip` names:
+        "icc", "exif", "xmp" or "all". The pixels are coded as they are, and their colour profile says what
+        they mean. With `srgb`, they are converted to sRGB.
 
-        Instead of a quality there may be one target: at most `size` bytes or `bits_per_pixel`, of the whole
-        file with all that it holds, or at least `psnr` in dB. Up to eight qualities are tried, and those
-        between two integers as well. The file has at most 2 % less than asked for and the picture at most
-        0.05 dB more, unless its own steps are coarser or quality 100 (or 0) is already on the right side.
+        Instead of a quality, there may be one target. `size` and `bits_per_pixel` are upper limits for the
+        whole file with all that it contains. `psnr` is a lower limit in dB. The encoder tries up to eight
+        qualities, which need not be integers. The file has at most 2 % less than was asked for, or the
+        picture at most 0.05 dB more. There are two exceptions: the steps of this picture are coarser, or
+        quality 100 (or 0) already meets the target.
 
-        More `effort` searches longer for a better trade of bits against error at this quality; bytes and PSNR
-        each may move either way (`bincodec.encoder.search`). It takes about three quarters of a gigabyte a
-        megapixel, and no more than that of the largest tile and its surroundings: 1.4 gigabytes.
+        More `effort` searches longer for a better balance of bits and errors at this quality. Bytes and PSNR
+        may each rise or fall (`bincodec.encoder.search`). The search takes about 0.75 gigabytes of memory for
+        each megapixel of the largest tile and its surroundings, so it never takes more than 1.4 gigabytes.
 
         Raises:
-            ImageError: if it is not an image that can be coded.
-            TooLarge: beyond the limits; `limits.metadata_bytes` is one.
-            InvalidSetting: if quality is not an integer in 0..100, or effort not one in 0..9; or if effort is
-                not 0 and the model does not say its multipliers; for more than one of quality and targets.
-            OutOfReach: for a target that no quality reaches.
+            ImageError: if this is not an image that can be coded.
+            TooLarge: if the image or its metadata are beyond `limits`.
+            InvalidSetting: if quality is not an integer in 0..100, or effort is not an integer in 0..9; if
+                effort is not 0 and the model contains no multipliers; or if more than one of quality and
+                targets is given.
+            OutOfReach: if no quality reaches the target.
 
         Example:
             >>> import bincodec, numpy
@@ -259,12 +266,12 @@ class Codec(Sampling):
 
     @isolated()
     def pack(self, code: BinaryCode, *, verify: bool = False) -> bytes:
-        """The bytes of a `.bld` file. With `verify` they are unpacked again before they are returned.
+        """Return the bytes of a `.bld` file. With `verify`, they are first unpacked as a check.
 
         Raises:
-            WrongModel: if the code is another model's.
-            InvalidSetting: if the code is what was left of a damaged file.
-            VerificationFailed: if the bytes did not give the code back.
+            WrongModel: if the code belongs to another model.
+            InvalidSetting: if the code is not intact, because it comes from a damaged file.
+            VerificationFailed: if unpacking the bytes did not give the same code.
 
         Example:
             >>> import bincodec, numpy
@@ -282,7 +289,7 @@ class Codec(Sampling):
 
     def _verify(self, data: bytes, code: BinaryCode) -> None:
         try:
-            # Only the weights are those that wrote: everything that is remembered begins anew.
+            # The check shares only the weights with the writer. It shares none of its cached results.
             fresh = dataclasses.replace(self.model, prior=self.model.prior.fresh())
             whole = container.read(Memory(data), packing.limits_of(code))
             extras.read(whole.extras, code.width, code.height, _OWN_METADATA)
@@ -304,12 +311,14 @@ class Codec(Sampling):
         region: Region | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> BinaryCode:
-        """The code in a `.bld` file: a path, its bytes or a file object; `pack` gives the same bytes again.
+        """Return the code in a `.bld` file, which is a path, its bytes or a file object.
 
-        With `partial`, what is intact of a truncated or damaged file is taken, and the code's `damage` says
-        what is not. With a `region` (left, top, width, height) in pixels, only the tiles that it needs are
-        read, and of a file that can seek only their bytes. What is expected of layers that are not shown then
-        knows nothing of other tiles, which may move pixels by a hair.
+        `pack` makes the same bytes from the code again.
+
+        With `partial`, the intact parts of a truncated or damaged file are returned, and `damage` of the code
+        describes the others. With a `region` (left, top, width, height) in pixels, only the tiles that it
+        needs are decoded. From a file that can seek, only their bytes are read. The expectation for layers
+        that are not shown then does not depend on the other tiles, which may change pixels very slightly.
 
         Raises:
             BincodecError: of the kind that `bincodec.errors` describes.
@@ -335,8 +344,9 @@ class Codec(Sampling):
         partial: bool,
         layers: int | None = None,
     ) -> tuple[BinaryCode, extras.Extras]:
-        """The code in a file, or as much of it as its first `layers` layers need, and what stands beside its
-        levels: malformed, that makes the file corrupt.
+        """Return the code in a file, and its extras. Malformed extras make the file corrupt.
+
+        With `layers`, only what the first `layers` layers need is decoded.
         """
         with files.opened(source, parts=region is not None) as opened:
             tiles = None
@@ -362,19 +372,22 @@ class Codec(Sampling):
         realism: float | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> Image.Image:
-        """The picture of a code, or of its first `layers` layers; the rest enters as the prior's expectation.
+        """Return the picture of a code.
 
-        With a `region` (left, top, width, height) in pixels, that part of it. Its mode is RGB, or L where it
-        is grey, and RGBA or LA where the code has alpha. `decoder` and `realism` are those of
-        `bincodec.decompress`; the post-filter fades as realism rises to 1.
-        `image.info["bld"]` is a `DecodedInfo`; "icc_profile", "exif" and "xmp" are there as in images that
+        With `layers`, only the first layers are shown, and the others are replaced by the expectation of the
+        prior. With a `region` (left, top, width, height) in pixels, only this part is returned. The mode is
+        RGB, or L for a grey picture. With alpha, it is RGBA or LA. `decoder` and `realism` are those of
+        `bincodec.decompress`. The post-filter fades as `realism` rises to 1.
+
+        `image.info["bld"]` is a `DecodedInfo`. "icc_profile", "exif" and "xmp" are set as in images that
         Pillow opens.
 
         Raises:
-            WrongModel: if the code is another model's.
-            InvalidSetting: if `layers` is not between 1 and the code's, or the model has no such decoder.
-            Corrupt: if the code's post-filter, alpha or metadata cannot be read; a file's always can.
-            TooLarge: for metadata beyond `limits.metadata_bytes`.
+            WrongModel: if the code belongs to another model.
+            InvalidSetting: if the code has fewer than `layers` layers, or the model has no such decoder.
+            Corrupt: if the post-filter, alpha or metadata of the code cannot be read. For a code that was
+                read from a file, this cannot happen.
+            TooLarge: if the metadata are beyond `limits.metadata_bytes`.
 
         Example:
             >>> import bincodec, numpy
@@ -398,7 +411,7 @@ class Codec(Sampling):
         layers: int | None = None,
         region: Region | None = None,
     ) -> Image.Image:
-        """The picture of a code of this model, with what stands beside its levels."""
+        """Return the picture of a code of this model, with its extras."""
         shown = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
         if region is not None:
             region = checked_region(region, code.width, code.height)
@@ -419,9 +432,9 @@ class Codec(Sampling):
 
     @isolated()
     def cost(self, code: BinaryCode) -> npt.NDArray[np.float64]:
-        """-log2 of the coded probabilities in bits, by layer and position: (layers, h, w).
+        """Return how many bits each layer takes at each position, as an array (layers, h, w).
 
-        What a tile lacks costs nothing.
+        The bits are -log2 of the coded probabilities. Layers that a tile lacks take no bits.
 
         Example:
             >>> import bincodec, numpy
@@ -436,5 +449,5 @@ class Codec(Sampling):
 
 
 def _opened_again(kind: type[Codec], card: ModelCard, device: str, kernel: Kernel) -> Codec:
-    """What a pickled codec becomes: one of the same weights, or an `UnknownModel` error."""
+    """Return the codec of a pickle, with the same weights, or raise `UnknownModel`."""
     return kind(weights.load_again(card, device, kernel))
