@@ -78,7 +78,7 @@ def test_example_lists_the_decisions(columns: list[np.ndarray]) -> None:
 @pytest.mark.parametrize(
     "stated",
     [
-        f"    {probability.TABLES_SHA256}\n",
+        f"\n{probability.TABLES_SHA256}\n",
         f"carry the version number {header.FORMAT_VERSION[0]}.{header.FORMAT_VERSION[1]}",
         " ".join(f"{byte:02X}" for byte in header.MAGIC),
         f"{header.HEADER_BYTES} bytes:",
