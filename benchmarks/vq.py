@@ -26,16 +26,13 @@ from bincodec.model.autoencoder import Pointwise, quality_features
 from bincodec.model.prior import KEEP_INPUT, PriorBlock, with_nothing
 from bincodec.model.quantiser import straight_through
 from bincodec.train import states
-from bincodec.train.objective import Objective, ObjectiveSettings, Terms
+from bincodec.train.objective import CONDITIONED, LOSS_SCALE, Objective, ObjectiveSettings, Terms
 
 COMMITMENT = 0.25
 EMA_DECAY = 0.99
 LEAST_USE = 0.1
 """An entry is dead, and gets a new start, if on average fewer rows of a batch than this are nearest to it."""
 
-_LOSS_SCALE = 0.05
-_CONDITIONED = 0.85
-"""The share of crops whose class is shown to the prior, as in the objective of the binary model."""
 _ALMOST_KNOWN = 0.999
 
 
@@ -184,7 +181,7 @@ class VqObjective(Objective):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.prior_only):
             value = self.analyse(image)
         indices = self._quantise(value)
-        bits = self._prior_bits(indices, rng, self._condition(label, _CONDITIONED, rng))
+        bits = self._prior_bits(indices, rng, self.condition(label, CONDITIONED, rng))
         weight = self.multiplier(quality)
         mse, loss = torch.zeros_like(weight), torch.zeros_like(weight)
         if not self.prior_only:
@@ -197,9 +194,10 @@ class VqObjective(Objective):
                 loss = loss + COMMITMENT * far
         charged = 255**2 * weight.sqrt() * loss
         others = bits / weight.repeat(2)[: len(bits)].sqrt()
-        total = _LOSS_SCALE * (charged.sum() + others.sum()) / len(image)
+        total = LOSS_SCALE * (charged.sum() + others.sum()) / len(image)
         first, rest = bits[: len(image)].detach(), bits[len(image) :].detach()
-        return Terms(total, first.mean(), mse.detach().mean(), rest.mean())
+        nobody_looks = [torch.zeros_like(total)] * 3
+        return Terms(total, first.mean(), mse.detach().mean(), rest.mean(), *nobody_looks)
 
     def analyse(self, image: Tensor) -> Tensor:
         """Return values, float32 (B, channels, h, w), of images (B, 3, H, W) in 0..1."""

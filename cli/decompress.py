@@ -65,7 +65,6 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
 @click.command(
     epilog=options.examples(
         "bincodec decompress photo.bld",
-        "bincodec decompress photo.bld preview.webp --layers 2",
         "bincodec decompress large.bld part.png --region 512,0,256,256",
         "bincodec decompress small.bld --realism 0.5",
         "bincodec decompress -r coded/ -o pictures/ --format jpg",

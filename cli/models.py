@@ -8,7 +8,7 @@ from bincodec.cli import options, output
 @click.command(epilog=options.examples("bincodec models", "BINCODEC_MODELS=my/models bincodec models"))
 @options.as_json
 def command(as_json: bool) -> None:
-    """List the installed models, their decoders if there are several, and their classes.
+    """List the installed models, their decoders and classes.
 
     These are the models of the package, and those in the folder that the environment variable BINCODEC_MODELS
     names.

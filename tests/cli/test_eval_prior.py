@@ -62,7 +62,7 @@ def test_a_bad_image_is_named_and_the_rest_is_there(run: Run, photo: Path, other
     folder = photo.with_name("out")
     result = run("eval", "prior", *images, "--quality", "0", "--model", TINY, "--quiet", "-o", folder)
     assert result.exit_code == 1
-    assert f"failed: {bad}: not an image" in result.stderr
+    assert f"failed: {bad}: this is not an image" in result.stderr
     assert bool(result.stdout) == folder.exists() == others
     assert ("nothing was written" in result.stderr) != others
 

@@ -332,7 +332,7 @@ def test_a_process_that_fails_loses_its_cell_only(photos: list[Path]) -> None:
     assert {(failure.image, failure.codec, failure.setting) for failure in report.failures} == {
         (str(photos[0]), "jpeg", 50)
     }
-    assert all(reason.startswith(f"{photos[0]}: not an image") for reason in reasons)
+    assert all(reason.startswith(f"{photos[0]}: this is not an image") for reason in reasons)
 
 
 def finished(photos: list[Path]) -> speed.Report:

@@ -43,7 +43,7 @@ def test_what_is_not_installed_is_unknown(folder: Path) -> None:
     for name in ("tiny-3", "photos", "", str(folder / "tiny-3.safetensors")):
         with pytest.raises(UnknownModel):
             store.find(name)
-    with pytest.raises(UnknownModel, match="0102030405060708; installed: "):
+    with pytest.raises(UnknownModel, match="0102030405060708, which is not installed; installed are: "):
         store.find_for(bytes(range(1, 9)))
     with pytest.raises(DamagedModel):
         store.find(str(folder / "another.safetensors"))
