@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bincodec import __version__
+from bincodec.errors import InvalidSetting
 from bincodec.eval.errors import UnknownCodec
 from bincodec.eval.formats import FORMATS, Format, Values
 from bincodec.eval.formats import Pixels as Pixels
 from bincodec.eval.spec import Option, Spec, numbers, parse
+from bincodec.model.card import REALISTIC_DECODER
 
 if TYPE_CHECKING:
     from bincodec.codec import Codec
@@ -35,6 +37,7 @@ OPTIONS = (
     Option("layers", "all", ("all", *numbers(1, 16))),
     Option("effort", "0", numbers(0, 9)),
     Option("kernel", "auto", ("auto", "conv", "matmul", "float64", "int64")),
+    Option("realism", "0"),
 )
 """The options of a spec of bincodec."""
 
@@ -145,6 +148,7 @@ def _build_bincodec(spec: Spec) -> Peer:
     if values["effort"] != "0" and LAMBDA_RANGE not in card.card:
         msg = f"{spec.label}: the card of {card.name} has no Lagrange multipliers: only effort=0 is possible"
         raise UnknownCodec(msg)
+    realism = _read_realism(spec, card)
     if values["device"] != "cpu":
         from bincodec.arguments import checked_device
 
@@ -156,11 +160,36 @@ def _build_bincodec(spec: Spec) -> Peer:
 
         return Codec.load(str(card.path), values["device"], values["kernel"])  # type: ignore[arg-type]
 
-    return _bincodec(spec.label, _about_bincodec(card, values), load, layers, int(values["effort"]))
+    about = _about_bincodec(card, values)
+    return _bincodec(spec.label, about, load, layers, int(values["effort"]), realism)
+
+
+def _read_realism(spec: Spec, card: ModelCard) -> float | None:
+    """Return the realism of a spec, or None for the main decoder, which every model has."""
+    from bincodec.model.decoders import choose
+
+    text = spec.values["realism"]
+    if text == "0":
+        return None
+    try:
+        realism = float(text)
+    except ValueError as error:
+        msg = f"{spec.label}: realism {text!r} is not a number in 0..1"
+        raise UnknownCodec(msg) from error
+    try:
+        return choose(card, realism=realism).share
+    except InvalidSetting as error:
+        msg = f"{spec.label}: {error}"
+        raise UnknownCodec(msg) from error
 
 
 def _bincodec(
-    name: str, about: str, load: Callable[[], Codec], layers: int | None = None, effort: int = 0
+    name: str,
+    about: str,
+    load: Callable[[], Codec],
+    layers: int | None = None,
+    effort: int = 0,
+    realism: float | None = None,
 ) -> Peer:
     def encode(pixels: Pixels, quality: int) -> bytes:
         codec = load()
@@ -172,7 +201,7 @@ def _bincodec(
 
     def decode(data: bytes) -> Pixels:
         codec = load()
-        return np.asarray(codec.decode(codec.unpack(data)).convert("RGB"))
+        return np.asarray(codec.decode(codec.unpack(data), realism=realism).convert("RGB"))
 
     return Peer(name, about, QUALITIES, (0, 100), encode, decode, load)
 
@@ -181,9 +210,12 @@ def _about_bincodec(card: ModelCard, values: Values) -> str:
     """Return everything that files of bincodec depend on.
 
     The fingerprint does not cover the encoder, and the version number does not cover edits since the release.
-    So the digests of the encoder and of the code are included.
+    So the digests of the encoder and of the code are included. The realistic decoder, which the fingerprint
+    does not cover either, is included if it is asked for.
     """
     options = ", ".join(f"{name}={value}" for name, value in values.items() if name != "model")
+    if values.get("realism", "0") != "0":
+        options += f", decoder {card.decoder_digests[REALISTIC_DECODER][:8]}"
     if LAMBDA_RANGE in card.card:
         # The encoder depends on it, and neither the fingerprint nor the encoder's digest covers it.
         options += f", {LAMBDA_RANGE}={card.card[LAMBDA_RANGE]}"

@@ -223,3 +223,39 @@ def test_effort_needs_the_multipliers_and_is_known_by_them(
         abouts.add(peers.find("bincodec", model=str(tiny)).about)
         assert peers.find("bincodec:effort=5", model=str(tiny)).name == "bincodec:effort=5"
     assert len(abouts) == 3
+
+
+def test_realism_shows_the_same_file_with_another_decoder(two_decoders: Path, crops: Crops) -> None:
+    soft, half, sharp = (
+        peers.find(f"bincodec{realism}", model=str(two_decoders))
+        for realism in ("", ":realism=0.5", ":realism=1")
+    )
+    assert (half.name, sharp.name) == ("bincodec:realism=0.5", "bincodec:realism=1")
+    data = soft.encode(crops["fur"], 50)
+    assert data == half.encode(crops["fur"], 50) == sharp.encode(crops["fur"], 50)
+    codec = bincodec.Codec.load(str(two_decoders))
+    for peer, realism in ((soft, 0.0), (half, 0.5), (sharp, 1.0)):
+        expected = np.asarray(codec.decompress(data, realism=realism).convert("RGB"))
+        assert np.array_equal(peer.decode(data), expected)
+    digest = codec.model.card.decoder_digests["realism"][:8]
+    assert digest in sharp.about
+    assert digest not in soft.about
+    assert sharp.about != half.about
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("realism=2", r"realism 2\.0 is not a number in 0\.\.1"),
+        ("realism=nan", r"realism nan is not a number in 0\.\.1"),
+        ("realism=much", r"realism 'much' is not a number in 0\.\.1"),
+    ],
+)
+def test_realism_is_a_number(spec: str, reason: str, two_decoders: Path) -> None:
+    with pytest.raises(UnknownCodec, match=f"bincodec:{spec}: {reason}"):
+        peers.find(f"bincodec:{spec}", model=str(two_decoders))
+
+
+def test_realism_needs_a_model_with_that_decoder(tiny: Path) -> None:
+    with pytest.raises(UnknownCodec, match=r"model tiny-1: decoder 'realism' is not"):
+        peers.find("bincodec:realism=1", model=str(tiny))
