@@ -16,7 +16,7 @@ from statistics import fmean
 import numpy as np
 from PIL import Image
 
-from bincodec import BinaryCode, Codec, InvalidSetting, read_header
+from bincodec import BinaryCode, Codec, OutOfReach, read_header
 from bincodec.bitstream.header import BEST_QUALITY
 from bincodec.encoder import analysis, targets
 
@@ -72,7 +72,7 @@ def main() -> None:
             encodes = 0
             try:
                 away, most_allowed = distance(codec, image, kind, float(value))
-            except InvalidSetting:
+            except OutOfReach:
                 unreached += 1
                 continue
             if most_allowed and away > tolerance:
