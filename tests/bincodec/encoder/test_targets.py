@@ -155,7 +155,13 @@ def test_clear_pixels_do_not_count_for_psnr(codec: Codec, image: Image.Image) ->
 
 def test_what_is_easier_than_the_easiest_is_met(codec: Codec, image: Image.Image) -> None:
     assert bincodec.read_header(codec.compress(image, size=10**6)).quality == 100
-    flat = Image.new("RGB", (64, 48), (128, 128, 128))
+    assert bincodec.read_header(codec.compress(image, psnr=1)).quality == 0
+
+
+@pytest.mark.parametrize("grey", [60, 128, 200])
+def test_of_good_enough_pictures_the_lowest_quality_is_taken(codec: Codec, grey: int) -> None:
+    """The PSNR of a flat picture does not rise with its quality."""
+    flat = Image.new("RGB", (64, 48), (grey, grey, grey))
     assert bincodec.read_header(codec.compress(flat, psnr=1)).quality == 0
 
 
