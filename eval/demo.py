@@ -90,8 +90,8 @@ def compress(codec: Codec, pixels: Pixels, quality: int) -> Compressed:
 def decode(codec: Codec, compressed: Compressed, layers: int, realism: int = 0) -> Shown:
     """The picture as its first `layers` layers show it, which is how it looks while the file arrives.
 
-    `realism` is that of `Codec.decode` in percent. The size is that of the file without the bits of the other layers. It is exact for all layers, and right
-    within a few bytes for fewer.
+    `realism` is that of `Codec.decode` in percent. The size is that of the file without the bits of the other
+    layers. It is exact for all layers, and right within a few bytes for fewer.
 
     Raises:
         InvalidSetting: if `realism` is not in 0..100, or if the model has no such decoder.
