@@ -2,8 +2,8 @@
 
     python benchmarks/difficult.py [--model photo] > table.md
 
-The result is a Markdown table. The bound, in bytes, is the size of the levels as plain binary numbers plus
-what may surround them in a file.
+The result is a Markdown table. The bound, in bytes, is the size of the levels as plain binary numbers, plus
+what may surround them in a file, plus the post-filter of the picture.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def lines(name: str, pixels: Pixels, codec: bincodec.Codec) -> Iterator[str]:
         decoded = np.asarray(codec.decode(codec.unpack(data)).convert("RGB"))
         error = (decoded.astype(np.float64) - pixels).mean((0, 1))
         raw = sum(lv.size * top.bit_length() for lv, top in zip(code.levels, code.maximum, strict=True)) / 8
-        bound = raw + OVERHEAD_BYTES + OVERHEAD_SHARE * raw
+        extras = sum(extra.size for extra in code.extras)
+        bound = raw + OVERHEAD_BYTES + OVERHEAD_SHARE * raw + extras
         other = match.nearest(jpeg, pixels, len(data)).encoded
         cells = (
             name,

@@ -1,4 +1,4 @@
-"""The forty everyday commands and calls of docs/howto/everyday.md: one test each.
+"""The everyday commands and calls of docs/howto/everyday.md: one test each.
 
 A block has to run and to print what the page says (`Console`). What the page cannot show is looked at here,
 by a function for each call (`shows`): it gets what each command did, and of a block of Python the names.
@@ -21,7 +21,7 @@ import bincodec
 from bincodec.io import spaces
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "everyday.md"
-CALLS = 40
+CALLS = 42
 WIDTH, HEIGHT = 200, 150
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">\xc3\xa9</x:xmpmeta>'
 ORIENTATIONS = range(1, 9)
@@ -128,6 +128,11 @@ def psnr(first: str | Image.Image, second: str | Image.Image) -> float:
     return float(10 * np.log10(255**2 / error))
 
 
+def detail(picture: Image.Image) -> float:
+    """How much neighbouring pixels differ."""
+    return float(np.abs(np.diff(pixels(picture).astype(float), axis=1)).mean())
+
+
 def size(name: str) -> int:
     return Path(name).stat().st_size
 
@@ -136,7 +141,7 @@ def names(folder: str = ".") -> set[str]:
     return {str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()}
 
 
-def test_the_page_has_forty_calls_and_each_is_looked_at() -> None:
+def test_the_page_has_so_many_calls_and_each_is_looked_at() -> None:
     assert list(calls()) == list(range(1, CALLS + 1))
     assert sorted(CHECKS) == list(calls())
     assert PAGE.read_text(encoding="utf-8").count("\n```") == 2 * CALLS
@@ -325,16 +330,26 @@ def _(done: Any) -> None:
         assert np.array_equal(pixels(drawn), again)
 
 
+@shows(20)
+def _(done: Any) -> None:
+    assert np.array_equal(pixels("soft.png"), bincodec.decompress("small.bld"))
+    assert np.array_equal(pixels("lively.png"), bincodec.decompress("small.bld", realism=0.5))
+    with Image.open("soft.png") as soft, Image.open("lively.png") as lively:
+        assert "decoder" not in soft.text
+        assert (lively.text["decoder"], lively.text["realism"]) == ("realism", "0.5")
+        assert detail(lively) > detail(soft)
+
+
 # --- many pictures -----------------------------------------------------------------------------------------
 
 
-@shows(20)
+@shows(21)
 def _(done: Any) -> None:
     assert names("coded") == {"photo.bld", "1.bld"}
     assert Path("coded/photo.bld").read_bytes() == Path("cat.bld").read_bytes()
 
 
-@shows(21)
+@shows(22)
 def _(done: Any) -> None:
     assert names("coded") == {"1.bld", "2.bld", "trip/3.bld"}
     for name in names("coded"):
@@ -343,19 +358,19 @@ def _(done: Any) -> None:
     assert re.fullmatch(r".*\d pictures per second\n", done[0].stderr), "a pipe sees no bar"
 
 
-@shows(22)
+@shows(23)
 def _(done: Any) -> None:
     assert Path("coded/2.bld").read_bytes() == bincodec.compress("photos/2.png")
     assert {one.code for one in done} == {0}
 
 
-@shows(23)
+@shows(24)
 def _(done: Any) -> None:
     assert done[1].code == 1
     assert names("coded") == {"1.bld", "2.bld"}
 
 
-@shows(24)
+@shows(25)
 def _(done: Any) -> None:
     assert Path("report.jsonl").read_text() == done[1].stdout
     for line in map(json.loads, done[1].stdout.splitlines()):
@@ -364,7 +379,7 @@ def _(done: Any) -> None:
     assert done[1].stderr == ""
 
 
-@shows(25)
+@shows(26)
 def _(done: Any) -> None:
     assert names("back") == {"1.jpg", "2.jpg"}
     assert psnr("back/1.jpg", "photos/1.png") > 28
@@ -373,7 +388,7 @@ def _(done: Any) -> None:
 # --- look and check ----------------------------------------------------------------------------------------
 
 
-@shows(26)
+@shows(27)
 def _(done: Any) -> None:
     facts = json.loads(done[1].stdout)
     assert (facts["width"], facts["height"], facts["bytes"]) == (WIDTH, HEIGHT, size("cat.bld"))
@@ -383,20 +398,20 @@ def _(done: Any) -> None:
     assert (done[0].stderr, done[1].stderr) == ("", "")
 
 
-@shows(27)
+@shows(28)
 def _(done: Any) -> None:
     assert [one.code for one in done] == [0, 0, 1]
     assert (done[0].stderr, done[2].stdout) == ("", "")
 
 
-@shows(28)
+@shows(29)
 def _(done: Any) -> None:
     assert np.array_equal(pixels("shown.png"), bincodec.decompress("cat.bld"))
     assert [one.code for one in done[3:]] == [1, 1, 2]
     assert not Path("really-a-bld.bld").exists()
 
 
-@shows(29)
+@shows(30)
 def _(done: Any) -> None:
     assert all(one.code == 0 and one.stderr == "" for one in done)
     for words in (
@@ -407,7 +422,7 @@ def _(done: Any) -> None:
         assert words in done[1].stdout
 
 
-@shows(30)
+@shows(31)
 def _(done: Any) -> None:
     assert [one.code for one in done] == [2, 2, 2, 2, 2, 1]
     assert all(one.stdout == "" and one.stderr.count("\n") == 1 for one in done)
@@ -416,7 +431,7 @@ def _(done: Any) -> None:
 # --- in Python ---------------------------------------------------------------------------------------------
 
 
-@shows(31)
+@shows(32)
 def _(found: Any) -> None:
     assert found["data"] == Path("cat.bld").read_bytes() == Path("mine.bld").read_bytes()
     assert np.array_equal(pixels("mine.png"), found["image"])
@@ -424,18 +439,18 @@ def _(found: Any) -> None:
     assert psnr(found["image"], "photo.jpg") > 30
 
 
-@shows(32)
+@shows(33)
 def _(found: Any) -> None:
     assert (len(found["made"]), len(set(found["made"]))) == (6, 1)
     assert isinstance(found["made"][0], bytes)
 
 
-@shows(33)
+@shows(34)
 def _(found: Any) -> None:
     assert 0.98 * 2000 <= len(found["upload"]) <= 2000
 
 
-@shows(34)
+@shows(35)
 def _(found: Any) -> None:
     assert (found["part"].size, found["coarse"].size) == ((64, 48), (WIDTH, HEIGHT))
     assert psnr(found["coarse"], "photo.jpg") < psnr(found["rest"], "photo.jpg")
@@ -443,7 +458,15 @@ def _(found: Any) -> None:
     assert "ends at byte 2500" in found["told"]["damage"][0]
 
 
-@shows(35)
+@shows(36)
+def _(found: Any) -> None:
+    assert found["small"] == bincodec.compress("photo.jpg", quality=20)
+    assert found["soft"].info["bld"]["decoder"] == "fidelity"
+    assert (found["told"]["decoder"], found["told"]["realism"]) == ("realism", 0.5)
+    assert detail(found["lively"]) > detail(found["soft"])
+
+
+@shows(37)
 def _(found: Any) -> None:
     assert found["packed"] == bincodec.compress("photo.jpg", quality=50)
     better = [psnr(step, "photo.jpg") for step in found["steps"]]
@@ -451,7 +474,7 @@ def _(found: Any) -> None:
     assert found["again"].digest() == found["code"].digest()
 
 
-@shows(36)
+@shows(38)
 def _(found: Any) -> None:
     assert found["failures"].keys() == {"photo.jpg", "nothing.bld"}
     assert isinstance(found["failures"]["photo.jpg"], bincodec.NotBld)
@@ -461,14 +484,14 @@ def _(found: Any) -> None:
         bincodec.compress("photo.jpg", quality=101)
 
 
-@shows(37)
+@shows(39)
 def _(found: Any) -> None:
     assert found["facts"] == ("BLD", (WIDTH, HEIGHT), "RGB", "a cat")
     assert found["turned"].size == (HEIGHT, WIDTH)
     assert np.array_equal(pixels(found["image"]), bincodec.decompress("cat.bld"))
 
 
-@shows(38)
+@shows(40)
 def _(found: Any) -> None:
     assert_everything_is_kept("tagged.bld")
     assert (found["kept"]["icc_profile"], found["kept"]["xmp"]) == (wide_profile(), XMP)
@@ -477,7 +500,7 @@ def _(found: Any) -> None:
         assert image.info.keys() == {"icc_profile", "xmp"}
 
 
-@shows(39)
+@shows(41)
 def _(found: Any) -> None:
     assert found["small"].size == (32, 24)
     assert found["small"].info["bld"]["layers"] < 6
@@ -486,7 +509,7 @@ def _(found: Any) -> None:
         cut.verify()
 
 
-@shows(40)
+@shows(42)
 def _(found: Any) -> None:
     assert np.array_equal(found["pixels"], bincodec.decompress("cat.bld"))
     assert bincodec.read_header("again.bld").quality == 30

@@ -8,19 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from skimage import data as photos
 
 from bincodec import Codec
-from bincodec.model import weights
+from bincodec.model import store, weights
+from bincodec.model.architecture import Architecture
 from bincodec.model.card import ModelCard, read_card
 from bincodec.train import loop
 from bincodec.train.finish import finish
 from bincodec.train.loop import Stage, run
-from bincodec.train.objective import Objective
+from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.settings import RunSettings
-from bincodec.train.weights import read_weights
+from bincodec.train.weights import load_into, read_weights
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS, TRAINING = ROOT / "configs", ROOT / "training"
 Make = Callable[..., RunSettings]
 Finished = tuple[RunSettings, Path, ModelCard]
 
@@ -96,6 +99,20 @@ def test_a_later_stage_starts_from_the_finished_float_weights(finished: Finished
     start = card.path.with_name("test-1-float.safetensors")
     run(settings, tmp_path / "next", Stage(steps=1), start=start, validation_photos=1)
     assert (tmp_path / "next" / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", [card.name for card in store.available() if card.path.parent == store.WEIGHTS])
+def test_a_shipped_model_can_be_trained_further(name: str) -> None:
+    """Its float prior has no model file beside it. The autoencoder is that of the installed model."""
+    path = TRAINING / f"{name}-float.safetensors"
+    assert not path.with_name(f"{name}.safetensors").exists()
+    tensors, metadata = read_weights(path)
+    objective = Objective(Architecture.from_json(metadata["architecture"]), ObjectiveSettings())
+    load_into(objective, tensors, path)
+    stored = weights.autoencoder_state(load_file(store.find(name).path))
+    assert stored
+    for key, value in objective.autoencoder.state_dict().items():
+        assert torch.equal(value, stored[key].float()), key
 
 
 def test_the_same_run_gives_the_same_model(finished: Finished, tmp_path: Path) -> None:
