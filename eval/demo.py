@@ -87,13 +87,17 @@ def compress(codec: Codec, pixels: Pixels, quality: int) -> Compressed:
     return Compressed(pixels, code, codec.pack(code), codec.cost(code))
 
 
-def decode(codec: Codec, compressed: Compressed, layers: int) -> Shown:
+def decode(codec: Codec, compressed: Compressed, layers: int, realism: int = 0) -> Shown:
     """The picture as its first `layers` layers show it, which is how it looks while the file arrives.
 
-    The size is that of the file without the bits of the other layers. It is exact for all layers, and right
-    within a few bytes for fewer.
+    `realism` is that of `Codec.decode` in percent. The size is that of the file without the bits of the other
+    layers. It is exact for all layers, and right within a few bytes for fewer.
+
+    Raises:
+        InvalidSetting: if `realism` is not in 0..100, or if the model has no such decoder.
     """
-    pixels = np.asarray(codec.decode(compressed.code, layers).convert("RGB"))
+    share = realism / 100 if realism else None  # A model without the other decoder knows no realism at all.
+    pixels = np.asarray(codec.decode(compressed.code, layers, realism=share).convert("RGB"))
     size = len(compressed.data) - round(float(compressed.bits[layers:].sum()) / 8)
     return _shown(compressed.original, pixels, size, compressed.code.quality)
 

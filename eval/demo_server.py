@@ -21,6 +21,7 @@ from bincodec.eval import demo
 from bincodec.eval.demo import Compressed
 from bincodec.eval.errors import needed
 from bincodec.eval.plain import plain
+from bincodec.model.card import REALISTIC_DECODER
 
 if TYPE_CHECKING:
     from flask import Flask, Request
@@ -150,6 +151,7 @@ def _add_answers(app: Flask, shelf: _Shelf, artist: Codec) -> None:
             "model": codec.model.card.name,
             "quality": DEFAULT_QUALITY,
             "layers": codec.model.card.architecture.layers,
+            "realism": REALISTIC_DECODER in codec.model.card.decoders,
             "artist": artist.model.card.name,
             "classes": list(artist.model.card.classes),
             "beside": list(demo.BESIDE),
@@ -166,7 +168,8 @@ def _add_answers(app: Flask, shelf: _Shelf, artist: Codec) -> None:
         file = shelf.file(name, _number(request, "quality"))
         layers = min(_number(request, "layers", 255), file.code.layers)
         heat = _url(demo.png(demo.heat_map(file)))
-        return _answer(demo.decode(codec, file, layers)) | {"layers": layers, "heat": heat}
+        shown = demo.decode(codec, file, layers, _number(request, "realism", 0))
+        return _answer(shown) | {"layers": layers, "heat": heat}
 
     @app.get("/beside/<name>/<other>")
     def beside(name: str, other: str) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 python examples/comparison.py [--bytes 6000] [--photo coffee] [--corner X,Y] [--model photo] [-o OUT]
 python examples/comparison.py --rates 0.1,0.2,0.4 -o docs/rates.webp
+python examples/comparison.py --rates 0.1,0.15 --codecs jpeg webp avif bincodec bincodec:realism=1 -o OUT
 
 The first command makes docs/comparison.webp with two rows of two pictures. With --rates, there is a row for
-each number of bits per pixel, and a column for each of JPEG, WebP, AVIF and bincodec. Each codec uses the
-highest quality whose file does not exceed the bytes. Bytes and PSNR are those of the whole photo, and the
-pictures show an enlarged part. The photos come from the scikit-image package.
+each number of bits per pixel, and a column for each codec: JPEG, WebP, AVIF and bincodec, unless --codecs
+names others. Each codec uses the highest quality whose file does not exceed the bytes. Bytes and PSNR are
+those of the whole photo, and the pictures show an enlarged part. The photos come from the scikit-image
+package.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +32,13 @@ OUT = Path(__file__).resolve().parents[1] / "docs" / "comparison.webp"
 # smooth enlarging would hide some of what each codec does, and would make the file three times as large.
 CROP_WIDTH, CROP_HEIGHT, SCALE = 288, 192, 3
 GAP, LABEL, TITLE = 24, 96, 46
-TITLES = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "bincodec": "bincodec"}
+TITLES = {
+    "jpeg": "JPEG",
+    "webp": "WebP",
+    "avif": "AVIF",
+    "bincodec": "bincodec",
+    "bincodec:realism=1": "bincodec, realism",
+}
 PAPER, INK, GREY, ACCENT = "#ffffff", "#16181d", "#5c6370", "#0b6e4f"
 
 
@@ -50,14 +58,15 @@ def original(photo: NDArray[np.uint8]) -> Panel:
 
 
 def panels(
-    photo: NDArray[np.uint8], size: int, model: str, codecs: tuple[str, ...] = ("jpeg", "webp", "bincodec")
+    photo: NDArray[np.uint8], size: int, model: str, codecs: Sequence[str] = ("jpeg", "webp", "bincodec")
 ) -> Iterator[Panel]:
     """Yield the panel of each codec at `size` bytes or just below."""
     for name in codecs:
-        title = TITLES[name]
+        title = TITLES.get(name, name)
         found = match.nearest(peers.find(name, model=model), photo, size, at_most=True).encoded
         decibels = psnr(photo, found.pixels)
-        yield Panel(title, f"{len(found.data):,} bytes, {decibels:.2f} dB", found.pixels, name == "bincodec")
+        facts = f"{len(found.data):,} bytes, {decibels:.2f} dB"
+        yield Panel(title, facts, found.pixels, ours=name.startswith("bincodec"))
 
 
 def draw(shown: list[Panel], corner: tuple[int, int], columns: int = 2) -> Image.Image:
@@ -106,6 +115,7 @@ def main() -> None:
     )
     parser.add_argument("--bytes", type=int, default=6000)
     parser.add_argument("--rates", type=parse_rates)
+    parser.add_argument("--codecs", nargs="+", default=["jpeg", "webp", "avif", "bincodec"])
     parser.add_argument("--photo", default="coffee", choices=["astronaut", "chelsea", "coffee", "rocket"])
     parser.add_argument("--corner", type=parse_corner, default=(180, 70))
     parser.add_argument("--model", default="photo")
@@ -114,8 +124,8 @@ def main() -> None:
     photo = np.ascontiguousarray(getattr(skimage.data, wanted.photo)()[..., :3])
     if wanted.rates:
         sizes = [round(rate * photo.shape[0] * photo.shape[1] / 8) for rate in wanted.rates]
-        shown = [panel for size in sizes for panel in panels(photo, size, wanted.model, tuple(TITLES))]
-        sheet = draw(shown, wanted.corner, len(TITLES))
+        shown = [panel for size in sizes for panel in panels(photo, size, wanted.model, wanted.codecs)]
+        sheet = draw(shown, wanted.corner, len(wanted.codecs))
     else:
         shown = [original(photo), *panels(photo, wanted.bytes, wanted.model)]
         sheet = draw(shown, wanted.corner)

@@ -17,9 +17,8 @@ from bincodec.bitstream.tiles import POSITION
 STRIDE = POSITION
 """Pixels per position along each axis. Images are padded to multiples of this (DESIGN §3)."""
 
-MAX_LEVELS = 126
-"""The largest J. With more levels, a location could be farther from the middle than the probability tables
-reach."""
+MAX_LEVELS = 254
+"""The largest J. A level is one byte, and J is even wherever the middle level stands for 0."""
 
 MAX_CLASSES = 1000
 

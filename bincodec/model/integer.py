@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bincodec.bitstream.probability import MU_BITS, SCALE_OFFSET, SCALES
 from bincodec.errors import Unsupported
-from bincodec.model.architecture import MAX_LEVELS, Architecture
+from bincodec.model.architecture import Architecture
 from bincodec.model.products import Products
 
 WEIGHT_LIMIT = 127
@@ -31,6 +31,7 @@ EXACT_LIMIT = 2**24
 KEEP_KNOWN = 64
 """The keep of a known level. Keeps are in units of 1/64."""
 _CONTEXT_BITS, _CONTEXT_BITS_OF_BITS = 4, 7
+_LEVELS_OF_BITS = 126
 
 Floor = Callable[[Tensor], Tensor]
 Limit = int | Tensor
@@ -192,12 +193,12 @@ def head(
 def mu_limits(architecture: Architecture) -> Tensor:
     """Return the largest mu of each channel in 1/64 level, int64 (channels,): one level beyond the outermost.
 
-    In a model of single bits, mu has the same limit as with the largest J. There is only one threshold, at 0,
-    so mu divided by the scale is the log-odds of the bit.
+    In a model of single bits, mu has the same limit as with J = 126. There is only one threshold, at 0, so mu
+    divided by the scale is the log-odds of the bit.
     """
     tops = torch.tensor(architecture.maximum_level)
     if architecture.single_bits:
-        tops = torch.full_like(tops, MAX_LEVELS)
+        tops = torch.full_like(tops, _LEVELS_OF_BITS)
     return torch.repeat_interleave((tops + 2) << (MU_BITS - 1), torch.tensor(architecture.layer_channels))
 
 

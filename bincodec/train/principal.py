@@ -105,8 +105,9 @@ def start_beyond(objective: Objective, first: int, sampler: CropSampler) -> None
     skipped = first - architecture.width_16
     for zero in (model.encoder.head.weight[first:], reading.weight[skipped:], writing.weight[:, skipped:]):
         zero.zero_()
-    for bias in (reading.bias, writing.bias):
-        bias.zero_()
+    reading.bias[skipped:].zero_()
+    if not skipped:
+        writing.bias.zero_()
     seen, missed = _seen_and_missed(objective, sampler)
     moments = seen.T @ seen
     moments += _RIDGE * moments.diagonal().mean() * torch.eye(PATCH, dtype=moments.dtype)

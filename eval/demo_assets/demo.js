@@ -54,7 +54,8 @@ async function show(codecs) {
   const turn = ++state.turn;
   const { photo } = state;
   const quality = byId("quality").value;
-  const layers = byId("layers").value;
+  const [layers, realism] = [byId("layers").value, byId("realism").value];
+  const query = new URLSearchParams({ quality, layers, realism });
   byId("facts").classList.add("busy");
   const keep = (name, answer) => {
     if (turn !== state.turn) return;
@@ -62,7 +63,7 @@ async function show(codecs) {
     fillRow(name, factsOf(answer));
     if (name === state.right) showRight();
   };
-  keep("bincodec", await ask(`compressed/${photo.id}?quality=${quality}&layers=${layers}`));
+  keep("bincodec", await ask(`compressed/${photo.id}?${query}`));
   if (turn === state.turn) byId("facts").classList.remove("busy");
   for (const name of codecs) keep(name, await ask(`beside/${photo.id}/${name}?quality=${quality}`));
 }
@@ -129,6 +130,7 @@ function offer(setup) {
   state.setup = setup;
   byId("layers").max = byId("layers").value = setup.layers;
   byId("quality").value = setup.quality;
+  byId("realism-choice").hidden = !setup.realism;
   byId("artist").textContent = setup.artist;
   for (const name of setup.classes.length ? setup.classes : [""]) byId("class").add(new Option(name));
   for (const name of ["bincodec", ...setup.beside]) {
@@ -163,7 +165,7 @@ function listen() {
     byId(name).addEventListener("input", write);
     write();
   };
-  ["quality", "layers", "brush"].forEach(follow);
+  ["quality", "layers", "realism", "brush"].forEach(follow);
   byId("file").addEventListener("change", (event) => {
     const [file] = event.target.files;
     if (file) told(() => open(file));
@@ -177,10 +179,8 @@ function listen() {
     });
   }
   byId("quality").addEventListener("change", atRest(showAll));
-  byId("layers").addEventListener(
-    "change",
-    atRest(() => told(() => show(missing()))),
-  );
+  const again = atRest(() => told(() => show(missing())));
+  for (const name of ["layers", "realism"]) byId(name).addEventListener("change", again);
   byId("heat-shown").addEventListener("change", showRight);
   byId("boundary").addEventListener("input", (event) => {
     byId("stage").style.setProperty("--boundary", `${event.target.value}%`);

@@ -83,6 +83,22 @@ def test_fewer_layers_are_fewer_bytes(codec: bincodec.Codec, compressed: demo.Co
     assert (every[0].pixels != every[-1].pixels).any()
 
 
+def test_invented_detail_is_shown_from_the_same_file(two_decoders: Path, eye: Pixels) -> None:
+    codec = bincodec.Codec.load(str(two_decoders))
+    file = demo.compress(codec, eye, 60)
+    soft, half, sharp = (demo.decode(codec, file, 3, realism) for realism in (0, 50, 100))
+    for shown, realism in ((soft, 0.0), (half, 0.5), (sharp, 1.0)):
+        expected = np.asarray(codec.decompress(file.data, realism=realism).convert("RGB"))
+        assert (shown.pixels == expected).all()
+    assert soft.size == half.size == sharp.size
+    client = demo_server.application(codec, codec).test_client()
+    assert client.get("/setup").json["realism"] is True
+    name = client.post("/picture", data=demo.png(eye)).json["id"]
+    answer = client.get(f"/compressed/{name}?quality=60&realism=50").json
+    assert (np.asarray(picture_in(answer["picture"])) == half.pixels).all()
+    assert client.get(f"/compressed/{name}?quality=60&realism=101").status_code == 400
+
+
 @pytest.mark.parametrize("name", demo.BESIDE)
 def test_others_stand_beside_at_about_the_same_bytes(name: str, eye: Pixels) -> None:
     shown = demo.beside(name, eye, 1500)
@@ -124,7 +140,7 @@ def test_a_class_is_drawn(artist: bincodec.Codec) -> None:
 def test_the_page_gets_what_it_asks_for(client: Any, codec: bincodec.Codec, eye: Pixels) -> None:
     setup = client.get("/setup").json
     assert (setup["model"], setup["layers"], setup["beside"]) == ("tiny-1", 3, ["jpeg", "webp", "avif"])
-    assert setup["quality"] == DEFAULT_QUALITY
+    assert (setup["quality"], setup["realism"]) == (DEFAULT_QUALITY, False)
     assert (setup["artist"], setup["classes"]) == ("bits-1", ["cat", "dog", "not sure"])
     added = client.post("/picture", data=demo.png(eye)).json
     assert (added["width"], added["height"]) == (64, 48)
@@ -155,6 +171,7 @@ def test_a_picture_without_error_has_no_finite_psnr(client: Any) -> None:
         ("/compressed/{}", "quality '' is not an integer"),
         ("/compressed/{}?quality=101", "quality 101 is not an integer in 0..100"),
         ("/compressed/{}?quality=50&layers=0", "layers 0 is not an integer in 1..3"),
+        ("/compressed/{}?quality=50&realism=50", "model tiny-1: decoder 'realism' is not"),
         ("/beside/{}/bincodec?quality=50", "'bincodec' is not one of jpeg, webp, avif"),
         ("/drawn?class=mouse&quality=50", "mouse"),
         ("/drawn?quality=50&seed=-1", "seed -1"),

@@ -6,6 +6,7 @@ import base64
 import io
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,21 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webelement import WebElement
 
 
-@pytest.fixture(scope="module")
-def address(codec: bincodec.Codec, bits_model: Path) -> Iterator[str]:
-    server = demo_server.server(codec, bincodec.Codec.load(bits_model), 0)
+@contextmanager
+def served(codec: bincodec.Codec, artist: bincodec.Codec) -> Iterator[str]:
+    """The address of a page that is served meanwhile."""
+    server = demo_server.server(codec, artist, 0)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://{demo_server.ADDRESS}:{server.port}/"
     server.shutdown()
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(codec: bincodec.Codec, bits_model: Path) -> Iterator[str]:
+    with served(codec, bincodec.Codec.load(bits_model)) as found:
+        yield found
 
 
 @pytest.fixture
@@ -88,6 +96,7 @@ def test_a_photo_is_compressed_beside_others(
     for name in demo.BESIDE:
         assert row(chrome, name) == numbers(demo.beside(name, eye, len(whole.data)))
     assert (pixels(chrome, "#original") == eye).all()
+    assert not one(chrome, "#realism").is_displayed()
 
     one(chrome, "#layers").send_keys(Keys.HOME)
     coarse = demo.decode(codec, whole, 1)
@@ -104,6 +113,25 @@ def test_a_photo_is_compressed_beside_others(
     one(chrome, "label:has(input[name=right][value=webp])").click()
     until(lambda: one(chrome, "#facts").text.startswith("webp, setting "))
     assert (pixels(chrome, "#result") == demo.beside("webp", eye, finest.size).pixels).all()
+
+
+def test_invented_detail_is_offered_by_models_that_have_it(
+    browser: Chrome, two_decoders: Path, photos: list[Path]
+) -> None:
+    from selenium.webdriver import Keys
+
+    codec = bincodec.Codec.load(str(two_decoders))
+    with served(codec, codec) as address:
+        browser.get(address)
+        until(lambda: one(browser, "#artist").text)
+        choose(browser, photos[0])
+        row(browser, "avif")
+        file = demo.compress(codec, demo.read(photos[0].read_bytes()), DEFAULT_QUALITY)
+        one(browser, "#realism").send_keys(Keys.END)
+        sharp = demo.decode(codec, file, 3, 100)
+        until(lambda: row(browser, "bincodec") == numbers(sharp))
+        assert one(browser, "#realism-value").text == "100"
+        assert (pixels(browser, "#result") == sharp.pixels).all()
 
 
 def test_bits_and_boundary_are_shown(chrome: Chrome, photos: list[Path]) -> None:

@@ -124,6 +124,34 @@ def test_widened_weights_begin_with_what_they_left_out(sampler: CropSampler) -> 
     assert errors[1] < 0.9 * errors[0]
 
 
+def test_a_shortcut_keeps_what_it_learned_when_channels_are_added(sampler: CropSampler) -> None:
+    old = dataclasses.replace(
+        NARROW, layer_channels=(6, 10, 8), maximum_level=(126, 62, 62), layer_phases=(2, 2, 1), width_16=16
+    )
+    new = dataclasses.replace(
+        old, layer_channels=(6, 10, 8, 8), maximum_level=(254, 62, 62, 62), layer_phases=(2, 2, 1, 1)
+    )
+    before, after = started(old, sampler, silent=False), Objective(new, ObjectiveSettings()).eval()
+    for shortcut in (before.autoencoder.encoder.shortcut, before.autoencoder.decoder.shortcut):
+        assert shortcut is not None
+        torch.nn.init.normal_(shortcut.bias, std=0.05)
+    state = after.state_dict()
+    widen(before.state_dict(), state, old, new)
+    after.load_state_dict(state)
+    start_beyond(after, 24, sampler)
+    image, at = crops(sampler), torch.ones(4)
+    with torch.no_grad():
+        values = [model.autoencoder.analyse(image, at) for model in (before, after)]
+        without = torch.nn.functional.pad(values[0], (0, 0, 0, 0, 0, 8))
+        pictures = [
+            model.autoencoder.synthesise(value, at)
+            for model, value in ((before, values[0]), (after, without), (after, values[1]))
+        ]
+    torch.testing.assert_close(values[1][:, :24], values[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(pictures[1], pictures[0], atol=1e-4, rtol=1e-4)
+    assert (pictures[2] - image).square().mean() < 0.9 * (pictures[0] - image).square().mean()
+
+
 def test_single_bits_begin_clear_and_code_too(sampler: CropSampler) -> None:
     bits = dataclasses.replace(NARROW, maximum_level=(1, 1), binariser="logistic")
     objective = started(bits, sampler, silent=True)
