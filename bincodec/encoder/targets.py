@@ -158,8 +158,8 @@ def encode(
         code = analysis.encode(model, picture, quality, rounds)
         code = dataclasses.replace(code, extras=(*code.extras, *beside))
         value = psnr(model, code, picture) if most is None else math.log(len(packing.pack(model, code)))
-        # The nearest size is taken, and of equal sizes the best quality. Of pictures that are good enough, the
-        # one of the lowest quality is taken. PSNR does not always rise with quality: flat pictures show that.
+        # The nearest size is taken, and of equal sizes the best quality. Of pictures that are good enough,
+        # that of the lowest quality is taken: the PSNR of flat pictures does not always rise with quality.
         order = (abs(value - aim.middle), -quality) if aim.from_below else (quality, value)
         if aim.allows(value) and (found is None or order < found[0]):
             found = order, code
