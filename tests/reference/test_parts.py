@@ -84,7 +84,7 @@ def random_model(path: Path, architecture: Architecture, seed: int) -> Path:
 
 SHAPES = {
     "one of each": Architecture((3,), (5,), (1,), width_8=8, width_16=4, prior_width=16, prior_blocks=1),
-    "shortcut": Architecture((2, 9), (126, 1), (2, 4), width_8=8, width_16=4, prior_width=8, prior_blocks=2),
+    "shortcut": Architecture((2, 9), (254, 1), (2, 4), width_8=8, width_16=4, prior_width=8, prior_blocks=2),
     "bits": Architecture(
         (2, 5), (1, 1), (4, 2), "logistic", width_8=8, width_16=12, prior_width=16, prior_blocks=2, classes=3
     ),
