@@ -37,7 +37,7 @@ OPTIONS = (
     Option("layers", "all", ("all", *numbers(1, 16))),
     Option("effort", "0", numbers(0, 9)),
     Option("kernel", "auto", ("auto", "conv", "matmul", "float64", "int64")),
-    Option("realism", "0"),
+    Option("realism", "0", most=1),
 )
 """The options of a spec of bincodec."""
 
@@ -168,14 +168,9 @@ def _read_realism(spec: Spec, card: ModelCard) -> float | None:
     """Return the realism of a spec, or None for the main decoder, which every model has."""
     from bincodec.model.decoders import choose
 
-    text = spec.values["realism"]
-    if text == "0":
+    realism = float(spec.values["realism"])
+    if realism == 0:
         return None
-    try:
-        realism = float(text)
-    except ValueError as error:
-        msg = f"{spec.label}: realism {text!r} is not a number in 0..1"
-        raise UnknownCodec(msg) from error
     try:
         return choose(card, realism=realism).share
     except InvalidSetting as error:

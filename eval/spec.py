@@ -1,5 +1,6 @@
 """Specs of codecs to measure: `NAME[:option=value]...`, such as `avif:tune=psnr:speed=4`."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,24 +16,41 @@ _BETWEEN = re.compile(r":(?=[a-z_]+=)")
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a codec. `values` lists all possible values, or is None if any text is possible."""
+    """One option of a codec.
+
+    `values` lists all possible values. With `most`, the value is a number in 0..`most`. If both are None, any
+    text is possible.
+    """
 
     name: str
     default: str
     values: tuple[str, ...] | None = None
+    most: int | None = None
 
     def read(self, text: str) -> str:
-        """Return the value that `text` spells. 4:2:0 and 420 are the same value.
+        """Return the value that `text` spells. 4:2:0 and 420 are the same value, and so are 0.5 and 0.50.
 
         Raises:
             UnknownCodec: if there is no such value.
         """
+        if self.most is not None:
+            return self._number(text, self.most)
         value = text if self.values is None else text.replace(":", "").lower()
         if not value or (self.values is not None and value not in self.values):
             known = "no empty text" if self.values is None else f"one of {', '.join(self.values)}"
             msg = f"{self.name}={text!r}: it must be {known}"
             raise UnknownCodec(msg)
         return value
+
+    def _number(self, text: str, most: int) -> str:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= most:  # NaN fails every comparison.
+            msg = f"{self.name}={text!r}: it must be a number in 0..{most}"
+            raise UnknownCodec(msg)
+        return str(abs(value)).removesuffix(".0")  # -0 is 0.
 
 
 @dataclass(frozen=True)
