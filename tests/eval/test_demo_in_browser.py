@@ -29,9 +29,11 @@ def served(codec: bincodec.Codec, artist: bincodec.Codec) -> Iterator[str]:
     server = demo_server.server(codec, artist, 0)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://{demo_server.ADDRESS}:{server.port}/"
-    server.shutdown()
-    thread.join()
+    try:
+        yield f"http://{demo_server.ADDRESS}:{server.port}/"
+    finally:
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture(scope="module")
