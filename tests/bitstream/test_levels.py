@@ -168,3 +168,24 @@ def test_arguments_out_of_range(
         level_bits(levels, mu, scale, maximum)
     with pytest.raises(ValueError, match=says):
         probability_of(levels, mu, scale, maximum)
+
+
+@pytest.mark.parametrize(("highest", "most"), [(52, 0.04), (SCALES - 1, 0.2)])
+def test_locations_beyond_the_tables_cost_little(highest: int, most: float) -> None:
+    """With J = 254, thresholds may be farther away than the tables reach, and decisions are then less sure.
+
+    The bits that this costs are counted for a level that is drawn from its logistic distribution.
+    """
+    maximum = 254
+    levels = np.arange(maximum + 1, dtype=np.uint8)[None]
+    edges = np.array([threshold(j, maximum) for j in range(1, maximum + 1)]) / 64
+    for mu in (0, 64 * 64, 96 * 64, 32 * (maximum + 2)):
+        for scale in range(0, highest + 1, 4):
+            argument = np.clip((mu / 64 - edges) / np.exp((scale - 32) / 8), -500, 500)
+            at_least = np.concatenate([[1.0], 1 / (1 + np.exp(-argument)), [0.0]])
+            probability = at_least[:-1] - at_least[1:]
+            likely = probability > 1e-12
+            least = -(probability[likely] * np.log2(probability[likely])).sum()
+            given_mu, given_scale = np.full(levels.shape, mu), np.full(levels.shape, scale)
+            bits = level_bits(levels, given_mu, given_scale, maximum)[0]
+            assert least - 1e-6 <= (probability * bits).sum() <= least + most

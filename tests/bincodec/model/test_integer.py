@@ -373,7 +373,7 @@ def test_requantise_shifts_each_channel_by_its_own() -> None:
 
 
 @PROPERTY
-@given(st.integers(0, 64), st.integers(1, 62), st.integers(0, 62))
+@given(st.integers(0, 64), st.integers(1, 254), st.integers(0, 254))
 def test_context_is_rounded_to_sixteenths_of_a_level(keep: int, maximum: int, level: int) -> None:
     twice = 2 * min(level, maximum) - maximum
     found = context_from(torch.tensor(twice), torch.tensor(keep), 4)
