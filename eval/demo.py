@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from bincodec.arguments import checked_integer
 from bincodec.eval import match, metrics, peers
 from bincodec.eval.errors import UnknownCodec
 from bincodec.io import images
@@ -96,7 +97,8 @@ def decode(codec: Codec, compressed: Compressed, layers: int, realism: int = 0) 
     Raises:
         InvalidSetting: if `realism` is not in 0..100, or if the model has no such decoder.
     """
-    share = realism / 100 if realism else None  # A model without the other decoder knows no realism at all.
+    percent = checked_integer("realism", realism, 0, 100)
+    share = percent / 100 if percent else None  # A model without the other decoder knows no realism at all.
     pixels = np.asarray(codec.decode(compressed.code, layers, realism=share).convert("RGB"))
     size = len(compressed.data) - round(float(compressed.bits[layers:].sum()) / 8)
     return _shown(compressed.original, pixels, size, compressed.code.quality)

@@ -172,6 +172,8 @@ def test_a_picture_without_error_has_no_finite_psnr(client: Any) -> None:
         ("/compressed/{}?quality=101", "quality 101 is not an integer in 0..100"),
         ("/compressed/{}?quality=50&layers=0", "layers 0 is not an integer in 1..3"),
         ("/compressed/{}?quality=50&realism=50", "model tiny-1: decoder 'realism' is not"),
+        ("/compressed/{}?quality=50&realism=101", "realism 101 is not an integer in 0..100"),
+        (f"/compressed/{{}}?quality=50&realism=1{400 * '0'}", "is not an integer in 0..100"),
         ("/beside/{}/bincodec?quality=50", "'bincodec' is not one of jpeg, webp, avif"),
         ("/drawn?class=mouse&quality=50", "mouse"),
         ("/drawn?quality=50&seed=-1", "seed -1"),
