@@ -115,17 +115,20 @@ def main() -> None:
     )
     parser.add_argument("--bytes", type=int, default=6000)
     parser.add_argument("--rates", type=parse_rates)
-    parser.add_argument("--codecs", nargs="+", default=["jpeg", "webp", "avif", "bincodec"])
+    parser.add_argument("--codecs", nargs="+", help="with --rates only")
     parser.add_argument("--photo", default="coffee", choices=["astronaut", "chelsea", "coffee", "rocket"])
     parser.add_argument("--corner", type=parse_corner, default=(180, 70))
     parser.add_argument("--model", default="photo")
     parser.add_argument("-o", "--output", type=Path, default=OUT)
     wanted = parser.parse_args()
+    if wanted.codecs and not wanted.rates:
+        parser.error("--codecs needs --rates")
+    codecs = wanted.codecs or ["jpeg", "webp", "avif", "bincodec"]
     photo = np.ascontiguousarray(getattr(skimage.data, wanted.photo)()[..., :3])
     if wanted.rates:
         sizes = [round(rate * photo.shape[0] * photo.shape[1] / 8) for rate in wanted.rates]
-        shown = [panel for size in sizes for panel in panels(photo, size, wanted.model, wanted.codecs)]
-        sheet = draw(shown, wanted.corner, len(wanted.codecs))
+        shown = [panel for size in sizes for panel in panels(photo, size, wanted.model, codecs)]
+        sheet = draw(shown, wanted.corner, len(codecs))
     else:
         shown = [original(photo), *panels(photo, wanted.bytes, wanted.model)]
         sheet = draw(shown, wanted.corner)

@@ -50,6 +50,16 @@ def test_comparison_shows_four_pictures_of_the_same_bytes(
     assert np.array_equal(panel, photo[70 : 70 + 192, 180 : 180 + 288])
 
 
+def test_comparison_ignores_no_codec_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    comparison = script("examples/comparison.py", monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["comparison.py", "--codecs", "jpeg", "avif"])
+    with pytest.raises(SystemExit):
+        comparison.main()
+    assert capsys.readouterr().err.endswith("error: --codecs needs --rates\n")
+
+
 def test_difficult_content_stays_within_its_bound(
     codec: bincodec.Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
