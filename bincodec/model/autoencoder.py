@@ -105,11 +105,13 @@ class Encoder(nn.Module):
         x = self.blocks_8(self.modulation_8(x, features))
         x = self.down(functional.pixel_unshuffle(x, 2))
         x = self.blocks_16(self.modulation_16(x, features))
-        channels: Tensor = self.head(x)
-        if self.shortcut is None:
-            return channels
-        beyond = self.shortcut(functional.pixel_unshuffle(centred, STRIDE))
-        return channels + functional.pad(beyond, (0, 0, 0, 0, channels.shape[1] - beyond.shape[1], 0))
+        # In training, bfloat16 would round a value of 100 levels to half a level.
+        with torch.autocast(x.device.type, enabled=False):
+            channels: Tensor = self.head(x.float())
+            if self.shortcut is None:
+                return channels
+            beyond = self.shortcut(functional.pixel_unshuffle(centred, STRIDE))
+            return channels + functional.pad(beyond, (0, 0, 0, 0, channels.shape[1] - beyond.shape[1], 0))
 
 
 class Decoder(nn.Module):

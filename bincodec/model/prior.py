@@ -79,6 +79,9 @@ class Prior(nn.Module):
         x = self.stem(torch.cat([context, KEEP_INPUT * keep], 1))
         x = x + (self.stem_quality(features) + with_nothing(self.stem_class, label))[:, :, None, None]
         added = self.head_quality(features).float() + with_nothing(self.head_class, label)
-        out = self.head(self.blocks(x)).float() + added[:, :, None, None]
+        x = self.blocks(x)
+        # bfloat16 would round a location of 100 levels to half a level.
+        with torch.autocast(x.device.type, enabled=False):
+            out = self.head(x.float()) + added[:, :, None, None]
         mu, log_scale = out.chunk(2, 1)
         return mu, log_scale.clamp(LOG_SCALE_LOWEST, LOG_SCALE_HIGHEST)

@@ -25,7 +25,7 @@ from bincodec.train.principal import start_beyond, start_from_components
 from bincodec.train.revive import revive
 from bincodec.train.settings import RunSettings
 from bincodec.train.weights import load_into, read_weights
-from bincodec.train.widen import silent_blocks, widen
+from bincodec.train.widen import raise_levels, silent_blocks, widen
 
 _MAX_SKIPPED = 100
 
@@ -185,6 +185,7 @@ class Trainer:
         if old.extra_encoder_blocks < new.extra_encoder_blocks:
             loaded |= silent_blocks(self.objective.state_dict(), old)
         load_into(self.objective, loaded, weights)
+        raise_levels(self.objective, old)
         if old.layers < new.layers and sampler is not None:
             self.objective.to("cpu")
             start_beyond(self.objective, max(old.channels, new.width_16), sampler)

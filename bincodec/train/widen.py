@@ -7,10 +7,15 @@ components of what the other channels leave out (`principal.start_beyond`).
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from bincodec.model.architecture import Architecture
+from bincodec.model.autoencoder import quality_features
+from bincodec.train.objective import Objective
 
 
 def widen(trained: dict[str, Tensor], fresh: dict[str, Tensor], old: Architecture, new: Architecture) -> None:
@@ -50,6 +55,34 @@ def widen(trained: dict[str, Tensor], fresh: dict[str, Tensor], old: Architectur
             continue
         axis, index, _ = places[name]
         fresh[name].index_copy_(axis, index, value.to(fresh[name].dtype))
+
+
+@torch.no_grad()
+def raise_levels(objective: Objective, old: Architecture) -> None:
+    """Let channels whose J is larger than in `old` use their new levels, in place.
+
+    The gain of a channel rises from knot to knot of the quality. Where its levels reached no further, it
+    stopped rising. From there on, it is raised to rise at least as much as the layer that rises least among
+    those whose J is the same, but by no more than the levels grew. The gain of the decoder and the scales of
+    the prior follow.
+    """
+    model, new = objective.autoencoder, objective.architecture
+    tops = zip(new.maximum_level, old.maximum_level, strict=False)  # `new` may have more layers.
+    growth = torch.tensor([math.log(more / fewer) for more, fewer in tops])
+    if not (growth > 0).any() or (growth > 0).all():
+        return
+    steps = model.gains.log_gain.diff(dim=0)
+    means = [steps[:, new.layer_slice(layer)].mean(1) for layer in torch.nonzero(growth == 0).flatten()]
+    usual = torch.stack(means).amin(0)[:, None]
+    of_prior = objective.prior.head_quality.weight[new.channels :]  # type: ignore[union-attr, index]
+    for layer in torch.nonzero(growth > 0).flatten().tolist():
+        part = new.layer_slice(layer)
+        missing = (usual - steps[:, part]).clamp_min(0).cumsum(0)
+        added = functional.pad(missing, (0, 0, 1, 0)).clamp_max(float(growth[layer]))
+        model.gains.log_gain[:, part] += added
+        model.inverse_gains.log_gain[:, part] -= added
+        qualities = quality_features(torch.linspace(0, 1, len(added))).double()
+        of_prior[part] += torch.linalg.lstsq(qualities, added.double()).solution.T.float()
 
 
 def silent_blocks(fresh: dict[str, Tensor], old: Architecture) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.principal import components, start_beyond, start_from_components
 from bincodec.train.settings import DataSettings, OptimiserSettings, RunSettings
 from bincodec.train.trainer import Trainer
-from bincodec.train.widen import widen
+from bincodec.train.widen import raise_levels, widen
 
 NARROW = Architecture(
     layer_channels=(6, 18),
@@ -150,6 +150,34 @@ def test_a_shortcut_keeps_what_it_learned_when_channels_are_added(sampler: CropS
     torch.testing.assert_close(values[1][:, :24], values[0], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(pictures[1], pictures[0], atol=1e-4, rtol=1e-4)
     assert (pictures[2] - image).square().mean() < 0.9 * (pictures[0] - image).square().mean()
+
+
+def test_more_levels_are_used_where_the_old_ones_ended(sampler: CropSampler) -> None:
+    """The gains of the first layer stop rising at its last level; with more levels, they go on."""
+    old = dataclasses.replace(NARROW, maximum_level=(14, 62))
+    new = dataclasses.replace(NARROW, maximum_level=(62, 62))
+    few = started(old, sampler, silent=False)
+    many = Objective(new, ObjectiveSettings()).eval()
+    many.load_state_dict(few.state_dict())
+    raise_levels(many, old)
+    before, after = (model.autoencoder.gains.log_gain for model in (few, many))
+    added = (after - before).detach()
+    assert (added[:, 6:] == 0).all()
+    assert added.min() >= 0
+    assert float(added[-1, :6].max()) == pytest.approx(np.log(62 / 14))
+    assert (added[1:] >= added[:-1] - 1e-6).all()
+    inverse = [model.autoencoder.inverse_gains.log_gain.detach() for model in (few, many)]
+    torch.testing.assert_close(inverse[1], inverse[0] - added)
+    image = crops(sampler)
+    errors = [mean_square(model, image, 1.0, rounded=True) for model in (few, many)]
+    assert errors[1] < 0.8 * errors[0]
+    with torch.no_grad():
+        level, keep = torch.zeros(1, 24, 4, 4), torch.zeros(1, 2, 4, 4)
+        scales = [model.prior(level, keep, torch.ones(1))[1] for model in (few, many)]
+    torch.testing.assert_close(scales[1] - scales[0], added[-1][None, :, None, None].expand(1, 24, 4, 4))
+    unchanged = {name: value.clone() for name, value in many.state_dict().items()}
+    raise_levels(many, new)
+    assert all(torch.equal(value, unchanged[name]) for name, value in many.state_dict().items())
 
 
 def test_single_bits_begin_clear_and_code_too(sampler: CropSampler) -> None:
