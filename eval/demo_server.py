@@ -168,8 +168,9 @@ def _add_answers(app: Flask, shelf: _Shelf, artist: Codec) -> None:
         file = shelf.file(name, _number(request, "quality"))
         layers = min(_number(request, "layers", 255), file.code.layers)
         heat = _url(demo.png(demo.heat_map(file)))
-        shown = demo.decode(codec, file, layers, _number(request, "realism", 0))
-        return _answer(shown) | {"layers": layers, "heat": heat}
+        realism = _number(request, "realism", 0)
+        shown = demo.decode(codec, file, layers, realism)
+        return _answer(shown) | {"layers": layers, "realism": realism, "heat": heat}
 
     @app.get("/beside/<name>/<other>")
     def beside(name: str, other: str) -> dict[str, Any]:

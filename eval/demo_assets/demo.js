@@ -45,8 +45,9 @@ function showRight() {
   byId("heat").hidden = !(ours && byId("heat-shown").checked);
   if (ours) byId("heat").src = answer.heat;
   const [setting, bytes, rate, psnr] = factsOf(answer);
+  const invented = answer.realism ? `, ${answer.realism} % invented detail` : "";
   byId("facts").textContent =
-    `${state.right}, setting ${setting}: ${bytes} bytes, ${rate} bits per pixel, PSNR ${psnr} dB`;
+    `${state.right}, setting ${setting}: ${bytes} bytes, ${rate} bits per pixel, PSNR ${psnr} dB${invented}`;
 }
 
 // Answers to a question that was asked before the last one are dropped.

@@ -133,6 +133,7 @@ def test_invented_detail_is_offered_by_models_that_have_it(
         sharp = demo.decode(codec, file, 3, 100)
         until(lambda: row(browser, "bincodec") == numbers(sharp))
         assert one(browser, "#realism-value").text == "100"
+        assert one(browser, "#facts").text.endswith(" dB, 100 % invented detail")
         assert (pixels(browser, "#result") == sharp.pixels).all()
 
 
