@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bincodec.bitstream.extras import METADATA, TITLES
 from bincodec.bitstream.index import ALPHA, POST_FILTER
 from bincodec.cli import coded, options, output, places
 from bincodec.cli.batch.asked import Asked, alone, several
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from bincodec.bitstream.limits import Limits
     from bincodec.model.card import ModelCard
 
-_NAMES = {ALPHA: "alpha", **{kind: name for name, kind in METADATA.items()}}
 _WIDTH = 16
 """The width in characters of the first column of the details."""
 
@@ -119,6 +117,8 @@ def _read(data: bytes, header: Header, limits: Limits) -> _Content:
 
 
 def _facts(source: str, size: int, header: Header, content: _Content) -> dict[str, Any]:
+    from bincodec.bitstream.extras import METADATA
+
     names, card = content.extras.names, _card(header.fingerprint)
     return {
         "command": "info",
@@ -160,6 +160,9 @@ def _first_line(name: str, facts: dict[str, Any]) -> str:
 
 def _details(facts: dict[str, Any]) -> Iterator[str]:
     """Yield a line for each part of the file. The bytes of all lines together are those of the file."""
+    from bincodec.bitstream.extras import METADATA, TITLES
+
+    names = {ALPHA: "alpha", **{kind: name for name, kind in METADATA.items()}}
     yield _line("format", f"{facts['format']}, model fingerprint {facts['fingerprint']}")
     if len(facts["decoders"]) > 1:
         yield _line("decoders", ", ".join(facts["decoders"]))
@@ -171,7 +174,7 @@ def _details(facts: dict[str, Any]) -> Iterator[str]:
         yield _line(which, _share(group["bytes"], facts["bytes"]))
         first = last + 1
     for extra in facts["extras"]:
-        field_name = _NAMES.get(extra["kind"])
+        field_name = names.get(extra["kind"])
         title = "post-filter" if extra["kind"] == POST_FILTER else f"extra 0x{extra['kind']:02X}"
         unpacked = facts["metadata"].get(field_name)
         more = "" if unpacked is None else f", {output.counted(unpacked, 'byte')} unpacked"

@@ -30,7 +30,9 @@ def test_unknown_commands_are_named(run) -> None:
     assert "No such command 'frobnicate'" in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [["eval", "--help"], *(["eval", name, "--help"] for name in COMMANDS)])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["eval", "--help"], *(["eval", name, "--help"] for name in COMMANDS)]
+)
 def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     code = f"""
 import sys
