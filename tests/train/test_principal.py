@@ -47,6 +47,16 @@ def started(architecture: Architecture, sampler: CropSampler, *, silent: bool) -
     return objective.eval()
 
 
+def widened(before: Objective, new: Architecture, first: int, sampler: CropSampler) -> Objective:
+    """The networks of `before` with the layers of `new`, whose channels from `first` on have a shortcut."""
+    after = Objective(new, ObjectiveSettings()).eval()
+    state = after.state_dict()
+    widen(before.state_dict(), state, before.architecture, new)
+    after.load_state_dict(state)
+    start_beyond(after, first, sampler)
+    return after
+
+
 def crops(sampler: CropSampler) -> torch.Tensor:
     return sampler.batch(4, np.random.default_rng(5)).crops.float() / 255
 
@@ -107,11 +117,8 @@ def test_widened_weights_begin_with_what_they_left_out(sampler: CropSampler) -> 
     new = dataclasses.replace(
         old, layer_channels=(6, 10, 8), maximum_level=(126, 62, 62), layer_phases=(2, 2, 1)
     )
-    before, after = started(old, sampler, silent=False), Objective(new, ObjectiveSettings()).eval()
-    state = after.state_dict()
-    widen(before.state_dict(), state, old, new)
-    after.load_state_dict(state)
-    start_beyond(after, 16, sampler)
+    before = started(old, sampler, silent=False)
+    after = widened(before, new, 16, sampler)
     image, at = crops(sampler), torch.ones(4)
     with torch.no_grad():
         values = [model.autoencoder.analyse(image, at) for model in (before, after)]
@@ -131,14 +138,11 @@ def test_a_shortcut_keeps_what_it_learned_when_channels_are_added(sampler: CropS
     new = dataclasses.replace(
         old, layer_channels=(6, 10, 8, 8), maximum_level=(254, 62, 62, 62), layer_phases=(2, 2, 1, 1)
     )
-    before, after = started(old, sampler, silent=False), Objective(new, ObjectiveSettings()).eval()
+    before = started(old, sampler, silent=False)
     for shortcut in (before.autoencoder.encoder.shortcut, before.autoencoder.decoder.shortcut):
         assert shortcut is not None
         torch.nn.init.normal_(shortcut.bias, std=0.05)
-    state = after.state_dict()
-    widen(before.state_dict(), state, old, new)
-    after.load_state_dict(state)
-    start_beyond(after, 24, sampler)
+    after = widened(before, new, 24, sampler)
     image, at = crops(sampler), torch.ones(4)
     with torch.no_grad():
         values = [model.autoencoder.analyse(image, at) for model in (before, after)]
