@@ -25,11 +25,11 @@ from default_quality import ssimulacra2
 from numpy.typing import NDArray
 from PIL import Image
 
+from bincodec.bitstream.tiles import POSITION
 from bincodec.codec import Codec
 from bincodec.eval import lpips, metrics
 from bincodec.eval.formats import Pixels
 
-GRID = 16
 COLUMNS = (
     "bits per pixel",
     "PSNR, dB",
@@ -45,9 +45,9 @@ FORMATS = ("{:.3f}", "{:.2f}", "{:.4f}", "{:.3f}", "{:.1f}", "{:.2f}", "{:.2f}",
 
 def tiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the whole tiles of the grid of (H, W), as (tiles, 16, 16)."""
-    rows, columns = (side // GRID for side in values.shape)
-    cut = values[: rows * GRID, : columns * GRID].reshape(rows, GRID, columns, GRID)
-    return cut.transpose(0, 2, 1, 3).reshape(-1, GRID, GRID)
+    rows, columns = (side // POSITION for side in values.shape)
+    cut = values[: rows * POSITION, : columns * POSITION].reshape(rows, POSITION, columns, POSITION)
+    return cut.transpose(0, 2, 1, 3).reshape(-1, POSITION, POSITION)
 
 
 def luma(pixels: Pixels) -> NDArray[np.float64]:
@@ -69,7 +69,7 @@ def pattern(original: Pixels, decoded: Pixels) -> float:
 def nyquist(pixels: Pixels) -> float:
     """Return the mean energy of a picture's tiles at the frequencies (8, 0), (0, 8) and (8, 8) of 16."""
     spectrum = np.fft.fft2(tiles(luma(pixels)))
-    half = GRID // 2
+    half = POSITION // 2
     return float(
         sum(np.mean(np.abs(spectrum[:, y, x]) ** 2) for y, x in ((half, 0), (0, half), (half, half)))
     )

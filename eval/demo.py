@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from bincodec.arguments import checked_integer
+from bincodec.bitstream.tiles import POSITION
 from bincodec.eval import match, metrics, peers
 from bincodec.eval.errors import UnknownCodec
 from bincodec.io import images
@@ -24,9 +25,6 @@ LARGEST_SIDE = 1024
 
 BESIDE = {"jpeg": "jpeg", "webp": "webp", "avif": "avif:tune=psnr"}
 """The codecs that stand beside ours, by the names that the page shows."""
-
-POSITION = 16
-"""Pixels a side that one position of the latent grid stands for."""
 
 _TEMPERATURE, _GUIDANCE = 0.8, 1.0
 """Settings at which drawn clothes can be told apart (docs/generation.md)."""

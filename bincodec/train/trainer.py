@@ -185,11 +185,11 @@ class Trainer:
         if old.extra_encoder_blocks < new.extra_encoder_blocks:
             loaded |= silent_blocks(self.objective.state_dict(), old)
         load_into(self.objective, loaded, weights)
+        self.objective.to("cpu")
         raise_levels(self.objective, old)
         if old.layers < new.layers and sampler is not None:
-            self.objective.to("cpu")
             start_beyond(self.objective, max(old.channels, new.width_16), sampler)
-            self.objective.to(self.device)
+        self.objective.to(self.device)
         self.objective.fresh[: old.channels] = False
         if self.objective.appearance is not None:
             self.objective.appearance.start_from(weights.with_name(DISCRIMINATOR))
