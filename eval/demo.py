@@ -95,8 +95,7 @@ def decode(codec: Codec, compressed: Compressed, layers: int, realism: int = 0) 
     Raises:
         InvalidSetting: if `realism` is not in 0..100, or if the model has no such decoder.
     """
-    percent = checked_integer("realism", realism, 0, 100)
-    share = percent / 100 if percent else None  # A model without the other decoder knows no realism at all.
+    share = checked_integer("realism", realism, 0, 100) / 100
     pixels = np.asarray(codec.decode(compressed.code, layers, realism=share).convert("RGB"))
     size = len(compressed.data) - round(float(compressed.bits[layers:].sum()) / 8)
     return _shown(compressed.original, pixels, size, compressed.code.quality)

@@ -164,15 +164,12 @@ def _build_bincodec(spec: Spec) -> Peer:
     return _bincodec(spec.label, about, load, layers, int(values["effort"]), realism)
 
 
-def _read_realism(spec: Spec, card: ModelCard) -> float | None:
-    """Return the realism of a spec, or None for the main decoder, which every model has."""
+def _read_realism(spec: Spec, card: ModelCard) -> float:
+    """Return the realism of a spec, which the model must be capable of."""
     from bincodec.model.decoders import choose
 
-    realism = float(spec.values["realism"])
-    if realism == 0:
-        return None
     try:
-        return choose(card, realism=realism).share
+        return choose(card, realism=float(spec.values["realism"])).share
     except InvalidSetting as error:
         msg = f"{spec.label}: {error}"
         raise UnknownCodec(msg) from error
@@ -184,7 +181,7 @@ def _bincodec(
     load: Callable[[], Codec],
     layers: int | None = None,
     effort: int = 0,
-    realism: float | None = None,
+    realism: float = 0.0,
 ) -> Peer:
     def encode(pixels: Pixels, quality: int) -> bytes:
         codec = load()
@@ -209,7 +206,7 @@ def _about_bincodec(card: ModelCard, values: Values) -> str:
     does not cover either, is included if it is asked for.
     """
     options = ", ".join(f"{name}={value}" for name, value in values.items() if name != "model")
-    if values.get("realism", "0") != "0":
+    if float(values.get("realism", 0)) > 0:
         options += f", decoder {card.decoder_digests[REALISTIC_DECODER][:8]}"
     if LAMBDA_RANGE in card.card:
         # The encoder depends on it, and neither the fingerprint nor the encoder's digest covers it.

@@ -40,7 +40,7 @@ MAIN = DecoderChoice(MAIN_DECODER, 0.0)
 def choose(card: ModelCard, decoder: str | None = None, realism: float | None = None) -> DecoderChoice:
     """Return the decoder called `decoder`, or the one at `realism`, 0..1, between the main one and "realism".
 
-    The default is the main decoder. So is `realism` 0, but the model needs the other decoder for it as well.
+    The default is the main decoder, which every model has. So is `realism` 0.
 
     Raises:
         InvalidSetting: if the model does not have the decoder, if `realism` is outside 0..1, or if both are
@@ -49,7 +49,7 @@ def choose(card: ModelCard, decoder: str | None = None, realism: float | None = 
     name = decoder
     if realism is not None:
         realism = checked_number("realism", realism, 1)
-        name = REALISTIC_DECODER if decoder is None else decoder
+        name = REALISTIC_DECODER if decoder is None and realism > 0 else decoder
     if name is None:
         return MAIN
     checked_choice(f"model {card.name}: decoder", name, card.decoders)

@@ -73,6 +73,7 @@ def test_files_are_the_same_with_and_without_a_second_decoder(two: Codec, tmp_pa
     assert two.compress(PIXELS, 60) == data
     main, other = (np.asarray(two.decompress(data, realism=share)) for share in (0, 1))
     assert np.array_equal(np.asarray(one.decompress(data)), main)
+    assert np.array_equal(np.asarray(one.decompress(data, realism=0)), main)
     assert (main != other).any()
 
 
@@ -224,7 +225,7 @@ def test_decoders_that_do_not_exist(
         assert str(caught.value) == words
 
 
-@pytest.mark.parametrize("options", [{"decoder": "realism"}, {"realism": 0}, {"realism": 0.5}])
+@pytest.mark.parametrize("options", [{"decoder": "realism"}, {"decoder": "realism", "realism": 0}, {"realism": 0.5}])
 def test_a_model_without_the_decoder_names_those_that_it_has(codec: Codec, options: dict[str, Any]) -> None:
     for call in calls(codec, codec.encode(PIXELS), options):
         with pytest.raises(InvalidSetting, match=r"^model tiny-1: decoder 'realism' is not one of fidelity$"):
