@@ -41,6 +41,11 @@ _path = click.Path(exists=True, path_type=Path)
     "--to", type=options.existing_file, help="The model file to which --add-decoder adds a decoder."
 )
 @click.option(
+    "--stretch",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Move the weights that --add-decoder adds this many times as far from those of the main decoder.",
+)
+@click.option(
     "--card",
     type=options.existing_file,
     help="A JSON file with data, licences and credits for the card of the finished model.",
@@ -102,6 +107,7 @@ def command(
     finish: str | None,
     add_decoder: str | None,
     to: Path | None,
+    stretch: float | None,
     card: Path | None,
     prior_only: bool,
     decoder_only: bool,
@@ -133,6 +139,9 @@ def command(
     ]
     if (add_decoder is None) != (to is None):
         msg = "--add-decoder NAME and --to MODEL belong together"
+        raise click.UsageError(msg)
+    if stretch is not None and add_decoder is None:
+        msg = "--stretch needs --add-decoder"
         raise click.UsageError(msg)
     if add_decoder is None and (steps is None) == (minutes is None):
         msg = "either --steps or --minutes is needed, and not both"
@@ -171,7 +180,7 @@ def command(
     checked_device(device)
     try:
         if add_decoder is not None and to is not None and start is not None:
-            made = finish_decoder(start, to, run, add_decoder)
+            made = finish_decoder(start, to, run, add_decoder, stretch or 1.0)
             output.note(f"{made.path}: model {made.name}, decoders {', '.join(made.decoders)}")
             return
         settings = with_rates(read_settings(config), rates)

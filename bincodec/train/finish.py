@@ -95,10 +95,14 @@ def finish(
         return _save_model(trainer, folder / f"{name}.safetensors", name, points, {**classes, **(card or {})})
 
 
-def finish_decoder(weights: Path, model: Path, folder: Path, decoder: str) -> ModelCard:
+def finish_decoder(
+    weights: Path, model: Path, folder: Path, decoder: str, stretch: float = 1.0
+) -> ModelCard:
     """Add the decoder of averaged float `weights` to a model, as a further decoder of its files.
 
-    The result is `folder`/NAME.safetensors, where NAME is the name of the model. Return its card.
+    With `stretch`, each weight is moved to that many times its distance from the main decoder's weight. What
+    training has changed becomes more, or less, pronounced. The result is `folder`/NAME.safetensors, where NAME
+    is the name of the model. Return its card.
 
     Raises:
         ValueError: if the decoder was not trained with the encoder of this model.
@@ -112,7 +116,9 @@ def finish_decoder(weights: Path, model: Path, folder: Path, decoder: str) -> Mo
         if key not in state or (encoding and not torch.equal(state[key].half(), value.half())):
             msg = f"{weights} was not trained with the encoder of {model}: {key} differs"
             raise ValueError(msg)
-    facts: dict[str, object] = {"training": metadata["history"]}
+        if not encoding:
+            state[key] = value + stretch * (state[key].float() - value)
+    facts: dict[str, object] = {"training": metadata["history"], "stretch": stretch}
     return add_decoder(card, folder / f"{card.name}.safetensors", decoder, state, facts)
 
 

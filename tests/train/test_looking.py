@@ -15,7 +15,7 @@ from torch import Tensor
 from bincodec import Codec
 from bincodec.model.architecture import Architecture
 from bincodec.model.card import ModelCard
-from bincodec.model.weights import add_decoder
+from bincodec.model.weights import add_decoder, autoencoder_state
 from bincodec.train import loop
 from bincodec.train.appearance import PerceptualSettings
 from bincodec.train.codes import PriorSettings
@@ -166,6 +166,19 @@ def test_a_second_decoder_is_added_to_a_model(tmp_path: Path, seeing: RunSetting
     # Another decoder of that name takes its place.
     again = finish_decoder(learned, added.path, tmp_path / "again", "realism")
     assert again == dataclasses.replace(added, path=again.path)
+    # Stretched, its weights are farther from those of the main decoder, up to their rounding in the file.
+    far = finish_decoder(learned, card.path, tmp_path / "far", "realism", stretch=3.0)
+    assert far.card["decoders"]["realism"]["stretch"] == 3.0
+    main, near, stretched = (
+        autoencoder_state(load_file(one.path), name)
+        for one, name in ((card, "fidelity"), (added, "realism"), (far, "realism"))
+    )
+    moved = False
+    for key, value in main.items():
+        rounding = max(value.abs().max(), stretched[key].abs().max()) / 127 if value.ndim == 2 else 1e-2
+        assert (stretched[key] - value - 3 * (near[key] - value)).abs().max() <= 2 * rounding, key
+        moved = moved or bool((stretched[key] - value).abs().max() > 1.5 * (near[key] - value).abs().max() > 0)
+    assert moved
 
 
 def test_a_decoder_of_another_encoder_is_not_added(tmp_path: Path, seeing: RunSettings) -> None:
