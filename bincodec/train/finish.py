@@ -95,14 +95,12 @@ def finish(
         return _save_model(trainer, folder / f"{name}.safetensors", name, points, {**classes, **(card or {})})
 
 
-def finish_decoder(
-    weights: Path, model: Path, folder: Path, decoder: str, stretch: float = 1.0
-) -> ModelCard:
+def finish_decoder(weights: Path, model: Path, folder: Path, decoder: str, stretch: float = 1.0) -> ModelCard:
     """Add the decoder of averaged float `weights` to a model, as a further decoder of its files.
 
     With `stretch`, each weight is moved to that many times its distance from the main decoder's weight. What
-    training has changed becomes more, or less, pronounced. The result is `folder`/NAME.safetensors, where NAME
-    is the name of the model. Return its card.
+    training has changed becomes more, or less, pronounced. The result is `folder`/NAME.safetensors, where
+    NAME is the name of the model. Return its card.
 
     Raises:
         ValueError: if the decoder was not trained with the encoder of this model.

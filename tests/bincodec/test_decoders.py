@@ -225,7 +225,9 @@ def test_decoders_that_do_not_exist(
         assert str(caught.value) == words
 
 
-@pytest.mark.parametrize("options", [{"decoder": "realism"}, {"decoder": "realism", "realism": 0}, {"realism": 0.5}])
+@pytest.mark.parametrize(
+    "options", [{"decoder": "realism"}, {"decoder": "realism", "realism": 0}, {"realism": 0.5}]
+)
 def test_a_model_without_the_decoder_names_those_that_it_has(codec: Codec, options: dict[str, Any]) -> None:
     for call in calls(codec, codec.encode(PIXELS), options):
         with pytest.raises(InvalidSetting, match=r"^model tiny-1: decoder 'realism' is not one of fidelity$"):

@@ -177,7 +177,9 @@ def test_a_second_decoder_is_added_to_a_model(tmp_path: Path, seeing: RunSetting
     for key, value in main.items():
         rounding = max(value.abs().max(), stretched[key].abs().max()) / 127 if value.ndim == 2 else 1e-2
         assert (stretched[key] - value - 3 * (near[key] - value)).abs().max() <= 2 * rounding, key
-        moved = moved or bool((stretched[key] - value).abs().max() > 1.5 * (near[key] - value).abs().max() > 0)
+        moved = moved or bool(
+            (stretched[key] - value).abs().max() > 1.5 * (near[key] - value).abs().max() > 0
+        )
     assert moved
 
 
