@@ -41,7 +41,7 @@ def decide(mu: Integers, scale: Integers, maximum: int, ask: Ask) -> Levels:
     shape, mu, scale = mu.shape, mu.ravel().astype(np.int64), scale.ravel().astype(np.intp)
     middle = (maximum + 1) // 2
     active = np.arange(mu.size)
-    rising = ask(active, np.full(mu.size, middle), probability.first(mu, scale, threshold(middle, maximum)))
+    rising = ask(active, np.full(mu.size, middle), probability.first(mu - threshold(middle, maximum), scale))
     levels = np.where(rising, middle, middle - 1).astype(np.uint8)
     for distance in range(1, middle + 1):
         above, below = middle + distance, middle - distance
@@ -69,11 +69,19 @@ def encode_levels(encoder: BitEncoder, levels: Levels, mu: Integers, scale: Inte
     decide(mu, scale, maximum, ask)
 
 
-def decode_levels(decoder: BitDecoder, mu: Integers, scale: Integers, maximum: int) -> Levels:
-    """Decode the levels of a pass, (channels, positions). See `decide` for the arguments."""
+def decode_levels(
+    decoder: BitDecoder, again: BitEncoder, mu: Integers, scale: Integers, maximum: int
+) -> Levels:
+    """Decode the levels of a pass, (channels, positions), and encode them again with `again`.
+
+    See `decide` for the other arguments. What `again` receives is what `encode_levels` would give it, because
+    both ask for the same bits with the same probabilities.
+    """
 
     def ask(where: Positions, j: Integers, numerators: Numerators) -> Answers:
-        return decoder.get(numerators).astype(np.bool_)
+        bits = decoder.get(numerators).astype(np.bool_)
+        again.put(bits, numerators)
+        return bits
 
     return decide(mu, scale, maximum, ask)
 
@@ -116,11 +124,9 @@ def _next_numerators(
 
     `passed_above` and `passed_below` are the thresholds of these last answers.
     """
-    falling = ~rising
-    numerators = np.empty(mu.size, np.int32)
-    numerators[rising] = probability.up(mu[rising], scale[rising], passed_above)
-    numerators[falling] = ONE - probability.down(mu[falling], scale[falling], passed_below)
-    return numerators
+    distance = np.where(rising, mu - passed_above, passed_below - mu)
+    onward = probability.onward(distance, scale)
+    return np.where(rising, onward, ONE - onward)
 
 
 def _check_pass(mu: Integers, scale: Integers, maximum: int) -> None:

@@ -65,22 +65,20 @@ def threshold(j: int, maximum: int) -> int:
     return STEPS * j - STEPS // 2 * (maximum + 1)
 
 
-def first(mu: Integers, scale: Integers, theta: int) -> Numerators:
-    """Return P(L >= j) in 1/65536, given the threshold `theta` of j.
+def first(distance: Integers, scale: Integers) -> Numerators:
+    """Return P(L >= j) in 1/65536.
 
-    `mu` and `theta` are in 1/64 level, and `scale` is an index 0..63.
+    `distance` is mu - theta_j in 1/64 level, and `scale` an index 0..63.
     """
-    return _look_up(0, mu - theta, scale)
+    return _look_up(0, distance, scale)
 
 
-def up(mu: Integers, scale: Integers, theta: int) -> Numerators:
-    """Return P(L >= j + 1 | L >= j) in 1/65536, given the threshold `theta` of j (see `first`)."""
-    return _look_up(1, mu - theta, scale)
+def onward(distance: Integers, scale: Integers) -> Numerators:
+    """Return P(L >= j + 1 | L >= j) in 1/65536, given the `distance` mu - theta_j (see `first`).
 
-
-def down(mu: Integers, scale: Integers, theta: int) -> Numerators:
-    """Return P(L < j | L < j + 1) in 1/65536, given the threshold `theta` of j + 1 (see `first`)."""
-    return _look_up(1, theta - mu, scale)
+    By symmetry, this is also P(L < j | L < j + 1) if the distance is theta_{j+1} - mu.
+    """
+    return _look_up(1, distance, scale)
 
 
 def tables() -> npt.NDArray[np.uint16]:

@@ -50,7 +50,11 @@ class TileWriter:
 
     def put(self, levels: Levels, mu: Integers, scale: Integers, maximum: int) -> None:
         """Encode one pass. Arrays are (channels, positions); `levels` is uint8; see `levels.decide`."""
-        encode_levels(self._encoder, levels, mu, scale, maximum)
+        encode_levels(self.encoder, levels, mu, scale, maximum)
+        self.keep(levels, maximum)
+
+    def keep(self, levels: Levels, maximum: int) -> None:
+        """Remember the levels of a pass that `encoder` has already received, in case they are stored raw."""
         self._passes.append((levels.copy(), maximum))
 
     def end_layer(self, levels: Levels) -> None:
@@ -70,13 +74,13 @@ class TileWriter:
 
     def _open(self) -> None:
         """Begin the next group, if there is one."""
-        self._encoder = BitEncoder()
+        self.encoder = BitEncoder()
         self._passes: list[Pass] = []
         if len(self.chunks) < len(self._groups):
             self._left = self._groups[len(self.chunks)]
 
     def _chunk(self) -> Chunk:
-        coded = self._encoder.finish()
+        coded = self.encoder.finish()
         if len(coded) < raw_size(self._passes):
             return Chunk(coded, False, self.bits_crc)
         return Chunk(pack_raw(self._passes), True, self.bits_crc)
@@ -110,12 +114,13 @@ class TileReader:
         try:
             if self._chunk.raw:
                 levels = self._raw.get(mu.shape, maximum)
+                self._again.put(levels, mu, scale, maximum)
             else:
-                levels = decode_levels(self._decoder, mu, scale, maximum)
+                levels = decode_levels(self._decoder, self._again.encoder, mu, scale, maximum)
+                self._again.keep(levels, maximum)
         except Corrupt as error:
             msg = f"{self._name}: {error}"
             raise type(error)(msg) from error
-        self._again.put(levels, mu, scale, maximum)
         return levels
 
     def end_layer(self, levels: Levels) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import operator
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -27,7 +27,7 @@ from bincodec.model.card import ModelCard
 from bincodec.model.weights import Model
 from bincodec.postfilter.features import View
 from bincodec.postfilter.filter import apply_filter, read_filter
-from bincodec.postfilter.fit import fit_filter
+from bincodec.postfilter.fit import Moments, fit_filter, fit_moments, moments_of
 from bincodec.windows import Window, covering
 from bincodec.workers import in_order
 
@@ -99,12 +99,13 @@ def _fitted(model: Model, code: BinaryCode, original: Pixels, weight: float) -> 
     """Return a code with its post-filter. In a large picture, it is fitted to strips spread all over it."""
     shown, every = Shown(model, code, code.layers), max(1, code.width * code.height // FITTED_PIXELS)
 
-    def part(window: Window) -> tuple[npt.NDArray[np.float32], View]:
+    def part(window: Window) -> Moments:
         decoded, view = synthesise(shown, window)
-        return decoded, dataclasses.replace(view, every=every)
+        return moments_of(original, decoded, dataclasses.replace(view, every=every))
 
     parts = in_order("fit the post-filter", part, covering(Window(0, 0, *code.grid)), model.device)
-    return dataclasses.replace(code, extras=fit_filter(original, parts, weight))
+    moments = functools.reduce(operator.add, parts).extrapolated(code.width * code.height)
+    return dataclasses.replace(code, extras=fit_moments(moments, weight))
 
 
 def _searched(model: Model, code: BinaryCode, original: Pixels, weight: float, rounds: int) -> BinaryCode:

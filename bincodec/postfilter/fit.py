@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -32,19 +30,22 @@ _LARGEST_OFFSET = 2**15 - 1
 Decoded = npt.NDArray[np.float32]
 
 
-def fit_filter(
-    original: npt.NDArray[np.uint8], decoded: Decoded | Iterable[tuple[Decoded, View]], error_weight: float
-) -> tuple[Extra, ...]:
+def fit_filter(original: npt.NDArray[np.uint8], decoded: Decoded, error_weight: float) -> tuple[Extra, ...]:
     """Fit a filter that brings a `decoded` picture (H, W, 3) closer to `original`, uint8 (H, W, 3).
 
-    `decoded` may also be parts of the picture with their surroundings. The filter is then fitted to the
-    pixels of their views. `error_weight` is what a squared error of 1, summed over pixels and colours, is
-    worth in bits. The filter is returned as an extra if it lowers the sum of bits and weighted error, or if
-    it removes a visible colour cast; otherwise the result is empty. If only parts are given, the error is an
+    See `fit_moments` for the rest.
+    """
+    return fit_moments(moments_of(original, decoded), error_weight)
+
+
+def fit_moments(moments: Moments, error_weight: float) -> tuple[Extra, ...]:
+    """Fit a filter to the moments of a picture.
+
+    `error_weight` is what a squared error of 1, summed over pixels and colours, is worth in bits. The filter
+    is returned as an extra if it lowers the sum of bits and weighted error, or if it removes a visible colour
+    cast; otherwise the result is empty. If the moments come from parts of the picture, the error is an
     estimate.
     """
-    parts = [(decoded, View.whole(decoded))] if isinstance(decoded, np.ndarray) else decoded
-    moments = _moments(original, parts)
     if not np.isfinite(moments.products).all() or not np.isfinite(moments.errors).all():
         return ()
     nothing = float(moments.squared.sum())
@@ -64,7 +65,7 @@ def fit_filter(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Moments:
+class Moments:
     """Sums over pixels for each colour, from which filters are fitted.
 
     e is the error of a pixel, and x holds what e is fitted with: the features, and 1 as the last item.
@@ -80,6 +81,20 @@ class _Moments:
     errors: Floats
     squared: Floats
     pixels: int
+
+    def __add__(self, other: Moments) -> Moments:
+        """Return the moments of two parts of a picture together."""
+        return Moments(
+            self.products + other.products,
+            self.errors + other.errors,
+            self.squared + other.squared,
+            self.pixels + other.pixels,
+        )
+
+    def extrapolated(self, pixels: int) -> Moments:
+        """Return what these moments of some of the pixels promise for a picture of so many `pixels`."""
+        share = pixels / self.pixels
+        return Moments(share * self.products, share * self.errors, share * self.squared, pixels)
 
     def error(self, weights: Floats) -> float:
         """Return the squared error that remains with `weights` (3, n)."""
@@ -154,20 +169,20 @@ def _eliminate(table: Floats, place: int) -> None:
 
 
 @torch.inference_mode()
-def _moments(original: npt.NDArray[np.uint8], parts: Iterable[tuple[Decoded, View]]) -> _Moments:
-    """Return the moments of a picture, extrapolated from the parts of it that are given.
+def moments_of(original: npt.NDArray[np.uint8], decoded: Decoded, view: View | None = None) -> Moments:
+    """Return the moments of a `decoded` picture (H, W, 3) with its `original`, uint8 (H, W, 3).
 
-    Products of shared features, with the constant among them, are computed once for all colours. Products
-    that involve a colour's own features are computed for each colour.
+    With `view`, `decoded` is a part of the picture, and the moments are those of the view's pixels. Products
+    of shared features, with the constant among them, are computed once for all colours. Products that involve
+    a colour's own features are computed for each colour.
     """
-    height, width = original.shape[:2]
     # These are float64, because features are nearly equal on flat and on grey pictures.
     common = torch.zeros(SHARED + 1, SHARED + 1, dtype=torch.float64)
     mixed = torch.zeros(3, OWN, SHARED + 1, dtype=torch.float64)
     alone = torch.zeros(3, OWN, OWN, dtype=torch.float64)
     errors = torch.zeros(3, SHARED + 1 + OWN, dtype=torch.float64)
     squared, used = torch.zeros(3, dtype=torch.float64), 0
-    for tile in itertools.chain.from_iterable(tiles(*part) for part in parts):
+    for tile in tiles(decoded, view):
         here = tile.here
         target = torch.from_numpy(original[tile.place]).permute(2, 0, 1).float() / 255
         error = (target - here).flatten(1).double()
@@ -182,10 +197,4 @@ def _moments(original: npt.NDArray[np.uint8], parts: Iterable[tuple[Decoded, Vie
     upper = torch.cat([common.expand(3, -1, -1), mixed.mT], 2)
     products = torch.cat([upper, torch.cat([mixed, alone], 2)], 1)
     order = [*range(SHARED), *range(SHARED + 1, SHARED + 1 + OWN), SHARED]
-    share = height * width / used
-    return _Moments(
-        share * products[:, order][:, :, order].numpy(),
-        share * errors[:, order].numpy(),
-        share * squared.numpy(),
-        height * width,
-    )
+    return Moments(products[:, order][:, :, order].numpy(), errors[:, order].numpy(), squared.numpy(), used)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from bincodec.bitstream.coder import BitDecoder, BitEncoder
 from bincodec.bitstream.levels import decide, decode_levels, encode_levels, level_bits, probability_of
-from bincodec.bitstream.probability import ONE, SCALES, down, first, threshold, up
+from bincodec.bitstream.probability import ONE, SCALES, first, onward, threshold
 
 maxima = st.sampled_from([1, 2, 3, 5, 6, 14, 30, 62, 63, 254, 255])
 
@@ -30,13 +30,13 @@ def reference_decisions(
     for position, (level, m, s) in enumerate(rows):
         middle = maximum // 2 if maximum % 2 == 0 else (maximum + 1) // 2
         m, s = np.array([m]), np.array([s])
-        table.append((0, position, middle, int(first(m, s, threshold(middle, maximum))[0])))
+        table.append((0, position, middle, int(first(m - threshold(middle, maximum), s)[0])))
         if level >= middle:
             asked = range(middle + 1, min(level + 1, maximum) + 1)
-            numerators = [int(up(m, s, threshold(j - 1, maximum))[0]) for j in asked]
+            numerators = [int(onward(m - threshold(j - 1, maximum), s)[0]) for j in asked]
         else:
             asked = range(middle - 1, max(level, 1) - 1, -1)
-            numerators = [ONE - int(down(m, s, threshold(j + 1, maximum))[0]) for j in asked]
+            numerators = [ONE - int(onward(threshold(j + 1, maximum) - m, s)[0]) for j in asked]
         table += [(r, position, j, n) for r, (j, n) in enumerate(zip(asked, numerators, strict=True), 1)]
     return sorted(table)
 
@@ -65,11 +65,12 @@ def test_round_trip(several: list[tuple]) -> None:
     encoder = BitEncoder()
     for levels, mu, scale, maximum in several:
         encode_levels(encoder, levels, mu, scale, maximum)
-    decoder = BitDecoder(encoder.finish())
+    decoder, again = BitDecoder(encoder.finish()), BitEncoder()
     for levels, mu, scale, maximum in several:
-        decoded = decode_levels(decoder, mu, scale, maximum)
+        decoded = decode_levels(decoder, again, mu, scale, maximum)
         assert np.array_equal(decoded, levels)
         assert decoded.shape == levels.shape
+    assert again.finish() == encoder.finish()
 
 
 @given(passes())

@@ -15,7 +15,7 @@ import pytest
 
 from bincodec.bitstream import make_tables, probability
 from bincodec.bitstream.errors import Corrupt
-from bincodec.bitstream.probability import ONE, REACH, SCALES, SPAN, STEPS, down, first, tables, threshold, up
+from bincodec.bitstream.probability import ONE, REACH, SCALES, SPAN, STEPS, first, onward, tables, threshold
 
 
 def sigmoid(steps: int, scale: int) -> Fraction:
@@ -134,10 +134,9 @@ def test_scales_are_spaced_by_an_eighth_of_their_logarithm() -> None:
 def test_distances_are_clamped() -> None:
     far = np.array([-(10**9), -REACH - 1, -REACH, REACH, REACH + 1, 10**9])
     scale = np.full(6, 60)
-    for look_up in (first, up):
-        low, high = look_up(far, scale, 0)[[2, 3]]
-        assert look_up(far, scale, 0).tolist() == [low] * 3 + [high] * 3
-    assert down(far, scale, 0).tolist() == up(-far, scale, 0).tolist()
+    for look_up in (first, onward):
+        low, high = look_up(far, scale)[[2, 3]]
+        assert look_up(far, scale).tolist() == [low] * 3 + [high] * 3
 
 
 @pytest.mark.parametrize("maximum", [1, 2, 5, 6, 62])
@@ -149,11 +148,11 @@ def test_thresholds_are_symmetric_steps(maximum: int) -> None:
 
 @pytest.mark.parametrize("maximum", [1, 2, 3, 6, 7, 30])
 def test_decisions_approximate_the_logistic_distribution(maximum: int) -> None:
-    """P(L >= j + 1) = P(L >= j) up(j), and P(L < j) = P(L < j + 1) down(j + 1), each up to rounding."""
+    """P(L >= j + 1) = P(L >= j) onward, and likewise downwards, each up to rounding."""
     random = np.random.default_rng(maximum)
     mu, scale = random.integers(-300, 300, 500), random.integers(16, SCALES, 500)
     for j in range(1, maximum):
         low, high = threshold(j, maximum), threshold(j + 1, maximum)
-        here, above = first(mu, scale, low) / ONE, first(mu, scale, high) / ONE
-        assert np.abs(here * up(mu, scale, low) / ONE - above).max() < 2 / ONE
-        assert np.abs((1 - above) * down(mu, scale, high) / ONE - (1 - here)).max() < 2 / ONE
+        here, above = first(mu - low, scale) / ONE, first(mu - high, scale) / ONE
+        assert np.abs(here * onward(mu - low, scale) / ONE - above).max() < 2 / ONE
+        assert np.abs((1 - above) * onward(high - mu, scale) / ONE - (1 - here)).max() < 2 / ONE

@@ -1,6 +1,8 @@
 """The post-filter: how it is applied, what the encoder finds, and which cost it accepts."""
 
 import dataclasses
+import functools
+import operator
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,7 @@ from bincodec.errors import Corrupt
 from bincodec.postfilter import features, fit
 from bincodec.postfilter.features import REACH, SHARED, SIZE, View
 from bincodec.postfilter.filter import PostFilter, apply_filter, read_filter
-from bincodec.postfilter.fit import fit_filter
+from bincodec.postfilter.fit import fit_filter, fit_moments, moments_of
 
 Pixels = npt.NDArray[np.float32]
 WEIGHT = 65025.0 / 3
@@ -36,10 +38,6 @@ def photo() -> npt.NDArray[np.uint8]:
 
 def as_floats(pixels: npt.NDArray[np.uint8]) -> Pixels:
     return pixels.astype(np.float32) / np.float32(255)
-
-
-def moments_of(original: npt.NDArray[np.uint8], decoded: Pixels) -> fit._Moments:
-    return fit._moments(original, [(decoded, View.whole(decoded))])
 
 
 def error(original: npt.NDArray[np.uint8], shown: Pixels) -> float:
@@ -319,11 +317,17 @@ def part_of(decoded: Pixels, rows: range, columns: range) -> tuple[Pixels, View]
     return np.ascontiguousarray(part), View(top, left, height, width, rows, columns)
 
 
+def of_parts(original: npt.NDArray[np.uint8], parts: list[tuple[Pixels, View]]) -> fit.Moments:
+    return functools.reduce(operator.add, (moments_of(original, *part) for part in parts))
+
+
 def test_a_large_picture_is_measured_in_part() -> None:
     original, decoded = photo(), blurred(0.05)
     whole = moments_of(original, decoded)
     spread = [part_of(decoded, range(top, top + 32), range(70, 110)) for top in (0, 48, 96)]
-    part = fit._moments(original, spread)
+    part = of_parts(original, spread)
+    assert part.pixels == 3 * 32 * 40
+    part = part.extrapolated(128 * 160)
     assert not np.array_equal(part.squared, whole.squared)
     assert part.squared == pytest.approx(whole.squared, rel=0.2)
     assert part.products[:, -1, -1] == pytest.approx(original.shape[0] * original.shape[1])
@@ -334,11 +338,11 @@ def test_parts_that_make_up_a_picture_say_what_the_whole_says() -> None:
     assert decoded.shape == (128, 160, 3)
     cuts = [(range(50), range(90)), (range(50), range(90, 160)), (range(50, 128), range(160))]
     parts = [part_of(decoded, *cut) for cut in cuts]
-    whole, found = moments_of(original, decoded), fit._moments(original, parts)
+    whole, found = moments_of(original, decoded), of_parts(original, parts)
     np.testing.assert_allclose(found.products, whole.products, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(found.errors, whole.errors, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found.squared, whole.squared, rtol=1e-9)
-    assert [chunk.payload for chunk in fit_filter(original, iter(parts), 3e4)] == [
+    assert [chunk.payload for chunk in fit_moments(found, 3e4)] == [
         chunk.payload for chunk in fit_filter(original, decoded, 3e4)
     ]
 

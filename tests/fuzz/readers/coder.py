@@ -24,14 +24,15 @@ def check(data: bytes) -> None:
         return
     maximum, payload = MAXIMA[data[0] % len(MAXIMA)], data[HEAD:]
     mu, scale = MU * data[1] // 64, (SCALE + data[2]) % SCALES
-    levels = decode_levels(BitDecoder(payload), mu, scale, maximum)
+    again, encoder = BitEncoder(), BitEncoder()
+    levels = decode_levels(BitDecoder(payload), again, mu, scale, maximum)
     assert levels.max() <= maximum
-    encoder = BitEncoder()
     encode_levels(encoder, levels, mu, scale, maximum)
     written = encoder.finish()
+    assert again.finish() == written
     assert len(written) <= len(payload)
     if written != payload:
-        assert np.array_equal(decode_levels(BitDecoder(written), mu, scale, maximum), levels)
+        assert np.array_equal(decode_levels(BitDecoder(written), again, mu, scale, maximum), levels)
 
 
 def seeds() -> Iterator[bytes]:
