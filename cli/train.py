@@ -46,6 +46,12 @@ _path = click.Path(exists=True, path_type=Path)
     help="Move the weights that --add-decoder adds this many times as far from those of the main decoder.",
 )
 @click.option(
+    "--since",
+    type=options.existing_file,
+    help="The weights that the decoder of --start began with, if they are not those of --to. What it has "
+    "learned since then is added to the main decoder of --to.",
+)
+@click.option(
     "--card",
     type=options.existing_file,
     help="A JSON file with data, licences and credits for the card of the finished model.",
@@ -108,6 +114,7 @@ def command(
     add_decoder: str | None,
     to: Path | None,
     stretch: float | None,
+    since: Path | None,
     card: Path | None,
     prior_only: bool,
     decoder_only: bool,
@@ -140,9 +147,10 @@ def command(
     if (add_decoder is None) != (to is None):
         msg = "--add-decoder NAME and --to MODEL belong together"
         raise click.UsageError(msg)
-    if stretch is not None and add_decoder is None:
-        msg = "--stretch needs --add-decoder"
-        raise click.UsageError(msg)
+    for name, value in (("--stretch", stretch), ("--since", since)):
+        if value is not None and add_decoder is None:
+            msg = f"{name} needs --add-decoder"
+            raise click.UsageError(msg)
     if add_decoder is None and (steps is None) == (minutes is None):
         msg = "either --steps or --minutes is needed, and not both"
         raise click.UsageError(msg)
@@ -180,7 +188,7 @@ def command(
     checked_device(device)
     try:
         if add_decoder is not None and to is not None and start is not None:
-            made = finish_decoder(start, to, run, add_decoder, stretch or 1.0)
+            made = finish_decoder(start, to, run, add_decoder, stretch or 1.0, since)
             output.note(f"{made.path}: model {made.name}, decoders {', '.join(made.decoders)}")
             return
         settings = with_rates(read_settings(config), rates)

@@ -42,6 +42,12 @@ class PerceptualSettings:
     weight: float = 10.0
     grain: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name in ("weight", "grain"):
+            if getattr(self, name) < 0:
+                msg = f"[perceptual] {name} is {getattr(self, name)}, but must be at least 0"
+                raise ValueError(msg)
+
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:

@@ -95,27 +95,35 @@ def finish(
         return _save_model(trainer, folder / f"{name}.safetensors", name, points, {**classes, **(card or {})})
 
 
-def finish_decoder(weights: Path, model: Path, folder: Path, decoder: str, stretch: float = 1.0) -> ModelCard:
+def finish_decoder(
+    weights: Path, model: Path, folder: Path, decoder: str, stretch: float = 1.0, since: Path | None = None
+) -> ModelCard:
     """Add the decoder of averaged float `weights` to a model, as a further decoder of its files.
 
-    With `stretch`, each weight is moved to that many times its distance from the main decoder's weight. What
-    training has changed becomes more, or less, pronounced. The result is `folder`/NAME.safetensors, where
-    NAME is the name of the model. Return its card.
+    `since` names the weights with which the decoder's training began. What training has changed since then is
+    added to the model's main decoder, which may come from a later stage. Without `since`, training began with
+    the main decoder itself. With `stretch`, that many times the change is added, so that it becomes more, or
+    less, pronounced. The result is `folder`/NAME.safetensors, where NAME is the name of the model. Return its
+    card.
 
     Raises:
-        ValueError: if the decoder was not trained with the encoder of this model.
+        ValueError: if the decoder does not fit the model, or if there is no `since` and the decoder was not
+            trained with the model's encoder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     card = read_card(model)
     trained, metadata = read_weights(weights)
-    state = autoencoder_part(trained)
-    for key, value in autoencoder_state(load_file(model)).items():
+    state, main = autoencoder_part(trained), autoencoder_state(load_file(model))
+    began = main if since is None else autoencoder_part(read_weights(since)[0])
+    for key, value in main.items():
         encoding = key.startswith(("encoder.", "gains."))
-        if key not in state or (encoding and not torch.equal(state[key].half(), value.half())):
+        if not all(key in part and part[key].shape == value.shape for part in (state, began)):
+            msg = f"{weights} does not fit {model}: its {key} is missing or has another shape"
+            raise ValueError(msg)
+        if since is None and encoding and not torch.equal(state[key].half(), value.half()):
             msg = f"{weights} was not trained with the encoder of {model}: {key} differs"
             raise ValueError(msg)
-        if not encoding:
-            state[key] = value + stretch * (state[key].float() - value)
+        state[key] = value if encoding else value + stretch * (state[key].float() - began[key].float())
     facts: dict[str, object] = {"training": metadata["history"], "stretch": stretch}
     return add_decoder(card, folder / f"{card.name}.safetensors", decoder, state, facts)
 

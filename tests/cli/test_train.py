@@ -67,6 +67,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (["--start", "some", "--add-decoder", "x"], 2, "--add-decoder NAME and --to MODEL belong together"),
         (["--start", "some", "--steps", "1", "--stretch", "1.2"], 2, "--stretch needs --add-decoder"),
+        (["--start", "some", "--steps", "1", "--since", "some"], 2, "--since needs --add-decoder"),
         (["--start", "some", "--add-decoder", "x", "--to", "some"], 1, "some is not a readable model file"),
         (["--steps", "1", "--lpips-weights", "some"], 1, "the configuration has no table [perceptual]"),
         (["--steps", "1", "--start", "some"], 1, "some is not a readable weights file"),

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bincodec.model.autoencoder import Pointwise
-from bincodec.train.appearance import Appearance, Judgement, PerceptualSettings, _shifted
+from bincodec.train.appearance import Appearance, Judgement, PerceptualSettings, _shifted, added_grain
 from bincodec.train.discriminator import SEEN_TAPS, AdversarialSettings, Discriminator, hinge_loss
 from bincodec.train.lpips import SQUEEZENET, read_lpips
 
@@ -98,6 +98,34 @@ def test_the_perceptual_distance_is_shifted() -> None:
     assert _shifted(17, 16)[2:] == (slice(0, 17), slice(0, 17))
 
 
+def test_grain_is_what_the_original_lacks() -> None:
+    generator = torch.Generator().manual_seed(4)
+    grain = torch.randn((2, 3, 40, 48), generator=generator) / 255
+    flat = torch.full((2, 3, 40, 48), 0.5)
+    # The second difference of white noise has 1.5 times its variance.
+    assert added_grain(flat + 4 * grain, flat).item() == pytest.approx(4 * 1.5**0.5, rel=0.1)
+    assert added_grain(flat, flat + 4 * grain) == 0
+    assert added_grain(flat + grain, flat + 4 * grain) < 0.05
+    slope = flat + torch.linspace(-0.4, 0.4, 48)
+    assert added_grain(slope, flat).item() == pytest.approx(0, abs=1e-4)
+    # Grain beside the place where the original has it counts.
+    left = (torch.arange(48) < 24).float()
+    assert added_grain(flat + 4 * grain * (1 - left), flat + 4 * grain * left) > 1.5
+
+
+def test_grain_counts_in_the_distortion(squeeze_file: Path) -> None:
+    scene = Scene()
+    without, counted = make(squeeze_file, None), make(squeeze_file, None)
+    counted.perceptual = dataclasses.replace(counted.perceptual, grain=2.0)
+    one, other = (judge(appearance, scene) for appearance in (without, counted))
+    seen = scene.picture.detach().requires_grad_()
+    grain = added_grain(seen, scene.image)
+    assert other.distortion.item() == pytest.approx(one.distortion.item() + 2 * grain.item(), rel=1e-5)
+    (gradient,) = torch.autograd.grad(2 * grain, seen)
+    assert gradient.norm() > 0
+    assert (other.gradient - one.gradient - gradient).norm() < 1e-3 * gradient.norm()
+
+
 def test_the_factor_has_a_highest_value(squeeze_file: Path) -> None:
     scene = Scene()
     appearance = make(squeeze_file, dataclasses.replace(QUIET, highest=1e-3))
@@ -166,6 +194,12 @@ def test_the_score_depends_on_the_code() -> None:
     difference = (discriminator(image, changed, [])[0] - scores).abs()
     assert difference[0].max() > 0
     assert difference[1].max() == 0
+
+
+@pytest.mark.parametrize("name", ["weight", "grain"])
+def test_what_counts_is_not_negative(name: str) -> None:
+    with pytest.raises(ValueError, match=f"\\[perceptual\\] {name} is -0.5, but must be at least 0"):
+        PerceptualSettings(**{name: -0.5})  # type: ignore[arg-type]
 
 
 def test_weights_must_be_named() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from skimage import data as photos
 from torch import Tensor
 
@@ -24,6 +24,7 @@ from bincodec.train.finish import finish, finish_decoder
 from bincodec.train.loop import Stage, run
 from bincodec.train.settings import RunSettings
 from bincodec.train.trainer import DISCRIMINATOR, Trainer
+from bincodec.train.weights import autoencoder_part, read_weights
 
 Make = Callable[..., RunSettings]
 FOUR = Stage(steps=4)
@@ -181,6 +182,31 @@ def test_a_second_decoder_is_added_to_a_model(tmp_path: Path, seeing: RunSetting
             (stretched[key] - value).abs().max() > 1.5 * (near[key] - value).abs().max() > 0
         )
     assert moved
+
+
+def test_what_a_decoder_has_learned_moves_to_a_later_model(tmp_path: Path, seeing: RunSettings) -> None:
+    start, card = finished(seeing, tmp_path)
+    run(seeing, tmp_path / "second", FOUR, start=start, validation_photos=1, decoder_only=True)
+    learned = tmp_path / "second" / "weights.safetensors"
+    with pytest.raises(ValueError, match="was not trained with the encoder of"):
+        finish_decoder(learned, card.path, tmp_path / "both", "realism")
+    added = finish_decoder(learned, card.path, tmp_path / "both", "realism", since=start)
+    before, after = (autoencoder_part(read_weights(path)[0]) for path in (start, learned))
+    main, moved = (
+        autoencoder_state(load_file(one.path), name) for one, name in ((card, "fidelity"), (added, "realism"))
+    )
+    for key, value in main.items():
+        if key.startswith(("encoder.", "gains.")):
+            assert torch.equal(moved[key], value), key
+        else:
+            rounding = moved[key].abs().max() / 127 if value.ndim == 2 else 1e-2
+            assert (moved[key] - value - (after[key] - before[key])).abs().max() <= rounding, key
+    # A decoder of another shape does not fit.
+    other = tmp_path / "other.safetensors"
+    tensors = {key: torch.zeros(1) for key in load_file(learned)}
+    save_file(tensors, other, {"history": "[]"})
+    with pytest.raises(ValueError, match="is missing or has another shape"):
+        finish_decoder(other, card.path, tmp_path / "both", "realism")
 
 
 def test_a_decoder_of_another_encoder_is_not_added(tmp_path: Path, seeing: RunSettings) -> None:
