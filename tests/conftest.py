@@ -6,7 +6,7 @@ import itertools
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
+    from torch import Tensor
 
 # The duration of an example depends on other work of the machine. Benchmarks measure time.
 settings.register_profile("bincodec", deadline=None)
@@ -266,3 +267,28 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as chrome:
         yield chrome
+
+
+@pytest.fixture(scope="session")
+def draw_lpips_weights() -> Callable[[Mapping[str, Sequence[int]]], dict[str, Tensor]]:
+    """Draw weights of a network of LPIPS by their shapes.
+
+    They are normal and keep the size of features, and the heads are positive as in a trained network.
+    """
+    import torch
+
+    def draw(shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(7)
+        drawn = {
+            name: torch.randn(tuple(shape), generator=generator) for name, shape in sorted(shapes.items())
+        }
+        for name, tensor in drawn.items():
+            if name.startswith("lin"):
+                tensor.abs_()
+            elif tensor.dim() == 4:
+                tensor.mul_((2 / tensor[0].numel()) ** 0.5)
+            else:
+                tensor.mul_(0.1)
+        return drawn
+
+    return draw

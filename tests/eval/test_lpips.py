@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,18 +33,8 @@ def metric_of(weights: Weights) -> LpipsMetric:
 
 
 @pytest.fixture(scope="module")
-def weights() -> Weights:
-    """Draw normal weights that keep the size of features, and positive heads as in a trained network."""
-    generator = torch.Generator().manual_seed(7)
-    drawn = {name: torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
-    for name, tensor in drawn.items():
-        if name.startswith("lin"):
-            tensor.abs_()
-        elif tensor.dim() == 4:
-            tensor.mul_((2 / tensor[0].numel()) ** 0.5)
-        else:
-            tensor.mul_(0.1)
-    return drawn
+def weights(draw_lpips_weights: Callable[..., Weights]) -> Weights:
+    return draw_lpips_weights(SHAPES)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from skimage import data as photos
+from torch import Tensor
 
 from bincodec.model.architecture import Architecture
 from bincodec.train.lpips import SQUEEZENET
@@ -51,21 +52,12 @@ def bits() -> Architecture:
 
 
 @pytest.fixture(scope="session")
-def squeeze_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write random weights of SqueezeNet that keep the size of features, with positive heads."""
-    generator = torch.Generator().manual_seed(7)
-    drawn = {
-        name: torch.randn(shape, generator=generator) for name, shape in sorted(SQUEEZENET.shapes.items())
-    }
-    for name, tensor in drawn.items():
-        if name.startswith("lin"):
-            tensor.abs_()
-        elif tensor.dim() == 4:
-            tensor.mul_((2 / tensor[0].numel()) ** 0.5)
-        else:
-            tensor.mul_(0.1)
+def squeeze_file(
+    draw_lpips_weights: Callable[..., dict[str, Tensor]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Write random weights of SqueezeNet."""
     path = tmp_path_factory.mktemp("lpips") / "squeeze.safetensors"
-    save_file(drawn, path)
+    save_file(draw_lpips_weights(SQUEEZENET.shapes), path)
     return path
 
 
