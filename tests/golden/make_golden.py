@@ -18,7 +18,7 @@ from bincodec import Codec
 
 FOLDER = Path(__file__).parent
 QUALITIES = (10, 50, 90)
-MODELS = ("photo-7", "clothing-1")
+MODELS = ("photo-8", "clothing-1")
 
 
 def pictures() -> dict[str, npt.NDArray[np.uint8]]:
