@@ -21,7 +21,7 @@ from bincodec.cli.batch.job import Made
 if TYPE_CHECKING:
     from PIL import Image
 
-    from bincodec import DecodedInfo, Limits
+    from bincodec import Codec, DecodedInfo, Limits
     from bincodec.bitstream.container import ByteSource
     from bincodec.codec import Missing
 
@@ -214,15 +214,22 @@ class Decompression:
 
     def __call__(self, source: str, given: str | bytes, destination: str) -> Made:
         """Decompress one file and return the bytes of its picture."""
+        from bincodec.api import shared_codec
+        from bincodec.bitstream import container
         from bincodec.io import files, writing
+        from bincodec.model import store
 
         extension = self._format(destination)
         with files.opened(given, parts=self.region is not None) as opened:
             with places.named(source):
                 _check_destination(opened, extension, self.region, self.common.limits)
-            start = time.perf_counter()
-            image = self._image(source, opened)
-            seconds, size = time.perf_counter() - start, opened.size()
+            with places.named(source), _pointing_to_missing(self.missing):
+                header = container.read_header(opened, self.common.limits, partial=self.missing != "error")
+                start = time.perf_counter()
+                codec = shared_codec(store.find_for(header.fingerprint, self.model).path, self.common.device)
+                loaded = time.perf_counter()
+                image = self._image(codec, opened)
+                finished, size = time.perf_counter(), opened.size()
         if self.fit is not None:
             image.thumbnail((self.fit, self.fit))
         decoded = image.info["bld"]
@@ -250,13 +257,14 @@ class Decompression:
             "damage": list(decoded["damage"]),
             "notes": notes,
             "bytes": size,
-            "seconds": seconds,
+            "seconds": finished - start,
+            "seconds_load": loaded - start,
         }
         if self._drawn:
             facts |= {"seed": seed} | {name: decoded[name] for name in ("real_layers", "real_share")}
         line = (
             f"{places.shown(destination, 'standard output')}: {image.width} x {image.height} pixels, "
-            f"{coded.what_is_shown(decoded)}, {seconds:.2f} s"
+            f"{coded.what_is_shown(decoded)}, {finished - loaded:.2f} s + {loaded - start:.2f} s loading"
         )
         return Made(facts, line, data)
 
@@ -265,13 +273,10 @@ class Decompression:
         """The seed and the temperature, with their defaults."""
         return self.seed or 0, 1.0 if self.temperature is None else self.temperature
 
-    def _image(self, source: str, opened: ByteSource) -> Image.Image:
-        import bincodec
-
+    def _image(self, codec: Codec, opened: ByteSource) -> Image.Image:
         seed, temperature = self._draw
-        shown = output.parts_shown(hidden=self.common.hides_progress)
-        with places.named(source), _pointing_to_missing(self.missing), shown:
-            return bincodec.decompress(
+        with output.parts_shown(hidden=self.common.hides_progress):
+            return codec.decompress(
                 opened,
                 layers=self.layers,
                 missing=self.missing,
@@ -280,8 +285,6 @@ class Decompression:
                 realism=self.realism,
                 seed=seed,
                 temperature=temperature,
-                model=self.model,
-                device=self.common.device,
                 limits=self.common.limits,
             )
 

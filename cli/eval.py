@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from bincodec.cli import options, standard
+from bincodec.cli import options, output, standard
 from bincodec.io import files
 
 # The subcommands. Each one is called `command` in the module `eval_NAME` of this package.
@@ -63,8 +63,12 @@ class Measurements(click.Group):
 
 @click.group(
     cls=Measurements,
+    invoke_without_command=True,
     epilog=options.examples("bincodec eval rd photos/*.png -o report", "bincodec eval rd --help"),
 )
-def command() -> None:
+@click.pass_context
+def command(context: click.Context) -> None:
     """Measure rate, distortion and speed of codecs on your images."""
+    if context.invoked_subcommand is None:
+        output.end_with_help(context)
     standard.require_output()

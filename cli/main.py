@@ -154,5 +154,4 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 def main(context: click.Context) -> None:
     """Compress photographs to small .bld files, and decompress them again."""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
-        context.exit(output.WRONG_USAGE)
+        output.end_with_help(context)

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -26,6 +26,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _OPTIONS = {"pixels": "--max-pixels"}
 """The options that raise a limit, by the field of `bincodec.Limits`."""
+
+
+def end_with_help(context: click.Context) -> NoReturn:
+    """Print the help of a group whose command is missing on standard error, and end as wrong usage does."""
+    click.echo(context.get_help(), err=True)
+    context.exit(WRONG_USAGE)
 
 
 def error(message: str) -> None:

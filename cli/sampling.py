@@ -231,8 +231,8 @@ class Drawn:
             "seconds_draw": self.seconds_draw,
         }
         line = (
-            f"{places.shown(files.destination, 'standard output')}: {files.count} of {code.width} x "
-            f"{code.height} pixels, {facts['sampler']} in {facts['steps']} steps, seed {settings.seed}, "
+            f"{places.shown(files.destination, 'standard output')}: {output.counted(files.count, 'picture')} "
+            f"of {code.width} x {code.height} pixels, {facts['sampler']} in {facts['steps']} steps, seed {settings.seed}, "
             f"model {code.model}, {self.seconds_draw:.2f} s + {self.seconds_load:.2f} s loading"
         )
         output.summary(line, facts, as_json=as_json, quiet=quiet)

@@ -92,7 +92,7 @@ def test_formats_that_hold_alpha_and_metadata(run, coded: Path, name: str) -> No
 def test_formats_without_alpha_are_refused_before_decoding(
     run, coded: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bincodec, "decompress", None)
+    monkeypatch.setattr(bincodec.Codec, "decompress", None)
     result = run("decompress", coded, coded.with_name(name))
     assert_fails(result, f"{coded}: ")
     assert "cannot hold transparency: choose one of PNG, WEBP, TIFF" in result.stderr

@@ -48,7 +48,7 @@ def test_an_image_keeps_all_that_is_not_masked(run, codec: Codec, folder: Path) 
     result = run("inpaint", "photo.png", "--mask", "mask.png", "-o", "out.png", *SMALL, "--seed", 2)
     assert (result.exit_code, result.stdout) == (0, ""), result.stderr
     assert result.stderr.startswith(
-        "out.png: 1 of 73 x 50 pixels, diffusion in 3 steps, seed 2, model tiny-1, "
+        "out.png: 1 picture of 73 x 50 pixels, diffusion in 3 steps, seed 2, model tiny-1, "
     )
     (inpainted,) = codec.inpaint("photo.png", "mask.png", sampler="diffusion", steps=3, seed=2)
     found, original = pixels_of("out.png"), pixels_of("photo.png")

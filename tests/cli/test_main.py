@@ -91,11 +91,12 @@ def test_every_option_explains_itself_and_names_its_range() -> None:
                 assert re.search(r"\w[<>]=?\w", record[1]), (words, option.name)
 
 
-def test_no_command_shows_the_help_and_fails(run) -> None:
-    result = run()
+@pytest.mark.parametrize("group", [[], ["eval"]])
+def test_no_command_shows_the_help_and_fails(run, group: list[str]) -> None:
+    result = run(*group)
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert "Usage: bincodec" in result.stderr
+    assert result.stderr == run(*group, "--help").stdout
 
 
 def test_version_names_program_format_and_models(run) -> None:

@@ -65,7 +65,7 @@ def test_one_picture_is_the_library_s(run, codec: Codec) -> None:
     result = run("sample", *SMALL, "-o", "a.png", "--seed", 5, "-q", 30)
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith(
-        "a.png: 1 of 40 x 30 pixels, diffusion in 3 steps, seed 5, model tiny-1, "
+        "a.png: 1 picture of 40 x 30 pixels, diffusion in 3 steps, seed 5, model tiny-1, "
     )
     (expected,) = codec.sample(size=(40, 30), quality=30, sampler="diffusion", steps=3, seed=5)
     assert np.array_equal(pixels_of("a.png"), np.asarray(codec.decode(expected)))
@@ -85,7 +85,7 @@ def test_a_model_of_bits_says_what_it_does_of_itself(run, bits_model: Path) -> N
     result = run("sample", "--model", bits_model, "-o", "a.png", "--trace")
     assert result.exit_code == 0, result.stderr
     assert result.stderr.startswith(
-        "a.png: 1 of 48 x 32 pixels, diffusion in 16 steps, seed 0, model bits-1, "
+        "a.png: 1 picture of 48 x 32 pixels, diffusion in 16 steps, seed 0, model bits-1, "
     )
     assert pixels_of("a-trace.png").shape == (32, 8 * 50 - 2, 3)
     facts = json.loads(run("sample", "--model", bits_model, "-o", "b.png", "--class", "dog", "--json").stdout)
@@ -277,7 +277,7 @@ def test_standard_output(run) -> None:
     result = run("sample", *SMALL, "-o", "-")
     assert result.exit_code == 0
     assert result.stdout_bytes.startswith(b"\x89PNG")
-    assert result.stderr.startswith("standard output: 1 of 40 x 30 pixels")
+    assert result.stderr.startswith("standard output: 1 picture of 40 x 30 pixels")
 
 
 @pytest.mark.parametrize(
