@@ -20,9 +20,17 @@ def is_coded(name: str) -> bool:
     return name.lower().endswith(EXTENSION)
 
 
-def batch(command: str, work: Work, extension: str, model: str | None, common: options.Common) -> Batch:
+def batch(
+    command: str,
+    work: Work,
+    extension: str,
+    model: str | None,
+    common: options.Common,
+    *,
+    computes: bool = True,
+) -> Batch:
     """Return the batch that applies `work` to many .bld files."""
-    return Batch(command, work, is_coded, extension, model, common)
+    return Batch(command, work, is_coded, extension, model, common, computes)
 
 
 def unpack(

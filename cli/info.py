@@ -59,7 +59,8 @@ def command(names: tuple[str, ...], many: Asked, bits: bool, max_pixels: int | N
     ends = alone(names, many)
     if ends is None:
         one_line = partial(work, brief=True)
-        coded.batch("info", one_line, "", None, options.reading(as_json=as_json)).run(names, many)
+        common = options.reading(as_json=as_json)
+        coded.batch("info", one_line, "", None, common, computes=bits).run(names, many)
         return
     source, _ = ends
     made = work(source, places.given(source), "")
@@ -167,21 +168,23 @@ def _details(facts: dict[str, Any]) -> Iterator[str]:
     if len(facts["decoders"]) > 1:
         yield _line("decoders", ", ".join(facts["decoders"]))
     yield _line("layers", f"{facts['layers']} in {output.counted(facts['tiles'], 'tile')}")
+    held = sum(part["bytes"] for part in [*facts["groups"], *facts["extras"]])
+    # A file that was cut short has fewer bytes than its index says, so shares of it would mean nothing.
+    whole = facts["bytes"] if held <= facts["bytes"] else None
     first = 1
     for group in facts["groups"]:
         last = first + group["layers"] - 1
         which = f"layer {first}" if first == last else f"layers {first}-{last}"
-        yield _line(which, _share(group["bytes"], facts["bytes"]))
+        yield _line(which, _share(group["bytes"], whole))
         first = last + 1
     for extra in facts["extras"]:
         field_name = names.get(extra["kind"])
         title = "post-filter" if extra["kind"] == POST_FILTER else f"extra 0x{extra['kind']:02X}"
         unpacked = facts["metadata"].get(field_name)
         more = "" if unpacked is None else f", {output.counted(unpacked, 'byte')} unpacked"
-        yield _line(TITLES.get(field_name or "", title), _share(extra["bytes"], facts["bytes"]) + more)
+        yield _line(TITLES.get(field_name or "", title), _share(extra["bytes"], whole) + more)
     if not facts["damage"]:
-        held = sum(part["bytes"] for part in [*facts["groups"], *facts["extras"]])
-        yield _line("header, checks", _share(facts["bytes"] - held, facts["bytes"]))
+        yield _line("header, checks", _share(facts["bytes"] - held, whole))
     pixels = facts["width"] * facts["height"]
     for number, bits in enumerate(facts.get("layer_bits") or [], 1):
         rate = f"{bits / pixels:.4f} bits per pixel"
@@ -192,8 +195,9 @@ def _line(what: str, value: str) -> str:
     return f"  {what:<{_WIDTH}} {value}"
 
 
-def _share(size: int, whole: int) -> str:
-    return f"{output.counted(size, 'byte')}, {size / whole:.1%}"
+def _share(size: int, whole: int | None) -> str:
+    share = "" if whole is None else f", {size / whole:.1%}"
+    return f"{output.counted(size, 'byte')}{share}"
 
 
 def _card(fingerprint: bytes) -> ModelCard | None:

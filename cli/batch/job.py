@@ -63,7 +63,7 @@ class Order:
     Args:
         work: what the command does with one picture.
         replace: whether an output that exists is written again.
-        threads: how many threads work on a picture. None leaves PyTorch's setting as it is.
+        threads: how many threads work on a picture. None leaves PyTorch as it is, and does not load it.
     """
 
     work: Work

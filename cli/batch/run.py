@@ -32,6 +32,7 @@ class Batch:
         extension: the extension of the outputs, or "" if there are none.
         model: the model that was asked for, or None.
         common: the device, and what is printed.
+        computes: whether the work uses PyTorch. If it does not, no process loads it.
     """
 
     command: str
@@ -40,6 +41,7 @@ class Batch:
     extension: str
     model: str | None
     common: Common
+    computes: bool = True
 
     def run(self, names: tuple[str, ...], asked: Asked) -> None:
         """Process all inputs in `names` and in the listing, and report the outcome of each.
@@ -67,7 +69,7 @@ class Batch:
 
     def _carry_out(self, found: Inputs, asked: Asked) -> None:
         threads = asked.threads if asked.threads or asked.jobs == 0 else 1
-        order = Order(self.work, self.common.force, threads)
+        order = Order(self.work, self.common.force, threads if self.computes else None)
         report = Report(
             self.command,
             len(found.jobs) + len(found.problems),

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import bincodec
 from bincodec.bitstream import container
 from bincodec.bitstream.container import Memory
 from bincodec.bitstream.header import FORMAT_VERSION
+from bincodec.cli import output
 from bincodec.model import store
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
@@ -91,6 +94,30 @@ def test_info_on_a_damaged_file_shows_the_header(run, bld: Path, compressed: byt
     assert result.stderr.startswith(f"bincodec: error: {bld}: the file ends at byte {len(compressed) - 1},")
     (damage,) = json.loads(run("info", bld, "--json").stdout)["damage"]
     assert damage in result.stderr
+
+
+def test_info_gives_no_shares_of_a_file_that_was_cut_short(run, bld: Path, layered: bytes) -> None:
+    bld.write_bytes(layered[: len(layered) // 2])
+    shown = run("info", bld).stdout
+    sizes = [group["bytes"] for group in json.loads(run("info", bld, "--json").stdout)["groups"]]
+    assert [line for name, line in details(shown).items() if name.startswith("layer ")] == [
+        output.counted(size, "byte") for size in sizes
+    ]
+    assert "%" not in shown
+
+
+def test_info_of_many_files_does_not_load_pytorch(bld: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.bld").write_bytes(bld.read_bytes())
+    program = """
+import atexit, sys
+from bincodec.cli.main import main
+atexit.register(lambda: print("torch" in sys.modules))
+main(sys.argv[1:])
+"""
+    command = [sys.executable, "-c", program, "info", bld, tmp_path / "other.bld", "-j", "0", "--threads", "1"]
+    for more, loaded in (([], "False"), (["--bits"], "True")):
+        done = subprocess.run([*command, *more], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[2:] == [loaded]
 
 
 @pytest.mark.parametrize("length", [36, 40])
