@@ -73,7 +73,7 @@ quiet = click.option("--quiet", is_flag=True, help="Print only errors.")
 max_pixels = click.option(
     "--max-pixels",
     type=click.IntRange(min=1),
-    help=f"Accept images of up to this many pixels.  [default: {PIXELS}, or any number to compress]",
+    help=f"Accept images of up to this many pixels.  [default: {PIXELS}; compress accepts any number]",
 )
 device = device_of("The device to compute on, such as cpu, cuda or cuda:1.")
 

@@ -42,7 +42,7 @@ seed = click.option(
 temperature = click.option(
     "--temperature",
     type=click.FloatRange(0, 10),
-    help="Values below 1 draw what is more likely. For photo, it has steps of 13 %.  [default: 1]",
+    help="Values below 1 draw what is more likely. The photo model rounds it to steps of 13 %.  [default: 1]",
 )
 sampler = click.option(
     "--sampler",
@@ -232,8 +232,9 @@ class Drawn:
         }
         line = (
             f"{places.shown(files.destination, 'standard output')}: {output.counted(files.count, 'picture')} "
-            f"of {code.width} x {code.height} pixels, {facts['sampler']} in {facts['steps']} steps, seed {settings.seed}, "
-            f"model {code.model}, {self.seconds_draw:.2f} s + {self.seconds_load:.2f} s loading"
+            f"of {code.width} x {code.height} pixels, {facts['sampler']} in {facts['steps']} steps, "
+            f"seed {settings.seed}, model {code.model}, "
+            f"{self.seconds_draw:.2f} s + {self.seconds_load:.2f} s loading"
         )
         output.summary(line, facts, as_json=as_json, quiet=quiet)
         if len(labels) > 1 and not as_json:

@@ -292,3 +292,22 @@ def draw_lpips_weights() -> Callable[[Mapping[str, Sequence[int]]], dict[str, Te
         return drawn
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def write_photos() -> Callable[[Path, Mapping[str, tuple[int, int, int, int]]], None]:
+    """Return a function that writes parts of photos of scikit-image below a folder.
+
+    It is given the left, upper, right and lower edge of each part by its file. The name of the file is that
+    of the photo, such as "cats/chelsea.png".
+    """
+    from PIL import Image
+    from skimage import data
+
+    def write(folder: Path, parts: Mapping[str, tuple[int, int, int, int]]) -> None:
+        for name, box in parts.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(getattr(data, path.stem)()).crop(box).save(path)
+
+    return write

@@ -117,9 +117,10 @@ def finish_decoder(
     began = main if since is None else autoencoder_part(read_weights(since)[0])
     for key, value in main.items():
         encoding = key.startswith(("encoder.", "gains."))
-        if not all(key in part and part[key].shape == value.shape for part in (state, began)):
-            msg = f"{weights} does not fit {model}: its {key} is missing or has another shape"
-            raise ValueError(msg)
+        for path, part in ((weights, state), (since, began)):
+            if key not in part or part[key].shape != value.shape:
+                msg = f"{path} does not fit {model}: its {key} is missing or has another shape"
+                raise ValueError(msg)
         if since is None and encoding and not torch.equal(state[key].half(), value.half()):
             msg = f"{weights} was not trained with the encoder of {model}: {key} differs"
             raise ValueError(msg)

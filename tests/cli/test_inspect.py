@@ -114,7 +114,18 @@ from bincodec.cli.main import main
 atexit.register(lambda: print("torch" in sys.modules))
 main(sys.argv[1:])
 """
-    command = [sys.executable, "-c", program, "info", bld, tmp_path / "other.bld", "-j", "0", "--threads", "1"]
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        "info",
+        bld,
+        tmp_path / "other.bld",
+        "-j",
+        "0",
+        "--threads",
+        "1",
+    ]
     for more, loaded in (([], "False"), (["--bits"], "True")):
         done = subprocess.run([*command, *more], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[2:] == [loaded]

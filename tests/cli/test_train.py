@@ -1,11 +1,10 @@
 """What `bincodec train` refuses, and a second decoder from the command line."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
-from skimage import data as photos
 
 from bincodec.model.card import read_card
 
@@ -31,10 +30,9 @@ crop = 32
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_photos: Callable[..., None]) -> Path:
     monkeypatch.chdir(tmp_path)
-    Path("photos").mkdir()
-    Image.fromarray(photos.astronaut()).crop((200, 30, 264, 94)).save("photos/one.png")
+    write_photos(Path("photos"), {"astronaut.png": (200, 30, 264, 94)})
     Path("run.toml").write_text(CONFIG)
     Path("some").write_text("not weights")
     return tmp_path

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -9,8 +10,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from skimage import data
 
 from bincodec import Codec
 from bincodec.coding import bernoulli
@@ -76,12 +75,10 @@ def targets(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def config(tmp_path: Path, write_photos: Callable[..., None]) -> Path:
     """Write a configuration of a few weights beside photos of two classes."""
-    for name, label in (("astronaut", "people"), ("chelsea", "cats"), ("coffee", "cats")):
-        folder = tmp_path / "photos" / label
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(getattr(data, name)()[100:132, 100:132]).save(folder / f"{name}.png")
+    names = ("people/astronaut.png", "cats/chelsea.png", "cats/coffee.png")
+    write_photos(tmp_path / "photos", dict.fromkeys(names, (100, 100, 132, 132)))
     path = tmp_path / "bits.toml"
     path.write_text(CONFIG, encoding="utf-8")
     return path

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import save_file
-from skimage import data as photos
 from torch import Tensor
 
 from bincodec.model.architecture import Architecture
@@ -62,15 +60,15 @@ def squeeze_file(
 
 
 @pytest.fixture(scope="session")
-def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photo_folder(write_photos: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write three photos. The smallest is 48 pixels high."""
     folder = tmp_path_factory.mktemp("photos")
-    for name, box in (
-        ("astronaut", (100, 0, 196, 80)),
-        ("chelsea", (120, 60, 184, 124)),
-        ("coffee", (200, 80, 280, 128)),
-    ):
-        Image.fromarray(getattr(photos, name)()).crop(box).save(folder / f"{name}.png")
+    parts = {
+        "astronaut.png": (100, 0, 196, 80),
+        "chelsea.png": (120, 60, 184, 124),
+        "coffee.png": (200, 80, 280, 128),
+    }
+    write_photos(folder, parts)
     (folder / "notes.txt").write_text("not a photo", encoding="utf-8")
     return folder
 

@@ -205,8 +205,9 @@ def test_what_a_decoder_has_learned_moves_to_a_later_model(tmp_path: Path, seein
     other = tmp_path / "other.safetensors"
     tensors = {key: torch.zeros(1) for key in load_file(learned)}
     save_file(tensors, other, {"history": "[]"})
-    with pytest.raises(ValueError, match="is missing or has another shape"):
-        finish_decoder(other, card.path, tmp_path / "both", "realism")
+    for weights, since in ((other, None), (other, start), (learned, other)):
+        with pytest.raises(ValueError, match=r"other.safetensors does not fit .* is missing or has another"):
+            finish_decoder(weights, card.path, tmp_path / "both", "realism", since=since)
 
 
 def test_a_decoder_of_another_encoder_is_not_added(tmp_path: Path, seeing: RunSettings) -> None:
