@@ -1,6 +1,7 @@
 """The command `bincodec train`, which runs one stage of training, or finishes a model."""
 
 import json
+import math
 from pathlib import Path
 
 import click
@@ -150,6 +151,10 @@ def command(
     for name, value in (("--stretch", stretch), ("--since", since)):
         if value is not None and add_decoder is None:
             msg = f"{name} needs --add-decoder"
+            raise click.UsageError(msg)
+    for name, value in (("--minutes", minutes), ("--rates", rates), ("--stretch", stretch)):
+        if value is not None and not math.isfinite(value):
+            msg = f"{name} {value} is not a finite number"
             raise click.UsageError(msg)
     if add_decoder is None and (steps is None) == (minutes is None):
         msg = "either --steps or --minutes is needed, and not both"

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 Photo = npt.NDArray[np.uint8]
@@ -39,7 +39,11 @@ class CropSettings:
 
 
 def read_photos(source: Path, under: str = "") -> list[Photo]:
-    """Return all photos of a tar archive or a folder, or those under a path, uint8 (H, W, 3), by name."""
+    """Return all photos of a tar archive or a folder, or those under a path, uint8 (H, W, 3), by name.
+
+    Raises:
+        ValueError: if there are none, or if one of them cannot be read.
+    """
     return [photo for _, photo in _read(source, under)]
 
 
@@ -79,12 +83,18 @@ def _read(source: Path, under: str) -> list[tuple[str, Photo]]:
     if source.is_dir():
         names = sorted(path for path in source.rglob("*") if path.suffix.lower() in _SUFFIXES)
         named = [(path.relative_to(source).as_posix(), path) for path in names]
-        photos = [(name, _to_array(path.read_bytes())) for name, path in named if name.startswith(under)]
+        photos = [
+            (name, _to_array(name, path.read_bytes())) for name, path in named if name.startswith(under)
+        ]
     else:
-        with tarfile.open(source) as archive:
-            members = [m for m in archive.getmembers() if m.isfile() and m.name.startswith(under)]
-            files = [(m.name, archive.extractfile(m)) for m in sorted(members, key=lambda m: m.name)]
-            photos = [(name, _to_array(file.read())) for name, file in files if file is not None]
+        try:
+            with tarfile.open(source) as archive:
+                members = [m for m in archive.getmembers() if m.isfile() and m.name.startswith(under)]
+                files = [(m.name, archive.extractfile(m)) for m in sorted(members, key=lambda m: m.name)]
+                photos = [(name, _to_array(name, file.read())) for name, file in files if file is not None]
+        except tarfile.TarError as error:  # Its own message names every kind of archive that was tried.
+            msg = f"{source} is neither a folder nor a whole tar archive"
+            raise ValueError(msg) from error
     if not photos:
         where = f"{source} under {under}" if under else str(source)
         msg = f"there are no photos in {where}"
@@ -92,9 +102,16 @@ def _read(source: Path, under: str) -> list[tuple[str, Photo]]:
     return photos
 
 
-def _to_array(data: bytes) -> Photo:
-    with Image.open(io.BytesIO(data)) as image:
-        return np.array(image.convert("RGB"))
+def _to_array(name: str, data: bytes) -> Photo:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.array(image.convert("RGB"))
+    except UnidentifiedImageError as error:  # Its own message names no file.
+        msg = f"{name}: this is not an image in a known format"
+        raise ValueError(msg) from error
+    except OSError as error:
+        msg = f"{name}: this photo is damaged: {error}"
+        raise ValueError(msg) from error
 
 
 class Batch(NamedTuple):

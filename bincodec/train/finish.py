@@ -107,8 +107,8 @@ def finish_decoder(
     card.
 
     Raises:
-        ValueError: if the decoder does not fit the model, or if there is no `since` and the decoder was not
-            trained with the model's encoder.
+        ValueError: if the decoder does not fit the model, if there is no `since` and the decoder was not
+            trained with the model's encoder, or if the weights become too large for a model file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     card = read_card(model)
@@ -125,6 +125,9 @@ def finish_decoder(
             msg = f"{weights} was not trained with the encoder of {model}: {key} differs"
             raise ValueError(msg)
         state[key] = value if encoding else value + stretch * (state[key].float() - began[key].float())
+    if not all(value.isfinite().all() for value in as_stored(state).values()):
+        msg = f"{weights}, stretched {stretch:g} times, has weights that a model file cannot hold"
+        raise ValueError(msg)
     facts: dict[str, object] = {"training": metadata["history"], "stretch": stretch}
     return add_decoder(card, folder / f"{card.name}.safetensors", decoder, state, facts)
 

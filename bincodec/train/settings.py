@@ -107,9 +107,14 @@ def read_settings(path: Path) -> RunSettings:
     """Read a TOML configuration. Paths in it are relative to the file.
 
     Raises:
-        ValueError: if a table or a name is unknown, or if a value is missing or out of range.
+        ValueError: if the file is not TOML, if a table or a name is unknown, or if a value is missing or out
+            of range.
     """
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = f"{path} is not a TOML file: {error}"
+        raise ValueError(msg) from error
     known = {"architecture", "objective", "optimiser", "data", "perceptual", "adversarial", "prior"}
     if unknown := sorted(set(tables) - known):
         msg = f"{path}: the tables {', '.join(unknown)} are unknown"

@@ -66,6 +66,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_photos: Callab
         (["--start", "some", "--add-decoder", "x"], 2, "--add-decoder NAME and --to MODEL belong together"),
         (["--start", "some", "--steps", "1", "--stretch", "1.2"], 2, "--stretch needs --add-decoder"),
         (["--start", "some", "--steps", "1", "--since", "some"], 2, "--since needs --add-decoder"),
+        (["--minutes", "nan"], 2, "--minutes nan is not a finite number"),
+        (["--steps", "1", "--rates", "inf"], 2, "--rates inf is not a finite number"),
+        (
+            ["--start", "some", "--add-decoder", "x", "--to", "some", "--stretch", "nan"],
+            2,
+            "--stretch nan is not a finite number",
+        ),
         (["--start", "some", "--add-decoder", "x", "--to", "some"], 1, "some is not a readable model file"),
         (["--steps", "1", "--lpips-weights", "some"], 1, "the configuration has no table [perceptual]"),
         (["--steps", "1", "--start", "some"], 1, "some is not a readable weights file"),
@@ -76,6 +83,13 @@ def test_what_is_refused(run, arguments: list[str], code: int, words: str) -> No
     assert result.exit_code == code, result.stderr
     assert words in result.stderr
     assert not list(Path().glob("out/*.safetensors"))
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_configuration_that_is_not_toml_is_named(run) -> None:
+    result = run("train", "some", "out", "--steps", 1)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("bincodec: error: some is not a TOML file: ")
 
 
 @pytest.mark.usefixtures("folder")

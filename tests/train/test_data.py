@@ -53,6 +53,30 @@ def test_other_modes_become_rgb(tmp_path: Path) -> None:
     assert photo.shape == (4, 5, 3)
 
 
+@pytest.mark.parametrize(
+    ("size", "words"), [(0, "this is not an image in a known format"), (5000, "this photo is damaged: ")]
+)
+def test_a_photo_that_cannot_be_read_is_named(
+    photo_folder: Path, tmp_path: Path, size: int, words: str
+) -> None:
+    photo = tmp_path / "photos" / "below" / "photo.png"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes((photo_folder / "astronaut.png").read_bytes()[:size])
+    archive = tmp_path / "photos.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(photo, "below/photo.png")
+    for source in (photo.parents[1], archive):
+        with pytest.raises(ValueError, match=f"^below/photo.png: {words}"):
+            read_photos(source)
+
+
+def test_a_file_that_is_no_archive_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "photos.zip"
+    file.write_bytes(b"PK")
+    with pytest.raises(ValueError, match=f"^{file} is neither a folder nor a whole tar archive$"):
+        read_photos(file)
+
+
 def test_no_photos_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there are no photos in"):
         read_photos(tmp_path)

@@ -167,6 +167,10 @@ def test_a_second_decoder_is_added_to_a_model(tmp_path: Path, seeing: RunSetting
     # Another decoder of that name takes its place.
     again = finish_decoder(learned, added.path, tmp_path / "again", "realism")
     assert again == dataclasses.replace(added, path=again.path)
+    with pytest.raises(
+        ValueError, match=r"stretched 1e\+12 times, has weights that a model file cannot hold"
+    ):
+        finish_decoder(learned, card.path, tmp_path / "far", "realism", stretch=1e12)
     # Stretched, its weights are farther from those of the main decoder, up to their rounding in the file.
     far = finish_decoder(learned, card.path, tmp_path / "far", "realism", stretch=3.0)
     assert far.card["decoders"]["realism"]["stretch"] == 3.0
