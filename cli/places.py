@@ -107,7 +107,7 @@ def choose(source: str, destination: str | None, *, extension: str, force: bool,
     if destination is None:
         destination = STANDARD if source == STANDARD else _beside(source, extension)
         if source != STANDARD and is_same(source, destination):
-            msg = f"{source} ends in {extension}, like the output: if this is the input, name the output too"
+            msg = f"{source}: an output beside this input would have the same name, so name the output too"
             raise click.UsageError(msg)
     check([source], destination, force=force, as_json=as_json)
     return Places(source, destination, force)
