@@ -66,7 +66,7 @@ def finish(
     objective.fresh[:] = False
     objective.autoencoder.encoder.requires_grad_(False)
     objective.autoencoder.gains.requires_grad_(False)
-    ranges = _calibrate(settings, objective, sampler)
+    ranges = calibrate(settings, objective, sampler)
     prior = QuantisedPrior(_float_prior(objective), settings.architecture, ranges)
     prior.keep_bounds()
     objective.prior = prior
@@ -133,15 +133,23 @@ def finish_decoder(
 
 
 @torch.no_grad()
-def _calibrate(settings: RunSettings, objective: Objective, sampler: CropSampler) -> dict[str, float]:
-    """Return the largest activations of the float prior, over all kinds of states and all qualities."""
+def calibrate(settings: RunSettings, objective: Objective, sampler: CropSampler) -> dict[str, float]:
+    """Return the largest activations of the float prior at all qualities, in the states that it is used in.
+
+    Files are coded in states of the coding order. If levels are many, noise reaches several times as far, and
+    the steps of such a range are too coarse for files of low quality (docs/decisions/0015). So noise counts
+    only in a model of single bits, which is made for sampling.
+    """
     recorder = RangeRecorder(_float_prior(objective))
     rng = np.random.default_rng(settings.data.seed)
+    if not settings.architecture.single_bits:
+        objective.settings = dataclasses.replace(settings.objective, other_states=(0, 0, 0))
     device = objective.channel_layer.device
     for _ in range(_CALIBRATION_BATCHES):
         image = sampler.batch(settings.data.batch, rng).crops.to(device).float() / 255
         objective(image, torch.linspace(0, 1, len(image), device=device), 1.0, rng)
     recorder.close()
+    objective.settings = settings.objective
     return recorder.ranges
 
 

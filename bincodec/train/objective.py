@@ -247,6 +247,8 @@ class Objective(nn.Module):
     ) -> Tensor:
         """Return the cross-entropy of hidden and noisy channels in bits per pixel. Levels get no gradient."""
         kinds = states.other_kinds(len(hard), self.settings.other_states)
+        if not kinds:
+            return quality[:0]
         height, width = hard.shape[2:]
         keep = torch.stack(
             [states.other_state(kind, self.architecture.layers, height, width, rng) for kind in kinds]

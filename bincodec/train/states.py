@@ -73,8 +73,9 @@ def other_kinds(crops: int, shares: tuple[int, ...] = OTHER_STATES) -> list[str]
     """Return the kinds of the other states for `crops` coding states.
 
     `shares` holds how many there are of each kind for 12 coding states. There is at most one state a crop.
+    Of each kind there is at least one, unless its share is 0.
     """
-    counts = [max(1, round(crops * share / _CODING_SHARE)) for share in shares]
+    counts = [max(share > 0, round(crops * share / _CODING_SHARE)) for share in shares]
     return [kind for kind, count in zip(KINDS, counts, strict=True) for _ in range(count)][:crops]
 
 

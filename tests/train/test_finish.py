@@ -16,8 +16,8 @@ from bincodec.model import store, weights
 from bincodec.model.architecture import Architecture
 from bincodec.model.card import ModelCard, read_card
 from bincodec.train import loop
-from bincodec.train.finish import finish
-from bincodec.train.loop import Stage, run
+from bincodec.train.finish import calibrate, finish
+from bincodec.train.loop import Stage, read_sampler, run
 from bincodec.train.objective import Objective, ObjectiveSettings
 from bincodec.train.settings import RunSettings
 from bincodec.train.weights import load_into, read_weights
@@ -131,6 +131,24 @@ def test_bits_can_be_finished_too(tmp_path: Path, make_settings: Make, bits: obj
     codec = Codec.load(str(card.path))
     code = codec.encode(photos.coffee()[100:140, 100:150])
     assert codec.unpack(codec.pack(code)).digest() == code.digest()
+
+
+@pytest.mark.parametrize("single_bits", [False, True])
+def test_noise_widens_the_steps_of_single_bits_only(
+    make_settings: Make, small: Architecture, bits: Architecture, single_bits: bool
+) -> None:
+    """Wide steps would cost files of many levels, which are never coded in noisy states, bits for nothing."""
+    settings = make_settings(bits if single_bits else small)
+    sampler, _ = read_sampler(settings)
+    objective = Objective(settings.architecture, settings.objective)
+    objective.hard_levels = True
+
+    def stream(other_states: tuple[int, int, int]) -> float:
+        of_states = dataclasses.replace(settings.objective, other_states=other_states)
+        objective.settings = of_states
+        return calibrate(dataclasses.replace(settings, objective=of_states), objective, sampler)["stream"]
+
+    assert (stream((3, 3, 2)) == stream((0, 0, 0))) != single_bits
 
 
 def test_nothing_of_an_unfinished_stage_is_left(

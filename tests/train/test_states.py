@@ -37,6 +37,11 @@ def test_the_mix_is_sixty_fifteen_fifteen_ten() -> None:
         assert counts[kind] / (12 + counts.total()) == share
 
 
+def test_a_share_of_zero_leaves_a_kind_out() -> None:
+    assert states.other_kinds(12, (0, 3, 0)) == ["noise"] * 3
+    assert states.other_kinds(12, (0, 0, 0)) == []
+
+
 @pytest.mark.parametrize("crops", range(4, 65))
 def test_other_batch_sizes_come_as_near_as_whole_crops_can(crops: int) -> None:
     counts = Counter(states.other_kinds(crops))
