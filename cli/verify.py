@@ -70,5 +70,6 @@ def _verified(
         "levels_sha256": code.digest(),
         "seconds": seconds,
     }
-    text = f"{places.shown(source, 'standard input')}: ok, {code.layers} layers, {len(data)} bytes"
+    layers = output.counted(code.layers, "layer")
+    text = f"{places.shown(source, 'standard input')}: ok, {layers}, {len(data)} bytes"
     return Made(facts, text)
