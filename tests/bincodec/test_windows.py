@@ -267,3 +267,6 @@ def test_a_large_picture_s_filter_is_fitted_to_strips_all_over_it(monkeypatch: p
     bare = dataclasses.replace(whole, extras=())
     best, some, none = (float(((shown(codec, one) - pixels) ** 2).mean()) for one in (whole, found, bare))
     assert best < some < 0.5 * (best + none)
+    # It is worth as many bits as the whole picture makes it worth, and not those of a fifth.
+    spent, own = (len(one.extras[0].payload) for one in (found, whole))
+    assert spent > 0.8 * own
