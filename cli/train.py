@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -218,7 +219,7 @@ def command(
             )
             return
         assert start is not None
-        facts = json.loads(card.read_text(encoding="utf-8")) if card else None
+        facts = _facts(card) if card else None
         model = finish_model(
             settings,
             start,
@@ -233,3 +234,20 @@ def command(
     except (ValueError, TypeError, ArithmeticError) as error:
         raise click.ClickException(str(error)) from error
     output.note(f"{model.path}: model {model.name}, fingerprint {model.fingerprint.hex()}")
+
+
+def _facts(card: Path) -> dict[str, Any]:
+    """Return what a JSON file says for the card of a model.
+
+    Raises:
+        ValueError: if it does not contain one JSON object.
+    """
+    try:
+        facts = json.loads(card.read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = f"{card} is not a JSON file: {error}"
+        raise ValueError(msg) from error
+    if not isinstance(facts, dict):
+        msg = f"{card} is not a JSON object of names and values"
+        raise ValueError(msg)
+    return facts

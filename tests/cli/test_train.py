@@ -93,6 +93,18 @@ def test_a_configuration_that_is_not_toml_is_named(run) -> None:
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "is not a JSON file: "), ("[]", "is not a JSON object of names and values")]
+)
+def test_a_card_that_is_no_object_is_named(run, text: str, words: str) -> None:
+    Path("card.json").write_text(text)
+    finish = ("--steps", 1, "--start", "some", "--finish", "own-1", "--card", "card.json")
+    result = run("train", "run.toml", "out", *finish)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"bincodec: error: card.json {words}")
+
+
+@pytest.mark.usefixtures("folder")
 def test_perceptual_needs_its_weights(run) -> None:
     Path("run.toml").write_text(CONFIG + "[perceptual]\nweight = 3\n")
     result = run("train", "run.toml", "out", "--steps", 1)

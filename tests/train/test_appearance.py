@@ -108,6 +108,10 @@ def test_grain_is_what_the_original_lacks() -> None:
     assert added_grain(flat + grain, flat + 4 * grain) < 0.05
     slope = flat + torch.linspace(-0.4, 0.4, 48)
     assert added_grain(slope, flat).item() == pytest.approx(0, abs=1e-4)
+    # The same grain two rows and three columns away counts little, because 7x7 pixels are looked at together.
+    # It would be 0.33 for 5x5 pixels, and 0.15 for 9x9.
+    moved = grain.roll((2, 3), (2, 3))
+    assert added_grain(flat + 4 * moved, flat + 4 * grain).item() == pytest.approx(0.21, abs=0.03)
     # Grain beside the place where the original has it counts.
     left = (torch.arange(48) < 24).float()
     assert added_grain(flat + 4 * grain * (1 - left), flat + 4 * grain * left) > 1.5
