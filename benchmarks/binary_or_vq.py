@@ -108,6 +108,8 @@ def draw_binary(
             steps=noise_steps,
             seed=seed,
             label=names[label - 1] if label else None,
+            temperature=1.0,
+            guidance=0.0 if label else None,
         )[0]
         for seed, label in enumerate(labels.tolist())
     ]

@@ -120,7 +120,7 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
     "it is not for evidence, nor for medical or legal use.",
 )
 @sampling.seed
-@sampling.temperature
+@sampling.temperature("1")
 @options.model_of_file
 @options.writing
 def command(names: tuple[str, ...], many: Asked, common: options.Common, **settings: Any) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bincodec.cli import coded, output, places
-from bincodec.cli.options import together
+from bincodec.cli.options import Option, together
 from bincodec.generation.schedule import SCHEDULES
 
 if TYPE_CHECKING:
@@ -39,11 +39,6 @@ seed = click.option(
     type=click.IntRange(0, 2**64 - 1),
     help="The seed of the random numbers. The same seed draws the same bits.  [default: 0]",
 )
-temperature = click.option(
-    "--temperature",
-    type=click.FloatRange(0, 10),
-    help="Values below 1 draw what is more likely. The photo model rounds it to steps of 13 %.  [default: 1]",
-)
 sampler = click.option(
     "--sampler",
     type=click.Choice(["autoregressive", "diffusion"]),
@@ -56,13 +51,25 @@ label = click.option(
     metavar="NAME",
     help="Draw this class, if the model has classes (see `bincodec models`).",
 )
+
+
+def temperature(default: str) -> Option[Any]:
+    """Return the option `--temperature`, with what its help says of the default."""
+    return click.option(
+        "--temperature",
+        type=click.FloatRange(0, 10),
+        help="Values below 1 draw what is more likely. The photo model rounds it to steps of 13 %.  "
+        f"[default: {default}]",
+    )
+
+
 options = together(
     click.option(
         "--steps",
         type=click.IntRange(min=1),
         help="The number of steps of the sampler.  [default: 16 for diffusion, or else every pass]",
     ),
-    temperature,
+    temperature("0.8"),
     seed,
     click.option(
         "--schedule",
@@ -72,7 +79,7 @@ options = together(
         help="How the noise of the diffusion sampler decreases from step to step.",
     ),
     click.option(
-        "--guidance", type=click.FloatRange(0, 16), help="Larger values make the class clearer.  [default: 0]"
+        "--guidance", type=click.FloatRange(0, 16), help="Larger values make the class clearer.  [default: 1]"
     ),
     click.option(
         "--renewal",
@@ -147,7 +154,7 @@ def how(codec: Codec, code: BinaryCode, settings: SamplingSettings) -> dict[str,
         "seed": settings.seed,
         "schedule": settings.schedule,
         "class": settings.label,
-        "guidance": settings.guidance,
+        "guidance": plan.guidance if plan.label else None,
         "renewal": settings.renewal,
         "final_temperature": settings.final_temperature,
     }

@@ -26,8 +26,6 @@ LARGEST_SIDE = 1024
 BESIDE = {"jpeg": "jpeg", "webp": "webp", "avif": "avif:tune=psnr"}
 """The codecs that stand beside ours, by the names that the page shows."""
 
-_TEMPERATURE, _GUIDANCE = 0.8, 1.0
-"""Settings at which drawn clothes can be told apart (docs/generation.md)."""
 _HOTTEST = 0.8
 """How much of the picture the brightest spot of the heat map hides, 0..1."""
 
@@ -144,10 +142,7 @@ def draw(codec: Codec, label: str | None, quality: int, seed: int) -> Image.Imag
     Raises:
         InvalidSetting: for a class that the model does not have.
     """
-    guidance = None if label is None else _GUIDANCE
-    (code,) = codec.sample(
-        quality=quality, seed=seed, label=label, temperature=_TEMPERATURE, guidance=guidance
-    )
+    (code,) = codec.sample(quality=quality, seed=seed, label=label)
     return codec.decode(code)
 
 

@@ -15,7 +15,7 @@ from bincodec.io.contact_sheet import contact_sheet
 
 CLASSES = ("pants", "tshirt", "dress", "shorts", "longsleeve", "skirt", "shoes", "hat")
 SEED = 3
-HOW = {"steps": 16, "temperature": 0.8}
+HOW = {"steps": 16}
 INPAINTED = ("pants", "tshirt", "longsleeve", "shorts")
 VARIANTS = 5
 GREY = (128, 128, 128)
@@ -23,7 +23,7 @@ GREY = (128, 128, 128)
 
 def samples(codec: Codec, each: int) -> Image.Image:
     """Return a row of `each` pictures for every class."""
-    rows = [codec.sample(each, seed=SEED, label=label, guidance=1.0, **HOW) for label in CLASSES]
+    rows = [codec.sample(each, seed=SEED, label=label, **HOW) for label in CLASSES]
     return contact_sheet([codec.decode(code) for row in rows for code in row], each)
 
 
@@ -31,7 +31,7 @@ def inpaintings(codec: Codec) -> Image.Image:
     """Return rows of a sample, the sample with its lower half hidden, and several ways to fill that half."""
     pictures = []
     for label in INPAINTED:
-        code = codec.sample(1, seed=SEED, label=label, guidance=1.0, **HOW)[0]
+        code = codec.sample(1, seed=SEED, label=label, **HOW)[0]
         whole = codec.decode(code)
         hidden = (0, whole.height // 2, whole.width, whole.height)
         mask = Image.new("L", whole.size, 0)

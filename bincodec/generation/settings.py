@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 DIFFUSION_STEPS = 16
+TEMPERATURE = 0.8
+"""The temperature if none is given. At 1, both models draw mostly texture (docs/generation.md)."""
+CLASS_GUIDANCE = 1.0
+"""The guidance towards a class, if none is given. More makes colours too strong (docs/generation.md)."""
 MAX_STEPS = 1000
 
 
@@ -47,7 +51,8 @@ class SamplingSettings:
         seed: 0..2^64 - 1.
         schedule: the noise schedule of the diffusion sampler: "linear", "cosine" or "sigmoid".
         label: the name of the class to draw, for models that have classes.
-        guidance: how far to move from the prediction without a class towards the class, 0..16.
+        guidance: how far to move from the prediction without a class towards the class, 0..16. If it is None,
+            it is 1 where a class is given.
         renewal: 0..1, the share of the levels that each step of the diffusion sampler draws and noises anew,
             instead of removing a part of their noise. More of it undoes more mistakes.
         final_temperature: the temperature of the last step of the diffusion sampler, 0..10. From the first
@@ -64,7 +69,7 @@ class SamplingSettings:
 
     steps: int | None = None
     sampler: Sampler | None = None
-    temperature: float = 1.0
+    temperature: float = TEMPERATURE
     seed: int = 0
     schedule: str = "linear"
     label: str | None = None
@@ -98,7 +103,8 @@ class SamplingSettings:
             msg = f"steps {self.steps} is over the limit of {passes}, the passes of model {card.name}"
             raise InvalidSetting(msg)
         steps = self.steps or (DIFFUSION_STEPS if sampler == "diffusion" else passes)
-        label, guidance = self._class_number(card), float(self.guidance or 0.0)
+        label = self._class_number(card)
+        guidance = CLASS_GUIDANCE if self.guidance is None and label else float(self.guidance or 0.0)
         return SamplingPlan(
             sampler,
             steps,
@@ -132,7 +138,7 @@ class SamplingPlan:
     Args:
         sampler: "autoregressive" or "diffusion".
         steps: the steps of the diffusion sampler, or the groups of passes of the autoregressive one.
-        temperature: as in `SamplingSettings`.
+        temperature: the temperature, or that of the first step if it changes.
         seed: as in `SamplingSettings`.
         schedule: as in `SamplingSettings`.
         label: the number of the class, from 1, or 0 for no class.

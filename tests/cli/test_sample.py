@@ -134,7 +134,7 @@ def test_a_png_tells_how_it_was_drawn(run, bits_model: Path) -> None:
     assert run(*common, "-o", "a.png").exit_code == 0
     assert texts_of("a.png") == how | {"picture": "0"}
     assert run(*common, "-n", 2, "--class", "dog", "--class", "cat", "-o", "out").exit_code == 0
-    assert texts_of("out/003.png") == how | {"class": "cat", "picture": "1"}
+    assert texts_of("out/003.png") == how | {"class": "cat", "picture": "1", "guidance": "1.0"}
     assert run(*common, "--class", "all", "--guidance", 2, "--grid", "-o", "b.png").exit_code == 0
     assert texts_of("b.png") == how | {"class": "cat, dog, not sure", "guidance": "2.0"}
     assert run(*common, "-o", "a.jpg").exit_code == 0
