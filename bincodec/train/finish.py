@@ -128,7 +128,8 @@ def finish_decoder(
     if not all(value.isfinite().all() for value in as_stored(state).values()):
         msg = f"{weights}, stretched {stretch:g} times, has weights that a model file cannot hold"
         raise ValueError(msg)
-    facts: dict[str, object] = {"training": metadata["history"], "stretch": stretch}
+    moved = since is not None  # Then the decoder's training was that of an earlier model.
+    facts: dict[str, object] = {"training": metadata["history"], "stretch": stretch, "moved": moved}
     return add_decoder(card, folder / f"{card.name}.safetensors", decoder, state, facts)
 
 

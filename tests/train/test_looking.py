@@ -173,7 +173,8 @@ def test_a_second_decoder_is_added_to_a_model(tmp_path: Path, seeing: RunSetting
         finish_decoder(learned, card.path, tmp_path / "far", "realism", stretch=1e12)
     # Stretched, its weights are farther from those of the main decoder, up to their rounding in the file.
     far = finish_decoder(learned, card.path, tmp_path / "far", "realism", stretch=3.0)
-    assert far.card["decoders"]["realism"]["stretch"] == 3.0
+    facts = far.card["decoders"]["realism"]
+    assert (facts["stretch"], facts["moved"]) == (3.0, False)
     main, near, stretched = (
         autoencoder_state(load_file(one.path), name)
         for one, name in ((card, "fidelity"), (added, "realism"), (far, "realism"))
@@ -195,6 +196,7 @@ def test_what_a_decoder_has_learned_moves_to_a_later_model(tmp_path: Path, seein
     with pytest.raises(ValueError, match="was not trained with the encoder of"):
         finish_decoder(learned, card.path, tmp_path / "both", "realism")
     added = finish_decoder(learned, card.path, tmp_path / "both", "realism", since=start)
+    assert added.card["decoders"]["realism"]["moved"] is True
     before, after = (autoencoder_part(read_weights(path)[0]) for path in (start, learned))
     main, moved = (
         autoencoder_state(load_file(one.path), name) for one, name in ((card, "fidelity"), (added, "realism"))
