@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from bincodec.model import integer
 from bincodec.model.card import ModelCard, read_card
@@ -27,6 +28,7 @@ from bincodec.train.loop import VALIDATION_QUALITIES, Stage, read_sampler, train
 from bincodec.train.objective import Objective
 from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 from bincodec.train.readout import fit_output
+from bincodec.train.rounding import MomentRecorder
 from bincodec.train.settings import RunSettings, for_prior
 from bincodec.train.trainer import Trainer
 from bincodec.train.validate import Point, validate
@@ -90,6 +92,7 @@ def finish(
             fit_output(finished, sampler, np.random.default_rng(settings.data.seed))
             finished.autoencoder.load_state_dict(as_stored(finished.autoencoder.state_dict()))
         prior.keep_bounds()
+        prior.settle(_input_moments(settings, finished, sampler))
         points = validate(finished, photos, VALIDATION_QUALITIES)
         _save_float(trainer, folder / f"{name}-float.safetensors", name)
         return _save_model(trainer, folder / f"{name}.safetensors", name, points, {**classes, **(card or {})})
@@ -133,25 +136,44 @@ def finish_decoder(
     return add_decoder(card, folder / f"{card.name}.safetensors", decoder, state, facts)
 
 
-@torch.no_grad()
 def calibrate(settings: RunSettings, objective: Objective, sampler: CropSampler) -> dict[str, float]:
-    """Return the largest activations of the float prior at all qualities, in the states that it is used in.
+    """Return the largest activations of the float prior in the states that it is used in (`_show_crops`)."""
+    recorder = RangeRecorder(_float_prior(objective))
+    _show_crops(settings, objective, sampler)
+    recorder.close()
+    return recorder.ranges
+
+
+def _input_moments(settings: RunSettings, objective: Objective, sampler: CropSampler) -> dict[str, Tensor]:
+    """Return the second moments of the inputs of the float prior's contracting maps.
+
+    The weights of these maps have the fewest bits, because their sums are the largest. Other maps gain
+    nothing from another rounding (docs/decisions/0015).
+    """
+    maps = {name: m for name, m in _float_prior(objective).named_modules() if name.endswith(".contract")}
+    recorder = MomentRecorder(maps)
+    _show_crops(settings, objective, sampler)
+    recorder.close()
+    return recorder.moments
+
+
+@torch.no_grad()
+def _show_crops(settings: RunSettings, objective: Objective, sampler: CropSampler) -> None:
+    """Show the float prior crops of all qualities, in the states that it is used in.
 
     Files are coded in states of the coding order. If levels are many, noise reaches several times as far, and
     the steps of such a range are too coarse for files of low quality (docs/decisions/0015). So noise counts
     only in a model of single bits, which is made for sampling.
     """
-    recorder = RangeRecorder(_float_prior(objective))
-    rng = np.random.default_rng(settings.data.seed)
+    prior, objective.prior = objective.prior, _float_prior(objective)
     if not settings.architecture.single_bits:
         objective.settings = dataclasses.replace(settings.objective, other_states=(0, 0, 0))
+    rng = np.random.default_rng(settings.data.seed)
     device = objective.channel_layer.device
     for _ in range(_CALIBRATION_BATCHES):
         image = sampler.batch(settings.data.batch, rng).crops.to(device).float() / 255
         objective(image, torch.linspace(0, 1, len(image), device=device), 1.0, rng)
-    recorder.close()
-    objective.settings = settings.objective
-    return recorder.ranges
+    objective.prior, objective.settings = prior, settings.objective
 
 
 def _float_prior(objective: Objective) -> Prior:

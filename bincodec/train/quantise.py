@@ -29,6 +29,7 @@ from bincodec.model.integer import (
 from bincodec.model.prior import KEEP_INPUT, Prior, PriorBlock, with_nothing
 from bincodec.model.products import DirectProducts
 from bincodec.model.quantiser import straight_through
+from bincodec.train.rounding import round_in_order
 
 _PRODUCTS = DirectProducts()
 _HIGHEST_EXPONENT = 14
@@ -47,6 +48,8 @@ class QuantisedPrior(nn.Module):
         self._architecture = architecture
         self._evidence_bits = integer.context_bits(architecture)
         self._exponents = self._choose_exponents(ranges, integer.largest_context(architecture))
+        self._settled: dict[str, Tensor] = {}
+        """The rounded weights of maps that do not learn any more (`settle`)."""
 
     def _choose_exponents(self, ranges: dict[str, float], stem_inputs: Tensor) -> dict[str, Tensor | int]:
         """Return exponents of 2 for the stream, each activation tensor and each output channel's weights."""
@@ -129,6 +132,7 @@ class QuantisedPrior(nn.Module):
         exponent = torch.as_tensor(self._exponents[f"{name}.weight"], device=weight.device)
         scaled = weight * torch.exp2(exponent.float()).view(-1, *[1] * (weight.ndim - 1))
         rounded = straight_through(torch.floor(scaled + 0.5), scaled).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+        rounded = self._settled.get(name, rounded)
         return Layer(rounded, self._sums(name, bias, entering), exponent + entering - leaving)
 
     def _sums(self, name: str, bias: Tensor, entering: Tensor | int) -> Tensor:
@@ -151,6 +155,24 @@ class QuantisedPrior(nn.Module):
                 over = over or bool(beyond.any())
             if not over:
                 break
+
+    @torch.no_grad()
+    def settle(self, moments: dict[str, Tensor]) -> None:
+        """Round the weights of the maps in `moments` once and for all, with `rounding.round_in_order`.
+
+        `moments` holds the second moments of their inputs. A row whose sums would leave the exact range is
+        rounded as before. After that, these weights cannot learn any more.
+        """
+        nearest = {name: layer.weight for name, layer in self.export().named_layers()}
+        for name, weight in self._weights():
+            if name in moments:
+                steps = torch.exp2(torch.as_tensor(self._exponents[f"{name}.weight"]).float()).to(weight)
+                settled = round_in_order((weight * steps[:, None]).cpu(), moments[name], WEIGHT_LIMIT)
+                self._settled[name] = settled.to(weight)
+        for name, bound in integer.largest_sums(self._architecture, self.export()):
+            if name in moments:
+                beyond = bound >= EXACT_LIMIT
+                self._settled[name][beyond] = nearest[name][beyond].to(self._settled[name])
 
     @torch.no_grad()
     def export(self) -> IntegerNetwork:
