@@ -130,10 +130,15 @@ class QuantisedPrior(nn.Module):
     ) -> Layer:
         """Round one map. Its inputs are scaled by 2^entering, and its outputs will be scaled by 2^leaving."""
         exponent = torch.as_tensor(self._exponents[f"{name}.weight"], device=weight.device)
-        scaled = weight * torch.exp2(exponent.float()).view(-1, *[1] * (weight.ndim - 1))
+        scaled = self._scaled(name, weight)
         rounded = straight_through(torch.floor(scaled + 0.5), scaled).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
         rounded = self._settled.get(name, rounded)
         return Layer(rounded, self._sums(name, bias, entering), exponent + entering - leaving)
+
+    def _scaled(self, name: str, weight: Tensor) -> Tensor:
+        """Return the weights of a map in units of its integers, before they are rounded."""
+        exponent = torch.as_tensor(self._exponents[f"{name}.weight"], device=weight.device)
+        return weight * torch.exp2(exponent.float()).view(-1, *[1] * (weight.ndim - 1))
 
     def _sums(self, name: str, bias: Tensor, entering: Tensor | int) -> Tensor:
         """Return biases in the units of a map's sums, rounded."""
@@ -166,8 +171,7 @@ class QuantisedPrior(nn.Module):
         nearest = {name: layer.weight for name, layer in self.export().named_layers()}
         for name, weight in self._weights():
             if name in moments:
-                steps = torch.exp2(torch.as_tensor(self._exponents[f"{name}.weight"]).float()).to(weight)
-                settled = round_in_order((weight * steps[:, None]).cpu(), moments[name], WEIGHT_LIMIT)
+                settled = round_in_order(self._scaled(name, weight).cpu(), moments[name], WEIGHT_LIMIT)
                 self._settled[name] = settled.to(weight)
         for name, bound in integer.largest_sums(self._architecture, self.export()):
             if name in moments:
