@@ -12,6 +12,7 @@ import numpy.typing as npt
 from bincodec.arguments import checked_integer, checked_quality
 from bincodec.bitstream.container import Extra, in_file_order
 from bincodec.bitstream.header import FINGERPRINT_BYTES
+from bincodec.bitstream.index import KNOWN_KINDS
 from bincodec.bitstream.tiles import DEFAULT_SIDE, LARGEST_SIDE, SMALLEST_SIDE, Tile, grid_of, tiles_of
 from bincodec.errors import InvalidSetting, WrongModel
 from bincodec.model.card import ModelCard
@@ -60,6 +61,9 @@ class BinaryCode:
     levels of the other layers have no meaning. It is None if all tiles have all `layers`. `damage` has one
     sentence for each part that was missing or damaged.
 
+    `minor_version` is that of the format of the file, 0..255. It is 0 unless the file was written by a later
+    program, which may have put extras into it that are unknown here.
+
     Raises:
         InvalidSetting: if a value is out of range, or if shapes do not go with each other.
         TypeError: if an argument has a wrong type.
@@ -83,12 +87,16 @@ class BinaryCode:
     tile_side: int = DEFAULT_SIDE
     tile_layers: tuple[int, ...] | None = None
     damage: tuple[str, ...] = ()
+    minor_version: int = 0
 
     def __post_init__(self) -> None:
         # NumPy's integers overflow, and Python's do not.
         object.__setattr__(self, "quality", checked_quality(self.quality))
         for name in ("width", "height"):
             object.__setattr__(self, name, checked_integer(name, getattr(self, name), 1, 2**32 - 1))
+        object.__setattr__(
+            self, "minor_version", checked_integer("minor_version", self.minor_version, 0, 255)
+        )
         _check_types(self)
         if not self.levels or len(self.levels) != len(self.maximum):
             msg = f"{len(self.levels)} layers of levels do not go with {len(self.maximum)} maximum levels"
@@ -148,7 +156,7 @@ class BinaryCode:
             raise WrongModel(msg)
 
     def same_as(self, other: BinaryCode) -> bool:
-        """Return whether both codes are equal: levels, size, quality, model, grey, tiles, extras, damage."""
+        """Return whether both codes are equal: levels, size, quality, model, extras and all other fields."""
         names = [field.name for field in dataclasses.fields(self) if field.name != "levels"]
         alike = all(getattr(self, name) == getattr(other, name) for name in names)
         return alike and self.digest() == other.digest()
@@ -160,6 +168,15 @@ class BinaryCode:
             digest.update(repr(levels.shape).encode())
             digest.update(np.ascontiguousarray(levels).tobytes())
         return digest.hexdigest()
+
+
+def without_unknown(code: BinaryCode) -> BinaryCode:
+    """Return a code as format 1.0 can hold it: without extras of unknown kinds.
+
+    This is for codes that get other levels. Extras of unknown kinds may depend on them (FORMAT, "Extras").
+    """
+    known = tuple(extra for extra in code.extras if extra.kind in KNOWN_KINDS)
+    return dataclasses.replace(code, extras=known, minor_version=0)
 
 
 def _check_types(code: BinaryCode) -> None:

@@ -9,7 +9,8 @@ from bincodec.bitstream.limits import DEFAULT_LIMITS, Limits, checked_limits
 from bincodec.bitstream.tiles import DEFAULT_SIDE, LARGEST_SIDE, SMALLEST_SIDE, Tile, tiles_of
 
 MAGIC = b"\x93BLD\r\n\x1a\n"
-FORMAT_VERSION = (0, 2)
+FORMAT_VERSION = (1, 0)
+"""The version that is written. A reader accepts every minor version of this major one."""
 FINGERPRINT_BYTES = 8
 BEST_QUALITY = 100
 MAX_LAYERS = 255
@@ -21,6 +22,7 @@ HEADER_BYTES = FIELD_BYTES + _CRC.size
 
 _GREY = 0x0001
 _SIDE_END = 2**32
+_LAST_MINOR = 255
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Header:
         fingerprint: the 8 bytes that name the model.
         grey: whether the image is grey.
         tile_side: the largest side of a tile, in positions of 16 x 16 pixels, 16 to 64.
-        version: the version of the format, (major, minor).
+        version: the version of the format, (major, minor), 1.0 to 1.255.
 
     Raises:
         ValueError: if a field is outside its range.
@@ -63,8 +65,9 @@ class Header:
             if not low <= value <= high:
                 msg = f"{name} is {value}, not within {low}..{high}"
                 raise ValueError(msg)
-        if self.version != FORMAT_VERSION:
-            msg = f"format version is {self.version}, not {FORMAT_VERSION}"
+        major, minor = self.version
+        if major != FORMAT_VERSION[0] or not 0 <= minor <= _LAST_MINOR:
+            msg = f"format version is {major}.{minor}, not within {FORMAT_VERSION[0]}.0..{_LAST_MINOR}"
             raise ValueError(msg)
 
     @property
@@ -113,12 +116,15 @@ class Header:
         if _CRC.pack(zlib.crc32(fields)) != crc:
             msg = "the checksum of the header does not match"
             raise Corrupt(msg)
-        _, _, _, flags, width, height, quality, layers, side, reserved, fingerprint = _FIELDS.unpack(fields)
+        _, *version, flags, width, height, quality, layers, side, reserved, fingerprint = _FIELDS.unpack(
+            fields
+        )
         if flags & ~_GREY or reserved:
-            msg = f"header flags are {flags:#06x} and {reserved:#04x}; only {_GREY:#06x} and 0 are known"
-            raise Unsupported(msg)
+            msg = "header flags are {:#06x} and {:#04x} in a file of version {}.{}; this reader knows {}.{}"
+            raise Unsupported(msg.format(flags, reserved, *version, *FORMAT_VERSION))
         try:
-            header = cls(width, height, quality, layers, fingerprint, bool(flags & _GREY), side)
+            grey = bool(flags & _GREY)
+            header = cls(width, height, quality, layers, fingerprint, grey, side, (version[0], version[1]))
         except ValueError as error:
             msg = f"header: {error}"
             raise Corrupt(msg) from error
@@ -135,10 +141,13 @@ def _check_start(data: bytes) -> None:
     if len(data) < HEADER_BYTES:
         msg = f"the file ends after {len(data)} of the {HEADER_BYTES} bytes of the header"
         raise Truncated(msg)
-    version = (data[len(MAGIC)], data[len(MAGIC) + 1])
-    if version != FORMAT_VERSION:
-        msg = "the format version of the file is {}.{}, but this reader only knows {}.{}"
-        msg = msg.format(*version, *FORMAT_VERSION)
+    major, minor = data[len(MAGIC)], data[len(MAGIC) + 1]
+    if major != FORMAT_VERSION[0]:
+        msg = (
+            f"the format version of the file is {major}.{minor}, but this reader only knows 1.0 and later 1.x"
+        )
+        if major == 0:
+            msg = f"the file is a draft, version {major}.{minor}; only the bincodec that wrote it can read it"
         raise Unsupported(msg)
 
 

@@ -28,6 +28,8 @@ _TITLES = {
     XMP: "the XMP data",
     ICC: "the colour profile",
 }
+KNOWN_KINDS = tuple(_TITLES)
+"""All kinds that are defined."""
 
 MAX_LENGTH = 2**31 - 1
 """The largest number of bytes of a payload. It fits a signed 32-bit integer, so every reader can count it."""

@@ -30,8 +30,8 @@ def forge_header(**changes: int | bytes) -> bytes:
     """Return a header with any fields and a valid checksum, laid out by hand. The default has two tiles."""
     fields: dict[str, int | bytes] = {
         "magic": b"\x93BLD\r\n\x1a\n",
-        "major": 0,
-        "minor": 2,
+        "major": 1,
+        "minor": 0,
         "flags": 0,
         "width": 512,
         "height": 16,

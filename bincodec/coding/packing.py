@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bincodec.bitstream import container
 from bincodec.bitstream.coder import BitDecoder
 from bincodec.bitstream.container import Chunk, Container, name_of
-from bincodec.bitstream.header import Header
+from bincodec.bitstream.header import FORMAT_VERSION, Header
 from bincodec.bitstream.limits import Limits
 from bincodec.bitstream.raw import bytes_of
 from bincodec.bitstream.stream import TileReader, TileWriter, group_layers
@@ -101,7 +101,14 @@ def pack(model: Model, code: BinaryCode) -> bytes:
         msg = "the code is incomplete, as parts of its file were damaged or not read: it cannot be packed"
         raise InvalidSetting(msg)
     header = Header(
-        code.width, code.height, code.quality, code.layers, code.fingerprint, code.grey, code.tile_side
+        code.width,
+        code.height,
+        code.quality,
+        code.layers,
+        code.fingerprint,
+        code.grey,
+        code.tile_side,
+        (FORMAT_VERSION[0], code.minor_version),
     )
     groups = group_layers([_likely_bits(levels) for levels in code.levels], len(code.tiles))
     pack_tile = functools.partial(_pack_tile, model.prior, code, header, groups)
@@ -249,6 +256,7 @@ def _assembled(model: Model, file: Container, unpacked: Iterable[_UnpackedTile])
         header.tile_side,
         tuple(tile_layers),
         tuple(damage),
+        header.version[1],
     )
 
 

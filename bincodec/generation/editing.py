@@ -15,7 +15,7 @@ import numpy as np
 from bincodec.arguments import checked_integer, checked_number
 from bincodec.bitstream.index import POST_FILTER
 from bincodec.bitstream.tiles import grid_of
-from bincodec.code import BinaryCode, Levels, Mask
+from bincodec.code import BinaryCode, Levels, Mask, without_unknown
 from bincodec.coding.cost import cost
 from bincodec.coding.passes import Predictor
 from bincodec.errors import InvalidSetting
@@ -80,7 +80,7 @@ def inpaint(
     count = checked_integer("count", count, 1, MAX_COUNT)
     plan = settings.plan(model.card)
     require_whole(model, code)
-    hole = Hole(code.levels, known)
+    code, hole = without_unknown(code), Hole(code.levels, known)
     return [_draw(model, code, plan, image, hole=hole, watch=watch) for image in range(count)]
 
 
@@ -100,7 +100,7 @@ def vary(
         raise InvalidSetting(msg)
     plan = dataclasses.replace(settings, sampler="diffusion").plan(model.card)
     require_whole(model, code)
-    code = _without_filter(code)
+    code = _without_old_extras(code)
     return [_draw(model, code, plan, image, strength=strength, watch=watch) for image in range(count)]
 
 
@@ -120,7 +120,7 @@ def complete(model: Model, code: BinaryCode, layers: int | None, settings: Sampl
     bits = cost(model.prior, measured)
     known = _known(code, real, every)
     share = float(bits[known].sum() / bits.sum())
-    return Completed(_without_filter(whole), int(known.all((1, 2)).argmin()), share)
+    return Completed(_without_old_extras(whole), int(known.all((1, 2)).argmin()), share)
 
 
 def _known(code: BinaryCode, layers: int, every: int) -> Mask:
@@ -207,6 +207,12 @@ def _steered(model: Model, plan: SamplingPlan, temperature: float) -> Tempered:
     return Tempered(prior, temperature)
 
 
-def _without_filter(code: BinaryCode) -> BinaryCode:
-    """Return a code without its post-filter, which was fitted to other levels than those that are drawn."""
-    return dataclasses.replace(code, extras=tuple(a for a in code.extras if a.kind != POST_FILTER))
+def _without_old_extras(code: BinaryCode) -> BinaryCode:
+    """Return a code without what belongs to other levels than those that are drawn.
+
+    The post-filter was fitted to them, and an extra of an unknown kind may depend on them.
+    """
+    code = without_unknown(code)
+    return dataclasses.replace(
+        code, extras=tuple(extra for extra in code.extras if extra.kind != POST_FILTER)
+    )

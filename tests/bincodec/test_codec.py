@@ -182,9 +182,10 @@ def test_padding_continues_the_edge(codec: Codec) -> None:
 
 def test_other_data_travels_with_the_code(codec: Codec, code: BinaryCode) -> None:
     extra = (Extra(0x80, b"profile"), Extra(0xBF, b""))
-    data = codec.pack(dataclasses.replace(code, extras=extra), verify=True)
+    data = codec.pack(dataclasses.replace(code, extras=extra, minor_version=7), verify=True)
     found = codec.unpack(data)
-    assert found.extras == extra
+    assert (found.extras, found.minor_version) == (extra, 7)
+    assert bincodec.read_header(data).version == (1, 7)
     assert codec.pack(found) == data
 
 

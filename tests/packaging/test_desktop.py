@@ -48,7 +48,7 @@ def test_file_describes_a_picture(packaging: Path, photo: Path) -> None:
 def test_file_reads_the_header_as_the_format_says(packaging: Path, tmp_path: Path, forge_header) -> None:
     path = tmp_path / "a.bld"
     path.write_bytes(forge_header(width=70000, height=129, quality=100))
-    assert described(packaging, path) == "bincodec image data, version 0.2, 70000 x 129, quality 100"
+    assert described(packaging, path) == "bincodec image data, version 1.0, 70000 x 129, quality 100"
     path.write_bytes(MAGIC[:-1] + b"\r" + bytes(40))
     assert "bincodec" not in described(packaging, path)
 

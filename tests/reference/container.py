@@ -15,7 +15,7 @@ from .tiles import Tile, tiles_of
 
 _MAGIC = b"\x93BLD\r\n\x1a\n"
 _HEADER_BYTES = 36
-_VERSION = (0, 2)
+_MAJOR_VERSION = 1
 _GREY = 1
 _LARGEST_AREA = 64 * 2**20
 _LARGEST_SIDE = 65535
@@ -97,7 +97,7 @@ def read_header(cursor: Cursor) -> Header:
     major, minor, flags, width, height, quality, layers, side, reserved, fingerprint, crc = struct.unpack(
         "<BBHIIBBBB8sI", rest
     )
-    if (major, minor) != _VERSION:
+    if major != _MAJOR_VERSION:
         refuse("unsupported", f"version {major}.{minor}")
     head = _MAGIC + rest[:-4]
     if crc != crc_of(head):

@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -153,7 +154,7 @@ def test_the_pictures_show_what_they_should() -> None:
     assert any(len({tile.shape for tile in header.tiles}) > 1 for header in headers)
     assert {len(file.groups) for file in found.values()} >= {1, 3}
     kinds = {extra.kind for file in found.values() for extra in file.extras}
-    assert {0xC5, 0xBF, 0x81, 0x41, 0xC1, 0x82, 0x83} <= kinds
+    assert {0xFF, 0xBF, 0x81, 0x41, 0xC1, 0x82, 0x83} <= kinds
     methods = {extra.payload[0] for file in found.values() for extra in file.extras if extra.kind == 0x41}
     assert CODED in methods
     assert len(methods) > 1
@@ -179,13 +180,17 @@ def make_vectors(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("make_vectors")
 
 
-def test_a_released_version_is_not_written_again(
-    make_vectors: ModuleType, monkeypatch: pytest.MonkeyPatch
+def test_only_missing_cases_are_written(
+    make_vectors: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(make_vectors, "RELEASED", (make_vectors.VERSION,))
-    monkeypatch.setattr(make_vectors.shutil, "rmtree", lambda *_, **__: pytest.fail("removed"))
-    with pytest.raises(SystemExit, match="version 1 is released, so its files never change"):
-        make_vectors.main()
+    folder = tmp_path / "v1"
+    shutil.copytree(FOLDER / "v1", folder)
+    shutil.rmtree(folder / "empty")
+    (folder / "text-mode" / "file.bld").write_bytes(b"kept")
+    monkeypatch.setattr(make_vectors, "HERE", tmp_path)
+    make_vectors.main()
+    assert (folder / "empty" / "case.json").read_bytes() == (FOLDER / "v1/empty/case.json").read_bytes()
+    assert (folder / "text-mode" / "file.bld").read_bytes() == b"kept"
 
 
 def test_a_folder_is_written_as_those_that_are_there(

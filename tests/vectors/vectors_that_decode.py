@@ -19,7 +19,7 @@ def must_decode(codec: Codec) -> Iterator[Case]:
     """Yield files that every reader must decode."""
     photo = crop(photos.coffee(), 120, 240, 48, 70)
     plain, filtered = encoded(codec, photo, 50), codec.encode(photo, 50)
-    unknown = (Extra(0xC5, b"before"), *filtered.extras, Extra(0xBF, b""))
+    unknown = (Extra(0xFF, b"before"), *filtered.extras, Extra(0xBF, b""))
     column = np.ascontiguousarray(np.tile(photos.chelsea()[:, 150:151], (2, 1, 1))[:600])
     codes = {
         "photo-q0": ("the lowest quality", encoded(codec, photo, 0)),
@@ -74,6 +74,9 @@ def must_decode(codec: Codec) -> Iterator[Case]:
         grouped = codec.pack(two_tiles(codec))
     shows = "each layer of each tile in a chunk of its own, where our writer would have put all into one"
     yield Case("must-decode", "groups", shows, grouped, packs_again=False)
+    shows = "version 1.9 with an unknown ancillary extra: a reader of 1.0 shows the picture, and keeps both"
+    later = dataclasses.replace(plain, extras=(Extra(0xFF, b"new in 1.9"),), minor_version=9)
+    yield Case("must-decode", "later-minor-version", shows, codec.pack(later, verify=True))
 
 
 def beside_the_levels() -> dict[str, tuple[str, extras.Extras, bool]]:

@@ -15,7 +15,7 @@ from bincodec.bitstream.container import Container, Extra, Memory
 def must_fail(codec: Codec) -> Iterator[Case]:
     """Yield files that every reader must refuse: damage, which checksums show, and forgeries."""
     whole = container.read(Memory(codec.pack(two_tiles(codec))))
-    beside = rewritten(whole, extras=(Extra(0x90, b"kept"),))
+    beside = rewritten(whole, extras=(Extra(0xBF, b"kept"),))
     for name, error, shows, file, partial in (
         *damaged(beside),
         *forged_headers(whole),
@@ -55,6 +55,7 @@ def forged_headers(whole: Container) -> Iterator[Failing]:
     data = rewritten(whole)
     changes = (
         ("unknown-version", "unsupported", 8, 9, "a major version that nobody has defined"),
+        ("draft", "unsupported", 8, 0, "a major version of 0: drafts are no longer read"),
         ("unknown-flag", "unsupported", 10, 2, "a flag that nobody has defined"),
         ("reserved-byte", "unsupported", 23, 1, "the byte that has to be 0 is not"),
         ("quality-101", "corrupt", 20, 101, "a quality beyond 100"),
@@ -104,7 +105,7 @@ def forged(codec: Codec, whole: Container) -> Iterator[Failing]:
             "unknown-critical",
             "unsupported",
             "data of a critical kind that nobody has defined",
-            b"\x04\1\1\0\0\0",
+            b"\x04\1\x3f\0\0\0",
         ),
         ("extras-out-of-order", "corrupt", "kinds 0x91 and 0x90 in this order", b"\x04\2\x91\0\x90\0\0\0"),
         ("extra-twice", "corrupt", "kind 0x90 twice", b"\x04\2\x90\0\x90\0\0\0"),
