@@ -106,7 +106,7 @@ class Sampling(abc.ABC):
         `mask` is bool (H, W), or an image whose white pixels mark the part to fill. Positions well outside
         the mask keep their bits. If `source` is an image, its pixels outside the mask are kept, except for a
         narrow rim. If it is a code, its own quality is used and not `quality`. Alpha and metadata are kept,
-        also inside the mask. For `watch` and the options, see `sample`.
+        also inside the mask. Extras of unknown kinds are not. For `watch` and the options, see `sample`.
 
         Raises:
             ImageError: if the mask has another size than the picture, is empty, or covers everything.
@@ -161,7 +161,8 @@ class Sampling(abc.ABC):
 
         Noise of time `strength` is added to the bits of the picture and removed again. With strength 0,
         nothing changes; with 1, nothing of the picture is left. If `source` is a code, its own quality is
-        used and not `quality`. Alpha and metadata are kept. For `watch` and the options, see `sample`.
+        used and not `quality`. Alpha and metadata are kept, but extras of unknown kinds are not. For `watch`
+        and the options, see `sample`.
 
         Raises:
             InvalidSetting: as in `sample`, or if the strength is outside 0..1, or if the code lacks layers.

@@ -23,6 +23,7 @@ HEADER_BYTES = FIELD_BYTES + _CRC.size
 _GREY = 0x0001
 _SIDE_END = 2**32
 _LAST_MINOR = 255
+_READABLE = {(FORMAT_VERSION[0], minor) for minor in range(_LAST_MINOR + 1)}
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Header:
                 msg = f"{name} is {value}, not within {low}..{high}"
                 raise ValueError(msg)
         major, minor = self.version
-        if major != FORMAT_VERSION[0] or not 0 <= minor <= _LAST_MINOR:
+        if self.version not in _READABLE:
             msg = f"format version is {major}.{minor}, not within {FORMAT_VERSION[0]}.0..{_LAST_MINOR}"
             raise ValueError(msg)
 
@@ -120,8 +121,10 @@ class Header:
             fields
         )
         if flags & ~_GREY or reserved:
-            msg = "header flags are {:#06x} and {:#04x} in a file of version {}.{}; this reader knows {}.{}"
-            raise Unsupported(msg.format(flags, reserved, *version, *FORMAT_VERSION))
+            msg = f"header flags are {flags:#06x} and {reserved:#04x}; only {_GREY:#06x} and 0 are known"
+            raise Unsupported(
+                msg + ", up to version {}.{}; the file has {}.{}".format(*FORMAT_VERSION, *version)
+            )
         try:
             grey = bool(flags & _GREY)
             header = cls(width, height, quality, layers, fingerprint, grey, side, (version[0], version[1]))
@@ -142,13 +145,12 @@ def _check_start(data: bytes) -> None:
         msg = f"the file ends after {len(data)} of the {HEADER_BYTES} bytes of the header"
         raise Truncated(msg)
     major, minor = data[len(MAGIC)], data[len(MAGIC) + 1]
-    if major != FORMAT_VERSION[0]:
-        msg = (
-            f"the format version of the file is {major}.{minor}, but this reader only knows 1.0 and later 1.x"
-        )
-        if major == 0:
-            msg = f"the file is a draft, version {major}.{minor}; only the bincodec that wrote it can read it"
-        raise Unsupported(msg)
+    if major == FORMAT_VERSION[0]:
+        return
+    msg = f"the format version of the file is {major}.{minor}, but this reader only knows 1.0 and later 1.x"
+    if major == 0:
+        msg = f"the file is a draft, version {major}.{minor}, which only its own program reads, or damaged"
+    raise Unsupported(msg)
 
 
 def _check_size(header: Header, limits: Limits) -> None:

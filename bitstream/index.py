@@ -190,7 +190,9 @@ def _check_extras(extras: tuple[tuple[int, int], ...], limits: Limits) -> None:
             raise Corrupt(msg)
     for kind, _ in extras:
         if not kind & ANCILLARY and kind not in CRITICAL_KINDS:
-            msg = f"critical data of kind {kind:#04x} is not known"
+            msg = (
+                f"critical data of kind {kind:#04x} is not known; a later version of the format may define it"
+            )
             raise Unsupported(msg)
     size = sum(length for kind, length in extras if kind & ANCILLARY)
     if size > limits.ancillary_bytes:

@@ -473,6 +473,14 @@ def test_sides_of_tiles_that_do_not_exist(code: BinaryCode, side: int) -> None:
         dataclasses.replace(code, tile_side=side)
 
 
+@pytest.mark.parametrize(
+    ("minor", "error"), [(-1, InvalidSetting), (256, InvalidSetting), (True, TypeError), (1.5, TypeError)]
+)
+def test_minor_versions_that_do_not_exist(code: BinaryCode, minor: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"minor_version .* an integer in 0\.\.255"):
+        dataclasses.replace(code, minor_version=minor)
+
+
 @pytest.mark.parametrize("side", [16.0, "16", None, True])
 def test_sides_of_tiles_of_another_type(code: BinaryCode, side: Any) -> None:
     with pytest.raises(TypeError, match=r"tile_side must be an integer in 16\.\.64, not"):

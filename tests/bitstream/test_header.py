@@ -58,10 +58,10 @@ def test_layout_is_the_documented_one(forge_header: Forge) -> None:
         (
             {"major": 0, "minor": 2},
             Unsupported,
-            r"is a draft, version 0\.2; only the bincodec that wrote it can read it$",
+            r"is a draft, version 0\.2, which only its own program reads, or damaged$",
         ),
-        ({"flags": 2}, Unsupported, r"0x0002 and 0x00 in a file of version 1\.0; this reader knows 1\.0$"),
-        ({"minor": 9, "flags": 2}, Unsupported, r"0x0002 and 0x00 in a file of version 1\.9; this"),
+        ({"flags": 2}, Unsupported, "0x0002 and 0x00; only 0x0001 and 0 are known, up to version 1.0"),
+        ({"minor": 9, "flags": 2}, Unsupported, r"known, up to version 1\.0; the file has 1\.9$"),
         ({"flags": 0x8001}, Unsupported, "0x8001"),
         ({"reserved": 1}, Unsupported, "0x0000 and 0x01"),
         ({"side": 0}, Corrupt, "tile side is 0"),

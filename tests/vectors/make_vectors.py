@@ -58,7 +58,7 @@ def write(folder: Path, case: Case, codec: Codec) -> None:
         code = codec.unpack(case.file)
         said |= {
             name: getattr(code, name)
-            for name in ("width", "height", "quality", "layers", "grey", "tile_side")
+            for name in ("width", "height", "quality", "layers", "grey", "tile_side", "minor_version")
         }
         said["fingerprint"] = code.fingerprint.hex()
         said["groups"] = container.read(Memory(case.file)).groups

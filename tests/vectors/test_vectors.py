@@ -66,7 +66,7 @@ def test_what_is_said_of_every_file(name: str) -> None:
 @pytest.mark.parametrize("name", PICTURES)
 def test_levels(codec: Codec, name: str) -> None:
     case, code = CASES[name], codec.unpack(content(name))
-    fields = ("width", "height", "quality", "layers", "grey", "tile_side")
+    fields = ("width", "height", "quality", "layers", "grey", "tile_side", "minor_version")
     assert {field: getattr(code, field) for field in fields} == {field: case[field] for field in fields}
     assert code.fingerprint.hex() == case["fingerprint"] == codec.model.card.fingerprint.hex()
     assert [[f"{extra.kind:#04x}", extra.payload.hex()] for extra in code.extras] == case["extras"]

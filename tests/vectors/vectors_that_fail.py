@@ -55,7 +55,6 @@ def forged_headers(whole: Container) -> Iterator[Failing]:
     data = rewritten(whole)
     changes = (
         ("unknown-version", "unsupported", 8, 9, "a major version that nobody has defined"),
-        ("draft", "unsupported", 8, 0, "a major version of 0: drafts are no longer read"),
         ("unknown-flag", "unsupported", 10, 2, "a flag that nobody has defined"),
         ("reserved-byte", "unsupported", 23, 1, "the byte that has to be 0 is not"),
         ("quality-101", "corrupt", 20, 101, "a quality beyond 100"),
@@ -67,6 +66,8 @@ def forged_headers(whole: Container) -> Iterator[Failing]:
     )
     for name, error, offset, value, shows in changes:
         yield name, error, shows, repair(data[:offset] + bytes([value]) + data[offset + 1 :]), None
+    draft = repair(data[:8] + b"\0\2" + data[10:])
+    yield "draft", "unsupported", "version 0.2: drafts are no longer read", draft, None
     own = {"layers": 3, "fingerprint": whole.header.fingerprint}
     for name, error, shows, fields in (
         ("no-width", "corrupt", "a width of 0", {"width": 0}),
