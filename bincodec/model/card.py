@@ -28,7 +28,7 @@ class ModelCard:
     """The description of a model.
 
     Args:
-        name: the name of the model, such as "photo-8".
+        name: the name of the model, such as "photo-9".
         fingerprint: the 8 bytes by which files name the model. It covers everything that determines their
             bits and pixels: the integers of the prior, the main decoder, and the version of the post-filter.
             It does not cover the encoder, which may be improved without an effect on existing files.
