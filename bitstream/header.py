@@ -149,7 +149,8 @@ def _check_start(data: bytes) -> None:
         return
     msg = f"the format version of the file is {major}.{minor}, but this reader only knows 1.0 and later 1.x"
     if major == 0:
-        msg = f"the file is a draft, version {major}.{minor}, which only its own program reads, or damaged"
+        msg = f"the file has the draft version {major}.{minor} of the format, or it is damaged; "
+        msg += "only the program that wrote a draft can read it"
     raise Unsupported(msg)
 
 

@@ -58,7 +58,7 @@ def test_layout_is_the_documented_one(forge_header: Forge) -> None:
         (
             {"major": 0, "minor": 2},
             Unsupported,
-            r"is a draft, version 0\.2, which only its own program reads, or damaged$",
+            r"has the draft version 0\.2 of the format, or it is damaged; only the program that wrote a",
         ),
         ({"flags": 2}, Unsupported, "0x0002 and 0x00; only 0x0001 and 0 are known, up to version 1.0"),
         ({"minor": 9, "flags": 2}, Unsupported, r"known, up to version 1\.0; the file has 1\.9$"),
