@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import threading
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -197,6 +198,10 @@ class _Priors:
 
     def __init__(self, prior: IntegerPrior) -> None:
         self.first = prior.untested()
+        self.one_at_a_time = threading.Lock()
+        """Held while a tile is read again. The safest kernel is slow and takes much memory."""
+        self.failed = False
+        """Whether a tile that was read again was still wrong."""
 
     @functools.cached_property
     def again(self) -> IntegerPrior:
@@ -210,7 +215,11 @@ def _unpack_tile(
     """Return the levels of a tile. With `partial`, return those before an error, and the error."""
     found = _attempt(priors.first, file, available[tile.number], tile)
     if isinstance(found.error, BitsMismatch):
-        found = _attempt(priors.again, file, available[tile.number], tile)
+        with priors.one_at_a_time:
+            # One wrong tile is enough to refuse a whole file, so no other tile is read again for it.
+            if partial or not priors.failed:
+                found = _attempt(priors.again, file, available[tile.number], tile)
+                priors.failed = found.error is not None
     if found.error is not None and not partial:
         raise found.error
     return found

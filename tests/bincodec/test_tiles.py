@@ -220,6 +220,34 @@ def test_a_forged_chunk_costs_its_own_tile_its_later_layers(
     assert line.startswith(f"layer {group + 1} of tile 1 (row 0, column 1): ")
 
 
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("partial", [False, True])
+def test_wrong_tiles_are_read_again_one_at_a_time(
+    codec: Codec, data: bytes, monkeypatch: pytest.MonkeyPatch, number: int, partial: bool
+) -> None:
+    """The second attempt takes much time and memory. For a whole file, the first wrong tile decides."""
+    whole = container.read(Memory(data))
+    forged = [
+        [dataclasses.replace(chunk, bits_crc=chunk.bits_crc ^ 1) for chunk in row if chunk is not None]
+        for row in whole.chunks
+    ]
+    file = container.write(whole.header, whole.groups, forged, whole.extras)
+    attempt, kernels, at_work, most = packing._attempt, [], [0], [0]
+
+    def watched(prior: packing.IntegerPrior, *rest: Any) -> Any:
+        kernels.append(prior.kernel is packing.SAFEST_KERNEL)
+        at_work[0] += kernels[-1]
+        most[0] = max(most[0], at_work[0])
+        found = attempt(prior, *rest)
+        at_work[0] -= prior.kernel is packing.SAFEST_KERNEL
+        return found
+
+    monkeypatch.setattr(packing, "_attempt", watched)
+    with threads(number), pytest.raises(Corrupt):
+        codec.unpack(file, partial=partial)
+    assert (sum(kernels), most[0]) == (TILES if partial else 1, 1)
+
+
 def test_chunks_that_changed_places_are_damaged(codec: Codec, chunk_place: Callable[..., slice]) -> None:
     """The chunks are raw and the tiles have one size, so the index and the checksums behind it still hold."""
     rng, card = np.random.default_rng(0), codec.model.card
