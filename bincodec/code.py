@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bincodec.arguments import checked_integer, checked_quality
 from bincodec.bitstream.container import Extra, in_file_order
-from bincodec.bitstream.header import FINGERPRINT_BYTES
+from bincodec.bitstream.header import FINGERPRINT_BYTES, LAST_MINOR
 from bincodec.bitstream.index import KNOWN_KINDS
 from bincodec.bitstream.tiles import DEFAULT_SIDE, LARGEST_SIDE, SMALLEST_SIDE, Tile, grid_of, tiles_of
 from bincodec.errors import InvalidSetting, WrongModel
@@ -95,7 +95,7 @@ class BinaryCode:
         for name in ("width", "height"):
             object.__setattr__(self, name, checked_integer(name, getattr(self, name), 1, 2**32 - 1))
         object.__setattr__(
-            self, "minor_version", checked_integer("minor_version", self.minor_version, 0, 255)
+            self, "minor_version", checked_integer("minor_version", self.minor_version, 0, LAST_MINOR)
         )
         _check_types(self)
         if not self.levels or len(self.levels) != len(self.maximum):

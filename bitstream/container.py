@@ -12,8 +12,8 @@ from bincodec.bitstream.index import (
     ANCILLARY,
     CHUNK_TAIL,
     CRC_BYTES,
-    CRITICAL_KINDS,
     EXTRA_TAIL,
+    KNOWN_KINDS,
     MAX_LENGTH,
     Index,
     IndexParser,
@@ -318,7 +318,7 @@ def write(header: Header, groups: Sequence[int], chunks: Chunks, extras: Sequenc
 def _in_order(extras: Sequence[Extra]) -> list[Extra]:
     """Sort extras as in a file. Each kind must occur once, and be known to readers or ancillary."""
     kinds = {extra.kind for extra in extras}
-    known = all(kind in CRITICAL_KINDS or ANCILLARY <= kind < 2 * ANCILLARY for kind in kinds)
+    known = all(kind in KNOWN_KINDS or ANCILLARY <= kind < 2 * ANCILLARY for kind in kinds)
     if not known or len(kinds) != len(extras):
         listed = ", ".join(f"{extra.kind:#04x}" for extra in extras)
         msg = f"extras {listed}: each kind must occur once, and be known or ancillary"

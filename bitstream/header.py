@@ -22,8 +22,8 @@ HEADER_BYTES = FIELD_BYTES + _CRC.size
 
 _GREY = 0x0001
 _SIDE_END = 2**32
-_LAST_MINOR = 255
-_READABLE = {(FORMAT_VERSION[0], minor) for minor in range(_LAST_MINOR + 1)}
+LAST_MINOR = 255
+_READABLE = {(FORMAT_VERSION[0], minor) for minor in range(LAST_MINOR + 1)}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Header:
                 raise ValueError(msg)
         major, minor = self.version
         if self.version not in _READABLE:
-            msg = f"format version is {major}.{minor}, not within {FORMAT_VERSION[0]}.0..{_LAST_MINOR}"
+            msg = f"format version is {major}.{minor}, not within {FORMAT_VERSION[0]}.0..{LAST_MINOR}"
             raise ValueError(msg)
 
     @property

@@ -19,8 +19,6 @@ LEADING = 0x40
 """Bit of an extra's kind: the extra stands before the chunks."""
 ALPHA, POST_FILTER, EXIF, XMP, ICC = 0x41, 0x81, 0x82, 0x83, 0xC1
 """The kinds of extras that are defined (FORMAT, "Extras")."""
-CRITICAL_KINDS = (ALPHA,)
-"""The critical kinds that are defined."""
 _TITLES = {
     ALPHA: "the alpha",
     POST_FILTER: "the post-filter",
@@ -189,7 +187,7 @@ def _check_extras(extras: tuple[tuple[int, int], ...], limits: Limits) -> None:
             msg = f"index: extras {one[1]:#04x}, {two[1]:#04x} are not in order or not unique"
             raise Corrupt(msg)
     for kind, _ in extras:
-        if not kind & ANCILLARY and kind not in CRITICAL_KINDS:
+        if not kind & ANCILLARY and kind not in KNOWN_KINDS:
             msg = (
                 f"critical data of kind {kind:#04x} is not known; a later version of the format may define it"
             )
