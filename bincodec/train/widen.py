@@ -45,6 +45,7 @@ def widen(trained: dict[str, Tensor], fresh: dict[str, Tensor], old: Architectur
         "prior.head.bias": (0, predicted, True),
         "prior.head_quality.weight": (0, predicted, True),
         "prior.head_quality.bias": (0, predicted, True),
+        "prior.head_class": (1, predicted, True),
     }
     for name, (_, _, zero) in places.items():
         if zero and name in fresh:

@@ -44,6 +44,24 @@ def test_the_old_channels_and_the_picture_stay() -> None:
         assert torch.allclose(found[:, :5], wanted, atol=1e-4)
 
 
+def test_what_is_known_of_classes_stays() -> None:
+    torch.manual_seed(0)
+    shapes = [dataclasses.replace(shape, classes=3) for shape in (OLD, NEW)]
+    old, new = (Objective(shape, ObjectiveSettings()).eval() for shape in shapes)
+    for name in ("stem_class", "head_class"):
+        torch.nn.init.normal_(getattr(old.prior, name))
+    state = new.state_dict()
+    widen(old.state_dict(), state, *shapes)
+    new.load_state_dict(state)
+    keep, value = torch.ones(2, 3, 3, 2), torch.randn(2, 9, 3, 2)
+    label, quality = torch.tensor([1, 3]), torch.tensor([0.2, 0.7])
+    with torch.no_grad():
+        predicted = new.prior(value, keep * torch.tensor([1.0, 1.0, 0.0])[:, None, None], quality, label)
+        expected = old.prior(value[:, :5], keep[:, :2], quality, label)
+    for found, wanted in zip(predicted, expected, strict=True):
+        assert torch.allclose(found[:, :5], wanted, atol=1e-4)
+
+
 def test_layers_may_only_be_added_at_the_end() -> None:
     other = dataclasses.replace(NEW, layer_channels=(2, 2, 4))
     state = Objective(other, ObjectiveSettings()).state_dict()
