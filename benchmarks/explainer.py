@@ -42,7 +42,7 @@ STEPS = 16
 LABELS = ("pants", "tshirt", "longsleeve")
 GUIDED = ("dress", "shorts", "tshirt")
 GUIDANCE = (0.0, 1.0, 2.0, 4.0)
-TEMPERATURE = 0.8
+STRENGTH, TEMPERATURE = 2.0, 1.0
 QUALITY = 50
 PHOTOS = ("chelsea", "astronaut", "coffee")
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
@@ -75,8 +75,8 @@ def sheet(rows: Sequence[Sequence[Image.Image]], side: int | None = None) -> Ima
     return result
 
 
-def drawn(label: str, guidance: float = 1.0, count: int = 1) -> list[BinaryCode]:
-    """Pictures of a class, as `bincodec sample --seed 3 --temperature 0.8` draws them."""
+def drawn(label: str, guidance: float = STRENGTH, count: int = 1) -> list[BinaryCode]:
+    """Pictures of a class, as `bincodec sample --seed 3 --temperature 1` draws them."""
     return codec("clothing").sample(
         count, seed=SEED, label=label, guidance=guidance, steps=STEPS, temperature=TEMPERATURE
     )
@@ -184,7 +184,7 @@ def reverse() -> Made:
         number = model.model.card.classes.index(label) + 1
         words = Words(SEED, 0)
         noise = samplers.add_noise(code.levels, code.maximum, 0, words)
-        steered = Tempered(Guided(model.model.prior, number, 1.0), TEMPERATURE)
+        steered = Tempered(Guided(model.model.prior, number, STRENGTH), TEMPERATURE)
         states = [noise, *samplers.denoise(steered, code.quality, noise, keeps, words)]
         assert all((a == b).all() for a, b in zip(states[-1], code.levels, strict=True))
         rows.append([model.decode(dataclasses.replace(code, levels=levels)) for levels in states])
@@ -202,7 +202,7 @@ def reverse() -> Made:
 
 
 def guidance() -> Made:
-    """The same seeds, further and further towards a class."""
+    """The same seeds, further and further away from the weaker prediction."""
     model = codec("clothing")
     rows = [
         [model.decode(code) for code in drawn(label, weight, 4)] for label in GUIDED for weight in GUIDANCE

@@ -42,13 +42,12 @@ class Task:
 
 
 def tasks(small: str, large: str, side: int) -> list[Task]:
-    """Return the tasks: sixteen small pictures in 16 steps, without and with a class, and a large one."""
+    """Return the tasks: sixteen small pictures in 16 steps, without and with guidance, and a large one."""
     codec = Codec.load(small)
     alone = Task(small, 16, codec.model.card.size, {"steps": 16, "sampler": "diffusion"})
     several = [alone]
-    if codec.model.card.classes:
-        guided = alone.how | {"label": codec.model.card.classes[0], "guidance": 1.0}
-        several.append(dataclasses.replace(alone, how=guided))
+    if codec.model.card.architecture.single_bits:
+        several.insert(0, dataclasses.replace(alone, how=alone.how | {"guidance": 0.0}))
     return [*several, Task(large, 1, (side, side), {})]
 
 

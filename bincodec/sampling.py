@@ -198,6 +198,5 @@ class Sampling(abc.ABC):
             >>> done.real_layers, done.code.layers == codec.model.card.architecture.layers
             (2, True)
         """
-        return editing.complete(
-            self.model, code, layers, SamplingSettings(seed=seed, temperature=temperature)
-        )
+        settings = SamplingSettings(seed=seed, temperature=temperature)
+        return editing.complete(self.model, code, layers, settings)

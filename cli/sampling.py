@@ -69,7 +69,7 @@ options = together(
         type=click.IntRange(min=1),
         help="The number of steps of the sampler.  [default: 16 for diffusion, or else every pass]",
     ),
-    temperature("0.8"),
+    temperature("1 with guidance, else 0.8"),
     seed,
     click.option(
         "--schedule",
@@ -79,7 +79,9 @@ options = together(
         help="How the noise of the diffusion sampler decreases from step to step.",
     ),
     click.option(
-        "--guidance", type=click.FloatRange(0, 16), help="Larger values make the class clearer.  [default: 1]"
+        "--guidance",
+        type=click.FloatRange(0, 16),
+        help="Larger values make pictures clearer, and more alike. The model photo has none.  [default: 2]",
     ),
     click.option(
         "--renewal",
@@ -150,11 +152,11 @@ def how(codec: Codec, code: BinaryCode, settings: SamplingSettings) -> dict[str,
         "quality": code.quality,
         "sampler": plan.sampler,
         "steps": plan.steps,
-        "temperature": settings.temperature,
+        "temperature": plan.temperature,
         "seed": settings.seed,
         "schedule": settings.schedule,
         "class": settings.label,
-        "guidance": plan.guidance if plan.label else None,
+        "guidance": plan.guidance if plan.label or codec.model.card.architecture.single_bits else None,
         "renewal": settings.renewal,
         "final_temperature": settings.final_temperature,
     }

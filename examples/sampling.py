@@ -38,7 +38,7 @@ def inpaintings(codec: Codec) -> Image.Image:
         mask.paste(255, hidden)
         shown = whole.copy()
         shown.paste(GREY, hidden)
-        filled = codec.inpaint(code, mask, count=VARIANTS, seed=SEED, label=label, guidance=0.5, **HOW)
+        filled = codec.inpaint(code, mask, count=VARIANTS, seed=SEED, label=label, **HOW)
         pictures += [whole, shown, *(one.image for one in filled)]
     return contact_sheet(pictures, VARIANTS + 2)
 

@@ -105,13 +105,16 @@ def vary(
 
 
 def complete(model: Model, code: BinaryCode, layers: int | None, settings: SamplingSettings) -> Completed:
-    """Sample all layers of a code after the first `layers`, and the layers that some of its tiles lack."""
+    """Sample all layers of a code after the first `layers`, and the layers that some of its tiles lack.
+
+    There is no guidance, as what is drawn is to fit to what is known.
+    """
     code.check_model(model.card)
     real = checked_integer("layers", code.layers if layers is None else layers, 1, code.layers)
     every = model.card.architecture.layers
     if real == every and code.tile_layers is None:
         return Completed(code, real, 1.0)
-    plan = settings.plan(model.card)
+    plan = dataclasses.replace(settings.plan(model.card), guidance=0.0)
     whole = _continued(model, code, real, plan)
     # The bits of missing layers are those of the code if it has them, else of a draw at temperature 1.
     measured = code
@@ -202,7 +205,7 @@ def _continued(model: Model, code: BinaryCode, layers: int, plan: SamplingPlan) 
 
 def _steered(model: Model, plan: SamplingPlan, temperature: float) -> Tempered:
     prior: Predictor = model.prior
-    if plan.label:
+    if plan.label or plan.guidance:
         prior = Guided(model.prior, plan.label, plan.guidance)
     return Tempered(prior, temperature)
 

@@ -1,4 +1,4 @@
-"""Temperature and class guidance, which steer a draw (DESIGN §4).
+"""Temperature and guidance, which steer a draw (DESIGN §4).
 
 Both are predictors that change what the prior predicts. They are used for sampling only, never for files.
 """
@@ -31,16 +31,22 @@ STRONGEST = 16.0
 
 @dataclasses.dataclass(frozen=True)
 class Guided:
-    """A predictor for one class, moved away from the prediction without a class.
+    """A predictor, for one class or for none, moved away from what a weaker form of itself predicts.
 
-    Guidance w replaces log-odds by (1 + w) l_class - w l_none (Ho & Salimans, arXiv 2207.12598). The log-odds
-    of a threshold theta are (mu - theta) / scale. Their mixture has the same form, in which 1 / scale and
-    mu / scale are mixed with the same weights. Everything is computed in integers, with w in units of 1/256.
-    If the mixture has no positive scale, the largest scale is used.
+    The weaker form does not know the class. In a model of single bits, one of its blocks adds nothing either
+    (`left_out`). So it makes the mistakes of the whole network, only more of them, and the step from its
+    prediction to the better one is a direction in which to go on. Leaving out the class is classifier-free
+    guidance (Ho & Salimans, arXiv 2207.12598). Leaving out a block is autoguidance (Karras et al., arXiv
+    2406.02507) without a second network.
+
+    Guidance w replaces log-odds l by (1 + w) l - w l_weaker. The log-odds of a threshold theta are
+    (mu - theta) / scale. Their mixture has the same form, in which 1 / scale and mu / scale are mixed with
+    the same weights. Everything is computed in integers, with w in units of 1/256. If the mixture has no
+    positive scale, the largest scale is used.
     """
 
     prior: IntegerPrior | Incremental
-    label: int
+    label: int = 0
     guidance: float = 0.0
 
     @property
@@ -59,17 +65,28 @@ class Guided:
         self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return guided mu and scale indices, as `IntegerPrior.predict` does."""
-        conditioned = self.prior.predict(context, quality, layer, positions, self.label)
+        whole = self.prior.predict(context, quality, layer, positions, self.label)
         weight = round(_GUIDANCE_STEPS * self.guidance)
         if weight == 0:
-            return conditioned
-        none = self.prior.predict(context, quality, layer, positions)
+            return whole
+        weaker = self.prior.predict(context, quality, layer, positions, skipped=left_out(self.architecture))
         mu, scale = mixed(
-            [(part[0].numpy(), part[1].numpy()) for part in (conditioned, none)],
+            [(part[0].numpy(), part[1].numpy()) for part in (whole, weaker)],
             (_GUIDANCE_STEPS + weight, -weight),
             (_maximum(self.architecture, layer) == 1).numpy(),
         )
         return torch.from_numpy(mu), torch.from_numpy(scale)
+
+
+def left_out(architecture: Architecture) -> int | None:
+    """Return the block that the weaker form of a prior lacks: the last but one, if there are two or more.
+
+    Without the last block or an earlier one, guidance gains less (docs/generation.md). If channels have many
+    levels, nothing is left out, because guidance then leads to noise.
+    """
+    if architecture.prior_blocks < 2 or not architecture.single_bits:
+        return None
+    return architecture.prior_blocks - 2
 
 
 def mixed(

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 DIFFUSION_STEPS = 16
+GUIDANCE, GUIDED_TEMPERATURE = 2.0, 1.0
+"""The guidance of a model of single bits if none is given, and the temperature that goes with guidance."""
 TEMPERATURE = 0.8
-"""The temperature if none is given. At 1, both models draw mostly texture (docs/generation.md)."""
+"""The temperature without guidance. At 1, both models then draw mostly texture (docs/generation.md)."""
 CLASS_GUIDANCE = 1.0
-"""The guidance towards a class, if none is given. More makes colours too strong (docs/generation.md)."""
+"""The guidance towards a class, if none is given, of models whose channels have many levels."""
 MAX_STEPS = 1000
 
 
@@ -28,7 +30,7 @@ class SamplingOptions(TypedDict, total=False):
 
     steps: int | None
     sampler: Sampler | None
-    temperature: float
+    temperature: float | None
     seed: int
     schedule: str
     label: str | None
@@ -47,12 +49,15 @@ class SamplingSettings:
         sampler: "autoregressive" or "diffusion" (`samplers`). None means the one that suits the model
             (`own_sampler`).
         temperature: 0..10. The width of every distribution is multiplied by it. For channels of many levels,
-            it is rounded to a power of e^(1/8). At 0, every level is the likeliest one.
+            it is rounded to a power of e^(1/8). At 0, every level is the likeliest one. If it is None, it is
+            1 for guided models of single bits, and 0.8 otherwise.
         seed: 0..2^64 - 1.
         schedule: the noise schedule of the diffusion sampler: "linear", "cosine" or "sigmoid".
         label: the name of the class to draw, for models that have classes.
-        guidance: how far to move from the prediction without a class towards the class, 0..16. If it is None,
-            it is 1 where a class is given.
+        guidance: how far to move away from the prediction of a weaker form of the model, 0..16
+            (`bincodec.generation.guidance`). More of it makes pictures clearer, and more alike. If it is
+            None, it is 2 for models whose channels are single bits. Other models need a class for it, and
+            then it is 1.
         renewal: 0..1, the share of the levels that each step of the diffusion sampler draws and noises anew,
             instead of removing a part of their noise. More of it undoes more mistakes.
         final_temperature: the temperature of the last step of the diffusion sampler, 0..10. From the first
@@ -69,7 +74,7 @@ class SamplingSettings:
 
     steps: int | None = None
     sampler: Sampler | None = None
-    temperature: float = TEMPERATURE
+    temperature: float | None = None
     seed: int = 0
     schedule: str = "linear"
     label: str | None = None
@@ -81,7 +86,8 @@ class SamplingSettings:
         if self.steps is not None:
             checked_integer("steps", self.steps, 1, MAX_STEPS)
         checked_integer("seed", self.seed, 0, MAX_SEED)
-        checked_number("temperature", self.temperature, MAX_TEMPERATURE)
+        if self.temperature is not None:
+            checked_number("temperature", self.temperature, MAX_TEMPERATURE)
         if self.sampler is not None:
             checked_choice("sampler", self.sampler, SAMPLERS)
         checked_choice("schedule", self.schedule, SCHEDULES)
@@ -95,31 +101,36 @@ class SamplingSettings:
         """Return the settings completed for a model.
 
         Raises:
-            InvalidSetting: if the model does not have the class, if there is guidance without a class, or if
-                there are more autoregressive steps than the model has passes.
+            InvalidSetting: if the model does not have the class, if there is guidance without a class for a
+                model of many levels, or if there are more autoregressive steps than the model has passes.
         """
         sampler, passes = self.sampler or own_sampler(card), sum(card.architecture.layer_phases)
         if sampler == "autoregressive" and self.steps is not None and self.steps > passes:
             msg = f"steps {self.steps} is over the limit of {passes}, the passes of model {card.name}"
             raise InvalidSetting(msg)
         steps = self.steps or (DIFFUSION_STEPS if sampler == "diffusion" else passes)
-        label = self._class_number(card)
-        guidance = CLASS_GUIDANCE if self.guidance is None and label else float(self.guidance or 0.0)
+        label, single_bits = self._class_number(card), card.architecture.single_bits
+        guidance = GUIDANCE if single_bits else CLASS_GUIDANCE if label else 0.0
+        if self.guidance is not None:
+            guidance = float(self.guidance)
+        temperature = GUIDED_TEMPERATURE if single_bits and guidance > 0 else TEMPERATURE
+        if self.temperature is not None:
+            temperature = float(self.temperature)
         return SamplingPlan(
             sampler,
             steps,
-            float(self.temperature),
+            temperature,
             self.seed,
             self.schedule,
             label,
             guidance,
             float(self.renewal),
-            float(self.temperature if self.final_temperature is None else self.final_temperature),
+            temperature if self.final_temperature is None else float(self.final_temperature),
         )
 
     def _class_number(self, card: ModelCard) -> int:
         """Return the number of the class, from 1, or 0 for no class."""
-        if self.label is None and self.guidance is None:
+        if self.label is None and (card.architecture.single_bits or self.guidance is None):
             return 0
         if not card.classes:
             msg = f"model {card.name} has no classes"

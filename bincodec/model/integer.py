@@ -139,12 +139,14 @@ def stream(
     products: Products,
     floor: Floor | None = None,
     positions: Tensor | None = None,
+    skipped: int | None = None,
 ) -> Tensor:
     """Return the head's input (B, h, w, width), given the stem's sums over the context.
 
     `quality` (B,) holds integers 0..100. `label` (B,) is 0 for no class, else the number of a class, from 1.
     If `positions` (flat indices) are given, the batch must have one item, and the result is
-    (positions, width). The last block is then computed at these positions only.
+    (positions, width). The last block is then computed at these positions only. `skipped` is the index of a
+    block, except the last, that adds nothing to the stream.
     """
     rail, top = STREAM_LIMIT, network.activation_limit
     bias = network.stem.bias[quality]
@@ -152,6 +154,8 @@ def stream(
         bias = bias + network.classes[0][label]
     x = requantise(sums + bias[:, None, None], network.stem.shift, -rail, rail, floor)
     for index, block in enumerate(network.blocks):
+        if index == skipped:
+            continue
         y = requantise(x.clone(), block.enter, -top, top, floor)
         y = products.depthwise(y, block.depthwise.weight, block.depthwise.bias)
         if positions is not None and index == len(network.blocks) - 1:

@@ -116,6 +116,7 @@ class IntegerPrior:
         positions: Tensor,
         label: int = 0,
         *,
+        skipped: int | None = None,
         stem: Stem = _whole_stem,
     ) -> tuple[Tensor, Tensor]:
         """Return mu and scale indices, each int32 (channels of `layer`, positions).
@@ -127,6 +128,7 @@ class IntegerPrior:
             layer: the layer whose channels are predicted, or None for all channels.
             positions: flat indices of positions.
             label: the number of a class, from 1, or 0 for no class. Files are coded with 0.
+            skipped: the index of a block to leave out, except the last. Files are coded with all blocks.
             stem: the function that computes the stem's sums.
         """
         kernel = self._kernel_for(context.shape[0], context.shape[1])
@@ -134,7 +136,7 @@ class IntegerPrior:
         with torch.autocast(self.device.type, enabled=False):
             shown = context.to(self.device, network.stem.weight.dtype, copy=True)[None]
             sums = stem(products, shown, network.stem.weight)
-            rows = self._stream(products, network, sums, quality, label, positions.to(self.device))
+            rows = self._stream(products, network, sums, quality, label, positions.to(self.device), skipped)
             mu, scale = self._head(products, network, rows, quality, layer, label)
         return mu.T.to("cpu", torch.int32), scale.T.to("cpu", torch.int32)
 
@@ -146,9 +148,12 @@ class IntegerPrior:
         quality: int,
         label: int = 0,
         positions: Tensor | None = None,
+        skipped: int | None = None,
     ) -> Tensor:
         qualities, labels = (torch.tensor([one], device=self.device) for one in (quality, label))
-        return stream(network, sums, qualities, labels, products=products, positions=positions)
+        return stream(
+            network, sums, qualities, labels, products=products, positions=positions, skipped=skipped
+        )
 
     def _head(
         self,
@@ -276,10 +281,19 @@ class Incremental:
         return Incremental(self._prior)
 
     def predict(
-        self, context: Tensor, quality: int, layer: int | None, positions: Tensor, label: int = 0
+        self,
+        context: Tensor,
+        quality: int,
+        layer: int | None,
+        positions: Tensor,
+        label: int = 0,
+        *,
+        skipped: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return mu and scale indices, as `IntegerPrior.predict` does."""
-        return self._prior.predict(context, quality, layer, positions, label, stem=self._stem)
+        return self._prior.predict(
+            context, quality, layer, positions, label, skipped=skipped, stem=self._stem
+        )
 
     def _stem(self, products: Products, context: Tensor, weight: Tensor) -> Tensor:
         """Return the stem's sums over context (1, h, w, inputs)."""

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 import bincodec
 from bincodec import Codec
+from bincodec.generation.settings import GUIDANCE
 from bincodec.model import store
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
@@ -132,11 +133,11 @@ def test_a_png_tells_how_it_was_drawn(run, bits_model: Path) -> None:
     options += ["--renewal", "0.25", "--final-temperature", "0.75"]
     common = ("sample", "--model", bits_model, *options)
     assert run(*common, "-o", "a.png").exit_code == 0
-    assert texts_of("a.png") == how | {"picture": "0"}
+    assert texts_of("a.png") == how | {"picture": "0", "guidance": str(GUIDANCE)}
     assert run(*common, "-n", 2, "--class", "dog", "--class", "cat", "-o", "out").exit_code == 0
-    assert texts_of("out/003.png") == how | {"class": "cat", "picture": "1", "guidance": "1.0"}
-    assert run(*common, "--class", "all", "--guidance", 2, "--grid", "-o", "b.png").exit_code == 0
-    assert texts_of("b.png") == how | {"class": "cat, dog, not sure", "guidance": "2.0"}
+    assert texts_of("out/003.png") == how | {"class": "cat", "picture": "1", "guidance": str(GUIDANCE)}
+    assert run(*common, "--class", "all", "--guidance", 0, "--grid", "-o", "b.png").exit_code == 0
+    assert texts_of("b.png") == how | {"class": "cat, dog, not sure", "guidance": "0.0"}
     assert run(*common, "-o", "a.jpg").exit_code == 0
 
 
@@ -177,7 +178,6 @@ def test_several_classes_fill_a_folder_class_by_class(run, bits_model: Path) -> 
     [
         (["--class", "cow"], "class 'cow' is not one of cat, dog, not sure"),
         (["--class", "cat", "--class", "cow", "-n", "9"], "class 'cow' is not one of cat, dog, not sure"),
-        (["--guidance", "1"], "guidance needs a class, but none is given"),
         (["--class", "cat", "--guidance", "17"], "17.0 is not in the range 0<=x<=16"),
         (["--class", "all"], "a.png: one file cannot hold 3 pictures: name a folder"),
         (

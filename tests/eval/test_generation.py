@@ -198,7 +198,6 @@ def test_after_an_interruption_what_was_complete_is_there(
     [
         (("classes=real",), "model tiny-1 has no classes"),
         (("guidance=2",), "model tiny-1 has no classes"),
-        (("guidance=2:model=classes",), "guidance needs a class"),
         (("classes=boat:model=classes",), "class 'boat' is not one of hat, shoe"),
         (("sampler=autoregressive:steps=8",), "steps 8 is over the limit of 7"),
     ],

@@ -87,8 +87,8 @@ def test_sampling_is_timed_and_its_codes_named(
     assert {row.count("|") for row in rows} == {head.count("|")}
     cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
     assert [row[0] for row in cells] == [
+        "16 of 48 x 32, steps 16, sampler diffusion, guidance 0.0",
         "16 of 48 x 32, steps 16, sampler diffusion",
-        "16 of 48 x 32, steps 16, sampler diffusion, label cat, guidance 1.0",
         "1 of 50 x 50",
     ]
     digest = hashlib.sha256(codec.sample(size=(50, 50))[0].digest().encode()).hexdigest()

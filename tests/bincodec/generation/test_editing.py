@@ -19,7 +19,7 @@ from bincodec.bitstream.container import Extra
 from bincodec.bitstream.index import ICC, POST_FILTER
 from bincodec.bitstream.limits import Limits
 from bincodec.generation import editing, masks
-from bincodec.generation.settings import SamplingSettings
+from bincodec.generation.settings import GUIDANCE, GUIDED_TEMPERATURE, SamplingSettings
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 SAMPLERS = ("diffusion", "autoregressive")
@@ -116,13 +116,20 @@ def test_classes_are_drawn_by_name(bits: Codec) -> None:
     drawn = {label: bits.sample(label=label)[0] for label in (None, "cat", "dog", "not sure")}
     assert len({code.digest() for code in drawn.values()}) == 4
     # Guidance 0 is the prediction for the class itself. More guidance changes it.
-    assert same(bits.sample(label="cat", guidance=1.0)[0], drawn["cat"])
-    for other in (0.0, 2.0):
+    assert same(bits.sample(label="cat", guidance=GUIDANCE)[0], drawn["cat"])
+    for other in (0.0, 1.0):
         assert not same(bits.sample(label="cat", guidance=other)[0], drawn["cat"])
     with pytest.raises(InvalidSetting, match=r"class 'cow' is not one of cat, dog, not sure$"):
         bits.sample(label="cow")
-    with pytest.raises(InvalidSetting, match="guidance needs a class, but none is given"):
-        bits.sample(guidance=1.0)
+
+
+def test_guidance_and_temperature_suit_the_model_unless_they_are_given(bits: Codec, codec: Codec) -> None:
+    """Models of single bits are guided, with a class and without one, and guidance needs more temperature."""
+    assert same(bits.sample()[0], bits.sample(guidance=GUIDANCE, temperature=GUIDED_TEMPERATURE)[0])
+    assert same(bits.sample(guidance=0.0)[0], bits.sample(guidance=0.0, temperature=0.8)[0])
+    colder, warmer = (bits.sample(label="cat", guidance=0.0, temperature=t)[0] for t in (0.8, 1.0))
+    assert not same(colder, warmer)
+    assert same(codec.sample()[0], codec.sample(temperature=0.8)[0])
 
 
 def test_the_autoregressive_sampler_takes_every_pass_unless_asked_otherwise(codec: Codec) -> None:
@@ -156,6 +163,7 @@ def test_the_autoregressive_sampler_takes_every_pass_unless_asked_otherwise(code
         ({"seed": -1}, "seed -1 "),
         ({"seed": 2**64}, "seed 18446744073709551616 "),
         ({"label": "cat"}, "model tiny-1 has no classes"),
+        ({"guidance": 17}, "guidance 17 is not a number in 0..16"),
         ({"guidance": 0.0}, "model tiny-1 has no classes"),
     ],
 )
@@ -191,7 +199,7 @@ def test_renewal_and_the_final_temperature_change_what_is_drawn(bits: Codec) -> 
         bits.sample(**how, **more)[0].digest()
         for more in (
             {},
-            {"renewal": 0.0, "final_temperature": 0.8},
+            {"renewal": 0.0, "final_temperature": GUIDED_TEMPERATURE},
             {"renewal": 1.0},
             {"final_temperature": 0.1},
         )

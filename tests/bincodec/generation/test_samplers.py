@@ -340,8 +340,16 @@ class Fixed:
     architecture: Architecture = MIXED
 
     def predict(
-        self, context: torch.Tensor, quality: int, layer: int | None, positions: torch.Tensor, label: int = 0
+        self,
+        context: torch.Tensor,
+        quality: int,
+        layer: int | None,
+        positions: torch.Tensor,
+        label: int = 0,
+        *,
+        skipped: int | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        assert skipped is None
         mu, scale = (torch.tensor(part, dtype=torch.int32)[:, None] for part in self.by_label[label])
         channels = MIXED.channels_of(layer)
         return mu[channels], scale[channels]
@@ -359,7 +367,9 @@ def odds(mu: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("layer", [None, 0, 1])
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
-def test_guidance_goes_as_far_beyond_the_class_as_it_says(layer: int | None, guidance: float) -> None:
+def test_guidance_goes_as_far_beyond_the_weaker_prediction_as_it_says(
+    layer: int | None, guidance: float
+) -> None:
     none = ([10, -300, 40, -90, 0], [30, 40, 32, 36, 20])
     conditioned = ([25, -350, 70, -60, 64], [30, 38, 31, 36, 20])
     prior = Fixed((none, conditioned))
@@ -370,6 +380,32 @@ def test_guidance_goes_as_far_beyond_the_class_as_it_says(layer: int | None, gui
     bits = np.array([True, True, False, False, False])[MIXED.channels_of(layer)]
     assert found[bits] == pytest.approx(expected[bits], abs=0.02)
     assert found[~bits] == pytest.approx(expected[~bits], abs=0.02, rel=0.07)
+
+
+def test_the_weaker_form_of_a_model_of_single_bits_lacks_the_last_block_but_one() -> None:
+    bits = dataclasses.replace(MIXED, maximum_level=(1, 1))
+    blocks = [steering.left_out(dataclasses.replace(bits, prior_blocks=n)) for n in (1, 2, 6)]
+    assert blocks == [None, 0, 4]
+    assert steering.left_out(MIXED) is None
+
+
+@given(
+    guidance=st.sampled_from([0.5, 2.0]),
+    label=st.sampled_from([0, 3]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=10, deadline=None)
+def test_guidance_asks_the_whole_model_and_its_weaker_form(guidance: float, label: int, seed: int) -> None:
+    prior = Codec.load("clothing").model.prior
+    context = torch.randint(-32, 33, (4, 4, 68), generator=torch.manual_seed(seed)).float()
+    where = torch.arange(16)
+    guided = steering.Guided(prior, label, guidance).predict(context, 50, None, where)
+    asked = prior.predict(context, 50, None, where, label)
+    without = prior.predict(context, 50, None, where, skipped=4)
+    found, whole, weaker = (odds(mu.numpy(), scale.numpy()) for mu, scale in (guided, asked, without))
+    assert not np.allclose(whole, weaker)
+    expected = (1 + guidance) * whole - guidance * weaker
+    assert np.median(np.abs(found - expected)) < 0.02
 
 
 @pytest.mark.parametrize("layer", [None, 0, 1])

@@ -157,6 +157,21 @@ def test_every_kernel_gives_int64_s_integers_on_every_grid(tiny: weights.Model) 
                     assert same(predictions(other, context, quality), expected), (other.kernel, where)
 
 
+@pytest.mark.parametrize("skipped", [0, 1])
+def test_a_block_that_is_skipped_might_as_well_not_be_there(skipped: int) -> None:
+    deep = dataclasses.replace(WIDE, prior_blocks=3)
+    network = random_network(deep)
+    left = tuple(block for index, block in enumerate(network.blocks) if index != skipped)
+    expected = IntegerPrior(WIDE, dataclasses.replace(network, blocks=left))
+    context, some = random_context(deep, 6, 5, 3), torch.tensor([2, 17, 29])
+    for kernel in FAST:
+        prior = IntegerPrior(deep, network, kernel=kernel)
+        for one in (prior, prior.incremental()):
+            found = one.predict(context, 40, 1, some, skipped=skipped)
+            assert same(list(found), list(expected.predict(context, 40, 1, some)))
+            assert not same(list(found), list(one.predict(context, 40, 1, some)))
+
+
 def by_hand(prior: IntegerPrior, context: Tensor, quality: int) -> tuple[np.ndarray, np.ndarray]:
     """Return mu and scale of all channels and positions as DESIGN §5 describes them, in NumPy's integers."""
     network, top = prior.network, prior.network.activation_limit
