@@ -18,7 +18,8 @@ from bincodec.errors import Unsupported, WrongModel
 from bincodec.model.architecture import QUALITIES, Architecture
 from bincodec.model.integer import context_bits
 from bincodec.model.prior import KEEP_INPUT
-from bincodec.train.objective import Objective, ObjectiveSettings
+from bincodec.train.objective import Objective
+from bincodec.train.objective_settings import ObjectiveSettings
 from bincodec.train.weights import read_weights
 
 

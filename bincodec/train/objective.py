@@ -18,6 +18,7 @@ from bincodec.model.prior import Prior
 from bincodec.model.quantiser import centred_levels, leaky_clamp, logistic_noise, straight_through
 from bincodec.train import states
 from bincodec.train.appearance import Appearance, Judgement
+from bincodec.train.objective_settings import ObjectiveSettings
 
 LOSS_SCALE = 0.05
 """A factor that brings the loss near 1. The gradient is clipped at 1.0, which should affect only outliers."""
@@ -26,36 +27,6 @@ LOSS_SCALE = 0.05
 CONDITIONED, CONDITIONED_IN_ORDER = 0.85, 0.5
 """The shares of crops whose class is shown to the prior: for other states, and for states of the coding
 order. Guidance needs predictions with and without a class, and files are coded without one."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ObjectiveSettings:
-    """The settings of the loss.
-
-    Args:
-        lambda_lowest: lambda at quality 0. Between qualities 0 and 100, lambda is spaced logarithmically.
-        lambda_highest: lambda at quality 100.
-        truncated_share: the share of crops in which the layers above a random one are dropped.
-        other_states: the number of states of each of `states.KINDS` for 12 states of the coding order.
-        qualities: rising qualities, 0..100. As many crops have a quality between the first two as between any
-            other neighbours.
-    """
-
-    lambda_lowest: float = 0.0003
-    lambda_highest: float = 0.15
-    truncated_share: float = 0.125
-    other_states: tuple[int, int, int] = states.OTHER_STATES
-    qualities: tuple[float, ...] = (0.0, 100.0)
-
-    def __post_init__(self) -> None:
-        rising = list(self.qualities) == sorted(self.qualities)
-        if len(self.qualities) < 2 or not rising or not 0 <= self.qualities[0] <= self.qualities[-1] <= 100:
-            msg = f"qualities {self.qualities} are not two or more rising numbers in 0..100"
-            raise ValueError(msg)
-
-    def quality_at(self, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return qualities in 0..1 at places in 0..1 among the crops, if these are sorted by quality."""
-        return np.interp(places, np.linspace(0, 1, len(self.qualities)), np.array(self.qualities) / 100)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +143,7 @@ class Objective(nn.Module):
         pictures look. If only the prior learns, all of it is 0."""
         if self.prior_only:
             return quality.new_zeros(()), torch.zeros_like(quality), None
-        shown = self.truncate(centred, quality, rng)
+        shown = self.show(centred, quality, rng)
         picture = self.autoencoder.synthesise(shown, quality)
         mse = functional.mse_loss(picture, image, reduction="none").mean((1, 2, 3))
         of_error = 255**2 * self.multiplier(quality).sqrt()
@@ -277,7 +248,12 @@ class Objective(nn.Module):
         # Known channels have no loss. For hidden ones (keep = 0), the two costs are equal.
         return with_own * (channel_keep < 1)
 
-    def truncate(self, centred: Tensor, quality: Tensor, rng: np.random.Generator) -> Tensor:
+    def show(self, centred: Tensor, quality: Tensor, rng: np.random.Generator) -> Tensor:
+        """Return what the decoder is shown of the levels of a batch: the last crops are truncated, and the
+        first ones disturbed."""
+        return self._disturb(self._truncate(centred, quality, rng), rng)
+
+    def _truncate(self, centred: Tensor, quality: Tensor, rng: np.random.Generator) -> Tensor:
         """Replace the layers above a random one by the prior's expectation, in the last crops of a batch."""
         count = round(self.settings.truncated_share * len(centred))
         if count == 0 or self.architecture.layers == 1:
@@ -291,6 +267,18 @@ class Objective(nn.Module):
             expected = self.expectation(known * centred[-count:], keep, quality[-count:])
         last = torch.where(known > 0, centred[-count:], expected)
         return torch.cat([centred[:-count], last])
+
+    def _disturb(self, centred: Tensor, rng: np.random.Generator) -> Tensor:
+        """Draw some levels of the first crops of a batch anew."""
+        count = round(self.settings.disturbed_share * len(centred))
+        if count == 0:
+            return centred
+        least, maximum = self.settings.least_kept, self.autoencoder.maximum
+        kept = torch.from_numpy(least + (1 - least) * rng.random(count)).float().to(centred.device)
+        drawn = bernoulli.add_noise(torch.zeros_like(centred[:count]), torch.zeros_like(maximum), maximum)
+        stays = torch.rand_like(centred[:count]) < kept[:, None, None, None]
+        first = torch.where(stays, centred[:count], drawn - maximum / 2)
+        return torch.cat([first, centred[count:]])
 
     def expectation(self, context: Tensor, keep: Tensor, quality: Tensor) -> Tensor:
         """Return the prior's expected centred level of every channel, given what is known."""

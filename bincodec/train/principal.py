@@ -4,7 +4,8 @@ If its blocks add nothing, the autoencoder is linear. It has one matrix for patc
 2x2 of these patches. With the leading principal components of training photos in these matrices, it is a
 transform codec in which every channel describes something that no other does. Channels with random initial
 weights mostly describe what other channels already do. The rate term then kills them, and a dead channel
-never returns (docs/decisions/0005, 0006).
+never returns (docs/decisions/0005, 0006). Channels of a single bit start as thermometers of these components
+(`thermometer`).
 
 Inside the networks, features are scaled by 1 / sqrt(their root mean square), so that brightness does not
 dominate faint details in the gradients. The scales cancel along the path.
@@ -24,6 +25,7 @@ from bincodec.model.autoencoder import PATCH, Block, quality_features
 from bincodec.model.quantiser import GAIN_KNOTS
 from bincodec.train.data import CropSampler
 from bincodec.train.objective import Objective
+from bincodec.train.thermometer import SLOPE, start_thermometers
 
 BLOCK_SCALE = 0.3
 """The factor of the blocks' random outputs: enough for gradients, too little to spoil the transform."""
@@ -35,8 +37,6 @@ _RIDGE = 1e-6
 _HEADROOM = 1.1
 _LOGISTIC_SCALE = math.sqrt(3) / math.pi
 _LEAST_SCALE = 0.2
-_SURE = 2.5
-"""The root mean square of a bit's log-odds at the start. Bits are then clear, but still have a gradient."""
 _TILE = 16384
 
 
@@ -83,9 +83,12 @@ def start_from_components(objective: Objective, sampler: CropSampler, rng: np.ra
     # and not what random blocks add.
     for weight in outputs:
         weight.zero_()
-    coefficients = functional.conv2d(quads, basis_16[:channels, :, None, None])
-    _set_gains(objective, slice(0, min(channels, width)), coefficients.movedim(1, 0).flatten(1))
-    start_beyond(objective, width, sampler)
+    coefficients = functional.conv2d(quads, basis_16[:, :, None, None]).movedim(1, 0).flatten(1)
+    if architecture.binariser == "logistic":
+        start_thermometers(objective, coefficients, 1 / scale_16)
+    else:
+        _set_gains(objective, slice(0, min(channels, width)), coefficients[:channels])
+        start_beyond(objective, width, sampler)
     for weight, value in zip(outputs, faint, strict=True):
         weight.copy_(value)
 
@@ -157,8 +160,10 @@ def _set_gains(objective: Objective, part: slice, coefficients: Tensor) -> None:
     model = objective.autoencoder
     size = coefficients.square().mean(1).sqrt()
     if objective.architecture.binariser == "logistic":
-        model.gains.log_gain[:, part] = torch.log(_SURE / size)
-        model.inverse_gains.log_gain[:, part] = torch.log(2 * coefficients.abs().mean(1))
+        # One threshold for each coefficient, at 0.
+        distance = 2 * coefficients.abs().mean(1)
+        model.gains.log_gain[:, part] = torch.log(SLOPE / distance)
+        model.inverse_gains.log_gain[:, part] = torch.log(distance)
         return
     error = 1.5 / (math.log(2) * objective.multiplier(torch.linspace(0, 1, GAIN_KNOTS)) * 255**2)
     cap = model.maximum[part, 0, 0] / 2 / (_HEADROOM * coefficients.abs().amax(1))

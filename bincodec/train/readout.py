@@ -51,7 +51,7 @@ def _read_and_missed(
     heard: list[Tensor] = []
     hook = model.decoder.head.register_forward_hook(lambda _, inputs, __: heard.append(inputs[0]))
     try:
-        levels = objective.truncate(model.quantise(model.analyse(image, quality)), quality, rng)
+        levels = objective.show(model.quantise(model.analyse(image, quality)), quality, rng)
         missed = image - model.synthesise(levels, quality)
     finally:
         hook.remove()

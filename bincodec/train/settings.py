@@ -12,7 +12,7 @@ from bincodec.train.appearance import PerceptualSettings
 from bincodec.train.codes import PriorSettings
 from bincodec.train.data import CropSettings
 from bincodec.train.discriminator import AdversarialSettings
-from bincodec.train.objective import ObjectiveSettings
+from bincodec.train.objective_settings import ObjectiveSettings
 
 
 @dataclasses.dataclass(frozen=True)

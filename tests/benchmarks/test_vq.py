@@ -20,7 +20,7 @@ from bincodec.model.architecture import Architecture
 from bincodec.model.quantiser import straight_through
 from bincodec.train.data import CropSampler, CropSettings
 from bincodec.train.loop import Stage, train_stage
-from bincodec.train.objective import ObjectiveSettings
+from bincodec.train.objective_settings import ObjectiveSettings
 from bincodec.train.settings import DataSettings, OptimiserSettings, RunSettings
 from bincodec.train.trainer import Trainer
 

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from bincodec import Codec
 from bincodec.model.architecture import Architecture
-from bincodec.train.objective import Objective, ObjectiveSettings
+from bincodec.train.objective import Objective
+from bincodec.train.objective_settings import ObjectiveSettings
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
 

@@ -16,7 +16,8 @@ from bincodec.coding import bernoulli
 from bincodec.model.architecture import Architecture
 from bincodec.model.prior import Prior
 from bincodec.train.data import read_photos
-from bincodec.train.objective import Objective, ObjectiveSettings
+from bincodec.train.objective import Objective
+from bincodec.train.objective_settings import ObjectiveSettings
 from bincodec.train.settings import read_settings
 from bincodec.train.trainer import Trainer
 

@@ -18,7 +18,8 @@ from bincodec.coding.order import merged, phase_map
 from bincodec.eval import prior
 from bincodec.eval.float_prior import FloatPrior
 from bincodec.model.architecture import Architecture
-from bincodec.train.objective import Objective, ObjectiveSettings
+from bincodec.train.objective import Objective
+from bincodec.train.objective_settings import ObjectiveSettings
 from bincodec.train.validate import layer_bits
 
 Crops = dict[str, NDArray[np.uint8]]

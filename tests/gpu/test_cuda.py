@@ -15,7 +15,7 @@ from bincodec.model.kernels import IntegerPrior, Kernel
 from bincodec.model.saturation import saturated_context
 from bincodec.train.data import CropSampler, read_photos
 from bincodec.train.loop import Stage, train_stage
-from bincodec.train.objective import ObjectiveSettings
+from bincodec.train.objective_settings import ObjectiveSettings
 from bincodec.train.settings import DataSettings, OptimiserSettings, RunSettings
 from bincodec.train.trainer import Trainer
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bincodec.model.architecture import Architecture
 from bincodec.train.lpips import SQUEEZENET
-from bincodec.train.objective import ObjectiveSettings
+from bincodec.train.objective_settings import ObjectiveSettings
 from bincodec.train.settings import DataSettings, OptimiserSettings, RunSettings
 
 SMALL = Architecture(

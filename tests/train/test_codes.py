@@ -13,7 +13,8 @@ from bincodec.model.architecture import STRIDE, Architecture
 from bincodec.train import states
 from bincodec.train.codes import CodeSampler, PriorObjective, PriorSettings, encode
 from bincodec.train.data import CropSampler, CropSettings, read_photos
-from bincodec.train.objective import LOSS_SCALE, Objective, ObjectiveSettings
+from bincodec.train.objective import LOSS_SCALE, Objective
+from bincodec.train.objective_settings import ObjectiveSettings
 from bincodec.train.settings import RunSettings, for_prior
 from bincodec.train.validate import layer_bits
 

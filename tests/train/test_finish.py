@@ -18,7 +18,8 @@ from bincodec.model.card import ModelCard, read_card
 from bincodec.train import loop
 from bincodec.train.finish import calibrate, finish
 from bincodec.train.loop import Stage, read_sampler, run
-from bincodec.train.objective import Objective, ObjectiveSettings
+from bincodec.train.objective import Objective
+from bincodec.train.objective_settings import ObjectiveSettings
 from bincodec.train.settings import RunSettings
 from bincodec.train.weights import load_into, read_weights
 

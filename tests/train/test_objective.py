@@ -10,7 +10,8 @@ from torch import Tensor
 from bincodec.coding import bernoulli
 from bincodec.model.architecture import Architecture
 from bincodec.train import states
-from bincodec.train.objective import Objective, ObjectiveSettings, Terms, psnr
+from bincodec.train.objective import Objective, Terms, psnr
+from bincodec.train.objective_settings import ObjectiveSettings
 
 
 def make(architecture: Architecture, truncated: float = 0.25, seed: int = 3) -> Objective:
@@ -163,7 +164,7 @@ def test_the_paper_s_options_need_single_bits(small: Architecture, change: dict[
 def test_some_crops_lose_their_upper_layers(small: Architecture) -> None:
     objective = make(small, truncated=0.5)
     hard, *_ = objective._binarise(3 * torch.randn(4, small.channels, 4, 4))
-    shown = objective.truncate(hard, torch.rand(4), np.random.default_rng(3))
+    shown = objective.show(hard, torch.rand(4), np.random.default_rng(3))
     assert torch.equal(shown[:2], hard[:2])
     first = small.layer_slice(0)
     assert torch.equal(shown[2:, first], hard[2:, first])
@@ -171,7 +172,30 @@ def test_some_crops_lose_their_upper_layers(small: Architecture) -> None:
     assert not torch.isclose(shown[2:, last], hard[2:, last]).all()
     assert (shown.abs() <= objective.autoencoder.maximum / 2).all()
     assert objective.settings.truncated_share == 0.5
-    assert make(small, truncated=0.0).truncate(hard, torch.rand(4), np.random.default_rng(3)) is hard
+    assert make(small, truncated=0.0).show(hard, torch.rand(4), np.random.default_rng(3)) is hard
+
+
+def test_some_crops_are_disturbed(small: Architecture) -> None:
+    """They keep about the share of levels that is asked for, and the other levels are even draws."""
+    settings = ObjectiveSettings(truncated_share=0, disturbed_share=0.5, least_kept=0.6)
+    objective = Objective(small, settings)
+    hard, centred, _ = objective._binarise((3 * torch.randn(8, small.channels, 16, 16)).requires_grad_())
+    shown = objective.show(centred, torch.rand(8), np.random.default_rng(3))
+    assert torch.equal(shown[4:], centred[4:])
+    maximum = objective.autoencoder.maximum
+    assert (shown.abs() <= maximum / 2).all()
+    assert ((shown + maximum / 2) % 1 == 0).all()
+    changed = (shown != hard)[:4].float().mean((1, 2, 3))
+    assert (changed > 0.01).all()
+    assert (changed < 0.4).all()
+    (gradient,) = torch.autograd.grad(shown.sum(), centred)
+    assert ((gradient == 0) | (shown == hard)).all(), "a level drawn anew teaches the encoder nothing"
+
+
+@pytest.mark.parametrize("name", ["truncated_share", "disturbed_share", "least_kept"])
+def test_shares_lie_in_0_to_1(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is 1.5, but must lie in 0..1"):
+        ObjectiveSettings(**{name: 1.5})
 
 
 def test_a_truncated_batch_still_teaches_encoder_and_decoder(small: Architecture) -> None:

@@ -12,7 +12,8 @@ from skimage import data as photos
 from bincodec.model.architecture import Architecture
 from bincodec.model.autoencoder import Block
 from bincodec.train.data import CropSampler, CropSettings
-from bincodec.train.objective import Objective, ObjectiveSettings
+from bincodec.train.objective import Objective
+from bincodec.train.objective_settings import ObjectiveSettings
 from bincodec.train.principal import components, start_beyond, start_from_components
 from bincodec.train.settings import DataSettings, OptimiserSettings, RunSettings
 from bincodec.train.trainer import Trainer
@@ -184,15 +185,25 @@ def test_more_levels_are_used_where_the_old_ones_ended(sampler: CropSampler) -> 
     assert all(torch.equal(value, unchanged[name]) for name, value in many.state_dict().items())
 
 
-def test_single_bits_begin_clear_and_code_too(sampler: CropSampler) -> None:
+def test_single_bits_code_as_thermometers_before_the_first_step(sampler: CropSampler) -> None:
+    """Bits that share a component tell more of it, and with more bits the error is smaller."""
     bits = dataclasses.replace(NARROW, maximum_level=(1, 1), binariser="logistic")
     objective = started(bits, sampler, silent=True)
-    image = crops(sampler)
+    image = sampler.batch(64, np.random.default_rng(6)).crops.float() / 255
+    model = objective.autoencoder
+    at = torch.full((len(image),), 0.5)
     with torch.no_grad():
-        value = objective.autoencoder.analyse(image, torch.full((len(image),), 0.5))
-    size = value.square().mean((0, 2, 3)).sqrt()
-    assert 1 < size.median() < 4
-    assert mean_square(objective, image, 0.5, rounded=True) < 0.7 * float(image.var())
+        level = model.quantise(model.analyse(image, at))
+    assert mean_square(objective, image, 0.5, rounded=True) < 0.2 * float(image.var())
+    assert float((level.mean((0, 2, 3)).abs() < 0.5).float().mean()) > 0.95, "most bits have both values"
+    fewer = started(
+        dataclasses.replace(bits, layer_channels=(6,), maximum_level=(1,), layer_phases=(2,)),
+        sampler,
+        silent=True,
+    )
+    assert mean_square(objective, image, 0.5, rounded=True) < 0.6 * mean_square(
+        fewer, image, 0.5, rounded=True
+    )
 
 
 def test_every_channel_says_something_and_few_are_saturated(sampler: CropSampler) -> None:

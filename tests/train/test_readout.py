@@ -68,7 +68,7 @@ def weighted_error(objective: Objective) -> torch.Tensor:
         image = sampler().batch(readout._CROPS, rng).crops.float() / 255
         quality = torch.from_numpy(rng.random(len(image))).float()
         with torch.no_grad():
-            levels = objective.truncate(model.quantise(model.analyse(image, quality)), quality, rng)
+            levels = objective.show(model.quantise(model.analyse(image, quality)), quality, rng)
         error = (model.synthesise(levels, quality) - image).square().sum((1, 2, 3))
         total = total + (objective.multiplier(quality).sqrt() * error).sum()
     return total

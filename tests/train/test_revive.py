@@ -6,7 +6,8 @@ import torch
 
 from bincodec.model.architecture import Architecture
 from bincodec.train.data import CropSampler, CropSettings
-from bincodec.train.objective import Objective, ObjectiveSettings
+from bincodec.train.objective import Objective
+from bincodec.train.objective_settings import ObjectiveSettings
 from bincodec.train.revive import revive
 
 SHAPE = Architecture((2, 3), (6, 4), (4, 2), width_8=8, width_16=8, blocks_8=2, prior_width=8, prior_blocks=1)

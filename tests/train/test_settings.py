@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bincodec.model.architecture import Architecture
-from bincodec.train.objective import ObjectiveSettings
+from bincodec.train.objective_settings import ObjectiveSettings
 from bincodec.train.settings import OptimiserSettings, read_settings, with_rates
 
 WHOLE = """

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from bincodec.coding.order import passes
 from bincodec.model.architecture import Architecture
 from bincodec.train import states
-from bincodec.train.objective import Objective, ObjectiveSettings
+from bincodec.train.objective import Objective
+from bincodec.train.objective_settings import ObjectiveSettings
 from bincodec.train.validate import layer_bits
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=40)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bincodec.model.architecture import Architecture
-from bincodec.train.objective import Objective, ObjectiveSettings
+from bincodec.train.objective import Objective
+from bincodec.train.objective_settings import ObjectiveSettings
 from bincodec.train.widen import silent_blocks, widen
 
 OLD = Architecture(
