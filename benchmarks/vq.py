@@ -170,6 +170,11 @@ class VqObjective(Objective):
         self.quantiser = VectorQuantiser(codebooks, architecture.channels)
         self.prior = VqPrior(architecture, codebooks)
 
+    @property
+    def thermometers(self) -> bool:
+        """No: a channel is a part of a vector."""
+        return False
+
     def forward(
         self,
         image: Tensor,

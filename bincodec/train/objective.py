@@ -81,6 +81,11 @@ class Objective(nn.Module):
             persistent=False,
         )
 
+    @property
+    def thermometers(self) -> bool:
+        """Whether channels are bits that start as `thermometer` describes."""
+        return self.architecture.binariser == "logistic"
+
     def multiplier(self, quality: Tensor) -> Tensor:
         """Return lambda(q) for qualities in 0..1."""
         s = self.settings

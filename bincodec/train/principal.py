@@ -84,7 +84,7 @@ def start_from_components(objective: Objective, sampler: CropSampler, rng: np.ra
     for weight in outputs:
         weight.zero_()
     coefficients = functional.conv2d(quads, basis_16[:, :, None, None]).movedim(1, 0).flatten(1)
-    if architecture.binariser == "logistic":
+    if objective.thermometers:
         start_thermometers(objective, coefficients, 1 / scale_16)
     else:
         _set_gains(objective, slice(0, min(channels, width)), coefficients[:channels])
