@@ -34,6 +34,7 @@ from bincodec.generation import samplers
 from bincodec.generation.guidance import Guided, Tempered
 from bincodec.generation.samplers import Words
 from bincodec.generation.schedule import SCHEDULES
+from bincodec.generation.settings import GUIDANCE, GUIDED_TEMPERATURE
 from bincodec.model.integer import KEEP_KNOWN
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "explainer"
@@ -41,8 +42,7 @@ SEED = 3
 STEPS = 16
 LABELS = ("pants", "tshirt", "longsleeve")
 GUIDED = ("dress", "shorts", "tshirt")
-GUIDANCE = (0.0, 1.0, 2.0, 4.0)
-STRENGTH, TEMPERATURE = 2.0, 1.0
+WEIGHTS = (0.0, 1.0, 2.0, 4.0)
 QUALITY = 50
 PHOTOS = ("chelsea", "astronaut", "coffee")
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
@@ -75,10 +75,10 @@ def sheet(rows: Sequence[Sequence[Image.Image]], side: int | None = None) -> Ima
     return result
 
 
-def drawn(label: str, guidance: float = STRENGTH, count: int = 1) -> list[BinaryCode]:
-    """Pictures of a class, as `bincodec sample --seed 3 --temperature 1` draws them."""
+def drawn(label: str, guidance: float = GUIDANCE, count: int = 1) -> list[BinaryCode]:
+    """Pictures of a class, as `bincodec sample --seed 3` draws them."""
     return codec("clothing").sample(
-        count, seed=SEED, label=label, guidance=guidance, steps=STEPS, temperature=TEMPERATURE
+        count, seed=SEED, label=label, guidance=guidance, steps=STEPS, temperature=GUIDED_TEMPERATURE
     )
 
 
@@ -184,7 +184,7 @@ def reverse() -> Made:
         number = model.model.card.classes.index(label) + 1
         words = Words(SEED, 0)
         noise = samplers.add_noise(code.levels, code.maximum, 0, words)
-        steered = Tempered(Guided(model.model.prior, number, STRENGTH), TEMPERATURE)
+        steered = Tempered(Guided(model.model.prior, number, GUIDANCE), GUIDED_TEMPERATURE)
         states = [noise, *samplers.denoise(steered, code.quality, noise, keeps, words)]
         assert all((a == b).all() for a, b in zip(states[-1], code.levels, strict=True))
         rows.append([model.decode(dataclasses.replace(code, levels=levels)) for levels in states])
@@ -205,9 +205,9 @@ def guidance() -> Made:
     """The same seeds, further and further away from the weaker prediction."""
     model = codec("clothing")
     rows = [
-        [model.decode(code) for code in drawn(label, weight, 4)] for label in GUIDED for weight in GUIDANCE
+        [model.decode(code) for code in drawn(label, weight, 4)] for label in GUIDED for weight in WEIGHTS
     ]
-    return {"labels": GUIDED, "weights": GUIDANCE}, {"guidance": sheet(rows, 96)}
+    return {"labels": GUIDED, "weights": WEIGHTS}, {"guidance": sheet(rows, 96)}
 
 
 def photo(name: str) -> npt.NDArray[np.uint8]:
