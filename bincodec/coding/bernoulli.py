@@ -32,6 +32,11 @@ def add_noise(
     return torch.where(kept, levels.expand(shape).to(random_level.dtype), random_level)
 
 
+def flip_bits(centred: Tensor, keep: Tensor) -> Tensor:
+    """Return `add_noise` of centred single bits (J = 1): each flips with probability (1 - keep) / 2."""
+    return torch.where(torch.rand_like(centred) < (1 + keep) / 2, centred, -centred)
+
+
 def thresholds(maximum: int, like: Tensor) -> Tensor:
     """Return the thresholds theta_j = j - (J+1)/2 of centred levels for j = 1..J, (J,)."""
     return torch.arange(1, maximum + 1, device=like.device, dtype=torch.float32) - (maximum + 1) / 2
@@ -80,6 +85,20 @@ def cost_with_own_observation(
     weight = (maximum + 1) * keep / (1 - keep).clamp(min=1e-6)
     normaliser = torch.log1p(weight * torch.exp2(-observed_cost))
     return cost + (normaliser - agree * torch.log1p(weight)) / math.log(2)
+
+
+def bit_cost_with_own_observation(
+    clean: Tensor, mu: Tensor, log_scale: Tensor, noisy: Tensor, keep: Tensor
+) -> Tensor:
+    """Return the bits of single bits (J = 1) under `with_own_observation`.
+
+    `clean` and `noisy` are centred, -1/2 or 1/2. All log-odds are those of a 1: the cavity's are
+    mu / exp(log_scale), and the noisy bit adds log((1 + k) / (1 - k)) with its own sign. `level_cost` and
+    `cost_with_own_observation` give the same, but take several times as long.
+    """
+    own = torch.log((1 + keep) / (1 - keep).clamp(min=1e-6))
+    log_odds = mu * torch.exp(-log_scale) + 2 * noisy * own
+    return functional.softplus(-2 * clean * log_odds) / math.log(2)
 
 
 def kernel(levels: int, keep: float) -> Tensor:

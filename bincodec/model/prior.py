@@ -15,6 +15,7 @@ from torch.nn import functional
 from bincodec.bitstream.probability import LOG_SCALE_HIGHEST, LOG_SCALE_LOWEST
 from bincodec.model.architecture import Architecture
 from bincodec.model.autoencoder import QUALITY_FEATURES, Pointwise, quality_features
+from bincodec.model.depthwise import Depthwise
 
 KEEP_INPUT = 4.0
 """The network's input for keep = 1. With this factor, levels in units of 1/16 and keeps in units of 1/64 are
@@ -26,7 +27,7 @@ class PriorBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(width, width, 5, padding=2, groups=width)
+        self.depthwise = Depthwise(width, 5)
         self.expand = Pointwise(width, 2 * width)
         self.contract = Pointwise(2 * width, width, scale=0.3)
 

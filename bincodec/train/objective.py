@@ -242,14 +242,23 @@ class Objective(nn.Module):
         cost 0 bits.
         """
         maximum, channel_keep = self.autoencoder.maximum, keep[:, self.channel_layer]
-        noisy = bernoulli.add_noise(clean + maximum / 2, channel_keep, maximum) - maximum / 2
+        single_bits = self.architecture.single_bits
+        if single_bits:
+            noisy = bernoulli.flip_bits(clean, channel_keep)
+        else:
+            noisy = bernoulli.add_noise(clean + maximum / 2, channel_keep, maximum) - maximum / 2
         mu, log_scale = self.prior(channel_keep * noisy, keep, quality, label)
         if self.architecture.target == "flip":
             flips = bernoulli.flip_to_value(mu, noisy + 0.5)
             mu = torch.where((channel_keep > 0) & (channel_keep < 1), flips, mu)
-        cost = bernoulli.level_cost(clean, mu, log_scale, maximum)
-        observed = bernoulli.level_cost(noisy, mu, log_scale, maximum)
-        with_own = bernoulli.cost_with_own_observation(cost, observed, clean == noisy, channel_keep, maximum)
+        if single_bits:
+            with_own = bernoulli.bit_cost_with_own_observation(clean, mu, log_scale, noisy, channel_keep)
+        else:
+            cost = bernoulli.level_cost(clean, mu, log_scale, maximum)
+            observed = bernoulli.level_cost(noisy, mu, log_scale, maximum)
+            with_own = bernoulli.cost_with_own_observation(
+                cost, observed, clean == noisy, channel_keep, maximum
+            )
         # Known channels have no loss. For hidden ones (keep = 0), the two costs are equal.
         return with_own * (channel_keep < 1)
 

@@ -101,6 +101,18 @@ def test_drawn_noise_has_the_kernel_s_frequencies(maximum: int, keep: float) -> 
         assert torch.allclose(counts / draws, kernel[clean].float(), atol=5 * 0.5 / math.sqrt(draws))
 
 
+@PROPERTY
+@given(KEEPS)
+def test_a_bit_flips_as_often_as_the_kernel_says(keep: float) -> None:
+    torch.manual_seed(3)
+    draws, kernel = 20_000, bernoulli.kernel(2, keep)
+    for clean in (0, 1):
+        flipped = bernoulli.flip_bits(torch.full((draws,), clean - 0.5), torch.tensor(keep))
+        assert set(flipped.tolist()) <= {-0.5, 0.5}
+        share = (flipped != clean - 0.5).double().mean().item()
+        assert share == pytest.approx(kernel[clean, 1 - clean].item(), abs=5 * 0.5 / math.sqrt(draws))
+
+
 def test_noise_leaves_known_levels_alone_and_stays_in_range() -> None:
     maximum = torch.tensor([1.0, 6.0, 62.0])[:, None]
     levels = (torch.rand((3, 5000), generator=torch.manual_seed(1)) * (maximum + 1)).floor()
@@ -176,6 +188,31 @@ def test_cost_with_own_observation_is_that_of_the_whole_distribution(
             agree = torch.tensor(clean == observed)
             found = bernoulli.cost_with_own_observation(cost, observed_cost, agree, kept, top)
             assert found.item() == pytest.approx(-exact[0, clean].item() / math.log(2), rel=1e-3, abs=1e-3)
+
+
+@PROPERTY
+@given(st.floats(-3, 3), st.floats(-1, 2), KEEPS)
+def test_single_bits_cost_the_same_in_a_shorter_way(mu: float, log_scale: float, keep: float) -> None:
+    at, scale, one, kept = torch.tensor(mu), torch.tensor(log_scale), torch.tensor(1.0), torch.tensor(keep)
+    for noisy in (-0.5, 0.5):
+        observed = bernoulli.level_cost(torch.tensor(noisy), at, scale, one)
+        for clean in (-0.5, 0.5):
+            cost = bernoulli.level_cost(torch.tensor(clean), at, scale, one)
+            whole = bernoulli.cost_with_own_observation(
+                cost, observed, torch.tensor(clean == noisy), kept, one
+            )
+            found = bernoulli.bit_cost_with_own_observation(
+                torch.tensor(clean), at, scale, torch.tensor(noisy), kept
+            )
+            assert found.item() == pytest.approx(whole.item(), rel=1e-3, abs=1e-3)
+
+
+def test_known_single_bits_have_a_finite_cost() -> None:
+    for noisy in (-0.5, 0.5):
+        cost = bernoulli.bit_cost_with_own_observation(
+            torch.tensor(0.5), torch.tensor(0.0), torch.tensor(0.0), torch.tensor(noisy), torch.tensor(1.0)
+        )
+        assert torch.isfinite(cost)
 
 
 def test_hidden_channels_cost_what_the_cavity_says_and_known_ones_stay_finite() -> None:
