@@ -1,5 +1,8 @@
-"""What `bincodec train` refuses, and a second decoder from the command line."""
+"""What `bincodec train` refuses, a second decoder from the command line, and several processes."""
 
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import pytest
 import torch
 
 from bincodec.model.card import read_card
+from bincodec.train.weights import read_weights
 
 CONFIG = """
 [architecture]
@@ -26,6 +30,10 @@ photos = "photos"
 valid = "photos"
 batch = 2
 crop = 32
+
+[prior]
+codes = 40
+batch = 8
 """
 
 
@@ -137,3 +145,23 @@ def test_a_second_decoder_is_added_on_the_command_line(run) -> None:
     cards = [read_card(Path(name) / "own-1.safetensors") for name in ("m", "n")]
     assert cards[1].decoders == ("fidelity", "realism")
     assert cards[0].fingerprint == cards[1].fingerprint
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("alone", [(), ("--start", "a/weights.safetensors", "--prior-only")])
+def test_two_processes_train_one_model(run, alone: tuple[str, ...]) -> None:
+    if alone:
+        first = ("train", "run.toml", "a", "--steps", 1, "--threads", torch.get_num_threads())
+        assert run(*first).exit_code == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    program = str(Path(sysconfig.get_path("scripts")) / "bincodec")
+    words = ["train", "run.toml", "b", "--steps", "3", "--threads", "1", *alone]
+    # Without the dashes, torchrun takes --start for one of its own options.
+    command = [*launcher, "--no-python", "--", program, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    _, metadata = read_weights(Path("b/weights.safetensors"))
+    last = metadata["history"][-1]
+    of_each = last["crops"] // last["steps"] // 2
+    assert (last["steps"], of_each) == (3, 8 if alone else 2)
+    assert len(Path("b/log.jsonl").read_text().splitlines()) == 1
