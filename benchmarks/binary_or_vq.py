@@ -33,8 +33,9 @@ from bincodec.model.integer import KEEP_KNOWN
 from bincodec.train.data import CropSampler, read_photos
 from bincodec.train.finish import RATE_SHARE, finish
 from bincodec.train.loop import Stage, read_sampler, run, train_stage
-from bincodec.train.objective import Objective, psnr
+from bincodec.train.objective import Objective
 from bincodec.train.settings import RunSettings, read_settings, with_data
+from bincodec.train.terms import psnr
 from bincodec.train.trainer import Trainer
 
 QUALITY = 100

@@ -26,8 +26,9 @@ from bincodec.model.autoencoder import Pointwise, quality_features
 from bincodec.model.prior import KEEP_INPUT, PriorBlock, with_nothing
 from bincodec.model.quantiser import straight_through
 from bincodec.train import states
-from bincodec.train.objective import CONDITIONED, LOSS_SCALE, Objective, Terms
+from bincodec.train.objective import CONDITIONED, LOSS_SCALE, Objective
 from bincodec.train.objective_settings import ObjectiveSettings
+from bincodec.train.terms import Terms
 
 COMMITMENT = 0.25
 EMA_DECAY = 0.99

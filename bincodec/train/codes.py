@@ -18,7 +18,8 @@ from tqdm import tqdm
 from bincodec.model.architecture import STRIDE
 from bincodec.train import states
 from bincodec.train.data import CropSampler
-from bincodec.train.objective import CONDITIONED, CONDITIONED_IN_ORDER, LOSS_SCALE, Objective, Terms
+from bincodec.train.objective import CONDITIONED, CONDITIONED_IN_ORDER, LOSS_SCALE, Objective
+from bincodec.train.terms import Terms
 
 _AT_ONCE = 64
 

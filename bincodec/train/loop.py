@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from bincodec.train.codes import Codes, CodeSampler, PriorObjective, encode
 from bincodec.train.data import Batch, CropSampler, Sampler, batches, read_labelled, read_photos, spread
-from bincodec.train.objective import Terms, psnr
 from bincodec.train.settings import OptimiserSettings, RunSettings, for_prior
+from bincodec.train.terms import Terms, psnr
 from bincodec.train.trainer import Trainer, rank
 from bincodec.train.validate import validate
 

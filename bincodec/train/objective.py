@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,6 +16,7 @@ from bincodec.model.quantiser import centred_levels, leaky_clamp, logistic_noise
 from bincodec.train import states
 from bincodec.train.appearance import Appearance, Judgement
 from bincodec.train.objective_settings import ObjectiveSettings
+from bincodec.train.terms import Terms
 
 LOSS_SCALE = 0.05
 """A factor that brings the loss near 1. The gradient is clipped at 1.0, which should affect only outliers."""
@@ -27,30 +25,6 @@ LOSS_SCALE = 0.05
 CONDITIONED, CONDITIONED_IN_ORDER = 0.85, 0.5
 """The shares of crops whose class is shown to the prior: for other states, and for states of the coding
 order. Guidance needs predictions with and without a class, and files are coded without one."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Terms:
-    """Means over a batch: the loss, and its parts in readable units. The last three are 0 unless the
-    configuration asks how pictures look (`Judgement`)."""
-
-    loss: Tensor
-    bits_per_pixel: Tensor
-    mse: Tensor
-    other_bits_per_pixel: Tensor
-    perceptual: Tensor
-    critic: Tensor
-    factor: Tensor
-
-    def detached(self) -> Terms:
-        """Return the same numbers without their gradients."""
-        return Terms(*(getattr(self, field.name).detach() for field in dataclasses.fields(self)))
-
-    @staticmethod
-    def mean(several: Sequence[Terms]) -> Terms:
-        """Return the means over several batches."""
-        names = [field.name for field in dataclasses.fields(Terms)]
-        return Terms(*(torch.stack([getattr(terms, name) for terms in several]).mean() for name in names))
 
 
 class Objective(nn.Module):
@@ -309,8 +283,3 @@ def with_gradient(value: Tensor, of: Tensor, gradient: Tensor) -> Tensor:
     """Return `value`, whose gradient with respect to `of` is then `gradient`."""
     product = (of * gradient.detach()).sum()
     return value.detach() + product - product.detach()
-
-
-def psnr(mse: float) -> float:
-    """Return the PSNR in decibels of a mean squared error of values in 0..1."""
-    return float(-10 * np.log10(max(mse, 1e-12)))

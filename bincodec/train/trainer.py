@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from bincodec.model.architecture import Architecture
 from bincodec.train.appearance import Appearance
 from bincodec.train.data import CropSampler
-from bincodec.train.objective import Objective, Terms
+from bincodec.train.objective import Objective
 from bincodec.train.principal import start_beyond, start_from_components
 from bincodec.train.revive import revive
 from bincodec.train.settings import RunSettings
+from bincodec.train.terms import Terms
 from bincodec.train.weights import load_into, read_weights
 from bincodec.train.widen import raise_levels, silent_blocks, widen
 

@@ -13,7 +13,8 @@ from bincodec.coding import bernoulli
 from bincodec.coding.order import known_map, passes, phase_map
 from bincodec.model.architecture import STRIDE
 from bincodec.train.data import Photo
-from bincodec.train.objective import Objective, psnr
+from bincodec.train.objective import Objective
+from bincodec.train.terms import psnr
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,9 @@ from torch import Tensor
 from bincodec.coding import bernoulli
 from bincodec.model.architecture import Architecture
 from bincodec.train import states
-from bincodec.train.objective import Objective, Terms, psnr
+from bincodec.train.objective import Objective
 from bincodec.train.objective_settings import ObjectiveSettings
+from bincodec.train.terms import Terms, psnr
 
 
 def make(architecture: Architecture, truncated: float = 0.25, seed: int = 3) -> Objective:
