@@ -49,7 +49,8 @@ class _Convolution(torch.autograd.Function):
         # its entries are 0 in a convolution, and the others are weights of the kernel.
         of_matrix = torch.bmm(_by_channel(gradient).transpose(1, 2), _by_channel(x)).flatten(1)
         places = _places(x.shape[2], x.shape[3], kernel)
-        of_weight = (of_matrix.float() @ places).reshape(weight.shape)
+        # Processes that train together expect gradients with the memory layout of their weights.
+        of_weight = torch.empty_like(weight).copy_((of_matrix.float() @ places).reshape(weight.shape))
         return of_x, of_weight, gradient.sum((0, 2, 3))
 
 

@@ -160,6 +160,7 @@ def test_two_processes_train_one_model(run, alone: tuple[str, ...]) -> None:
     command = [*launcher, "--no-python", "--", program, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+    assert "strides" not in done.stderr
     _, metadata = read_weights(Path("b/weights.safetensors"))
     last = metadata["history"][-1]
     of_each = last["crops"] // last["steps"] // 2
