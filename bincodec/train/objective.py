@@ -263,9 +263,8 @@ class Objective(nn.Module):
             return centred
         least, maximum = self.settings.least_kept, self.autoencoder.maximum
         kept = torch.from_numpy(least + (1 - least) * rng.random(count)).float().to(centred.device)
-        drawn = bernoulli.add_noise(torch.zeros_like(centred[:count]), torch.zeros_like(maximum), maximum)
-        stays = torch.rand_like(centred[:count]) < kept[:, None, None, None]
-        first = torch.where(stays, centred[:count], drawn - maximum / 2)
+        levels = centred[:count] + maximum / 2
+        first = bernoulli.add_noise(levels, kept[:, None, None, None], maximum) - maximum / 2
         return torch.cat([first, centred[count:]])
 
     def expectation(self, context: Tensor, keep: Tensor, quality: Tensor) -> Tensor:
