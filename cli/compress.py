@@ -64,6 +64,7 @@ def command(names: tuple[str, ...], many: Asked, common: options.Common, **setti
         _batch(work, names, many)
         return
     source, destination = found
+    many.set_threads()
     _check_extension(source, destination)
     ends = places.choose(source, destination, extension=EXTENSION, force=common.force, as_json=common.as_json)
     made = work(source, places.given(source), ends.destination)
@@ -73,7 +74,7 @@ def command(names: tuple[str, ...], many: Asked, common: options.Common, **setti
 
 def _batch(work: Compression, names: tuple[str, ...], many: Asked) -> None:
     for name in filter(is_coded, names):
-        msg = f"{name}: this is a .bld file already; to compress many files, name their folder with --output"
+        msg = f"{name}: this is a .bld file already; the outputs of a batch go into a folder: --output FOLDER"
         raise click.UsageError(msg)
     quietly = dataclasses.replace(work, common=dataclasses.replace(work.common, quiet=True))
     Batch("compress", quietly, _is_picture, EXTENSION, work.model, work.common).run(names, many)

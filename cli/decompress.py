@@ -110,8 +110,8 @@ _METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
 @click.option(
     "--decoder",
     type=click.Choice(["fidelity", "realism"]),
-    help="Show what the file says; or, with a model that has this decoder, what looks most like a "
-    "photograph.  [default: fidelity]",
+    help="fidelity shows what the file says. realism looks more like a photograph, but its fine detail is "
+    "invented; the model photo has it.  [default: fidelity]",
 )
 @click.option(
     "--realism",
@@ -140,6 +140,7 @@ def command(names: tuple[str, ...], many: Asked, common: options.Common, **setti
         coded.batch("decompress", quietly, work.extension, work.model, common).run(names, many)
         return
     source, destination = found
+    many.set_threads()
     ends = places.choose(
         source, destination, extension=work.extension, force=common.force, as_json=common.as_json
     )

@@ -63,6 +63,8 @@ def command(names: tuple[str, ...], many: Asked, bits: bool, max_pixels: int | N
         coded.batch("info", one_line, "", None, common, computes=bits).run(names, many)
         return
     source, _ = ends
+    if bits:
+        many.set_threads()
     made = work(source, places.given(source), "")
     output.result(made.text, made.facts, as_json=as_json)
     if made.failure is not None:

@@ -276,7 +276,7 @@ effort = click.option(
     default=DEFAULT_EFFORT,
     show_default=True,
     help="How long to search for a better trade of bits against error. 5 saves about 5 % of the bits and "
-    "takes about 17 times as long as 0; 9 takes minutes for a photo. Decoding takes no longer.",
+    "takes about 15 times as long as 0; 9 takes minutes for a photo. Decoding takes no longer.",
 )
 
 

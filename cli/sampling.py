@@ -58,7 +58,8 @@ def temperature(default: str) -> Option[Any]:
     return click.option(
         "--temperature",
         type=click.FloatRange(0, 10),
-        help="Values below 1 draw what is more likely. The photo model rounds it to steps of 13 %.  "
+        help="Values below 1 draw what is more likely. The photo model rounds it to steps of 13 %: "
+        "1, 0.88, 0.78 and so on.  "
         f"[default: {default}]",
     )
 

@@ -99,7 +99,11 @@ _path = click.Path(exists=True, path_type=Path)
 @click.option(
     "--photos", type=_path, help="The folder or tar archive of training photos, instead of the one in CONFIG."
 )
-@click.option("--valid", type=_path, help="The folder of validation photos, instead of the one in CONFIG.")
+@click.option(
+    "--valid",
+    type=_path,
+    help="The folder or tar archive of validation photos, instead of the one in CONFIG.",
+)
 @click.option(
     "--valid-photos",
     type=click.IntRange(min=1),

@@ -39,6 +39,7 @@ def command(
         coded.batch("verify", work, "", model, common).run(names, many)
         return
     source, _ = ends
+    many.set_threads()
     made = work(source, places.given(source), "")
     if as_json or not quiet:
         output.result(made.text, made.facts, as_json=as_json)

@@ -30,8 +30,16 @@ class Asked:
 
     @property
     def anything(self) -> bool:
-        """Whether any of the options was given, so that this is a batch."""
-        return self != Asked(False, None, None, None, "local", None, None)
+        """Whether an option was given that makes this a batch. The number of threads does not."""
+        other = dataclasses.replace(self, threads=None)
+        return other != Asked(False, None, None, None, "local", None, None)
+
+    def set_threads(self) -> None:
+        """Let PyTorch use as many threads as --threads says, for a command about one file."""
+        if self.threads is not None:
+            import torch
+
+            torch.set_num_threads(self.threads)
 
 
 def several(*, writing: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -65,7 +73,8 @@ def several(*, writing: bool) -> Callable[[Callable[..., Any]], Callable[..., An
         click.option(
             "--threads",
             type=click.IntRange(min=1),
-            help="Use this many threads for each picture.  [default: 1]",
+            help="Use this many threads for each picture.  [default: 1 for each picture of a batch; "
+            "all cores for a single one, and with -j 0]",
         ),
         click.option(
             "--engine",

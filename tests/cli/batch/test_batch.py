@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import bincodec
@@ -45,6 +46,28 @@ def test_a_tree_there_and_back(run, pictures: Path) -> None:
     shown = bincodec.decompress("out/a.bld")
     with Image.open("back/a.tif") as image:
         assert np.array_equal(np.array(image), np.array(shown))
+
+
+def test_a_number_of_threads_does_not_make_a_batch(
+    run, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    source, bld, more = pictures / "a.png", Path("named.bld"), ("--threads", 3)
+    commands = (
+        ("compress", source, bld, *TINY),
+        ("verify", bld),
+        ("info", bld, "--bits"),
+        ("decompress", bld, "-o", "named.png"),
+    )
+    for number, words in enumerate(commands, 1):
+        result = run(*words, *more)
+        assert result.exit_code == 0, result.stderr
+        assert asked.count(3) == number
+    assert Path("named.png").exists()
+    # Unlike in a batch, it is an error if the output exists.
+    assert run("compress", source, bld, *TINY, *more).exit_code == 1
+    assert run("compress", source, bld, *TINY, "-j", 0).exit_code == 2
 
 
 def test_folders_are_searched_as_deep_as_is_asked(run, pictures: Path) -> None:
