@@ -184,6 +184,9 @@ def _check_types(code: BinaryCode) -> None:
         msg = f"fingerprint must be {FINGERPRINT_BYTES} bytes, not {code.fingerprint!r}"
         raise TypeError(msg)
     for name, fits, kind in (
+        ("levels", _is_tuple_of(np.ndarray, code.levels), "a tuple of arrays"),
+        ("maximum", _is_tuple_of(int, code.maximum), "a tuple of int"),
+        ("model", isinstance(code.model, str), "a str"),
         ("grey", isinstance(code.grey, bool), "a bool"),
         ("extras", _is_tuple_of(Extra, code.extras), "a tuple of Extra"),
         ("damage", _is_tuple_of(str, code.damage), "a tuple of str"),

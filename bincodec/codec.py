@@ -115,7 +115,7 @@ class Codec(Sampling):
         Raises:
             UnknownModel: if there is no such model.
             DamagedModel: if the file of the model is damaged.
-            InvalidSetting: if there is no such device.
+            InvalidSetting: if there is no such device or kernel.
 
         Example:
             >>> import bincodec
@@ -449,5 +449,10 @@ class Codec(Sampling):
 
 
 def _opened_again(kind: type[Codec], card: ModelCard, device: str, kernel: Kernel) -> Codec:
-    """Return the codec of a pickle, with the same weights, or raise `UnknownModel`."""
-    return kind(weights.load_again(card, device, kernel))
+    """Return the codec of a pickle, with the same weights.
+
+    Raises:
+        UnknownModel: if no installed model has them.
+        InvalidSetting: if there is no such device on this machine.
+    """
+    return kind(weights.load_again(card, checked_device(device), kernel))

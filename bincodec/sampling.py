@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bincodec.model.weights import Model
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Inpainted:
     """A picture whose hole has been filled.
 

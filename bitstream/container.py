@@ -4,7 +4,7 @@ import struct
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bincodec.bitstream.errors import Corrupt, TooLarge, Truncated, Unsupported
 from bincodec.bitstream.header import HEADER_BYTES, Header
@@ -99,6 +99,7 @@ class Container:
         return tuple(result)
 
 
+@runtime_checkable
 class ByteSource(Protocol):
     """The source of a file's bytes: memory, or a file that can be read at any position."""
 

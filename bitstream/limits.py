@@ -45,7 +45,10 @@ DEFAULT_LIMITS = Limits()
 """The default limits of a reader."""
 
 WRITING_LIMITS = Limits(pixels=SIDE**2)
-"""The limits of a writer. Only the sides are limited, not the number of pixels."""
+"""The limits of a writer in Python. Only the sides are limited. Image files also have Pillow's limit."""
+
+WRITTEN_PIXELS = 2**28
+"""268 megapixels, the limit of the command line for writing. The largest sensors of cameras have 200."""
 
 
 def checked_limits(limits: object) -> Limits:

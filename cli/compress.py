@@ -6,6 +6,8 @@ import dataclasses
 import math
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,9 +86,9 @@ def _is_picture(name: str) -> bool:
     """Return whether a file has the extension of a format that can be read."""
     from PIL import Image
 
-    from bincodec.io.opening import READABLE
+    from bincodec.io.opening import is_readable
 
-    return Image.registered_extensions().get(os.path.splitext(name)[1].lower()) in READABLE
+    return is_readable(Image.registered_extensions().get(os.path.splitext(name)[1].lower()))
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,9 @@ class Compression:
 
     def __call__(self, source: str, given: str | bytes, destination: str) -> Made:
         """Compress one picture and return the bytes of its file."""
-        from bincodec.bitstream.limits import WRITING_LIMITS
+        from bincodec.bitstream.limits import WRITTEN_PIXELS, Limits
 
-        limits = WRITING_LIMITS if self.common.max_pixels is None else self.common.limits
+        limits = Limits(WRITTEN_PIXELS) if self.common.max_pixels is None else self.common.limits
         picture, notes = self._read(given, limits)
 
         from bincodec.api import shared_codec
@@ -163,7 +165,8 @@ class Compression:
         from bincodec.bitstream.limits import PIXELS
         from bincodec.io import images
 
-        picture = images.load(given, limits=limits, srgb=self.srgb, strip=checked_strip(self.strip))
+        with _pillow_without_limit():
+            picture = images.load(given, limits=limits, srgb=self.srgb, strip=checked_strip(self.strip))
         height, width, _ = picture.pixels.shape
         notes = list(picture.notes)
         if width * height > PIXELS:
@@ -171,6 +174,18 @@ class Compression:
         for sentence in notes:
             output.note(sentence, quiet=self.common.quiet)
         return picture, notes
+
+
+@contextmanager
+def _pillow_without_limit() -> Iterator[None]:
+    """Let `limits` alone decide how large an image may be. Pillow's own limit is below the largest photos."""
+    from PIL import Image
+
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _check_extension(source: str, destination: str | None) -> None:

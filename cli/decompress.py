@@ -223,7 +223,7 @@ class Decompression:
         extension = self._format(destination)
         with files.opened(given, parts=self.region is not None) as opened:
             with places.named(source):
-                _check_destination(opened, extension, self.region, self.common.limits)
+                _check_destination(opened, extension, self.region, self.fit, self.common.limits)
             with places.named(source), _pointing_to_missing(self.missing):
                 header = container.read_header(opened, self.common.limits, partial=self.missing != "error")
                 start = time.perf_counter()
@@ -310,7 +310,11 @@ def _pointing_to_missing(missing: Missing) -> Iterator[None]:
 
 
 def _check_destination(
-    source: ByteSource, extension: str, region: tuple[int, int, int, int] | None, limits: Limits
+    source: ByteSource,
+    extension: str,
+    region: tuple[int, int, int, int] | None,
+    fit: int | None,
+    limits: Limits,
 ) -> None:
     """Raise ImageError if the format cannot hold the picture. This is checked before anything is decoded.
 
@@ -322,7 +326,9 @@ def _check_destination(
 
     found = container.read(source, limits, partial=True, tiles=())
     _, _, width, height = region or (0, 0, found.header.width, found.header.height)
-    writing.check_size(extension, width, height)
+    most = fit or max(width, height)
+    writing.check_size(extension, min(width, most), min(height, most))
+    writing.check_colour(extension, grey=found.header.grey)
     if has_alpha(extra.kind for extra in found.extras):
         writing.check_alpha(extension)
 

@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from bincodec.bitstream.header import BEST_QUALITY
-from bincodec.bitstream.limits import PIXELS, SIDE
+from bincodec.bitstream.limits import PIXELS, SIDE, WRITTEN_PIXELS
 from bincodec.cli import standard
 from bincodec.defaults import DEFAULT_EFFORT, DEFAULT_QUALITY, DRAWN_QUALITY
 
@@ -73,7 +73,7 @@ quiet = click.option("--quiet", is_flag=True, help="Print only errors.")
 max_pixels = click.option(
     "--max-pixels",
     type=click.IntRange(min=1),
-    help=f"Accept images of up to this many pixels.  [default: {PIXELS}; compress accepts any number]",
+    help=f"Accept images of up to this many pixels.  [default: {PIXELS}; compress: {WRITTEN_PIXELS}]",
 )
 device = device_of("The device to compute on, such as cpu, cuda or cuda:1.")
 

@@ -117,8 +117,7 @@ def read(
     data = places.read(source)
     if data.startswith(MAGIC):
         return coded.unpack(source, data, model=model, device=device, limits=limits)
-    # The path is passed instead of the bytes, so that errors can name it.
-    picture = images.load(data if source == places.STANDARD else source, limits=limits)
+    picture = images.load(data, limits=limits, name=None if source == places.STANDARD else source)
     for sentence in picture.notes:
         output.note(sentence, quiet=quiet)
     return Codec.load(model or "photo", device), picture

@@ -38,7 +38,7 @@ PARTS = {
     "windows": (),
     "io": ("errors",),
     "postfilter": ("errors",),
-    "model": ("errors", "arguments", "isolation", "postfilter"),
+    "model": ("errors", "arguments", "isolation", "io", "postfilter"),
     "code": ("errors", "arguments", "model"),
     "coding": ("errors", "workers", "io", "postfilter", "model", "code"),
     "decoder": ("arguments", "workers", "windows", "io", "postfilter", "model", "code", "coding"),
@@ -55,7 +55,7 @@ PARTS = {
     "api": ("defaults", "arguments", "isolation", "io", "model", "codec"),
     "pillow_plugin": ("errors", "io", "api"),
     "_registration": ("pillow_plugin",),
-    "train": ("errors", "model", "coding"),
+    "train": ("errors", "io", "model", "coding"),
 }
 FOREIGN = {
     "bitstream": {"numpy", "constriction"},

@@ -100,7 +100,8 @@ def vary(
         raise InvalidSetting(msg)
     plan = dataclasses.replace(settings, sampler="diffusion").plan(model.card)
     require_whole(model, code)
-    code = _without_old_extras(code)
+    # Without noise, the levels stay as they are, and so does what belongs to them.
+    code = _without_old_extras(code) if strength > 0 else code
     return [_draw(model, code, plan, image, strength=strength, watch=watch) for image in range(count)]
 
 

@@ -47,7 +47,7 @@ def read(source: Source, size: int = -1) -> bytes:
     """
     if isinstance(source, str | os.PathLike):
         return _read_path(os.fspath(source), size)
-    if isinstance(source, Memory | SeekableFile):
+    if isinstance(source, ByteSource):
         return source.read_at(0, source.size() if size < 0 else size)
     try:
         view = memoryview(source)  # type: ignore[arg-type]
@@ -71,7 +71,7 @@ def opened(source: Source, *, parts: bool) -> Iterator[ByteSource]:
     If `parts` is set, a path or a stream that can seek is read only where and when bytes are asked for. All
     other sources are read as a whole at the start.
     """
-    if isinstance(source, Memory | SeekableFile):
+    if isinstance(source, ByteSource):
         yield source
     elif parts and isinstance(source, str | os.PathLike):
         path = os.fspath(source)

@@ -68,12 +68,14 @@ def load(
     limits: Limits = DEFAULT_LIMITS,
     srgb: bool = False,
     strip: Collection[str] = (),
+    name: str | None = None,
 ) -> Picture:
     """Read an image from a path, the bytes of a file, a binary stream, a Pillow image or an array.
 
     An array is uint8: (H, W, 3) for colour, (H, W) for grey, (H, W, 4) or (H, W, 2) with alpha. The Exif
     orientation is applied. If `srgb` is set, the pixels are converted to sRGB through their colour profile.
     `strip` names the metadata that is left out: "icc", "exif", "xmp". To a `Picture`, only these two apply.
+    Errors call the image `name`, or else by its path.
 
     Raises:
         Unreadable: if the system cannot read the path or the stream.
@@ -82,13 +84,14 @@ def load(
             beyond `limits.metadata_bytes`. The size that a file declares is checked before it is decoded.
         TypeError: if the source is of another type, or is a stream of text.
     """
-    picture = _load(source, checked_limits(limits), strip)
+    name = name or _name(source)
+    picture = _load(name, source, checked_limits(limits), strip)
     if srgb:
         picture = _in_srgb(picture)
     picture = _stripped(picture, strip) if strip else picture
     if not isinstance(source, Picture):
         picture = _with_word_on_profile(picture)
-    _check_metadata(_name(source), picture, limits)
+    _check_metadata(name, picture, limits)
     return picture
 
 
@@ -114,15 +117,15 @@ def _name(source: Source) -> str:
     return os.fspath(source) if isinstance(source, str | os.PathLike) else "the image"
 
 
-def _load(source: Source, limits: Limits, strip: Collection[str]) -> Picture:
+def _load(name: str, source: Source, limits: Limits, strip: Collection[str]) -> Picture:
     if isinstance(source, Picture):
-        opening.check_size("the image", source.pixels.shape[1], source.pixels.shape[0], limits)
+        opening.check_size(name, source.pixels.shape[1], source.pixels.shape[0], limits)
         return source
     if isinstance(source, np.ndarray):
         return _from_array(source, limits)
     if isinstance(source, Image.Image):
-        return _from_image("the image", opening.of_image("the image", source, limits), limits, strip)
-    name, data = _name(source), files.read(source)
+        return _from_image(name, opening.of_image(name, source, limits), limits, strip)
+    data = files.read(source)
     if not data:
         msg = f"{name}: the file is empty, so there is no image in it"
         raise ImageError(msg)

@@ -21,6 +21,9 @@ from bincodec.io.spaces import Tag
 
 READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "AVIF", "JPEG2000", "QOI", "TGA")
 
+_JPEG_OF_SEVERAL = "MPO"
+"""What Pillow calls a JPEG that has more pictures behind the photograph. It opens both as JPEG."""
+
 
 @dataclass
 class Opened:
@@ -59,7 +62,7 @@ def opened(name: str, data: bytes, limits: Limits) -> Opened:
         msg = f"{name}: {reason}"
         raise ImageError(msg) from error
     except Image.DecompressionBombError as error:
-        msg = f"{name}: {one_line(error)} (this is Pillow's own limit, and no option raises it)"
+        msg = f"{name}: {one_line(error)} (this is Pillow's own limit, PIL.Image.MAX_IMAGE_PIXELS)"
         raise TooLarge(msg) from error
     except (BincodecError, MemoryError):
         raise
@@ -67,10 +70,16 @@ def opened(name: str, data: bytes, limits: Limits) -> Opened:
         raise unreadable(name, error) from error
 
 
+def is_readable(pillow_format: str | None) -> bool:
+    """Return whether files of a format, by the name that Pillow has for it, are opened."""
+    return pillow_format == _JPEG_OF_SEVERAL or pillow_format in READABLE
+
+
 def of_image(name: str, image: Image.Image, limits: Limits) -> Opened:
     """Return what is known about a Pillow image.
 
-    If the image was opened from a file and not changed since, this is all that its file says.
+    If the image was opened from a file and not changed since, this is all that its file says. Otherwise, or
+    if the file has a format that is not opened here, it is what Pillow says.
 
     Raises:
         ImageError: as `opened`, and if Pillow has decoded the samples of a TIFF wrongly.
@@ -93,16 +102,19 @@ def _is_decoded_rightly(image: TiffImagePlugin.TiffImageFile) -> bool:
 
 
 def _untouched(image: Image.Image) -> bytes | None:
-    """Return the bytes of the file of an image that is as `Image.open` gave it, or None."""
+    """Return the bytes of the readable file of an image that is as `Image.open` gave it, or None."""
     if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.fp is None:
         return None
+    if not is_readable(image.format):
+        return None
+    known = "JPEG" if image.format == _JPEG_OF_SEVERAL else str(image.format)
     try:
         place = image.fp.tell()
         image.fp.seek(0)
         data = streams.read_on(image.fp)
         image.fp.seek(place)
         with silence():
-            fresh = Image.open(BytesIO(data), formats=[image.format or ""])
+            fresh = Image.open(BytesIO(data), formats=[known])
     except (OSError, ValueError, SyntaxError, BincodecError, Image.DecompressionBombError):
         return None
     same = fresh.size == image.size and fresh.mode == image.mode and fresh.info == image.info
@@ -185,7 +197,8 @@ def _png(name: str, data: bytes, limits: Limits) -> Opened:
     result = Opened(_by_pillow(name, found.data, limits), found.tag, [*found.notes], lost=found.lost)
     _inform(result.image, icc_profile=found.profile, xmp=found.xmp)
     depth.scale_key(result.image)
-    if depth.is_16_bit_png(result.image):
+    # An animation stays as it is, because it is refused later.
+    if depth.is_16_bit_png(result.image) and not getattr(result.image, "is_animated", False):
         result.notes.append(depth.reduced_note(16))
         tone = _tone(result)
         image = depth.read_png(result.image, _by_pillow(name, found.data, limits), tone)

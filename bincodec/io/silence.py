@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -9,6 +10,12 @@ from contextlib import contextmanager
 
 # The warning filters belong to the whole process, so two threads must not change them at the same time.
 _filters = threading.Lock()
+# If a process forks while another thread holds the lock, the child would wait for it forever, and keep the
+# filters of that thread.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_filters.acquire, after_in_parent=_filters.release, after_in_child=_filters.release
+    )
 
 
 @contextmanager

@@ -30,6 +30,7 @@ WRITABLE: dict[str, tuple[str, dict[str, Any]]] = {
     ".ppm": ("PPM", {}),
 }
 WITH_ALPHA = ("PNG", "WEBP", "TIFF")
+_ONLY_GREY = ".pgm"
 # The most pixels on a side, for formats that hold fewer than a .bld file.
 MAX_SIDE = {"JPEG": 65500, "WEBP": 16383}
 # Extensions of pictures that not every Pillow knows.
@@ -49,6 +50,13 @@ def check_alpha(extension: str) -> None:
     file_format, _ = WRITABLE[extension.lower()]
     if file_format not in WITH_ALPHA:
         msg = f"{file_format} cannot hold transparency: choose one of {', '.join(WITH_ALPHA)}"
+        raise ImageError(msg)
+
+
+def check_colour(extension: str, *, grey: bool) -> None:
+    """Raise ImageError if a picture is not grey, and an extension is that of a format for grey pictures."""
+    if not grey and extension.lower() == _ONLY_GREY:
+        msg = f"cannot write a picture in colour as {_ONLY_GREY}: choose .ppm"
         raise ImageError(msg)
 
 
@@ -83,6 +91,7 @@ def encode(
         ImageError: if the extension is not in WRITABLE, or if the format cannot hold the image.
     """
     check_size(extension, image.width, image.height)
+    check_colour(extension, grey=image.mode in ("1", "L", "LA"))
     if image.mode in ("LA", "RGBA"):
         check_alpha(extension)
     file_format, options = WRITABLE[extension.lower()]

@@ -47,6 +47,10 @@ class ModelCard:
     encoder_digest: str
     decoder_digests: dict[str, str]
 
+    def __hash__(self) -> int:
+        """Return a hash, although the card holds dictionaries, which have none."""
+        return hash((self.name, self.fingerprint))
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes that the prior can draw, in the order of their numbers."""

@@ -42,6 +42,7 @@ Stem = Callable[[Products, Tensor, Tensor], Tensor]
 _PREFERRED: tuple[Kernel, ...] = ("conv", "matmul")
 _SAFEST: Kernel = "float64"
 _DTYPES = {"conv": torch.float32, "matmul": torch.float32, "float64": torch.float64, "int64": torch.int64}
+KERNELS = ("auto", *_DTYPES)
 _SMALL_GRID = (9, 11)
 _REMEMBERED_POSITIONS = 2**16
 """The largest grid that is remembered: that of 4096 x 4096 pixels, which takes about 100 MB."""
@@ -77,7 +78,7 @@ class IntegerPrior:
         self._networks: dict[torch.dtype, IntegerNetwork] = {}
         self._exact_shapes: dict[tuple[Kernel, int, int, int], bool] = {}
         self._tests_shapes = True
-        checked_choice("kernel", kernel, ("auto", *_DTYPES))
+        checked_choice("kernel", kernel, KERNELS)
         self.kernel: Kernel = self._choose() if kernel == "auto" else kernel
         self.asked_for: Kernel = kernel
 

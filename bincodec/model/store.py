@@ -20,9 +20,8 @@ MAX_DIGITS = 9
 
 def available() -> tuple[ModelCard, ...]:
     """Return all installed models, by name and number. Other files in the folders are ignored."""
-    folders = [WEIGHTS, *(Path(f) for f in [os.environ.get(FOLDER_VARIABLE, "")] if f)]
     cards = []
-    for path in (path for folder in folders for path in sorted(folder.glob("*.safetensors"))):
+    for path in _files():
         with contextlib.suppress(DamagedModel):
             cards.append(read_card(path))
     return tuple(sorted(cards, key=lambda card: _family_and_number(card.name)))
@@ -52,7 +51,7 @@ def find(name: str | os.PathLike[str]) -> ModelCard:
     matches = matches or [card for card in cards if _family_and_number(card.name)[0] == name]
     if not matches:
         known = ", ".join(card.name for card in cards) or "none"
-        msg = f"no model is called {name!r}; installed: {known}"
+        msg = f"no model is called {name!r}; installed: {known}{_forbidden()}"
         raise UnknownModel(msg)
     return matches[-1]
 
@@ -73,8 +72,20 @@ def find_for(fingerprint: bytes, name: str | os.PathLike[str] | None = None) -> 
             return card
     known = ", ".join(f"{card.name} ({card.fingerprint.hex()})" for card in cards) or "none"
     msg = f"the file needs the model with fingerprint {fingerprint.hex()}, which is not installed; "
-    msg += f"installed are: {known} (the variable BINCODEC_MODELS can name a folder with more)"
+    msg += f"installed are: {known} (the variable BINCODEC_MODELS can name a folder with more){_forbidden()}"
     raise UnknownModel(msg)
+
+
+def _files() -> list[Path]:
+    """Return the files in the folders that may be models."""
+    folders = [WEIGHTS, *(Path(f) for f in [os.environ.get(FOLDER_VARIABLE, "")] if f)]
+    return [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+
+
+def _forbidden() -> str:
+    """Return words about model files that may not be read, to be added to a list of installed models."""
+    names = [str(path) for path in _files() if not os.access(path, os.R_OK)]
+    return f"; no permission to read {', '.join(names)}" if names else ""
 
 
 def _family_and_number(name: str) -> tuple[str, int]:

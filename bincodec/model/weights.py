@@ -9,17 +9,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
 from torch import Tensor
 
+from bincodec.arguments import checked_choice
 from bincodec.bitstream.probability import TABLES_SHA256
 from bincodec.errors import DamagedModel, UnknownModel
+from bincodec.io import files
 from bincodec.isolation import isolated
 from bincodec.model import store
 from bincodec.model.architecture import Architecture
@@ -27,7 +29,7 @@ from bincodec.model.autoencoder import Autoencoder
 from bincodec.model.card import MAIN_DECODER, ModelCard, read_card
 from bincodec.model.decoders import Decoders
 from bincodec.model.integer import Block, IntegerNetwork, Layer, probability_digest
-from bincodec.model.kernels import IntegerPrior, Kernel
+from bincodec.model.kernels import KERNELS, IntegerPrior, Kernel
 from bincodec.postfilter.filter import FILTER_VERSION
 
 Tensors = dict[str, Tensor]
@@ -67,7 +69,9 @@ def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model
     Raises:
         DamagedModel: if the weights are not the ones that the card and the fingerprint describe.
         Unsupported: if the device cannot compute the integers exactly.
+        InvalidSetting: if there is no such kernel.
     """
+    checked_choice("kernel", kernel, KERNELS)
     try:
         with isolated():
             tensors = load_file(card.path)
@@ -123,7 +127,7 @@ def save(
     fingerprint = _fingerprint(architecture, network, digests[MAIN_DECODER])
     encoder_digest = _digest(_part(tensors, "encoder."))
     result = ModelCard(name, fingerprint, path, architecture, card, encoder_digest, digests)
-    save_file(tensors, path, result.metadata())
+    files.write(path, serialised(tensors, result.metadata()))
     return result
 
 
@@ -148,9 +152,7 @@ def add_decoder(
     digests = {**card.decoder_digests, decoder: _digest(_part(tensors, prefix))}
     described = {**card.card, "decoders": {**card.card.get("decoders", {}), decoder: facts}}
     result = dataclasses.replace(card, path=path, decoder_digests=digests, card=described)
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, result.metadata())
-    os.replace(temporary, path)
+    files.write(path, serialised(tensors, result.metadata()))
     return result
 
 

@@ -8,15 +8,15 @@ share of the size that the other gradients have at the decoder's last matrix.
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bincodec.io import files
 from bincodec.model.architecture import STRIDE
 from bincodec.model.autoencoder import Pointwise
 from bincodec.train.discriminator import AdversarialSettings, Discriminator, hinge_loss
@@ -171,12 +171,10 @@ class Appearance:
     def save(self, path: Path) -> None:
         """Save the discriminator, if there is one that has learned."""
         if self.discriminator is not None and self._share > 0:
-            temporary = path.with_suffix(".tmp")
             tensors = {
                 key: value.cpu().contiguous() for key, value in self.discriminator.state_dict().items()
             }
-            save_file(tensors, temporary)
-            os.replace(temporary, path)
+            files.write(path, save(tensors))
 
     def state(self) -> dict[str, Any]:
         """Return everything that an interrupted stage needs to continue."""

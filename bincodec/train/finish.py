@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
 from torch import Tensor
 
+from bincodec.io import files
 from bincodec.model import integer
 from bincodec.model.card import ModelCard, read_card
 from bincodec.model.prior import Prior
@@ -197,7 +198,7 @@ def _save_float(trainer: Trainer, path: Path, name: str) -> None:
     }
     history = json.dumps([*trainer.history, {"finish": True, **trainer.summary()}])
     architecture = trainer.settings.architecture.to_json()
-    save_file(tensors, path, {"model": name, "architecture": architecture, "history": history})
+    files.write(path, serialised(tensors, {"model": name, "architecture": architecture, "history": history}))
 
 
 def _save_model(
@@ -216,8 +217,5 @@ def _save_model(
             for p in points
         ],
     }
-    temporary = path.with_suffix(".tmp")
     state = trainer.objective.autoencoder.state_dict()
-    saved = save(temporary, name, trainer.settings.architecture, state, network, {**card, **measured})
-    os.replace(temporary, path)
-    return dataclasses.replace(saved, path=path)
+    return save(path, name, trainer.settings.architecture, state, network, {**card, **measured})

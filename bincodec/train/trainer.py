@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_optimizer import SOAP
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from bincodec.io import files
 from bincodec.model.architecture import Architecture
 from bincodec.train.appearance import Appearance
 from bincodec.train.data import CropSampler
@@ -218,9 +219,7 @@ class Trainer:
             "architecture": self.settings.architecture.to_json(),
             "history": json.dumps([*self.history, self.summary()]),
         }
-        temporary = self.folder / f"{name}.tmp"
-        save_file(tensors, temporary, metadata)
-        os.replace(temporary, self.folder / name)
+        files.write(self.folder / name, save(tensors, metadata))
         if self.objective.appearance is not None:
             self.objective.appearance.save(self.folder / DISCRIMINATOR)
 

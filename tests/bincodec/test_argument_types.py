@@ -1,5 +1,6 @@
 """Where the line between `TypeError` and `InvalidSetting` is, and that the API's options reach the codec."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def test_sizes() -> None:
 CALLS: dict[str, Callable[[], object]] = {
     "device": lambda: bincodec.compress(IMAGE, device=3, model=str(TINY)),  # type: ignore[arg-type]
     "device ": lambda: bincodec.Codec.load(str(TINY), None),  # type: ignore[arg-type]
+    "kernel": lambda: bincodec.Codec.load(str(TINY), kernel=5),  # type: ignore[arg-type]
     "model": lambda: bincodec.compress(IMAGE, model=None),  # type: ignore[arg-type]
     "limits": lambda: bincodec.compress(IMAGE, model=str(TINY), limits=600),  # type: ignore[arg-type]
     "missing": lambda: bincodec.decompress(coded(), model=str(TINY), missing=None),  # type: ignore[arg-type]
@@ -115,3 +117,21 @@ def test_decompress_takes_the_model_that_it_is_told() -> None:
     assert bincodec.decompress(coded(), model=str(TINY)).info["bld"]["model"] == "tiny-1"
     with pytest.raises(bincodec.WrongModel):
         bincodec.decompress(coded(), model="photo")
+
+
+def test_a_kernel_that_does_not_exist_is_no_damaged_model() -> None:
+    with pytest.raises(InvalidSetting, match="kernel 'fast' is not one of auto, "):
+        bincodec.Codec.load(str(TINY), kernel="fast")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("levels", []), ("maximum", [1, 1, 1]), ("maximum", (1.0,)), ("model", None)]
+)
+def test_the_fields_of_a_code_have_their_types(field: str, value: object) -> None:
+    code = bincodec.Codec.load(str(TINY)).encode(IMAGE)
+    with pytest.raises(TypeError, match=f"^{field} must be a"):
+        dataclasses.replace(code, **{field: value})  # type: ignore[arg-type]
+
+
+def test_cards_are_equal_and_have_a_hash() -> None:
+    assert len({*bincodec.models(), *bincodec.models()}) == len(bincodec.models())

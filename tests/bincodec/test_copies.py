@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bincodec import Codec, UnknownModel
+from bincodec import Codec, InvalidSetting, UnknownModel
 from bincodec.model.products import ShiftedProducts
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
@@ -34,6 +34,12 @@ def test_a_pickle_opens_the_same_model_again(own: Codec) -> None:
     assert (found.model.card, found.device) == (own.model.card, own.device)
     assert found.model.prior.kernel == found.model.prior.asked_for == "matmul"
     assert found.pack(found.encode(PIXELS)) == own.pack(own.encode(PIXELS))
+
+
+def test_a_pickle_names_a_device_that_this_machine_lacks(own: Codec) -> None:
+    opened_again, (kind, card, _, kernel) = own.__reduce__()[:2]  # type: ignore[misc]
+    with pytest.raises(InvalidSetting, match="device 'cuda:99'"):
+        opened_again(kind, card, "cuda:99", kernel)
 
 
 def test_a_copy_is_the_codec_itself_which_never_changes(own: Codec) -> None:

@@ -15,6 +15,7 @@ from bincodec.bitstream.deflate import deflate
 from bincodec.bitstream.extras import METADATA
 from bincodec.bitstream.index import ALPHA
 
+TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
 
@@ -159,6 +160,15 @@ def test_a_picture_is_made_to_fit_and_keeps_both(run, coded: Path, tmp_path: Pat
         image = loaded(out)
         assert (image.size, image.mode, image.info["icc_profile"]) == (size, "RGBA", PROFILE)
     assert run("decompress", coded, "--fit", 0).exit_code == 2
+
+
+def test_the_limit_of_a_format_counts_what_is_written(run, tmp_path: Path) -> None:
+    bld, wide = tmp_path / "wide.bld", Image.new("L", (16400, 16))
+    bld.write_bytes(bincodec.compress(wide, quality=0, model=str(TINY)))
+    result = run("decompress", bld, tmp_path / "wide.webp", "--model", TINY)
+    assert (result.exit_code, "the limit is 16383 pixels on a side" in result.stderr) == (1, True)
+    assert run("decompress", bld, tmp_path / "wide.webp", "--fit", 1000, "--model", TINY).exit_code == 0
+    assert loaded(tmp_path / "wide.webp").width == 1000
 
 
 def test_info_lists_what_there_is(run, coded: Path, bld: Path) -> None:

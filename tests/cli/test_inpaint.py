@@ -1,6 +1,8 @@
 """`bincodec inpaint` and `bincodec vary`: input of both kinds, places, bad input."""
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +238,19 @@ def test_vary_draws_pictures_like_a_given_one(run, codec: Codec, folder: Path) -
             found = codec.unpack((folder / f"out/00{index}.bld").read_bytes())
             assert (found.digest(), found.quality) == (varied.digest(), varied.quality)
             assert np.array_equal(pixels_of(f"out/00{index}.png"), np.asarray(codec.decode(varied)))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_an_input_is_read_once_so_it_may_be_a_pipe(run, folder: Path) -> None:
+    os.mkfifo("pipe")
+    data = Path("photo.png").read_bytes()
+    writer = threading.Thread(target=Path("pipe").write_bytes, args=(data,), daemon=True)
+    writer.start()
+    result = run("vary", "pipe", "--strength", 0.3, *VARY, "-o", "out.png")
+    assert result.exit_code == 0, result.stderr
+    Path("empty.png").touch()
+    result = run("vary", "empty.png", "--strength", 0.3, *VARY, "-o", "none.png")
+    assert "error: empty.png: the file is empty" in result.stderr
 
 
 def test_a_png_tells_how_it_was_drawn(run, folder: Path) -> None:

@@ -364,6 +364,9 @@ def test_the_strength_goes_from_nothing_to_everything(codec: Codec, photo: np.nd
     code = codec.encode(photo, 50)
     shares = [differing(code, codec.vary(photo, strength)[0]) for strength in (0, 0.1, 0.4, 1.0)]
     assert shares[0] == 0
+    later = dataclasses.replace(code, extras=LATER, minor_version=1)
+    assert codec.vary(later, 0)[0].same_as(later)
+    assert POST_FILTER not in [extra.kind for extra in codec.vary(later, 0.1)[0].extras]
     assert shares[0] < shares[1] < shares[2] < shares[3]
     # At strength 1, nothing of the picture is left, so another picture gives the same code.
     assert same(codec.vary(photo, 1.0)[0], codec.vary(photo[::-1].copy(), 1.0)[0])

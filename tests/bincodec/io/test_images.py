@@ -1,7 +1,10 @@
 """Reading images: every mode, every refusal, every note."""
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -198,6 +201,24 @@ def test_animations_and_pages_are_refused(file_format: str) -> None:
         images.load(data)
 
 
+def test_an_animation_of_16_bits_is_refused() -> None:
+    row = bytes([0]) + bytes(range(12))
+    chunks = {
+        b"acTL": struct.pack(">2I", 2, 0),
+        b"fcTL": struct.pack(">5I2H2B", 0, 2, 1, 0, 0, 1, 10, 0, 0),
+    }
+    data = png(2, 1, 16, 2, row, *chunks.items())
+    second = b""
+    for kind, payload in (
+        (b"fcTL", struct.pack(">5I2H2B", 1, 2, 1, 0, 0, 1, 10, 0, 0)),
+        (b"fdAT", struct.pack(">I", 2) + zlib.compress(row)),
+    ):
+        second += struct.pack(">I", len(payload)) + kind + payload
+        second += struct.pack(">I", zlib.crc32(kind + payload))
+    with pytest.raises(ImageError, match="animation or several pages"):
+        images.load(data[:-12] + second + data[-12:])
+
+
 def test_a_still_gif_is_accepted() -> None:
     assert images.load(file_of(photo(), "GIF")).pixels.shape == (30, 40, 3)
 
@@ -208,6 +229,19 @@ def test_the_photograph_of_a_jpeg_with_previews_is_kept_with_a_note() -> None:
     assert picture.pixels.shape == (30, 40, 3)
     assert len(picture.notes) == 1
     assert "other pictures" in picture.notes[0]
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.format == "MPO"
+        same = images.load(image)
+    assert (same.notes, np.array_equal(same.pixels, picture.pixels)) == (picture.notes, True)
+
+
+@pytest.mark.parametrize("file_format", ["PCX", "SGI"])
+def test_an_image_that_pillow_opened_may_have_any_format(file_format: str) -> None:
+    data = file_of(photo(), file_format)
+    with pytest.raises(ImageError, match="not an image in a known format"):
+        images.load(data)
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(images.load(image).pixels, np.array(photo()))
 
 
 # --- orientation ------------------------------------------------------------------------------------------
@@ -323,8 +357,47 @@ def test_the_limit_can_be_lowered_and_holds_for_every_source() -> None:
 def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     data = file_of(photo())
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
-    with pytest.raises(bincodec.TooLarge, match="decompression bomb"):
+    with pytest.raises(bincodec.TooLarge, match=r"decompression bomb.*PIL\.Image\.MAX_IMAGE_PIXELS"):
         images.load(data)
     # Between Pillow's two thresholds our own limit decides, without a warning.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert images.load(data).pixels.shape == (30, 40, 3)
+
+
+# --- processes --------------------------------------------------------------------------------------------
+
+FORK = """
+import os, signal, sys, threading, warnings
+from bincodec.io import images
+from bincodec.io.silence import silence
+
+entered, leave = threading.Event(), threading.Event()
+
+
+def inside() -> None:
+    with silence():
+        entered.set()
+        leave.wait(0.3)
+
+
+thread = threading.Thread(target=inside)
+thread.start()
+entered.wait()
+filters = len(warnings.filters)
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    images.load(sys.argv[1])
+    os._exit(0 if len(warnings.filters) < filters else 1)
+_, code = os.waitpid(child, 0)
+leave.set()
+thread.join()
+sys.exit(code != 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_can_read_images_while_another_thread_does() -> None:
+    command = [sys.executable, "-W", "ignore:.*multi-threaded:DeprecationWarning", "-c", FORK, str(PHOTO)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr

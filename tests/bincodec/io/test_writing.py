@@ -53,6 +53,13 @@ def read_back(image: Image.Image, extension: str, notes: list[str] | None = None
     return found
 
 
+def test_only_grey_pictures_are_written_as_pgm() -> None:
+    assert writing.encode(photo().convert("L"), ".pgm")[:2] == b"P5"
+    assert writing.encode(photo(), ".ppm")[:2] == b"P6"
+    with pytest.raises(ImageError, match=r"cannot write a picture in colour as \.pgm: choose \.ppm"):
+        writing.encode(photo(), ".pgm")
+
+
 @pytest.mark.parametrize("extension", [".png", ".PNG", ".webp", ".tif", ".tiff", ".bmp", ".ppm"])
 @pytest.mark.parametrize("grey", [False, True])
 def test_what_is_saved_is_read_back(extension: str, grey: bool, tmp_path: Path) -> None:

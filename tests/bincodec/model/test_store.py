@@ -1,5 +1,6 @@
 """Which model is found by a name, a family, a path and a fingerprint."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,21 @@ def test_what_is_not_installed_is_unknown(folder: Path) -> None:
         store.find_for(bytes(range(1, 9)))
     with pytest.raises(DamagedModel):
         store.find(str(folder / "another.safetensors"))
+
+
+def test_a_model_that_may_not_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = str(folder / "tiny-9.safetensors")
+    monkeypatch.setattr(store.os, "access", lambda path, _: str(path) != hidden)
+    for call in (lambda: store.find("tiny-3"), lambda: store.find_for(bytes(8))):
+        with pytest.raises(UnknownModel, match=f"; no permission to read {hidden}$"):
+            call()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no umask")
+def test_a_model_file_may_be_read_by_whom_the_umask_lets(folder: Path) -> None:
+    path = folder / "tiny-9.safetensors"
+    (folder / "plain").touch()
+    assert path.stat().st_mode == (folder / "plain").stat().st_mode
 
 
 def test_the_model_of_a_file_is_found_unless_another_is_named(folder: Path) -> None:

@@ -48,6 +48,14 @@ def test_a_tree_there_and_back(run, pictures: Path) -> None:
         assert np.array_equal(np.array(image), np.array(shown))
 
 
+def test_photographs_of_phones_are_not_left_out(run, pictures: Path) -> None:
+    small = Image.new("RGB", (8, 6))
+    with Image.open(pictures / "b.jpg") as image:
+        image.save(pictures / "phone.mpo", save_all=True, append_images=[small])
+    assert run("compress", pictures, "-o", "out", *TINY, *HERE).exit_code == 0
+    assert below("out") == {"a.bld", "b.bld", "phone.bld"}
+
+
 def test_a_number_of_threads_does_not_make_a_batch(
     run, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
