@@ -26,8 +26,8 @@ import torch
 from bincodec.eval.curves import NotComparable, bd_rate
 from bincodec.eval.networks import multiply_adds
 from bincodec.model.architecture import STRIDE
-from bincodec.train.data import CropSampler, read_photos
-from bincodec.train.loop import VALIDATION_QUALITIES, Stage, read_sampler, train_stage
+from bincodec.train.data import CropSampler
+from bincodec.train.loop import VALIDATION_QUALITIES, Stage, read_sampler, train_stage, validation_set
 from bincodec.train.objective import Objective
 from bincodec.train.principal import start_from_components
 from bincodec.train.settings import RunSettings, read_settings, with_data
@@ -155,7 +155,7 @@ def train(variant: Variant, base: RunSettings, folder: Path, steps: int) -> None
             train_stage(trainer, sampler, stage, resumable=False)
             trainer.save_weights()
         with trainer.averaged() as averaged:
-            points = validate(averaged, read_photos(settings.data.valid), VALIDATION_QUALITIES)
+            points = validate(averaged, validation_set(settings, None), VALIDATION_QUALITIES)
     parts = [*trainer.history, trainer.summary()]
     row = {
         **trainer.summary(),

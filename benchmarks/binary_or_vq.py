@@ -64,17 +64,10 @@ class Side:
 def binary(settings: RunSettings, out: Path, steps: tuple[int, int, int], names: list[str]) -> Side:
     """Train the binary model, or load it if it is finished."""
     folders = out / "binary-joint", out / "binary-prior", out / "binary"
-    for number, folder in enumerate(folders[:2]):
-        if not (folder / "weights.safetensors").exists():
-            start = folders[0] / "weights.safetensors" if number else None
-            run(
-                settings,
-                folder,
-                Stage(steps=steps[number]),
-                start=start,
-                prior_only=number == 1,
-                validation_photos=_VALIDATED,
-            )
+    if not (folders[0] / "weights.safetensors").exists():
+        run(settings, folders[0], Stage(steps=steps[0]), validation_photos=_VALIDATED)
+    if not (folders[1] / "weights.safetensors").exists():
+        prior_alone(settings, folders[0] / "weights.safetensors", folders[1], steps[1])
     model = folders[2] / "binary.safetensors"
     if not model.exists():
         weights = folders[1] / "weights.safetensors"
@@ -94,6 +87,20 @@ def binary(settings: RunSettings, out: Path, steps: tuple[int, int, int], names:
         {**parameters(networks), "prior": prior},
         lambda: Objective(settings.architecture, settings.objective),
     )
+
+
+def prior_alone(settings: RunSettings, start: Path, folder: Path, steps: int) -> None:
+    """Train the binary model's prior on batches of crops, as that of the other model is trained.
+
+    `bincodec train --prior-only` would take more codes, which are in memory.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sampler, _ = read_sampler(settings)
+    trainer = Trainer(settings, folder, torch.device("cpu"))
+    trainer.learn_prior_only()
+    trainer.start_from(start, sampler)
+    train_stage(trainer, sampler, Stage(steps=steps), resumable=False)
+    trainer.save_weights()
 
 
 def draw_binary(

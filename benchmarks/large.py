@@ -49,7 +49,7 @@ def measured(*arguments: str, threads: int) -> tuple[float, float, float]:
     if process.returncode:
         msg = f"{' '.join(arguments)} failed"
         raise RuntimeError(msg)
-    return time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    return time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6
 
 
 def main() -> None:

@@ -38,13 +38,10 @@ RATES = (0.05, 1.65)
 
 def measured(report: dict[str, Any], metric: str) -> dict[str, list[tuple[float, float]]]:
     """Return, for each codec, bits per pixel and the metric as means over the images, by rising rate."""
-    cells = collections.defaultdict(list)
-    for row in report["rows"]:
-        cells[row["codec"], row["setting"]].append((row["bits_per_pixel"], row[metric]))
     curves = collections.defaultdict(list)
-    for (codec, _), values in cells.items():
-        rate, distortion = np.mean(values, axis=0)
-        curves[codec].append((float(rate), float(distortion)))
+    for mean in report["means"]:
+        if mean[metric] is not None:
+            curves[mean["codec"]].append((mean["bits_per_pixel"], mean[metric]))
     return {codec: sorted(points) for codec, points in curves.items()}
 
 
@@ -68,13 +65,15 @@ def draw(report: dict[str, Any], metric: str, path: Path) -> None:
         if ours:
             highest = float(values.max())
     for curve in report["curves"]:
+        if not curve["points"].get(metric):
+            continue
         rates, values = np.array(curve["points"][metric]).T
         axis.plot(rates, values, "--", label=f"{curve['name']} (published)", linewidth=1.3)
     scale = report["metrics"][metric]
     axis.set_xscale("log")
     axis.set(
         xlim=RATES,
-        ylim=(22, highest + 2),
+        ylim=(22, highest + 2) if metric == "psnr" else None,
         xlabel="bits per pixel (logarithmic)",
         ylabel=f"{scale['label']} in {scale['unit']}" if scale["unit"] else scale["label"],
     )

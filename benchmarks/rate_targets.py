@@ -80,6 +80,9 @@ def main() -> None:
                 continue
             found.append(away)
             counts.append(encodes)
+        if not found:
+            print(f"{target} | {unreached} | {certain} | 0", flush=True)
+            continue
         missed = sum(not 0 <= away <= tolerance for away in found)
         print(
             f"{target} | {unreached} | {certain} | {len(found)} | {fmean(found):.2f} {unit} | "

@@ -153,10 +153,17 @@ def command(
     if (add_decoder is None) != (to is None):
         msg = "--add-decoder NAME and --to MODEL belong together"
         raise click.UsageError(msg)
-    for name, value in (("--stretch", stretch), ("--since", since)):
-        if value is not None and add_decoder is None:
-            msg = f"{name} needs --add-decoder"
+    for name, value, needed_by in (
+        ("--stretch", stretch, "--add-decoder"),
+        ("--since", since, "--add-decoder"),
+        ("--card", card, "--finish"),
+    ):
+        if value is not None and {"--add-decoder": add_decoder, "--finish": finish}[needed_by] is None:
+            msg = f"{name} needs {needed_by}"
             raise click.UsageError(msg)
+    if compiled and results:
+        msg = f"--compile does not go with {results[0]}"
+        raise click.UsageError(msg)
     for name, value in (("--minutes", minutes), ("--rates", rates), ("--stretch", stretch)):
         if value is not None and not math.isfinite(value):
             msg = f"{name} {value} is not a finite number"

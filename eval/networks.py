@@ -38,8 +38,14 @@ class Part:
 
 def multiply_adds(call: Callable[[], object]) -> int:
     """Return the multiply-adds of all networks that run in `call`."""
-    with FlopCounterMode(display=False) as counter:
-        call()
+    threads = torch.get_num_threads()
+    # The counter sees only its own thread. With one, a picture of several parts is computed there too.
+    torch.set_num_threads(1)
+    try:
+        with FlopCounterMode(display=False) as counter:
+            call()
+    finally:
+        torch.set_num_threads(threads)
     operations: int = counter.get_total_flops()
     return operations // 2
 

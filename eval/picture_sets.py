@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -13,11 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from bincodec.errors import BincodecError, ImageError
-from bincodec.io import files, images, streams
-
-SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
-"""The suffixes of pictures. Other files of a folder or an archive are ignored."""
+from bincodec.errors import ImageError
+from bincodec.io import collection, files, images
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ def read(
 ) -> PictureSet:
     """Read all pictures of files, folders (with their sub-folders) and tar archives, in order of name.
 
-    From folders and archives, only pictures are read whose relative name starts with `under`. All pictures
+    From folders and archives, only pictures in the folder `under` are read. All pictures
     must have the `size` (width, height), or that of the first picture if it is None. With `fit`, other
     pictures are cropped around their middle to the same shape and resized (Lanczos).
 
@@ -63,7 +59,7 @@ def read(
     for path in paths:
         before = len(names)
         for name, source in _sources(path, under):
-            found = _load(name, source)
+            found = images.load_opaque(source, name=None if isinstance(source, str) else name)
             if size is None:
                 size = (found.shape[1], found.shape[0])
             names.append(name)
@@ -73,16 +69,6 @@ def read(
             msg = f"{path}: there are no pictures in it" + (f" under {under}" if under else "")
             raise ImageError(msg)
     return PictureSet(tuple(names), tuple(labels), np.stack(pixels))
-
-
-def _load(name: str, source: str | bytes) -> NDArray[np.uint8]:
-    try:
-        return images.load_opaque(source)
-    except BincodecError as error:
-        if isinstance(source, str):
-            raise  # The message already names the path.
-        msg = f"{name}: {error}"
-        raise ImageError(msg) from error
 
 
 def _of_size(name: str, pixels: NDArray[np.uint8], size: tuple[int, int], fit: bool) -> NDArray[np.uint8]:
@@ -97,14 +83,9 @@ def _of_size(name: str, pixels: NDArray[np.uint8], size: tuple[int, int], fit: b
 
 def _sources(path: str, under: str) -> Iterator[tuple[str, str | bytes]]:
     """Yield the names of pictures with their paths or bytes."""
-    if os.path.isdir(path):
-        folder = Path(path)
-        for place in sorted(folder.rglob("*")):
-            relative = place.relative_to(folder).as_posix()
-            if place.suffix.lower() in SUFFIXES and relative.startswith(under):
-                yield place.as_posix(), str(place)
-    elif _is_archive(path):
-        yield from _members(path, under)
+    if os.path.isdir(path) or _is_archive(path):
+        for name, source in collection.pictures(Path(path), under):
+            yield (Path(source).as_posix() if isinstance(source, str) else str(name)), source
     else:
         yield Path(path).absolute().as_posix(), path
 
@@ -115,17 +96,3 @@ def _is_archive(path: str) -> bool:
         return tarfile.is_tarfile(path)
     except OSError:
         return False
-
-
-def _members(path: str, under: str) -> Iterator[tuple[str, bytes]]:
-    try:
-        with tarfile.open(path) as archive:
-            members = sorted((m for m in archive.getmembers() if m.isfile()), key=lambda m: m.name)
-            for member in members:
-                suffix = PurePosixPath(member.name).suffix.lower()
-                if member.name.startswith(under) and suffix in SUFFIXES:
-                    file = archive.extractfile(member) or io.BytesIO()
-                    yield member.name, streams.read_on(file, name=f"{path}: {member.name}")
-    except (tarfile.TarError, EOFError) as error:
-        msg = f"{path}: the archive is damaged: {error}"
-        raise ImageError(msg) from error

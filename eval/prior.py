@@ -275,7 +275,7 @@ def _rates(rows: Sequence[PriorRow]) -> list[str]:
 def _savings(rows: Sequence[PriorRow]) -> list[str]:
     rates = _mean_rates(rows)
     pairs = [*itertools.pairwise(rates), (rates[0], rates[-1]), (rates[1], rates[-1])]
-    return [f"{100 * (1 - after / before):.1f}" for before, after in pairs]
+    return [f"{100 * (1 - after / before):.1f}" if before else "-" for before, after in pairs]
 
 
 def _overhead(rows: Sequence[PriorRow]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import shutil
@@ -86,7 +87,7 @@ def ssimulacra2() -> tuple[str, Measure]:
         NotInstalled: if the program is missing.
     """
     path = _which("ssimulacra2", "SSIMULACRA2", "a tool of libjxl")
-    return "program ssimulacra2", Program(path, rf"^{_NUMBER}\s*$")
+    return f"program ssimulacra2 {_mark(path)}", Program(path, rf"^{_NUMBER}\s*$")
 
 
 def butteraugli() -> tuple[str, Measure]:
@@ -99,7 +100,14 @@ def butteraugli() -> tuple[str, Measure]:
         NotInstalled: if the program is missing.
     """
     path = _which("butteraugli_main", "Butteraugli", "a tool of libjxl, in Debian's libjxl-devtools")
-    return "program butteraugli_main: 3-norm, 80 nits", Program(path, rf"^3-norm: {_NUMBER}\s*$")
+    return f"program butteraugli_main {_mark(path)}: 3-norm, 80 nits", Program(
+        path, rf"^3-norm: {_NUMBER}\s*$"
+    )
+
+
+def _mark(path: str) -> str:
+    """Return a mark of the program's file. Another version may measure other values."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:8]
 
 
 def _which(program: str, metric: str, where: str) -> str:

@@ -250,12 +250,13 @@ def _commands(plan: SpeedPlan, picture: Picture, subject: Subject) -> list[Resul
         bld, png = str(Path(folder) / "photo.bld"), str(Path(folder) / "photo.png")
         options = ["--model", spec.values["model"], "--device", spec.values["device"], "--force", "--quiet"]
         how = ["--quality", str(subject.setting), "--effort", spec.values["effort"]]
+        realism = ["--realism", spec.values["realism"]]
         compress = ["compress", photo, bld, *how, *options]
         calls: tuple[tuple[str | None, str, list[str]], ...] = (
             (None, "bincodec --help", [*COMMAND, "--help"]),
             (None, "import bincodec", [sys.executable, "-c", "import bincodec"]),
             (photo, "bincodec compress", [*COMMAND, *compress]),
-            (photo, "bincodec decompress", [*COMMAND, "decompress", bld, png, *options]),
+            (photo, "bincodec decompress", [*COMMAND, "decompress", bld, png, *realism, *options]),
         )
         for image, name, program in calls:
             runs = [process.run(program, plan.threads) for _ in range(plan.repeat + 1)][1:]

@@ -116,11 +116,17 @@ def write(outcome: Outcome, folder: Path) -> None:
         OSError: if the system cannot write a file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / PAGE).unlink(missing_ok=True)
-    shown = [_write_pictures(number, shown, folder) for number, shown in enumerate(outcome.comparisons, 1)]
+    contents: dict[Path, bytes] = {}
+    shown = [
+        _add_pictures(number, shown, folder, contents) for number, shown in enumerate(outcome.comparisons, 1)
+    ]
+    if contents:
+        (folder / PICTURES).mkdir(exist_ok=True)
     content = reports.content(outcome.report, shown)
-    files.write(folder / "report.json", to_json(content).encode())
-    files.write(folder / "rows.csv", printable(reports.as_csv(outcome.report.sweep.rows)).encode())
+    contents[folder / "report.json"] = to_json(content).encode()
+    contents[folder / "rows.csv"] = printable(reports.as_csv(outcome.report.sweep.rows)).encode()
+    (folder / PAGE).unlink(missing_ok=True)
+    files.write_all(contents)
     _remove_pictures(folder, shown)
 
 
@@ -149,9 +155,8 @@ def write_page(outcome: Outcome, folder: Path) -> None:
     files.write(folder / PAGE, page(reports.content(outcome.report), outcome.comparisons).encode())
 
 
-def _write_pictures(number: int, shown: Comparison, folder: Path) -> dict[str, Any]:
-    """Write the pictures of one comparison, and return its entry in report.json."""
-    (folder / PICTURES).mkdir(exist_ok=True)
+def _add_pictures(number: int, shown: Comparison, folder: Path, to: dict[Path, bytes]) -> dict[str, Any]:
+    """Add the pictures of one comparison to the files to write, and return its entry in report.json."""
     pictures = []
     for position, picture in enumerate(shown.pictures, 1):
         file = f"{PICTURES}/{number}-{position}.webp"
@@ -163,10 +168,10 @@ def _write_pictures(number: int, shown: Comparison, folder: Path) -> dict[str, A
             "psnr": picture.psnr,
             "file": file,
         }
-        files.write(folder / file, picture.image)
+        to[folder / file] = picture.image
         pictures.append(facts)
     original = f"{PICTURES}/{number}-original.webp"
-    files.write(folder / original, shown.original)
+    to[folder / original] = shown.original
     return {
         "image": shown.image,
         "bits_per_pixel": shown.target_bits_per_pixel,

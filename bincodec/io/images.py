@@ -95,15 +95,17 @@ def load(
     return picture
 
 
-def load_opaque(source: Source) -> Pixels:
-    """Return the sRGB pixels of an image for measurements, uint8 (H, W, 3).
+def load_opaque(source: Source, *, name: str | None = None) -> Pixels:
+    """Return the sRGB pixels of an image for measurements and training, uint8 (H, W, 3).
+
+    Errors call it `name`, or else by its path.
 
     Raises:
         ImageError: if the image has transparent pixels. Other errors are those of `load`.
     """
-    picture = load(source, srgb=True)
+    picture = load(source, srgb=True, name=name)
     if picture.alpha is not None:
-        msg = f"{_name(source)}: it has transparent pixels: flatten it onto a background first"
+        msg = f"{name or _name(source)}: it has transparent pixels: flatten it onto a background first"
         raise ImageError(msg)
     return picture.pixels
 

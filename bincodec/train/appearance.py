@@ -92,6 +92,12 @@ class Appearance:
                 found.parameters(), adversarial.rate, betas=(0.5, 0.9), fused=device.type == "cuda"
             )
 
+    def share(self) -> None:
+        """Give the discriminator the weights of the first process, in a run with several."""
+        if self.discriminator is not None:
+            for tensor in self.discriminator.state_dict().values():
+                torch.distributed.broadcast(tensor, 0)
+
     def set_progress(self, progress: float) -> None:
         """Tell which share of the stage is done, 0..1. The weight of the discriminator depends on it."""
         if self.adversarial is None:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import itertools
 import tarfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-Photo = npt.NDArray[np.uint8]
+from bincodec.errors import BincodecError
+from bincodec.io import collection, images
 
-_SUFFIXES = {".png", ".webp", ".avif", ".jpg", ".jpeg"}
+Photo = npt.NDArray[np.uint8]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,49 +69,30 @@ def read_labelled(source: Path, under: str = "") -> Labelled:
     Raises:
         ValueError: if a photo is not in a folder.
     """
-    found = [(name.removeprefix(under).strip("/").split("/"), photo) for name, photo in _read(source, under)]
-    if any(len(parts) < 2 for parts, _ in found):
+    found = _read(source, under)
+    classes = [name.relative_to(under).parent.name for name, _ in found]
+    if "" in classes:
         msg = f"a photo in {source} is in no folder, so it has no class"
         raise ValueError(msg)
-    names = tuple(sorted({parts[0] for parts, _ in found}))
-    labels = [names.index(parts[0]) + 1 for parts, _ in found]
-    return Labelled([photo for _, photo in found], labels, names)
+    names = tuple(sorted(set(classes)))
+    return Labelled([photo for _, photo in found], [names.index(name) + 1 for name in classes], names)
 
 
-def _read(source: Path, under: str) -> list[tuple[str, Photo]]:
+def _read(source: Path, under: str) -> list[tuple[PurePosixPath, Photo]]:
     """Return photos with their names relative to the source."""
-    if source.is_dir():
-        names = sorted(path for path in source.rglob("*") if path.suffix.lower() in _SUFFIXES)
-        named = [(path.relative_to(source).as_posix(), path) for path in names]
-        photos = [
-            (name, _to_array(name, path.read_bytes())) for name, path in named if name.startswith(under)
-        ]
-    else:
-        try:
-            with tarfile.open(source) as archive:
-                members = [m for m in archive.getmembers() if m.isfile() and m.name.startswith(under)]
-                files = [(m.name, archive.extractfile(m)) for m in sorted(members, key=lambda m: m.name)]
-                photos = [(name, _to_array(name, file.read())) for name, file in files if file is not None]
-        except tarfile.TarError as error:  # Its own message names every kind of archive that was tried.
-            msg = f"{source} is neither a folder nor a whole tar archive"
-            raise ValueError(msg) from error
+    if source.is_file() and not tarfile.is_tarfile(source):
+        msg = f"{source} is neither a folder nor a whole tar archive"
+        raise ValueError(msg)
+    try:
+        found = collection.pictures(source, under)
+        photos = [(name, images.load_opaque(data, name=str(name))) for name, data in found]
+    except BincodecError as error:
+        raise ValueError(str(error)) from error
     if not photos:
         where = f"{source} under {under}" if under else str(source)
         msg = f"there are no photos in {where}"
         raise ValueError(msg)
     return photos
-
-
-def _to_array(name: str, data: bytes) -> Photo:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.array(image.convert("RGB"))
-    except UnidentifiedImageError as error:  # Its own message names no file.
-        msg = f"{name}: this is not an image in a known format"
-        raise ValueError(msg) from error
-    except OSError as error:
-        msg = f"{name}: this photo is damaged: {error}"
-        raise ValueError(msg) from error
 
 
 class Batch(NamedTuple):

@@ -24,8 +24,8 @@ from bincodec.model.card import ModelCard, read_card
 from bincodec.model.prior import Prior
 from bincodec.model.weights import add_decoder, as_stored, autoencoder_state, save
 from bincodec.train.codes import CodeSampler, encode
-from bincodec.train.data import CropSampler, read_photos, spread
-from bincodec.train.loop import VALIDATION_QUALITIES, Stage, read_sampler, train_stage
+from bincodec.train.data import CropSampler
+from bincodec.train.loop import VALIDATION_QUALITIES, Stage, read_sampler, train_stage, validation_set
 from bincodec.train.objective import Objective
 from bincodec.train.quantise import QuantisedPrior, RangeRecorder
 from bincodec.train.readout import fit_output
@@ -84,8 +84,8 @@ def finish(
         learned = encode(objective, crops, codes, np.random.default_rng(settings.data.seed))
     trainer = Trainer(_gentle(settings), folder, where, objective)
     trainer.history = metadata["history"]
+    photos = validation_set(settings, validation_photos)
     train_stage(trainer, learned, stage, workers=workers, resumable=False)
-    photos = spread(read_photos(settings.data.valid, settings.data.valid_under), validation_photos)
     with trainer.averaged() as finished:
         # Here too, the weights are rounded first. The last matrix is stored in fp16 and compensates for it.
         finished.autoencoder.load_state_dict(as_stored(finished.autoencoder.state_dict()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -19,8 +20,18 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from bincodec.io import files
 from bincodec.train.codes import Codes, CodeSampler, PriorObjective, encode
-from bincodec.train.data import Batch, CropSampler, Sampler, batches, read_labelled, read_photos, spread
+from bincodec.train.data import (
+    Batch,
+    CropSampler,
+    Photo,
+    Sampler,
+    batches,
+    read_labelled,
+    read_photos,
+    spread,
+)
 from bincodec.train.settings import OptimiserSettings, RunSettings, for_prior
 from bincodec.train.terms import Terms, psnr
 from bincodec.train.trainer import Trainer, rank
@@ -113,9 +124,15 @@ def run(
         learned = encode(
             trainer.objective, sampler, settings.prior.codes, np.random.default_rng(_seed(trainer))
         )
+    if rank() == 0:
+        _drop_rows_after(folder / "log.jsonl", trainer.step)
+    # Photos that cannot be read are noticed here, and not after hours.
+    validated = validation_set(settings, validation_photos)
     train_stage(trainer, learned, stage, world=world, compiled=compiled, workers=workers)
     if rank() == 0:
-        _finish(trainer, validation_photos)
+        # If the validation is interrupted, the same command repeats it.
+        trainer.save_state()
+        _finish(trainer, validated)
     if world > 1:
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
@@ -135,6 +152,11 @@ def read_sampler(settings: RunSettings) -> tuple[CropSampler, dict[str, list[str
         msg = f"{data.photos} holds {len(found.names)} classes, not {classes}: {', '.join(found.names)}"
         raise ValueError(msg)
     return CropSampler(found.photos, data.crops, found.labels), {"classes": list(found.names)}
+
+
+def validation_set(settings: RunSettings, count: int | None) -> list[Photo]:
+    """Return `count` validation photos, evenly spread, or all of them if it is None."""
+    return spread(read_photos(settings.data.valid, settings.data.valid_under), count)
 
 
 def train_stage(
@@ -161,6 +183,8 @@ def train_stage(
             network.compile()
     if world > 1:
         module = nn.parallel.DistributedDataParallel(module)
+        if objective.appearance is not None:
+            objective.appearance.share()
     began, last_save = time.monotonic() - trainer.seconds, time.monotonic()
     bar = tqdm(initial=trainer.step, total=stage.steps, unit="step", disable=None if rank() == 0 else True)
     data = trainer.settings.data
@@ -173,11 +197,12 @@ def train_stage(
             break
         terms = _forward(trainer, module, batch, progress)
         trainer.update(terms, rate_factor(trainer.settings.optimiser, trainer.step, progress))
-        recent.append(terms.detached())
         bar.update()
-        if trainer.step % _LOG_EVERY == 0 and rank() == 0:
-            bar.set_postfix(_log(trainer, Terms.mean(recent)))
-            recent.clear()
+        if rank() == 0:
+            recent.append(terms.detached())
+            if trainer.step % _LOG_EVERY == 0:
+                bar.set_postfix(_log(trainer, Terms.mean(recent)))
+                recent.clear()
         if resumable and rank() == 0 and time.monotonic() - last_save > _SAVE_EVERY_SECONDS:
             trainer.save_state()
             last_save = time.monotonic()
@@ -231,11 +256,17 @@ def _log(trainer: Trainer, terms: Terms) -> dict[str, str]:
     return {title: f"{row[name]:.3f}" for title, name in shown.items() if row.get(name) is not None}
 
 
-def _finish(trainer: Trainer, validation_photos: int | None) -> None:
+def _drop_rows_after(log: Path, step: int) -> None:
+    """Remove the rows of steps that are repeated, because they were done after the state was last saved."""
+    if log.exists():
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if json.loads(line).get("step", math.inf) <= step]
+        files.write(log, "".join(kept).encode())
+
+
+def _finish(trainer: Trainer, photos: list[Photo]) -> None:
     """Save the averaged weights, append the validation curve to the log, and delete the saved state."""
     trainer.save_weights()
-    data = trainer.settings.data
-    photos = spread(read_photos(data.valid, data.valid_under), validation_photos)
     with trainer.averaged() as objective:
         points = validate(objective, photos, VALIDATION_QUALITIES)
     row = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -77,7 +80,7 @@ class Objective(nn.Module):
 
         `quality` is (B,) in 0..1. `label` (B,) is 0 for no class, else the number of the class.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.hard_levels):
+        with self._as_in_files(image):
             value = self.autoencoder.analyse(image, quality)
         hard, centred, noisy = self._binarise(value)
         weight = self.multiplier(quality)
@@ -101,6 +104,15 @@ class Objective(nn.Module):
             judged.critic if judged else zero,
             judged.factor if judged else zero,
         )
+
+    @contextlib.contextmanager
+    def _as_in_files(self, image: Tensor) -> Iterator[None]:
+        """If only hard levels count, let the encoder compute in float32 as for files, without a gradient."""
+        if not self.hard_levels:
+            yield
+            return
+        with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+            yield
 
     def learn_prior_only(self) -> None:
         """Freeze the autoencoder. The prior then learns on the levels that files hold."""

@@ -22,10 +22,10 @@ _PATCH = 8
 
 @torch.no_grad()
 def fit_output(objective: Objective, sampler: CropSampler, rng: np.random.Generator) -> None:
-    """Solve for the decoder's head, in place, on hard levels at all qualities.
+    """Solve for the decoder's head, in place, on hard levels.
 
-    Crops have the same weights as in the distortion of the objective. As there, some crops lack their last
-    layers.
+    Crops have the same qualities and weights as in the distortion of the objective. As there, some crops lack
+    their last layers.
     """
     head = objective.autoencoder.decoder.head
     read = head.weight.shape[1]
@@ -33,7 +33,8 @@ def fit_output(objective: Objective, sampler: CropSampler, rng: np.random.Genera
     errors = torch.zeros(read + 1, head.weight.shape[0], dtype=torch.float64)
     for _ in range(_BATCHES):
         image = sampler.batch(_CROPS, rng).crops.to(head.weight.device).float() / 255
-        quality = torch.from_numpy(rng.random(len(image))).float().to(image.device)
+        places = objective.settings.quality_at(rng.random(len(image)))
+        quality = torch.from_numpy(places).float().to(image.device)
         rows, error = _read_and_missed(objective, image, quality, rng)
         products += (rows.T @ rows).cpu()
         errors += (rows.T @ error).cpu()

@@ -150,7 +150,10 @@ def _build(kind: Any, table: str, fields: dict[str, Any], path: Path) -> Any:
 
 def with_rates(settings: RunSettings, factor: float) -> RunSettings:
     """Return the same run with all learning rates times `factor`."""
-    return dataclasses.replace(settings, optimiser=settings.optimiser.times(factor))
+    judge = settings.adversarial
+    if judge is not None:
+        judge = dataclasses.replace(judge, rate=judge.rate * factor)
+    return dataclasses.replace(settings, optimiser=settings.optimiser.times(factor), adversarial=judge)
 
 
 def with_data(settings: RunSettings, **changes: Any) -> RunSettings:

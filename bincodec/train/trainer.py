@@ -145,6 +145,8 @@ class Trainer:
             "optimisers": [o.state_dict() for o in self.optimisers],
             "step": self.step,
             "seconds": self.seconds,
+            "skipped": self.skipped,
+            "revived": self.revived,
             "history": self.history,
             "fresh": self.objective.fresh,
             "appearance": self.objective.appearance.state() if self.objective.appearance else {},
@@ -165,6 +167,7 @@ class Trainer:
         if self.objective.appearance is not None:
             self.objective.appearance.load_state(state["appearance"])
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
+        self.skipped, self.revived = state["skipped"], state["revived"]
 
     def start_from(self, weights: Path, sampler: CropSampler | None = None, *, revived: bool = False) -> None:
         """Start a stage from averaged weights. Layers that they lack are added.

@@ -74,6 +74,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_photos: Callab
         (["--start", "some", "--add-decoder", "x"], 2, "--add-decoder NAME and --to MODEL belong together"),
         (["--start", "some", "--steps", "1", "--stretch", "1.2"], 2, "--stretch needs --add-decoder"),
         (["--start", "some", "--steps", "1", "--since", "some"], 2, "--since needs --add-decoder"),
+        (["--steps", "1", "--card", "some"], 2, "--card needs --finish"),
+        (
+            ["--steps", "1", "--start", "some", "--finish", "x", "--compile"],
+            2,
+            "--compile does not go with --finish",
+        ),
         (["--minutes", "nan"], 2, "--minutes nan is not a finite number"),
         (["--steps", "1", "--rates", "inf"], 2, "--rates inf is not a finite number"),
         (

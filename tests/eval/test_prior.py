@@ -214,6 +214,9 @@ def test_the_tables_say_what_is_saved_and_by_what() -> None:
     assert lines[7] == "50 25.0 16.7 10.0 11.1 50.0 33.3"
     assert lines[12] == "50 125.0 200.0 1"
     assert lines[17].endswith("+2.005 +3.000")
+    # A picture of one position costs no bits by its own frequencies.
+    nothing = prior.text([dataclasses.replace(ROW, frequency_bits=0.0)])
+    assert " ".join(nothing.splitlines()[5].split()) == "50 100.0 - 10.0 11.1 50.0 -"
     without = prior.text([dataclasses.replace(row, float_by_passes={}) for row in rows[:2]])
     assert "float" not in without
     assert "all" not in [line.split()[0] for line in without.splitlines()]

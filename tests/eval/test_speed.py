@@ -21,6 +21,7 @@ from bincodec.eval.errors import NotInstalled, UnknownCodec
 from bincodec.eval.peers import Peer
 from bincodec.eval.sweep import look
 from bincodec.io import images
+from bincodec.workers import in_order
 
 Crops = dict[str, NDArray[np.uint8]]
 
@@ -128,6 +129,17 @@ def test_multiply_adds_are_those_of_a_sum_by_hand(codec: bincodec.Codec) -> None
         "decoder": sides,
         **{f"prior, pass {index + 1}": body for index, body in enumerate(bodies)},
     }
+
+
+def test_multiply_adds_of_parts_that_threads_compute_count_too() -> None:
+    matrix, before = torch.ones(64, 64), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        counted = networks.multiply_adds(lambda: list(in_order("try", lambda _: matrix @ matrix, range(3))))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert counted == 3 * 64**3
 
 
 def test_parameters_are_those_of_a_sum_by_hand(codec: bincodec.Codec) -> None:
@@ -313,7 +325,9 @@ def test_whole_processes_do_what_their_spec_says(
     assert [row.command for row in found.commands][2:] == ["bincodec compress", "bincodec decompress"]
     (compress,) = {tuple(program) for program in programs if "compress" in program}
     assert compress[compress.index("--effort") + 1] == "5"
-    assert "--effort" not in next(program for program in programs if "decompress" in program)
+    decompress = next(program for program in programs if "decompress" in program)
+    assert "--effort" not in decompress
+    assert decompress[decompress.index("--realism") + 1] == "0"
     assert not speed.measure(plan(photos[:1], "bincodec:layers=2", "jpeg")).commands
 
 

@@ -53,9 +53,7 @@ def test_other_modes_become_rgb(tmp_path: Path) -> None:
     assert photo.shape == (4, 5, 3)
 
 
-@pytest.mark.parametrize(
-    ("size", "words"), [(0, "this is not an image in a known format"), (5000, "this photo is damaged: ")]
-)
+@pytest.mark.parametrize(("size", "words"), [(0, "the file is empty"), (5000, "it is damaged or cut short")])
 def test_a_photo_that_cannot_be_read_is_named(
     photo_folder: Path, tmp_path: Path, size: int, words: str
 ) -> None:
@@ -75,6 +73,27 @@ def test_a_file_that_is_no_archive_is_named(tmp_path: Path) -> None:
     file.write_bytes(b"PK")
     with pytest.raises(ValueError, match=f"^{file} is neither a folder nor a whole tar archive$"):
         read_photos(file)
+
+
+def test_other_files_of_an_archive_are_left_out(photo_folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "photos.tar"
+    with tarfile.open(archive, "w") as tar:
+        for name in ("./train/a/photo.png", "./training/b/photo.png"):
+            tar.add(photo_folder / "astronaut.png", name)
+        tar.add(Path(__file__), "./train/LICENSE")
+    found = read_labelled(archive, "train")
+    assert (len(found.photos), found.names) == (1, ("a",))
+    assert read_labelled(archive, "train/").names == ("a",)
+
+
+def test_photos_are_read_as_the_codec_reads_them(tmp_path: Path) -> None:
+    deep = np.full((4, 5), 0x8000, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    (photo,) = read_photos(tmp_path)
+    assert np.all(photo == 128)
+    Image.new("RGBA", (5, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    with pytest.raises(ValueError, match=r"^clear\.png: it has transparent pixels"):
+        read_photos(tmp_path)
 
 
 def test_no_photos_is_an_error(tmp_path: Path) -> None:

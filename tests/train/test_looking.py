@@ -83,6 +83,23 @@ def test_an_interrupted_run_that_sees_goes_on_as_if_nothing_had_happened(
     assert same(*both)
 
 
+def test_all_processes_have_the_discriminator_of_the_first(
+    seeing: RunSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for number in "01":
+        monkeypatch.setenv("RANK", number)
+        trainer = Trainer(seeing, tmp_path, torch.device("cpu"))
+        assert trainer.objective.appearance is not None
+        made.append(trainer.objective.appearance)
+    first, second = (one.discriminator.state_dict() for one in made if one.discriminator is not None)
+    assert not same(first, second)
+    sent = iter(first.values())
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda tensor, _: tensor.copy_(next(sent)))
+    made[1].share()
+    assert same(first, second)
+
+
 def test_a_prior_that_learns_alone_is_resumed_on_the_same_codes(tmp_path: Path, seeing: RunSettings) -> None:
     run(seeing, tmp_path / "first", FOUR, validation_photos=1)
     start = tmp_path / "first" / "weights.safetensors"

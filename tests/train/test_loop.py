@@ -102,6 +102,60 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     assert rows(tmp_path / "parts")[-1]["steps"] == 4
 
 
+def test_validation_photos_are_read_before_the_training(
+    tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings()
+    settings = dataclasses.replace(
+        settings, data=dataclasses.replace(settings.data, valid=tmp_path / "nowhere")
+    )
+    monkeypatch.setattr(Trainer, "update", lambda *_: pytest.fail("a step was done"))
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        run(settings, tmp_path / "run", FOUR)
+
+
+def test_an_interrupted_validation_is_repeated(
+    tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings()
+    run(settings, tmp_path / "whole", FOUR, validation_photos=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "validate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(settings, tmp_path / "parts", FOUR, validation_photos=1)
+    run(settings, tmp_path / "parts", FOUR, validation_photos=1)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == [
+        "log.jsonl",
+        "weights.safetensors",
+    ]
+
+
+def test_the_log_has_each_step_once(
+    tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings()
+    monkeypatch.setattr(loop, "_LOG_EVERY", 1)
+    for step, seconds in ((2, 1e9), (3, -1.0), (3, 1e9)):
+        with monkeypatch.context() as patch:
+            interrupt_at(patch, step)
+            patch.setattr(loop, "_SAVE_EVERY_SECONDS", seconds)
+            with pytest.raises(KeyboardInterrupt):
+                run(settings, tmp_path, FOUR, validation_photos=1)
+    run(settings, tmp_path, FOUR, validation_photos=1)
+    assert [row.get("step") for row in rows(tmp_path)] == [1, 2, 3, 4, None]
+
+
+def test_what_was_revived_and_skipped_is_known_after_an_interruption(
+    tmp_path: Path, make_settings: Make
+) -> None:
+    first, second = (Trainer(make_settings(), tmp_path, torch.device("cpu")) for _ in range(2))
+    first.revived, first.skipped = 3, 2
+    first.save_state()
+    second.load_state()
+    assert (second.revived, second.skipped) == (3, 2)
+
+
 def test_a_later_stage_starts_from_weights(tmp_path: Path, make_settings: Make) -> None:
     settings = make_settings()
     run(settings, tmp_path / "first", FOUR, validation_photos=1)
