@@ -98,6 +98,8 @@ class TileReader:
         self._chunks = chunks
         self.confirmed = 0
         """The number of layers that the checksums have confirmed."""
+        self.rewritten_differs = False
+        """Whether the bits are right, but a writer with these predictions would store them otherwise."""
         self._group = -1
         self._layers_left = 0
         self._again = TileWriter(header, tile, groups)
@@ -141,6 +143,7 @@ class TileReader:
             msg += f", not {self._chunk.bits_crc:#010x}"
             raise BitsMismatch(msg)
         if self._again.chunks[-1] != self._chunk:
+            self.rewritten_differs = True
             msg = f"{self._name}: {len(self._chunk.payload)} bytes are not what a writer makes of its levels"
             raise Corrupt(msg)
         self.confirmed += self._groups[self._group]

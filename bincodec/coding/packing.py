@@ -85,11 +85,15 @@ class _ReadingSource:
 
 @dataclasses.dataclass(frozen=True)
 class _UnpackedTile:
-    """The levels of a tile by layer, as far as checksums confirm them, and the error that came after them."""
+    """The levels of a tile by layer, as far as checksums confirm them, and the error that came after them.
+
+    `doubtful` says whether wrong predictions may be the reason of the error.
+    """
 
     tile: Tile
     levels: list[Levels]
     error: Corrupt | None = None
+    doubtful: bool = False
 
 
 def pack(model: Model, code: BinaryCode) -> bytes:
@@ -174,7 +178,7 @@ def unpack(model: Model, file: Container, *, partial: bool = False, layers: int 
         own = f"model {model.card.name} has only {architecture.layers}"
         msg = f"the file has {header.layers} layers, but {own}"
         raise Corrupt(msg)
-    _check_sizes(file, architecture)
+    file = _with_possible_sizes(file, architecture, partial=partial)
     read_filter(file.extras)  # A malformed post-filter makes the file corrupt, even if it is not applied.
     available = file.tile_layers
     if layers is not None:
@@ -214,7 +218,7 @@ def _unpack_tile(
 ) -> _UnpackedTile:
     """Return the levels of a tile. With `partial`, return those before an error, and the error."""
     found = _attempt(priors.first, file, available[tile.number], tile)
-    if isinstance(found.error, BitsMismatch):
+    if found.doubtful:
         with priors.one_at_a_time:
             # One wrong tile is enough to refuse a whole file, so no other tile is read again for it.
             if partial or not priors.failed:
@@ -227,11 +231,14 @@ def _unpack_tile(
 
 def _attempt(prior: IntegerPrior, file: Container, layers: int, tile: Tile) -> _UnpackedTile:
     header, chunks = file.header, [row[tile.number] for row in file.chunks]
-    source = _ReadingSource(TileReader(header, tile, file.groups, chunks))
+    reader = TileReader(header, tile, file.groups, chunks)
+    source = _ReadingSource(reader)
     try:
         passes.run(prior, header.quality, tile.shape, layers, source)
     except Corrupt as error:
-        return _UnpackedTile(tile, source.confirmed, error)
+        # In a raw chunk, the levels do not depend on predictions, but the choice to store it raw does.
+        doubtful = isinstance(error, BitsMismatch) or reader.rewritten_differs
+        return _UnpackedTile(tile, source.confirmed, error, doubtful)
     return _UnpackedTile(tile, source.confirmed)
 
 
@@ -269,11 +276,14 @@ def _assembled(model: Model, file: Container, unpacked: Iterable[_UnpackedTile])
     )
 
 
-def _check_sizes(file: Container, architecture: Architecture) -> None:
-    """Raise `Corrupt` if the length of a payload shows that no writer made it."""
+def _with_possible_sizes(file: Container, architecture: Architecture, *, partial: bool) -> Container:
+    """Return a file without the chunks whose length shows that no writer made them, or raise `Corrupt`."""
     starts = [0, *itertools.accumulate(file.groups)]
+    damage = list(file.damage)
+    chunks = []
     for group, row in enumerate(file.chunks):
         layers = range(starts[group], starts[group + 1])
+        kept = list(row)
         for tile, chunk in zip(file.header.tiles, row, strict=True):
             if chunk is None:
                 continue
@@ -287,4 +297,9 @@ def _check_sizes(file: Container, architecture: Architecture) -> None:
                 kind = "raw" if chunk.raw else "coded"
                 name = name_of(tile, group, file.groups)
                 msg = f"{name}: {length} bytes of {kind} levels, which take {raw} uncoded"
-                raise Corrupt(msg)
+                if not partial:
+                    raise Corrupt(msg)
+                damage.append(msg)
+                kept[tile.number] = None
+        chunks.append(tuple(kept))
+    return dataclasses.replace(file, chunks=tuple(chunks), damage=tuple(damage))

@@ -40,6 +40,9 @@ _RANGES = {
     "classes": (0, MAX_CLASSES),
 }
 
+REQUIRED = tuple(name for name in _RANGES if name != "extra_encoder_blocks")
+"""The fields without which a model file does not say how a file is decoded (MODEL, "Architecture")."""
+
 QUALITIES = BEST_QUALITY + 1
 """Quality is an integer from 0 to 100."""
 

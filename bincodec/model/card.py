@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from bincodec.errors import DamagedModel, WrongModel
-from bincodec.model.architecture import Architecture
+from bincodec.model.architecture import REQUIRED, Architecture
 
 FORMAT = "bincodec model 2"
 DEFAULT_SIZE = (256, 256)
@@ -103,6 +103,9 @@ def read_card(path: Path) -> ModelCard:
             metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
             msg = f"{path} is not a model file of format {FORMAT!r}"
+            raise DamagedModel(msg)
+        if missing := [name for name in REQUIRED if name not in json.loads(metadata["architecture"])]:
+            msg = f"{path}: its architecture has no {missing[0]}"
             raise DamagedModel(msg)
         card = ModelCard(
             metadata["name"],

@@ -26,6 +26,8 @@ WEIGHT_LIMIT = 127
 ACTIVATION_LIMIT = 2047
 STREAM_LIMIT = 2**20
 EXACT_LIMIT = 2**24
+LEAST_SHIFT, LARGEST_SHIFT = -23, 24
+"""The range of shifts for which every result of a sum below EXACT_LIMIT can be held exactly."""
 """float32 represents every integer up to this limit exactly."""
 
 KEEP_KNOWN = 64
@@ -266,6 +268,14 @@ def check_bounds(architecture: Architecture, network: IntegerNetwork) -> None:
     for name, layer in network.named_layers():
         if layer.weight.abs().max() > WEIGHT_LIMIT:
             msg = f"{name}: a weight of {int(layer.weight.abs().max())} is beyond {WEIGHT_LIMIT}"
+            raise Unsupported(msg)
+    entered = [*(block.enter for block in network.blocks), network.head_enter]
+    if not all(LEAST_SHIFT <= shift <= LARGEST_SHIFT for shift in entered):
+        msg = f"enter {entered} is not in {LEAST_SHIFT}..{LARGEST_SHIFT}"
+        raise Unsupported(msg)
+    for table in network.classes or ():
+        if table[0].any():
+            msg = "the prior has another result for no class than without its tables of classes"
             raise Unsupported(msg)
     for name, bound in largest_sums(architecture, network):
         if (worst := float(bound.max())) >= EXACT_LIMIT:

@@ -220,6 +220,46 @@ def test_a_forged_chunk_costs_its_own_tile_its_later_layers(
     assert line.startswith(f"layer {group + 1} of tile 1 (row 0, column 1): ")
 
 
+def test_a_chunk_that_no_writer_makes_is_missing(codec: Codec, data: bytes) -> None:
+    """Its checksums hold, but it is too long for its levels. Everything before it is shown."""
+    whole = container.read(Memory(data))
+    rows = [list(row) for row in whole.chunks]
+    chunk = rows[1][2]
+    assert chunk is not None
+    rows[1][2] = dataclasses.replace(chunk, payload=bytes(10**5))
+    forged = container.write(whole.header, whole.groups, rows, whole.extras)
+    with pytest.raises(Corrupt, match=r"tile 2 .*: 100000 bytes of raw levels"):
+        codec.unpack(forged)
+    found = codec.unpack(forged, partial=True)
+    assert found.tile_layers == (3, 3, 1, 3)
+    (line,) = found.damage
+    assert "100000 bytes of raw levels" in line
+
+
+def test_a_raw_chunk_is_compared_with_what_the_safest_kernel_makes(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raw levels do not depend on predictions, so their checksum holds with wrong ones."""
+    rng, card = np.random.default_rng(0), codec.model.card
+    maximum = card.architecture.maximum_level
+    channels = zip(card.architecture.layer_channels, maximum, strict=True)
+    levels = tuple(rng.integers(0, top + 1, (count, 2, 2), np.uint8) for count, top in channels)
+    data = codec.pack(BinaryCode(levels, maximum, 32, 32, 50, card.name, card.fingerprint))
+    chunks = container.read(Memory(data)).chunks
+    assert any(chunk is not None and chunk.raw for row in chunks for chunk in row)
+    honest = packing._attempt
+
+    def differing(prior: packing.IntegerPrior, *rest: Any) -> Any:
+        """Stand for an inexact library, with whose predictions a writer would not have stored raw levels."""
+        found = honest(prior, *rest)
+        if prior.kernel is packing.SAFEST_KERNEL:
+            return found
+        return dataclasses.replace(found, levels=[], error=Corrupt("not what a writer makes"), doubtful=True)
+
+    monkeypatch.setattr(packing, "_attempt", differing)
+    assert codec.unpack(data).digest() == codec.unpack(data).digest()
+
+
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("partial", [False, True])
 def test_wrong_tiles_are_read_again_one_at_a_time(

@@ -216,6 +216,20 @@ def test_a_coded_chunk_stored_raw_is_refused(small) -> None:
         small.decode(with_chunk(small, Chunk(small.raw(), True, chunk.bits_crc)))
 
 
+def test_a_reader_tells_whether_predictions_may_be_the_reason(small, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is so if the levels are right, but a writer with these predictions would store them otherwise."""
+    ((chunk,),) = small.chunks()
+    made, honest = [], type(small).reader
+    monkeypatch.setattr(type(small), "reader", lambda *args: made.append(honest(*args)) or made[-1])
+    for changed, doubted in (
+        (Chunk(small.raw(), True, chunk.bits_crc), True),
+        (dataclasses.replace(chunk, bits_crc=chunk.bits_crc ^ 1), False),
+    ):
+        with pytest.raises(Corrupt):
+            small.decode(with_chunk(small, changed))
+        assert made[-1].rewritten_differs is doubted
+
+
 def test_a_raw_chunk_stored_coded_is_refused(make_layer, make_toy) -> None:
     toy = make_toy(make_layer((4, 4, 4), 3, 8, surprise=40.0))
     ((chunk,),) = toy.chunks()

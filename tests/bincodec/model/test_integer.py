@@ -841,9 +841,29 @@ def test_class_tables_are_part_of_the_digest_and_of_the_bounds() -> None:
     plain = probability_digest(WIDE, random_network(WIDE), TABLES)
     assert probability_digest(conditioned, without, TABLES) == plain
     stem, head = network.classes or (torch.zeros(0), torch.zeros(0))
-    for heavy in ((stem + 2**24, head), (stem, head - 2**24)):
+    stem, head = stem.clone(), head.clone()
+    for table in (stem, head):
+        table[1:] += 2**24
         with pytest.raises(Unsupported, match="sums may reach"):
-            check_bounds(conditioned, dataclasses.replace(network, classes=heavy))
+            check_bounds(conditioned, dataclasses.replace(network, classes=(stem, head)))
+        table[1:] -= 2**24
+        table[0, 3] = 1
+        with pytest.raises(Unsupported, match="another result for no class"):
+            check_bounds(conditioned, dataclasses.replace(network, classes=(stem, head)))
+        table[0, 3] = 0
+    check_bounds(conditioned, dataclasses.replace(network, classes=(stem, head)))
+
+
+@pytest.mark.parametrize("shift", [-24, 25, 127])
+def test_a_shift_that_no_kernel_computes_exactly_is_refused(shift: int) -> None:
+    network = random_network(WIDE)
+    first = dataclasses.replace(network.blocks[0], enter=shift)
+    for changed in (
+        dataclasses.replace(network, blocks=(first, *network.blocks[1:])),
+        dataclasses.replace(network, head_enter=shift),
+    ):
+        with pytest.raises(Unsupported, match=r"enter .* is not in -23\.\.24"):
+            check_bounds(WIDE, changed)
 
 
 def test_a_model_with_classes_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a fingerprint covers, what a digest notices, and decoders beside the main one."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,18 @@ def test_damaged_weights_are_noticed(tmp_path: Path, tensor: str, message: str) 
     save_file({**tensors, tensor: value}, path, metadata)
     with pytest.raises(DamagedModel, match=message):
         weights.load(read_card(path))
+
+
+@pytest.mark.parametrize("field", ["classes", "prior_width", "layer_phases"])
+def test_a_model_file_has_all_fields_of_its_architecture(tmp_path: Path, field: str) -> None:
+    path = tmp_path / "tiny-1.safetensors"
+    with safe_open(TINY, framework="pt") as file:
+        metadata = file.metadata()
+    fields = json.loads(metadata["architecture"])
+    del fields[field]
+    save_file(load_file(TINY), path, {**metadata, "architecture": json.dumps(fields)})
+    with pytest.raises(DamagedModel, match=f"its architecture has no {field}"):
+        read_card(path)
 
 
 def test_further_decoders_stand_beside_the_main_one(tiny: weights.Model, tmp_path: Path) -> None:
