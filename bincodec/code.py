@@ -162,7 +162,10 @@ class BinaryCode:
         return alike and self.digest() == other.digest()
 
     def digest(self) -> str:
-        """Return the SHA-256 of the levels in hexadecimal. It is equal exactly if all bits are."""
+        """Return the SHA-256 of the levels of all layers, each after its shape, in hexadecimal.
+
+        It is equal exactly if all bits are.
+        """
         digest = hashlib.sha256()
         for levels in self.levels:
             digest.update(repr(levels.shape).encode())

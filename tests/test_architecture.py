@@ -296,4 +296,9 @@ def test_every_error_is_a_bincodec_error_and_is_public() -> None:
     assert set(re.findall(r"[─│]? ?(\w+) {2,}\w", errors.__doc__ or "")) == set(found) - {"BincodecError"}
     assert issubclass(bincodec.Unreadable, OSError)
     assert issubclass(bincodec.InvalidSetting, ValueError)
-    assert issubclass(bincodec.BitsMismatch, bincodec.Corrupt)
+    parents: list[str] = ["BincodecError"]
+    for before, name in re.findall(r"^    ([│├└─ ]+)(\w+)  +\w", errors.__doc__ or "", re.MULTILINE):
+        depth = len(before) // 4
+        parents[depth:] = [name]
+        assert found[name].__bases__[0].__name__ == parents[depth - 1]
+    assert len(parents) == 2

@@ -1,6 +1,7 @@
 """Where the line between `TypeError` and `InvalidSetting` is, and that the API's options reach the codec."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,19 @@ def coded() -> bytes:
 def test_the_wrong_type_is_named_with_the_argument(name: str) -> None:
     with pytest.raises(TypeError, match=f"^{name.strip()} must be a"):
         CALLS[name]()
+
+
+def test_writing_is_limited_by_the_sides_alone_and_limits_can_be_raised() -> None:
+    codec = bincodec.Codec.load(str(TINY))
+    for function in (bincodec.compress, bincodec.Codec.compress, bincodec.Codec.encode):
+        assert inspect.signature(function).parameters["limits"].default.pixels == 65535**2
+    wide, loose = np.zeros((1, 65537), np.uint8), Limits(side=65537)
+    with pytest.raises(bincodec.TooLarge):
+        codec.compress(wide)
+    data = codec.compress(wide, limits=loose)
+    with pytest.raises(bincodec.TooLarge):
+        codec.decompress(data)
+    assert codec.decompress(data, limits=loose).size == (65537, 1)
 
 
 def test_compress_keeps_to_its_limits() -> None:

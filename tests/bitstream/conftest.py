@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from bincodec.bitstream import container
 from bincodec.bitstream.coder import BitEncoder
@@ -16,10 +15,6 @@ from bincodec.bitstream.levels import encode_levels
 from bincodec.bitstream.raw import pack_raw
 from bincodec.bitstream.stream import TileReader, TileWriter
 from bincodec.bitstream.tiles import Tile, grid_of
-
-# A failure occurs again on the next run, and a busy machine causes no failure.
-settings.register_profile("bitstream", derandomize=True, deadline=None)
-settings.load_profile("bitstream")
 
 # This reads docs/FORMAT.md, which describes another version.
 

@@ -1,6 +1,7 @@
 """`bincodec compress`: names, refusals, streams, notes, JSON."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def assert_fails(result, folder: Path, words: str, code: int = 1) -> None:
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
     assert not [path for path in folder.iterdir() if path.suffix in (".bld", ".tmp")]
+
+
+def test_the_psnr_of_equal_pictures_is_null(run, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bincodec.encoder.targets.psnr", lambda *_: math.inf)
+    result = run("compress", photo, "--measure", "--json")
+    assert json.loads(result.stdout, parse_constant=pytest.fail)["psnr"] is None
 
 
 def test_the_output_stands_beside_the_input(run, photo: Path) -> None:

@@ -76,6 +76,10 @@ def test_the_cards_of_shipped_models_say_what_must_be_said(path: Path, finished:
     facts = json.loads(path.read_text(encoding="utf-8"))
     assert all(facts[name] for name in ("description", "licence", "data"))
     assert facts.keys() <= {"description", "licence", "data", "size"}
+    family = path.stem.removesuffix("-card")
+    newest = store.find(family)
+    assert newest.path.parent == store.WEIGHTS
+    assert {name: newest.card[name] for name in facts} == facts
     width, height = dataclasses.replace(finished[2], card=facts).size
     assert min(width, height) >= 16
 

@@ -36,6 +36,13 @@ ERRORS: dict[str, type[BincodecError]] = {
 }
 
 
+# One wrong bit in the header or the index is corrected.
+LEFT = dict.fromkeys(("flipped-header", "flipped-index"), (3, 3)) | dict.fromkeys(
+    ("all-ones", "coded-length", "other-levels", "raw-flag", "raw-length", "zero-appended"), (0, 3)
+)
+"""The layers of each tile that this reader shows of files whose cases do not say it. It may do more."""
+
+
 @pytest.fixture(scope="module")
 def codec() -> Codec:
     return Codec.load(str(MODEL))
@@ -118,14 +125,15 @@ def test_refused(codec: Codec, name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in REFUSED if CASES[name]["class"] == "must-fail"])
 def test_what_is_left(codec: Codec, name: str) -> None:
-    """The number of layers of each tile is checked, if the case has such numbers."""
-    partial = CASES[name].get("partial")
-    if partial is None:
+    """Where damage is allowed, a file shows what is intact, or it is refused all the same."""
+    expected = CASES[name].get("partial", {}).get("tile_layers") or LEFT.get(name)
+    if expected is None:
+        with pytest.raises(BincodecError):
+            codec.unpack(content(name), partial=True)
         return
     code = codec.unpack(content(name), partial=True)
-    found = code.tile_layers or (code.layers,) * len(code.tiles)
-    assert list(found) == partial["tile_layers"]
-    assert code.damage
+    assert (code.tile_layers or (code.layers,) * len(code.tiles)) == tuple(expected)
+    assert len(code.damage) >= 1
 
 
 @pytest.mark.parametrize("name", [name for name in REFUSED if CASES[name]["class"] == "once-broke-us"])

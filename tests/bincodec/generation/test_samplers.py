@@ -134,21 +134,6 @@ def test_forward_noise_has_the_closed_form_s_marginals(maximum: int, keep: int) 
         assert keep != KEEP_KNOWN or (noisy == level).all()
 
 
-def test_skipping_steps_composes_exactly_on_two_bits() -> None:
-    """Forward noise in one step or in two has the same distribution, and so has its exact reverse."""
-    keep_s, keep_t = 0.7, 0.3
-    once = bernoulli.kernel(2, keep_t)
-    twice = bernoulli.kernel(2, keep_s) @ bernoulli.kernel(2, keep_t / keep_s)
-    torch.testing.assert_close(once, twice)
-    start = torch.tensor([[0.2, 0.5], [0.1, 0.2]], dtype=torch.float64)  # This is a distribution of two bits.
-    kernel_s = torch.kron(bernoulli.kernel(2, keep_s), bernoulli.kernel(2, keep_s))
-    kernel_t = torch.kron(once, once)
-    between = torch.kron(*2 * (bernoulli.kernel(2, keep_t / keep_s),))
-    at_s, at_t = start.flatten() @ kernel_s, start.flatten() @ kernel_t
-    backwards = (between * at_s[:, None]) / at_t  # p(s | t), by Bayes
-    torch.testing.assert_close(backwards @ at_t, at_s)
-
-
 def test_tables_give_probabilities_that_sum_to_one() -> None:
     for maximum in (1, 2, 30, 126):
         for mu, scale in ((0, 32), (300, 20), (-900, 45)):

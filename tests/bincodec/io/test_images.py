@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from PIL import Image, ImageOps
 import bincodec
 from bincodec.bitstream.limits import Limits
 from bincodec.errors import ImageError
-from bincodec.io import images
+from bincodec.io import images, opening
 
 ROOT = Path(__file__).resolve().parents[3]
 PHOTO = ROOT / "examples" / "chelsea.png"
@@ -233,6 +234,21 @@ def test_the_photograph_of_a_jpeg_with_previews_is_kept_with_a_note() -> None:
         assert image.format == "MPO"
         same = images.load(image)
     assert (same.notes, np.array_equal(same.pixels, picture.pixels)) == (picture.notes, True)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "QOI", "TGA"])
+def test_each_format_without_loss_is_read(file_format: str) -> None:
+    image = photo().quantize(64) if file_format == "GIF" else photo()
+    data = file_of(image, file_format, **({"lossless": True} if file_format == "WEBP" else {}))
+    assert np.array_equal(images.load(data).pixels, np.array(image.convert("RGB")))
+
+
+def test_the_formats_are_those_of_the_documents() -> None:
+    text = " ".join((ROOT / "docs" / "pictures.md").read_text(encoding="utf-8").split())
+    found = re.search(r"These formats are read: (.*?)\. ", text)
+    assert found is not None
+    named = re.sub(r"\(with [^)]*\)", "", found[1]).replace(" and ", ", ").split(", ")
+    assert {name.strip().upper().replace(" ", "") for name in named} == set(opening.READABLE) - {"DIB"}
 
 
 @pytest.mark.parametrize("file_format", ["PCX", "SGI"])

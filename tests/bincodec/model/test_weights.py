@@ -90,6 +90,34 @@ def test_damaged_weights_are_noticed(tmp_path: Path, tensor: str, message: str) 
         weights.load(read_card(path))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("later", 1),
+        ("maximum_level", [255, 4, 4]),
+        ("maximum_level", [0, 4, 4]),
+        ("layer_phases", [3, 1, 1]),
+        ("prior_width", 0),
+        ("prior_width", 4097),
+        ("prior_blocks", 65),
+        ("layer_channels", [4097, 1, 1]),
+        ("classes", 1001),
+        ("width_8", 16.0),
+    ],
+)
+def test_other_architectures_are_refused(tmp_path: Path, field: str, value: object) -> None:
+    path = tmp_path / "tiny-1.safetensors"
+    with safe_open(TINY, framework="pt") as file:
+        metadata = file.metadata()
+    fields = json.loads(metadata["architecture"]) | {field: value}
+    save_file(load_file(TINY), path, {**metadata, "architecture": json.dumps(fields)})
+    with pytest.raises(DamagedModel, match=field):
+        read_card(path)
+    save_file(load_file(TINY), path, {**metadata, "format": "bincodec model 3"})
+    with pytest.raises(DamagedModel, match="is not a model file of format 'bincodec model 2'"):
+        read_card(path)
+
+
 @pytest.mark.parametrize("field", ["classes", "prior_width", "layer_phases"])
 def test_a_model_file_has_all_fields_of_its_architecture(tmp_path: Path, field: str) -> None:
     path = tmp_path / "tiny-1.safetensors"

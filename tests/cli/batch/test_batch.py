@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ import torch
 from PIL import Image
 
 import bincodec
-from bincodec.cli.batch import inputs, stores
-from bincodec.cli.batch.job import Job, Outcome
+from bincodec.cli.batch import inputs, local, stores
+from bincodec.cli.batch.job import Job, Order, Outcome
 from bincodec.cli.batch.report import Report
 
 HERE = ("-j", 0)
@@ -336,6 +337,45 @@ def test_a_manifest_that_cannot_be_written_hides_nothing(
     result = run(*arguments)
     assert result.exit_code == 130
     assert result.stderr.splitlines() == [note, "bincodec: error: interrupted"]
+
+
+def test_a_manifest_is_written_even_if_the_batch_is_interrupted(
+    run, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Report.add
+
+    def interrupted(self: Report, job: Job, outcome: Outcome) -> None:
+        honest(self, job, outcome)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Report, "add", interrupted)
+    assert run("compress", pictures, "-o", "out", "--manifest", "all.jsonl", *TINY, *HERE).exit_code == 130
+    (line,) = lines(Path("all.jsonl").read_text())
+    assert (line["status"], below("out")) == ("done", {Path(str(line["output"])).name})
+
+
+@pytest.mark.parametrize(
+    ("options", "jobs", "threads"),
+    [((), 5, 1), (("--threads", 3), 5, 3), (("-j", 2, "--threads", 3), 2, 3), (("-j", 0), 0, None)],
+)
+def test_processes_and_their_threads_are_as_many_as_is_said(
+    run,
+    pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[object, ...],
+    jobs: int,
+    threads: int | None,
+) -> None:
+    asked = []
+
+    def noted(order: Order, *_: object, jobs: int) -> Iterator[object]:
+        asked.append((jobs, order.threads))
+        yield from ()
+
+    monkeypatch.setattr("bincodec.eval.workers.run", noted)
+    monkeypatch.setattr(local, "usable_cores", lambda: 5)
+    run("compress", pictures, "-o", "out", *TINY, *options)
+    assert asked == [(jobs, threads)]
 
 
 def test_output_of_one_file_may_be_a_file_or_a_folder(run, pictures: Path) -> None:

@@ -15,7 +15,14 @@ from bincodec.cli import options
 from bincodec.cli.batch.asked import Asked
 from bincodec.cli.batch.run import Batch
 
-COMMAND = [sys.executable, "-c", "from bincodec.cli.start import main; main()"]
+# A shell may have started the tests in the background, and then they ignore Ctrl-C.
+START = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from bincodec.cli.start import main
+main()
+"""
+COMMAND = [sys.executable, "-c", START]
 
 # Other processes import what they are to do by name.
 MODULE = """

@@ -49,7 +49,8 @@ def test_from_store_to_store(run, memory: MemoryFileSystem, source: str) -> None
 
 
 def test_between_stores_and_folders(run, memory: MemoryFileSystem, pictures: Path) -> None:
-    assert run("compress", "memory://photos/a.png", "-o", "file://" + str(Path("out").resolve()), *HERE)
+    out = "file://" + str(Path("out").resolve())
+    assert run("compress", "memory://photos/a.png", "-o", out, *HERE).exit_code == 0
     assert Path("out/a.bld").read_bytes() == bincodec.compress(pictures / "a.png", model="tiny-1")
     assert run("compress", pictures / "a.png", "-o", "memory://up", *HERE).exit_code == 0
     assert names(memory, "up") == {"a.bld"}
