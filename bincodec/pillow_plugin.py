@@ -21,6 +21,7 @@ from bincodec.bitstream.limits import WRITING_LIMITS, Limits
 from bincodec.errors import BincodecError, Corrupt, InvalidSetting, NotBld, TooLarge, Truncated, Unreadable
 from bincodec.io import metadata
 from bincodec.io.extras import in_info
+from bincodec.io.opening import require_decoded_rightly
 from bincodec.io.streams import SeekableFile
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def save(image: Image.Image, file: IO[bytes]) -> None:
     known = inspect.signature(compress).parameters
     options = {name: value for name, value in given.items() if name in known}
     with _errors_of_pillow(OSError):
+        require_decoded_rightly("the image", image)
         data = compress(_with_metadata(image, given), **options)
     file.write(data)
 

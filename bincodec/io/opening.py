@@ -88,17 +88,21 @@ def of_image(name: str, image: Image.Image, limits: Limits) -> Opened:
     data = _untouched(image)
     if data is not None:
         return opened(name, data, limits)
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and not _is_decoded_rightly(image):
-        msg = f"{name}: Pillow decodes these TIFF samples wrongly: give the file, as a path or bytes, instead"
-        raise ImageError(msg)
+    require_decoded_rightly(name, image)
     return Opened(image)
 
 
-def _is_decoded_rightly(image: TiffImagePlugin.TiffImageFile) -> bool:
+def require_decoded_rightly(name: str, image: Image.Image) -> None:
+    """Raise `ImageError` if an image is a TIFF whose samples Pillow decodes wrongly."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
     try:
-        return tiff_pages.is_decoded_rightly(image)
+        rightly = tiff_pages.is_decoded_rightly(image)
     except (OSError, TypeError, ValueError, KeyError):  # The directory is damaged, but the pixels are there.
-        return True
+        return
+    if not rightly:
+        msg = f"{name}: Pillow decodes these TIFF samples wrongly: give the file, as a path or bytes, instead"
+        raise ImageError(msg)
 
 
 def _untouched(image: Image.Image) -> bytes | None:

@@ -182,8 +182,9 @@ def _check_reachable(address: str) -> None:
         raise click.UsageError(msg)
     try:
         socket.create_connection((host, int(port)), _PATIENCE).close()
-    except OSError as error:
-        msg = f"the Ray cluster {address} cannot be reached: {error.strerror or error}"
+    except (OSError, UnicodeError) as error:  # A name of a host may have parts of impossible length.
+        reason = error.strerror if isinstance(error, OSError) else None
+        msg = f"the Ray cluster {address} cannot be reached: {reason or error}"
         raise click.ClickException(msg) from error
 
 

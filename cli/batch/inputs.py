@@ -63,7 +63,7 @@ def is_file_name(name: str) -> bool:
 def listed(lines: str) -> Iterator[Found]:
     """Yield the inputs of a listing with one name on each line. Outputs get the folders that it names."""
     for line in filter(None, map(str.strip, lines.split("\n"))):
-        below = re.sub(r"^[\w+]+://", "", line)
+        below = re.sub(r"^[\w+:]+://", "", line)
         yield Found(line, os.path.normpath(below.lstrip("/")))
 
 
@@ -145,6 +145,13 @@ class _Outputs:
             return f"{job.source}: its output {job.destination} is already that of {taker.source}"
         return None
 
+    def are_same(self, job: Job) -> bool:
+        """Return whether the output of a job is its input."""
+        path = stores.path_of(job.destination)
+        if path is not None and os.path.lexists(path):
+            return places.is_same(job.source, job.destination)
+        return self._identity(job.source) == self._identity(job.destination)
+
     def _ignores_case(self, folder: str) -> bool:
         if folder not in self._ignoring:
             self._ignoring[folder] = False
@@ -204,7 +211,8 @@ def _matches(pattern: str, unreadable: list[tuple[str, OSError]]) -> set[str]:
 def _in_store(name: str, wanted: Callable[[str], bool], recursive: bool) -> list[Found]:
     with stores.reading(name):
         store, path = stores.store_of(name)
-        if _WILD.search(name.partition("://")[2]) and not name.startswith("http"):
+        wild = _WILD.search(name.partition("://")[2]) and not name.startswith("http")
+        if wild and not store.exists(path):
             base = _base(name)
             root = stores.store_of(base)[1]
             matches = store.glob(path, detail=True).items()
@@ -280,6 +288,6 @@ def _problem(job: Job, one: Found, folder: str | None, outputs: _Outputs) -> str
         return None
     if folder is not None and one.below.split("/")[0] == "..":
         return f"{one.name}: its output would be outside the folder {folder}"
-    if os.path.lexists(stores.path_of(job.destination) or "") and places.is_same(job.source, job.destination):
+    if outputs.are_same(job):
         return f"{one.name}: its output would have the name of the input"
     return outputs.take(job)

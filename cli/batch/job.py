@@ -79,9 +79,10 @@ class Order:
                 if job.destination and not self.replace and stores.exists(job.destination):
                     return Outcome("skipped", seconds=time.perf_counter() - began)
                 made = self._made(job)
-        except FileExistsError:  # Another process has written it meanwhile.
-            return Outcome("skipped", seconds=time.perf_counter() - began)
         except Exception as error:
+            if isinstance(error, FileExistsError) and not self.replace:
+                # Another process has written it meanwhile.
+                return Outcome("skipped", seconds=time.perf_counter() - began)
             line = output.explained(error)
             if line is None:
                 raise

@@ -177,7 +177,8 @@ def check_manifest(name: str, found: Inputs, listing: str | None) -> None:
     if os.path.isdir(stores.path_of(name) or ""):
         msg = f"{name}: this is a folder, not a file"
         raise places.Occupied(msg)
-    others = [end for job in found.jobs for end in (job.source, job.destination) if end]
+    every = [*found.jobs, *(job for job, _ in found.problems)]
+    others = [end for job in every for end in (job.source, job.destination) if end]
     own = found.identity(name)
     for other in [*others, *([] if listing is None else [listing])]:
         if found.identity(other) == own:

@@ -154,7 +154,7 @@ def write(name: str, data: bytes, *, replace: bool) -> None:
     if path is not None:
         # SIGTERM ends the processes of a batch, and must not leave a temporary file behind.
         with blocked("SIGTERM"):
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            _make_folder(os.path.dirname(path) or ".")
             files.write(path, data, replace=replace)
         return
     if not replace and exists(name):
@@ -165,6 +165,13 @@ def write(name: str, data: bytes, *, replace: bool) -> None:
             store.makedirs(path.rpartition("/")[0], exist_ok=True)
         with store.transaction:
             store.pipe_file(path, data)
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except FileExistsError as error:  # A file has this name. The output itself does not exist.
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from error
 
 
 def check_folder(name: str) -> None:
@@ -180,7 +187,8 @@ def check_folder(name: str) -> None:
         trial = f"{name.rstrip('/')}/.bincodec-{secrets.token_hex(8)}.tmp"
         with _blamed(name, OSError):
             write(trial, b"", replace=True)
-            store, path = store_of(trial)
+        store, path = store_of(trial)
+        with suppress(OSError):  # A store may forbid deletion, and outputs can still be written.
             store.rm_file(path)
         return
     files.check_folder(_existing(path), blamed=name)

@@ -49,9 +49,7 @@ def assert_fails(result, folder: Path, words: str, code: int = 1) -> None:
     assert not [path for path in folder.iterdir() if path.suffix in (".bld", ".tmp")]
 
 
-def test_pillow_s_limit_is_not_that_of_the_command(
-    run, photo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pillow_s_limit_is_not_that_of_the_command(run, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(bincodec.TooLarge, match="MAX_IMAGE_PIXELS"):
         bincodec.compress(photo)

@@ -393,3 +393,6 @@ def test_tiff_samples_that_pillow_has_decoded_wrongly_are_refused() -> None:
     image.load()
     with pytest.raises(ImageError, match="Pillow decodes these TIFF samples wrongly: give the file"):
         images.load(image)
+    for opened in (image, Image.open(io.BytesIO(data))):
+        with pytest.raises(OSError, match="Pillow decodes these TIFF samples wrongly: give the file"):
+            opened.save(io.BytesIO(), "BLD")

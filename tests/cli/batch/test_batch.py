@@ -49,6 +49,31 @@ def test_a_tree_there_and_back(run, pictures: Path) -> None:
         assert np.array_equal(np.array(image), np.array(shown))
 
 
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_a_file_where_a_folder_is_needed_is_a_failure(run, pictures: Path, force: tuple[str, ...]) -> None:
+    Path("out").mkdir()
+    Path("out/below").write_text("in the way")
+    result = run("compress", pictures, "-r", "-o", "out", *force, *TINY, *HERE)
+    assert result.exit_code == 1
+    assert "failed: photos/below/c.png: out/below: Not a directory" in result.stderr
+    assert below("out") == {"a.bld", "b.bld", "below"}
+    # An output may also be in the way of another one.
+    (pictures / "below").rename(pictures / "a.bld")
+    result = run("compress", pictures, "-r", "-o", "other", *force, *TINY, *HERE)
+    assert result.exit_code == 1
+    assert "failed: photos/a.png: other/a.bld: Is a directory" in result.stderr
+
+
+def test_a_manifest_does_not_replace_an_input_that_cannot_be_done(run, pictures: Path) -> None:
+    (pictures / "more").mkdir()
+    shutil.copy(pictures / "a.png", pictures / "more" / "a.png")
+    before = (pictures / "more" / "a.png").read_bytes()
+    names = ("photos/a.png", "photos/more/a.png")
+    result = run("compress", *names, "-o", "out", "--manifest", names[1], *TINY, *HERE)
+    assert (result.exit_code, f"the manifest would replace {names[1]}" in result.stderr) == (2, True)
+    assert (pictures / "more" / "a.png").read_bytes() == before
+
+
 def test_photographs_of_phones_are_not_left_out(run, pictures: Path) -> None:
     small = Image.new("RGB", (8, 6))
     with Image.open(pictures / "b.jpg") as image:

@@ -48,6 +48,37 @@ def test_from_store_to_store(run, memory: MemoryFileSystem, source: str) -> None
     assert run(*command).stderr.startswith("0 compressed, 4 skipped")
 
 
+def test_an_output_does_not_replace_its_input(run, memory: MemoryFileSystem) -> None:
+    assert run("compress", "memory://photos/a.png", "-o", "memory://up", *HERE).exit_code == 0
+    store_name, before = "memory://up/a.png", memory.cat("/up/a.bld")
+    memory.pipe("/up/a.png", before)
+    result = run("decompress", store_name, "--format", "png", "--force", "-j", 0)
+    assert result.exit_code == 1
+    assert f"{store_name}: its output would have the name of the input" in result.stderr
+    assert memory.cat("/up/a.png") == before
+
+
+def test_an_object_may_have_the_characters_of_a_pattern(run, memory: MemoryFileSystem) -> None:
+    memory.pipe("/odd/a[1].png", memory.cat("/photos/a.png"))
+    memory.pipe("/odd/a1.png", memory.cat("/photos/a.png"))
+    assert run("compress", "memory://odd/a[1].png", "-o", "memory://up", *HERE).exit_code == 0
+    assert names(memory, "up") == {"a[1].bld"}
+    assert run("compress", "memory://odd/a[2].png", "-o", "memory://up", *HERE).exit_code == 1
+    assert run("compress", "memory://odd/a?.png", "-o", "memory://more", *HERE).exit_code == 0
+    assert names(memory, "more") == {"a1.bld"}
+
+
+def test_a_store_that_forbids_deletion_takes_outputs(
+    run, memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(MemoryFileSystem, "rm_file", forbid)
+    assert run("compress", "memory://photos/a.png", "-o", "memory://up", *HERE).exit_code == 0
+    assert "a.bld" in names(memory, "up")
+
+
 def test_between_stores_and_folders(run, memory: MemoryFileSystem, pictures: Path) -> None:
     out = "file://" + str(Path("out").resolve())
     assert run("compress", "memory://photos/a.png", "-o", out, *HERE).exit_code == 0
