@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from PIL import Image
 from bincodec.arguments import checked_integer
 from bincodec.bitstream.tiles import POSITION
 from bincodec.eval import match, metrics, peers
-from bincodec.eval.errors import UnknownCodec
+from bincodec.eval.errors import NotInstalled, UnknownCodec
 from bincodec.io import images
 
 if TYPE_CHECKING:
@@ -111,6 +112,16 @@ def beside(name: str, pixels: Pixels, size: int) -> Shown:
         raise UnknownCodec(msg)
     found = match.nearest(peers.find(BESIDE[name]), pixels, size)
     return _shown(pixels, found.encoded.pixels, len(found.encoded.data), found.setting)
+
+
+def besides() -> list[str]:
+    """The codecs of BESIDE that this Pillow can write."""
+    found = []
+    for name, spec in BESIDE.items():
+        with contextlib.suppress(NotInstalled):
+            peers.find(spec)
+            found.append(name)
+    return found
 
 
 def heat_map(compressed: Compressed) -> Image.Image:

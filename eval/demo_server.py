@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import importlib.resources
+import secrets
 import socket
 import threading
 from collections import OrderedDict
@@ -39,7 +40,7 @@ MOST_BYTES = 2**26
 KEPT = 4
 """Pictures that are remembered, and files of each setting."""
 
-STYLES = (("page_assets", "base.css"), ("demo_assets", "demo.css"))
+STYLES = (("page_assets", "base.css"), ("demo_assets", "demo.css"), ("page_assets", "narrow.css"))
 SCRIPTS = (("demo_assets", "brush.js"), ("demo_assets", "demo.js"))
 
 POLICY = (
@@ -60,12 +61,11 @@ class _Shelf:
     pictures: OrderedDict[str, Pixels] = field(default_factory=OrderedDict)
     compressed: OrderedDict[tuple[str, int], Compressed] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    added: int = 0
 
     def add(self, pixels: Pixels) -> str:
+        # Nobody guesses such a name, and no page that is still open asks for the picture of another one.
+        name = secrets.token_urlsafe(9)
         with self.lock:
-            self.added += 1
-            name = str(self.added)
             self.pictures[name] = pixels
             while len(self.pictures) > KEPT:
                 self.pictures.popitem(last=False)
@@ -109,7 +109,9 @@ def _add_rules(app: Flask) -> None:
 
     @app.before_request
     def refuse_other_sites() -> tuple[dict[str, str], int] | None:
-        if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
+        how = [request.headers.get(f"Sec-Fetch-{name}", "none") for name in ("Site", "Mode", "Dest")]
+        follows_link = request.path == "/" and how[1:] == ["navigate", "document"]
+        if how[0] in ("none", "same-origin") or follows_link:
             return None
         return {"error": "another site asks"}, 403
 
@@ -154,7 +156,7 @@ def _add_answers(app: Flask, shelf: _Shelf, artist: Codec) -> None:
             "realism": REALISTIC_DECODER in codec.model.card.decoders,
             "artist": artist.model.card.name,
             "classes": list(artist.model.card.classes),
-            "beside": list(demo.BESIDE),
+            "beside": demo.besides(),
         }
 
     @app.post("/picture")

@@ -22,8 +22,14 @@
   function slider(label, low, high, value, changed, { step = 1, text = String } = {}) {
     const shown = make("output", {}, text(value));
     const input = make("input", { type: "range", min: low, max: high, step, value, "aria-label": label });
-    input.addEventListener("input", () => {
+    // Screen readers say the value that is shown, and not the place of the slider.
+    const say = () => {
       shown.textContent = text(Number(input.value));
+      input.setAttribute("aria-valuetext", shown.textContent);
+    };
+    say();
+    input.addEventListener("input", () => {
+      say();
       changed(Number(input.value));
     });
     const element = make("label", { class: "slider" }, make("span", {}, label), input, shown);
@@ -301,7 +307,7 @@
       ["mixture", "p(zₛ = 1), mixture with the calibrated p"],
       ["wrong", "crosswise: product with the calibrated p"],
     ];
-    const bars = rows.map(() => make("meter", { min: 0, max: 1 }));
+    const bars = rows.map(([, label]) => make("meter", { min: 0, max: 1, "aria-label": label }));
     const values = rows.map(() => make("output"));
     let observed = 1;
     const show = () => {

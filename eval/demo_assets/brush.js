@@ -5,6 +5,11 @@ const byId = (name) => document.getElementById(name);
 function brush(canvas, size, changed) {
   const pen = canvas.getContext("2d");
   let last = null;
+  let painted = false;
+  const say = (now) => {
+    painted = now;
+    changed();
+  };
 
   // The canvas has the pixels of the picture, however large it is shown.
   const at = (event) => {
@@ -22,7 +27,7 @@ function brush(canvas, size, changed) {
     pen.lineTo(to.x, to.y);
     pen.stroke();
     last = to;
-    changed(true);
+    say(true);
   };
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
@@ -36,8 +41,9 @@ function brush(canvas, size, changed) {
     clear(width = canvas.width, height = canvas.height) {
       canvas.width = width;
       canvas.height = height;
-      changed(false);
+      say(false);
     },
+    painted: () => painted,
     // White where something was painted, black elsewhere.
     async mask() {
       const copy = new OffscreenCanvas(canvas.width, canvas.height);

@@ -1,6 +1,10 @@
 // What the page asks for, and where the answers stand.
 
-const state = { photo: null, setup: null, right: "bincodec", shown: {}, turn: 0 };
+const state = { photo: null, setup: null, right: "bincodec", shown: {}, failed: new Set(), turn: 0, told: 0 };
+state.opening = state.filling = 0;
+
+// Thrown where the answer belongs to a photo or a setting that is no longer the last one.
+const STALE = Symbol("stale");
 
 async function ask(path, body) {
   const answer = await fetch(path, body === undefined ? {} : { method: "POST", body });
@@ -9,12 +13,15 @@ async function ask(path, body) {
   return content;
 }
 
-// One error at a time stands above everything; what works again takes it away.
+// One error at a time stands above everything. Only what was asked after it takes it away.
 async function told(work) {
+  const own = ++state.told;
   try {
     await work();
-    byId("alert").hidden = true;
+    if (own === state.told) byId("alert").hidden = true;
   } catch (error) {
+    if (error === STALE) return;
+    state.told += 1;
     byId("alert").textContent = error.message;
     byId("alert").hidden = false;
   }
@@ -39,6 +46,7 @@ function fillRow(name, values) {
 function showRight() {
   const answer = state.shown[state.right];
   byId("result").classList.toggle("busy", !answer);
+  if (state.failed.has(state.right)) byId("facts").textContent = `${state.right}: not available`;
   if (!answer) return;
   byId("result").src = answer.picture;
   const ours = state.right === "bincodec";
@@ -57,16 +65,38 @@ async function show(codecs) {
   const quality = byId("quality").value;
   const [layers, realism] = [byId("layers").value, byId("realism").value];
   const query = new URLSearchParams({ quality, layers, realism });
+  const isOld = () => turn !== state.turn;
   byId("facts").classList.add("busy");
   const keep = (name, answer) => {
-    if (turn !== state.turn) return;
+    if (isOld()) return;
     state.shown[name] = answer;
     fillRow(name, factsOf(answer));
     if (name === state.right) showRight();
   };
-  keep("bincodec", await ask(`compressed/${photo.id}?${query}`));
-  if (turn === state.turn) byId("facts").classList.remove("busy");
-  for (const name of codecs) keep(name, await ask(`beside/${photo.id}/${name}?quality=${quality}`));
+  const errors = [];
+  try {
+    keep("bincodec", await ask(`compressed/${photo.id}?${query}`));
+  } catch (error) {
+    errors.push(error);
+  }
+  if (isOld()) throw STALE;
+  byId("facts").classList.remove("busy");
+  for (const name of codecs) {
+    try {
+      keep(name, await ask(`beside/${photo.id}/${name}?quality=${quality}`));
+    } catch (error) {
+      errors.push(error);
+      if (!isOld()) fail(name);
+    }
+    if (isOld()) throw STALE;
+  }
+  if (errors.length) throw errors[0];
+}
+
+function fail(name) {
+  state.failed.add(name);
+  fillRow(name, ["not available", "", "", ""]);
+  if (name === state.right) showRight();
 }
 
 const showAll = () => {
@@ -74,13 +104,18 @@ const showAll = () => {
     delete state.shown[name];
     fillRow(name, ["…", "", "", ""]);
   }
+  state.failed.clear();
   showRight();
   return told(() => show(state.setup.beside));
 };
-const missing = () => state.setup.beside.filter((name) => !state.shown[name]);
+const missing = () => state.setup.beside.filter((name) => !state.shown[name] && !state.failed.has(name));
 
 async function open(file) {
-  const photo = await ask("picture", file);
+  const turn = ++state.opening;
+  const photo = await ask("picture", file).catch((error) => {
+    throw turn === state.opening ? error : STALE;
+  });
+  if (turn !== state.opening) throw STALE;
   state.photo = photo;
   state.shown = {};
   for (const name of ["original", "holed"]) byId(name).src = photo.picture;
@@ -93,18 +128,26 @@ async function open(file) {
 const painting = brush(
   byId("mask"),
   () => Number(byId("brush").value),
-  (painted) => (byId("fill").disabled = !painted),
+  () => offerFill(),
 );
 
+const offerFill = () => (byId("fill").disabled = state.filling > 0 || !painting.painted());
+
 async function fill() {
+  const { photo } = state;
   const query = `quality=${byId("quality").value}&seed=${byId("fill-seed").value}`;
-  byId("fill").disabled = true;
+  state.filling += 1;
+  offerFill();
   try {
-    const answer = await ask(`filled/${state.photo.id}?${query}`, await painting.mask());
+    const answer = await ask(`filled/${photo.id}?${query}`, await painting.mask());
+    if (photo !== state.photo) throw STALE;
     byId("filled").src = answer.picture;
     byId("filled").hidden = false;
+  } catch (error) {
+    throw photo === state.photo ? error : STALE;
   } finally {
-    byId("fill").disabled = false;
+    state.filling -= 1;
+    offerFill();
   }
 }
 
@@ -171,11 +214,14 @@ function listen() {
     const [file] = event.target.files;
     if (file) told(() => open(file));
   });
+  // Otherwise, choosing the same file again would not be a change.
+  byId("file").addEventListener("click", (event) => (event.target.value = ""));
   const drop = byId("drop");
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
     drop.addEventListener(kind, (event) => {
       event.preventDefault();
-      drop.classList.toggle("over", kind === "dragenter" || kind === "dragover");
+      if (kind === "dragleave" && drop.contains(event.relatedTarget)) return;
+      drop.classList.toggle("dragging", kind === "dragenter" || kind === "dragover");
       if (kind === "drop" && event.dataTransfer.files.length) told(() => open(event.dataTransfer.files[0]));
     });
   }

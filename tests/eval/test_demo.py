@@ -15,7 +15,7 @@ from PIL import Image
 import bincodec
 from bincodec.defaults import DEFAULT_QUALITY
 from bincodec.eval import demo, demo_server, metrics
-from bincodec.eval.errors import UnknownCodec
+from bincodec.eval.errors import NotInstalled, UnknownCodec
 
 Pixels = NDArray[np.uint8]
 
@@ -198,6 +198,25 @@ def test_other_sites_are_refused(client: Any) -> None:
     assert client.get("/setup", headers={"Host": "photos.example"}).status_code == 400
     assert client.get("/setup", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
     assert client.get("/setup", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert client.get("/", headers=link).status_code == 200
+    assert client.get("/setup", headers=link).status_code == 403
+    assert client.get("/", headers={**link, "Sec-Fetch-Dest": "iframe"}).status_code == 403
+
+
+def test_codecs_that_this_pillow_cannot_write_are_not_offered(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.get("/setup").json["beside"] == ["jpeg", "webp", "avif"]
+    honest = demo.peers.find
+
+    def without_avif(spec: str) -> Any:
+        if spec.startswith("avif"):
+            raise NotInstalled(spec)
+        return honest(spec)
+
+    monkeypatch.setattr(demo.peers, "find", without_avif)
+    assert client.get("/setup").json["beside"] == ["jpeg", "webp"]
 
 
 def test_the_page_needs_no_other_site(client: Any) -> None:

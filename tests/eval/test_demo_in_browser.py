@@ -196,3 +196,55 @@ def test_what_is_no_picture_is_told(browser: Chrome, address: str, tmp_path: Pat
     assert "not an image in a known format" in one(browser, "#alert").text
     assert not one(browser, "#coded").is_displayed()
     browser.get_log("browser")  # type: ignore[no-untyped-call]
+
+
+def test_an_error_stays_until_something_newer_works(
+    browser: Chrome, address: str, photos: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "note.png"
+    path.write_text("not a picture")
+    browser.get(address)
+    until(lambda: one(browser, "#class").text)
+    choose(browser, photos[0])
+    choose(browser, path)
+    until(lambda: one(browser, "#alert").is_displayed())
+    # What was asked before the error is answered after it.
+    choose(browser, photos[0])
+    row(browser, "avif")
+    until(lambda: not one(browser, "#alert").is_displayed())
+    browser.execute_script("state.told -= 1; told(() => Promise.reject(new Error('late')))")
+    until(lambda: one(browser, "#alert").text == "late")
+    browser.get_log("browser")  # type: ignore[no-untyped-call]
+
+
+def test_a_codec_that_fails_stops_no_other(browser: Chrome, address: str, photos: list[Path]) -> None:
+    browser.get(address)
+    until(lambda: one(browser, "#class").text)
+    browser.execute_script(
+        "const honest = ask;"
+        "ask = (path, body) => path.includes('/jpeg') ? Promise.reject(new Error('no')) : honest(path, body)"
+    )
+    choose(browser, photos[0])
+    row(browser, "avif")
+    until(lambda: one(browser, "#alert").text == "no")
+    assert one(browser, "#row-jpeg").text == "jpeg not available"
+    one(browser, "label:has(input[name=right][value=jpeg])").click()
+    until(lambda: one(browser, "#facts").text == "jpeg: not available")
+    browser.get_log("browser")  # type: ignore[no-untyped-call]
+
+
+def test_the_page_fits_a_narrow_window(chrome: Chrome, photos: list[Path]) -> None:
+    from selenium.webdriver import Keys
+
+    choose(chrome, photos[0])
+    row(chrome, "avif")
+    chrome.execute_cdp_cmd(  # type: ignore[no-untyped-call]
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": True},
+    )
+    try:
+        assert chrome.execute_script("return document.documentElement.scrollWidth") == 360
+        one(chrome, "#boundary").send_keys(Keys.ARROW_RIGHT)
+        assert one(chrome, "#stage").value_of_css_property("outline-style") == "solid"
+    finally:
+        chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})  # type: ignore[no-untyped-call]
