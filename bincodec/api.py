@@ -46,7 +46,8 @@ def compress(
         image: a path, the bytes of an image file, a binary file object, a `PIL.Image`, or a uint8 array
             (H, W, 3) or (H, W). With alpha, the array is (H, W, 4) or (H, W, 2).
         quality: 0 (smallest) to 100 (best). If neither this nor one of the next three is given, it is 75.
-            At 75, photographs look good at first sight, with about 33.5 dB and one bit per pixel.
+            At 75, photographs look good at first sight, with 35 dB and 0.8 bits per pixel for the
+            Kodak photos.
         size: the highest number of bytes, instead of a quality.
         bits_per_pixel: the highest number of bits for each pixel, instead of a quality.
         psnr: the lowest PSNR in dB, instead of a quality. `Codec.encode` describes these three targets.

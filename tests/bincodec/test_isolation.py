@@ -54,12 +54,12 @@ def matrix_products(precision: str) -> Iterator[None]:
     backends: Any = torch.backends
     switches = (backends.mkldnn.matmul, backends.cuda.matmul)
     before = [switch.fp32_precision for switch in switches]
-    with switched(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, precision):
-        try:
+    try:
+        with switched(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, precision):
             yield
-        finally:
-            for switch, value in zip(switches, before, strict=True):
-                switch.fp32_precision = value  # "highest" is another name for the same.
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.fp32_precision = value  # "highest" is another name for the same.
 
 
 def all_products(precision: str) -> AbstractContextManager[None]:

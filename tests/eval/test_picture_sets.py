@@ -67,7 +67,9 @@ def test_folders_and_files_join(tar: str, tmp_path: Path) -> None:
     found = read([str(tmp_path / "in"), str(tmp_path / "single.png"), tar])
     assert values(found.pixels) == [6, 7, 9, 2, 3, 1]
     assert found.labels[:2] == ("cap", "cap")
-    assert values(read([str(tmp_path / "in")], under="cap/b").pixels) == [7]
+    assert values(read([str(tmp_path / "in")], under="cap").pixels) == [6, 7]
+    with pytest.raises(ImageError, match="no pictures in it under ca"):
+        read([str(tmp_path / "in")], under="ca")
 
 
 def test_other_sizes_are_refused_or_fitted(tmp_path: Path) -> None:
@@ -94,7 +96,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, tar: str) -> None:
     with pytest.raises(ImageError, match=r"text\.png: this is not an image"):
         read([str(tmp_path / "text.png")])
     bad = archive(tmp_path / "bad.tar", {"x/a.png": png(1)[:50]})
-    with pytest.raises(ImageError, match=r"x/a\.png: the image: it is damaged"):
+    with pytest.raises(ImageError, match=r"^x/a\.png: it is damaged"):
         read([bad])
     whole = Path(tar).read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 4])
