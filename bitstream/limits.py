@@ -47,9 +47,6 @@ DEFAULT_LIMITS = Limits()
 WRITING_LIMITS = Limits(pixels=SIDE**2)
 """The limits of a writer in Python. Only the sides are limited. Image files also have Pillow's limit."""
 
-WRITTEN_PIXELS = 2**28
-"""268 megapixels, the limit of the command line for writing. The largest sensors of cameras have 200."""
-
 
 def checked_limits(limits: object) -> Limits:
     """Return `limits` if it is a `Limits`. Without this check, a plain number would fail only much later.

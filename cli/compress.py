@@ -114,9 +114,9 @@ class Compression:
 
     def __call__(self, source: str, given: str | bytes, destination: str) -> Made:
         """Compress one picture and return the bytes of its file."""
-        from bincodec.bitstream.limits import WRITTEN_PIXELS, Limits
+        from bincodec.bitstream.limits import Limits
 
-        limits = Limits(WRITTEN_PIXELS) if self.common.max_pixels is None else self.common.limits
+        limits = Limits(options.WRITTEN_PIXELS) if self.common.max_pixels is None else self.common.limits
         picture, notes = self._read(given, limits)
 
         from bincodec.api import shared_codec

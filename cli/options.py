@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from bincodec.bitstream.header import BEST_QUALITY
-from bincodec.bitstream.limits import PIXELS, SIDE, WRITTEN_PIXELS
+from bincodec.bitstream.limits import PIXELS, SIDE
 from bincodec.cli import standard
 from bincodec.defaults import DEFAULT_EFFORT, DEFAULT_QUALITY, DRAWN_QUALITY
 
@@ -70,6 +70,9 @@ as_json = click.option(
     help="Print the result as JSON.",
 )
 quiet = click.option("--quiet", is_flag=True, help="Print only errors.")
+WRITTEN_PIXELS = 2**28
+"""268 megapixels, the default limit of `compress`. The largest sensors of cameras have 200."""
+
 max_pixels = click.option(
     "--max-pixels",
     type=click.IntRange(min=1),

@@ -104,14 +104,15 @@ def read_card(path: Path) -> ModelCard:
         if metadata.get("format") != FORMAT:
             msg = f"{path} is not a model file of format {FORMAT!r}"
             raise DamagedModel(msg)
-        if missing := [name for name in REQUIRED if name not in json.loads(metadata["architecture"])]:
+        fields = json.loads(metadata["architecture"])
+        if missing := [name for name in REQUIRED if name not in fields]:
             msg = f"{path}: its architecture has no {missing[0]}"
             raise DamagedModel(msg)
         card = ModelCard(
             metadata["name"],
             bytes.fromhex(metadata["fingerprint"]),
             path,
-            Architecture.from_json(metadata["architecture"]),
+            Architecture.from_mapping(fields),
             json.loads(metadata["card"]),
             metadata["encoder_digest"],
             json.loads(metadata["decoder_digests"]),

@@ -26,9 +26,10 @@ WEIGHT_LIMIT = 127
 ACTIVATION_LIMIT = 2047
 STREAM_LIMIT = 2**20
 EXACT_LIMIT = 2**24
+"""float32 represents every integer up to this limit exactly."""
+
 LEAST_SHIFT, LARGEST_SHIFT = -23, 24
 """The range of shifts for which every result of a sum below EXACT_LIMIT can be held exactly."""
-"""float32 represents every integer up to this limit exactly."""
 
 KEEP_KNOWN = 64
 """The keep of a known level. Keeps are in units of 1/64."""
