@@ -20,6 +20,7 @@ from bincodec.errors import InvalidSetting
 DEVICES = ("cpu", "cuda")
 MAX_SEED = 2**64 - 1
 MAX_TEMPERATURE = 10.0
+MAX_GUIDANCE = 16.0
 MAX_SIZE = 2**40
 MAX_BITS_PER_PIXEL = 1000.0
 MAX_PSNR = 100.0

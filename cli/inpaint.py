@@ -79,7 +79,7 @@ def command(
         )
     first, codes = results[0], [one.code for one in results]
     shown = (one.image for one in results)
-    texts = shared.texts(files, codec, codes, [settings])
+    texts = shared.texts(files, codec, codes, [settings], [settings.label] * count)
     contents = pictures.contents(files, codec, codes, shown, texts, save_codes=save_codes)
     finished = time.perf_counter()
     files.write(contents)
@@ -90,5 +90,7 @@ def command(
         )
     positions = {"positions": first.known.size, "positions_sampled": int((~first.known).sum())}
     seconds = loaded - start, finished - loaded
-    drawn = shared.Drawn("inpaint", files, [*contents], codec, first.code, [settings], *seconds)
+    drawn = shared.Drawn(
+        "inpaint", files, [*contents], codec, first.code, [settings], [settings.label], *seconds
+    )
     drawn.tell({"input": source, "mask": mask, **positions}, as_json=common.as_json, quiet=common.quiet)

@@ -38,7 +38,8 @@ EVERY = "all"
     "labels",
     metavar="NAME",
     multiple=True,
-    help="Draw this class, which `bincodec models` lists. May be repeated. all: draw every class.",
+    help="Draw this class, which `bincodec models` lists. May be repeated. all: draw every class.  "
+    "[default: a random class for each picture]",
 )
 @shared.options
 @click.option(
@@ -113,14 +114,15 @@ def command(
             )
         ]
     shown = (codec.decode(code) for code in codes)
-    texts = shared.texts(files, codec, codes, by_class)
+    drawn_classes = [label for one in by_class for label in editing.classes_of(card, one, count)]
+    texts = shared.texts(files, codec, codes, by_class, drawn_classes)
     contents = pictures.contents(files, codec, codes, shown, texts, save_codes=save_codes)
     if trace:
         contents |= _strips(codec, files, traces.rows)
     finished = time.perf_counter()
     files.write(contents)
     seconds = loaded - start, finished - loaded
-    drawn = shared.Drawn("sample", files, [*contents], codec, codes[0], by_class, *seconds)
+    drawn = shared.Drawn("sample", files, [*contents], codec, codes[0], by_class, drawn_classes, *seconds)
     drawn.tell({}, as_json=common.as_json, quiet=common.quiet)
 
 

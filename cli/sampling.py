@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,7 @@ options = together(
         type=click.IntRange(min=1),
         help="The number of steps of the sampler.  [default: 16 for diffusion, or else every pass]",
     ),
-    temperature("1 with guidance, else 0.8"),
+    temperature("the model's own with guidance, else 0.8"),
     seed,
     click.option(
         "--schedule",
@@ -82,12 +82,20 @@ options = together(
     click.option(
         "--guidance",
         type=click.FloatRange(0, 16),
-        help="Larger values make pictures clearer, and more alike. The model photo has none.  [default: 2]",
+        help="Larger values make pictures clearer, and more alike. The model photo has none.  "
+        "[default: the model's own]",
+    ),
+    click.option(
+        "--guided-by",
+        type=click.Choice(["class", "block", "both"]),
+        help="What the weaker form of the model lacks, from which guidance moves away: the class, a block of "
+        "the network, or both.  [default: the model's own]",
     ),
     click.option(
         "--renewal",
         type=click.FloatRange(0, 1),
-        help="The share of the bits that each step of the diffusion sampler draws anew.  [default: 0]",
+        help="The share of the bits that each step of the diffusion sampler draws anew.  "
+        "[default: the model's own]",
     ),
     click.option(
         "--final-temperature",
@@ -144,9 +152,12 @@ def check_held(files: Pictures, given: BinaryCode | Picture, limits: Limits) -> 
         files.check_alpha()
 
 
-def how(codec: Codec, code: BinaryCode, settings: SamplingSettings) -> dict[str, Any]:
-    """Return how a picture was drawn, mostly by the names of the options. None means not given."""
-    plan = settings.plan(codec.model.card)
+def how(codec: Codec, code: BinaryCode, settings: SamplingSettings, label: str | None) -> dict[str, Any]:
+    """Return how a picture of the class `label` was drawn, mostly by the names of the options.
+
+    None means not given.
+    """
+    plan, single_bits = settings.plan(codec.model.card), codec.model.card.architecture.single_bits
     return {
         "model": code.model,
         "quality": code.quality,
@@ -155,9 +166,10 @@ def how(codec: Codec, code: BinaryCode, settings: SamplingSettings) -> dict[str,
         "temperature": plan.temperature,
         "seed": settings.seed,
         "schedule": settings.schedule,
-        "class": settings.label,
-        "guidance": plan.guidance if plan.label or codec.model.card.architecture.single_bits else None,
-        "renewal": settings.renewal,
+        "class": label,
+        "guidance": plan.guidance if label or single_bits else None,
+        "guided_by": plan.guided_by if plan.guidance and single_bits else None,
+        "renewal": plan.renewal,
         "final_temperature": settings.final_temperature,
     }
 
@@ -175,17 +187,26 @@ def texts(
     codec: Codec,
     codes: Sequence[BinaryCode],
     by_class: Sequence[SamplingSettings],
+    labels: Sequence[str | None],
     **more: object,
 ) -> list[dict[str, str]]:
-    """Return `as_texts` for each image file. "picture" is the number of a picture under its seed, from 0."""
+    """Return `as_texts` for each image file. `labels` has the class of each picture.
+
+    "picture" is the number of a picture under its seed, from 0.
+    """
     if files.together:
-        classes = ", ".join(settings.label for settings in by_class if settings.label is not None)
-        return [as_texts(how(codec, codes[0], by_class[0]) | {"class": classes or None} | more)]
+        classes = ", ".join(distinct(labels))
+        return [as_texts(how(codec, codes[0], by_class[0], classes or None) | more)]
     each = len(codes) // len(by_class)
     return [
-        as_texts(how(codec, code, by_class[index // each]) | {"picture": index % each} | more)
-        for index, code in enumerate(codes)
+        as_texts(how(codec, code, by_class[index // each], label) | {"picture": index % each} | more)
+        for index, (code, label) in enumerate(zip(codes, labels, strict=True))
     ]
+
+
+def distinct(labels: Iterable[str | None]) -> list[str]:
+    """Return the classes among `labels`, each once, in their order."""
+    return [label for label in dict.fromkeys(labels) if label is not None]
 
 
 @contextmanager
@@ -208,6 +229,7 @@ class Drawn:
         codec: the codec that has drawn them.
         code: the code of one of the pictures.
         by_class: the settings for each class. They differ only in the class.
+        labels: the class of each picture, None for no class.
         seconds_load: the time for loading the model and the input.
         seconds_draw: the time from then until the bytes were finished.
     """
@@ -218,13 +240,14 @@ class Drawn:
     codec: Codec
     code: BinaryCode
     by_class: Sequence[SamplingSettings]
+    labels: Sequence[str | None]
     seconds_load: float
     seconds_draw: float
 
     def tell(self, more: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
         """Print the summary. The JSON object has the keys of `more` behind the name of the command."""
         settings, code, files = self.by_class[0], self.code, self.files
-        labels = [one.label for one in self.by_class if one.label is not None]
+        labels = distinct(self.labels)
         facts = {
             "command": self.command,
             **more,
@@ -233,8 +256,7 @@ class Drawn:
             "count": files.count,
             "width": code.width,
             "height": code.height,
-            **how(self.codec, code, settings),
-            "class": settings.label if len(labels) == 1 else None,
+            **how(self.codec, code, settings, labels[0] if len(labels) == 1 else None),
             "classes": labels,
             "seconds_load": self.seconds_load,
             "seconds_draw": self.seconds_draw,
@@ -246,7 +268,7 @@ class Drawn:
             f"{self.seconds_draw:.2f} s + {self.seconds_load:.2f} s loading"
         )
         output.summary(line, facts, as_json=as_json, quiet=quiet)
-        if len(labels) > 1 and not as_json:
+        if len(self.by_class) > 1 and not as_json:
             output.note(f"{files.count // len(labels)} of each class: {', '.join(labels)}", quiet=quiet)
         if left := files.left_over(self.paths):
             more_of_them = f" and {len(left) - NAMED_LEFT} more" if len(left) > NAMED_LEFT else ""

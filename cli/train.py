@@ -174,8 +174,9 @@ def command(
     if start is None and (needing := [*alone, *results, *(["--revive"] if revive else [])]):
         msg = f"{needing[0]} needs weights to start from: --start"
         raise click.UsageError(msg)
-    if len([*alone, *results]) > 1:
-        msg = f"{' and '.join([*alone, *results])} exclude each other"
+    exclusive = [*alone, *results]
+    if len(exclusive) > 1 and exclusive != ["--prior-only", "--finish"]:
+        msg = f"{' and '.join(exclusive)} exclude each other"
         raise click.UsageError(msg)
     if revive and (prior_only or results):
         msg = "--revive needs an autoencoder that learns"
@@ -241,6 +242,7 @@ def command(
             workers=workers,
             card=facts,
             validation_photos=valid_photos,
+            prior_only=prior_only,
         )
     except (ValueError, TypeError, ArithmeticError) as error:
         raise click.ClickException(str(error)) from error

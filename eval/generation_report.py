@@ -46,6 +46,7 @@ _DRAWING = (
     "temperature",
     "final_temperature",
     "guidance",
+    "guided_by",
     "renewal",
     "schedule",
     "classes",

@@ -26,6 +26,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "temperature": float,
     "final_temperature": float,
     "guidance": float,
+    "guided_by": str,
     "renewal": float,
     "schedule": str,
     "classes": str,
@@ -43,7 +44,7 @@ class Setting:
     Args:
         label: the name in tables, made of the options that were given.
         model: the name of a model, or a model file.
-        classes: `REAL` for classes in the same shares as the real pictures, `NONE` for no class, or the name
+        classes: `REAL` for classes in the same shares as the real pictures, `NONE` to name none, or the name
             of a class.
     """
 
@@ -54,6 +55,7 @@ class Setting:
     steps: int | None = None
     temperature: float | None = None
     guidance: float | None = None
+    guided_by: str | None = None
     renewal: float | None = None
     final_temperature: float | None = None
     schedule: str | None = None
@@ -72,6 +74,7 @@ class Setting:
             "steps": self.steps,
             "temperature": self.temperature,
             "guidance": self.guidance,
+            "guided_by": self.guided_by,
             "renewal": self.renewal,
             "final_temperature": self.final_temperature,
             "schedule": self.schedule,

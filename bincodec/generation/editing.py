@@ -23,6 +23,7 @@ from bincodec.generation import samplers
 from bincodec.generation.guidance import Guided, Tempered
 from bincodec.generation.samplers import Hole, Words
 from bincodec.generation.settings import SamplingPlan, SamplingSettings
+from bincodec.model.card import ModelCard
 from bincodec.model.weights import Model
 
 MAX_COUNT = 1_000_000
@@ -65,7 +66,15 @@ def sample(
     blank = BinaryCode(
         nothing, architecture.maximum_level, width, height, quality, card.name, card.fingerprint
     )
-    return [_draw(model, blank, plan, image, watch=watch) for image in range(count)]
+    plans = [plan.for_picture(image, card) for image in range(count)]
+    return [_draw(model, blank, own, image, watch=watch) for image, own in enumerate(plans)]
+
+
+def classes_of(card: ModelCard, settings: SamplingSettings, count: int) -> list[str | None]:
+    """Return the class of each picture that `sample` draws, None for no class."""
+    plan = settings.plan(card)
+    numbers = [plan.for_picture(image, card).label for image in range(count)]
+    return [card.classes[number - 1] if number else None for number in numbers]
 
 
 def inpaint(
@@ -207,7 +216,7 @@ def _continued(model: Model, code: BinaryCode, layers: int, plan: SamplingPlan) 
 def _steered(model: Model, plan: SamplingPlan, temperature: float) -> Tempered:
     prior: Predictor = model.prior
     if plan.label or plan.guidance:
-        prior = Guided(model.prior, plan.label, plan.guidance)
+        prior = Guided(model.prior, plan.label, plan.guidance, plan.guided_by)
     return Tempered(prior, temperature)
 
 

@@ -16,6 +16,7 @@ from bincodec.bitstream.probability import SCALE_OFFSET, SCALES, STEPS
 from bincodec.code import Mask
 from bincodec.coding.passes import Integers, Predictor
 from bincodec.model.architecture import Architecture
+from bincodec.model.card import GuidedBy
 from bincodec.model.kernels import Incremental, IntegerPrior
 from bincodec.model.quantiser import maximum_by_channel
 
@@ -26,18 +27,17 @@ INVERSE_SCALES = np.array([round(2**20 * math.exp((SCALE_OFFSET - i) / 8)) for i
 """1 / scale for each scale index, in units of 2^-20. Guidance uses this table instead of exponentials."""
 
 _GUIDANCE_STEPS = 256
-STRONGEST = 16.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Guided:
     """A predictor, for one class or for none, moved away from what a weaker form of itself predicts.
 
-    The weaker form does not know the class. In a model of single bits, one of its blocks adds nothing either
-    (`left_out`). So it makes the mistakes of the whole network, only more of them, and the step from its
-    prediction to the better one is a direction in which to go on. Leaving out the class is classifier-free
-    guidance (Ho & Salimans, arXiv 2207.12598). Leaving out a block is autoguidance (Karras et al., arXiv
-    2406.02507) without a second network.
+    `by` says what the weaker form lacks: the class, one block (`left_out`), which then adds nothing, or both.
+    So it makes the mistakes of the whole network, only more of them, and the step from its prediction to the
+    better one is a direction in which to go on. Leaving out the class is classifier-free guidance (Ho &
+    Salimans, arXiv 2207.12598). Leaving out a block is autoguidance (Karras et al., arXiv 2406.02507) without
+    a second network. If there is no class, the weaker form lacks the block, whatever `by` says.
 
     Guidance w replaces log-odds l by (1 + w) l - w l_weaker. The log-odds of a threshold theta are
     (mu - theta) / scale. Their mixture has the same form, in which 1 / scale and mu / scale are mixed with
@@ -48,6 +48,7 @@ class Guided:
     prior: IntegerPrior | Incremental
     label: int = 0
     guidance: float = 0.0
+    by: GuidedBy = "both"
 
     @property
     def architecture(self) -> Architecture:
@@ -69,7 +70,9 @@ class Guided:
         weight = round(_GUIDANCE_STEPS * self.guidance)
         if weight == 0:
             return whole
-        weaker = self.prior.predict(context, quality, layer, positions, skipped=left_out(self.architecture))
+        label = self.label if self.by == "block" else 0
+        skipped = None if self.label and self.by == "class" else left_out(self.architecture)
+        weaker = self.prior.predict(context, quality, layer, positions, label, skipped=skipped)
         mu, scale = mixed(
             [(part[0].numpy(), part[1].numpy()) for part in (whole, weaker)],
             (_GUIDANCE_STEPS + weight, -weight),
@@ -79,7 +82,7 @@ class Guided:
 
 
 def left_out(architecture: Architecture) -> int | None:
-    """Return the block that the weaker form of a prior lacks: the last but one, if there are two or more.
+    """Return the block that a weaker form of a prior lacks: the last but one, if there are two or more.
 
     Without the last block or an earlier one, guidance gains less (docs/generation.md). If channels have many
     levels, nothing is left out, because guidance then leads to noise.

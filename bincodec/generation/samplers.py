@@ -33,10 +33,14 @@ Sampler = Literal["diffusion", "autoregressive"]
 
 
 class Words:
-    """Random words of a seed and an image, from a counter-based generator (Philox), in a fixed order."""
+    """Random words of a seed and an image, from a counter-based generator (Philox), in a fixed order.
 
-    def __init__(self, seed: int, image: int = 0) -> None:
-        self._generator = np.random.Philox(key=np.array([seed, image], np.uint64))
+    Words of different `stream` numbers, 0..2^64 - 1, are independent of each other.
+    """
+
+    def __init__(self, seed: int, image: int = 0, stream: int = 0) -> None:
+        counter, key = np.array([0, 0, 0, stream], np.uint64), np.array([seed, image], np.uint64)
+        self._generator = np.random.Philox(counter=counter, key=key)
 
     def _raw(self, count: int) -> npt.NDArray[np.uint64]:
         return np.atleast_1d(self._generator.random_raw(count))
@@ -45,6 +49,10 @@ class Words:
         """Return True for each numerator with probability numerator / 65536."""
         result: Mask = (self._raw(numerators.size) >> np.uint64(48)).astype(np.int32) < numerators
         return result
+
+    def choice(self, count: int) -> int:
+        """Return an integer in 0..count - 1. All are equally likely."""
+        return int(self._raw(1)[0]) * count >> 64
 
     def uniform(self, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
         """Return uniform multiples of 2^-53 that are at least 0 and below 1."""

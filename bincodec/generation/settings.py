@@ -5,24 +5,32 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, TypedDict, get_args
 
-from bincodec.arguments import MAX_SEED, MAX_TEMPERATURE, checked_choice, checked_integer, checked_number
+from bincodec.arguments import (
+    MAX_GUIDANCE,
+    MAX_SEED,
+    MAX_TEMPERATURE,
+    checked_choice,
+    checked_integer,
+    checked_number,
+)
 from bincodec.errors import InvalidSetting
-from bincodec.generation.guidance import STRONGEST
-from bincodec.generation.samplers import Sampler
+from bincodec.generation.samplers import Sampler, Words
 from bincodec.generation.schedule import SCHEDULES
+from bincodec.model.card import GUIDED_BY, GuidedBy
 
 if TYPE_CHECKING:
     from bincodec.model.card import ModelCard
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 DIFFUSION_STEPS = 16
-GUIDANCE, GUIDED_TEMPERATURE = 2.0, 1.0
-"""The guidance of a model of single bits if none is given, and the temperature that goes with guidance."""
 TEMPERATURE = 0.8
-"""The temperature without guidance. At 1, both models then draw mostly texture (docs/generation.md)."""
+"""The temperature without guidance. At 1, models then draw mostly texture (docs/generation.md)."""
 CLASS_GUIDANCE = 1.0
 """The guidance towards a class, if none is given, of models whose channels have many levels."""
 MAX_STEPS = 1000
+
+_CLASS_STREAM = 1
+"""The stream of random words that chooses classes. Stream 0 draws the levels."""
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -35,7 +43,8 @@ class SamplingOptions(TypedDict, total=False):
     schedule: str
     label: str | None
     guidance: float | None
-    renewal: float
+    guided_by: GuidedBy | None
+    renewal: float | None
     final_temperature: float | None
 
 
@@ -50,16 +59,21 @@ class SamplingSettings:
             (`own_sampler`).
         temperature: 0..10. The width of every distribution is multiplied by it. For channels of many levels,
             it is rounded to a power of e^(1/8). At 0, every level is the likeliest one. If it is None, it is
-            1 for guided models of single bits, and 0.8 otherwise.
+            what the model's card says for guided models of single bits, and 0.8 otherwise.
         seed: 0..2^64 - 1.
         schedule: the noise schedule of the diffusion sampler: "linear", "cosine" or "sigmoid".
-        label: the name of the class to draw, for models that have classes.
+        label: the name of the class to draw, for models that have classes. If it is None, `Codec.sample`
+            draws a class for each picture, evenly, if the class matters for guidance.
         guidance: how far to move away from the prediction of a weaker form of the model, 0..16
             (`bincodec.generation.guidance`). More of it makes pictures clearer, and more alike. If it is
-            None, it is 2 for models whose channels are single bits. Other models need a class for it, and
-            then it is 1.
+            None, it is what the model's card says for models whose channels are single bits. Other models
+            need a class for it, and then it is 1.
+        guided_by: what the weaker form lacks: the "class", one "block" of the network, or "both". Without a
+            class, it lacks the block. None means what the model's card says. It has no effect on models whose
+            channels have many levels, where the weaker form lacks the class.
         renewal: 0..1, the share of the levels that each step of the diffusion sampler draws and noises anew,
-            instead of removing a part of their noise. More of it undoes more mistakes.
+            instead of removing a part of their noise. More of it undoes more mistakes. If it is None, it is
+            what the model's card says, or 0.
         final_temperature: the temperature of the last step of the diffusion sampler, 0..10. From the first
             step, at `temperature`, it changes by the same amount in each step. None means no change.
 
@@ -79,7 +93,8 @@ class SamplingSettings:
     schedule: str = "linear"
     label: str | None = None
     guidance: float | None = None
-    renewal: float = 0.0
+    guided_by: GuidedBy | None = None
+    renewal: float | None = None
     final_temperature: float | None = None
 
     def __post_init__(self) -> None:
@@ -92,8 +107,11 @@ class SamplingSettings:
             checked_choice("sampler", self.sampler, SAMPLERS)
         checked_choice("schedule", self.schedule, SCHEDULES)
         if self.guidance is not None:
-            checked_number("guidance", self.guidance, STRONGEST)
-        checked_number("renewal", self.renewal, 1)
+            checked_number("guidance", self.guidance, MAX_GUIDANCE)
+        if self.guided_by is not None:
+            checked_choice("guided_by", self.guided_by, GUIDED_BY)
+        if self.renewal is not None:
+            checked_number("renewal", self.renewal, 1)
         if self.final_temperature is not None:
             checked_number("final_temperature", self.final_temperature, MAX_TEMPERATURE)
 
@@ -109,13 +127,14 @@ class SamplingSettings:
             msg = f"steps {self.steps} is over the limit of {passes}, the passes of model {card.name}"
             raise InvalidSetting(msg)
         steps = self.steps or (DIFFUSION_STEPS if sampler == "diffusion" else passes)
-        label, single_bits = self._class_number(card), card.architecture.single_bits
-        guidance = GUIDANCE if single_bits else CLASS_GUIDANCE if label else 0.0
+        label, single_bits, own = self._class_number(card), card.architecture.single_bits, card.sampling
+        guidance = own.guidance if single_bits else CLASS_GUIDANCE if label else 0.0
         if self.guidance is not None:
             guidance = float(self.guidance)
-        temperature = GUIDED_TEMPERATURE if single_bits and guidance > 0 else TEMPERATURE
+        temperature = own.temperature if single_bits and guidance > 0 else TEMPERATURE
         if self.temperature is not None:
             temperature = float(self.temperature)
+        renewal = own.renewal if self.renewal is None else self.renewal
         return SamplingPlan(
             sampler,
             steps,
@@ -124,7 +143,8 @@ class SamplingSettings:
             self.schedule,
             label,
             guidance,
-            float(self.renewal),
+            self.guided_by or own.guided_by,
+            float(renewal),
             temperature if self.final_temperature is None else float(self.final_temperature),
         )
 
@@ -154,6 +174,7 @@ class SamplingPlan:
         schedule: as in `SamplingSettings`.
         label: the number of the class, from 1, or 0 for no class.
         guidance: as in `SamplingSettings`; 0 for none.
+        guided_by: as in `SamplingSettings`.
         renewal: as in `SamplingSettings`.
         final_temperature: the temperature of the last step of the diffusion sampler.
     """
@@ -165,8 +186,20 @@ class SamplingPlan:
     schedule: str
     label: int
     guidance: float
+    guided_by: GuidedBy
     renewal: float
     final_temperature: float
+
+    def for_picture(self, image: int, card: ModelCard) -> SamplingPlan:
+        """Return the plan for drawing a whole new picture, which has the number `image` under the seed.
+
+        Guidance by the class needs a class. If none is given, each picture gets one, drawn evenly.
+        """
+        needed = self.guidance > 0 and self.guided_by != "block" and card.architecture.single_bits
+        if self.label or not card.classes or not needed:
+            return self
+        label = 1 + Words(self.seed, image, _CLASS_STREAM).choice(len(card.classes))
+        return dataclasses.replace(self, label=label)
 
     def temperature_of(self, step: int) -> float:
         """Return the temperature of a step of the diffusion sampler, counted from 0."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from safetensors import SafetensorError, safe_open
 
+from bincodec.arguments import MAX_GUIDANCE, MAX_TEMPERATURE
 from bincodec.errors import DamagedModel, WrongModel
 from bincodec.model.architecture import REQUIRED, Architecture
 
@@ -21,6 +22,29 @@ MAIN_DECODER = "fidelity"
 
 REALISTIC_DECODER = "realism"
 """The decoder that makes pictures look real by inventing detail, in models that have one."""
+
+
+GuidedBy = Literal["class", "block", "both"]
+"""What the weaker form of a prior lacks, from which guidance moves away (`bincodec.generation.guidance`)."""
+
+GUIDED_BY: tuple[str, ...] = get_args(GuidedBy)
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnSampling:
+    """How a model of single bits draws if nothing else is asked for.
+
+    Args:
+        guidance: the strength of guidance, 0..16.
+        guided_by: what the weaker form of the prior lacks, from which guidance moves away.
+        temperature: the temperature that goes with this guidance, 0..10.
+        renewal: the share of the levels that each step of the diffusion sampler draws anew, 0..1.
+    """
+
+    guidance: float = 2.0
+    guided_by: GuidedBy = "both"
+    temperature: float = 1.0
+    renewal: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +85,13 @@ class ModelCard:
         """The default width and height in pixels of the pictures that the model draws."""
         width, height = self.card.get("size", DEFAULT_SIZE)
         return width, height
+
+    @property
+    def sampling(self) -> OwnSampling:
+        """How the model draws if nothing else is asked for. Entries that are not known have no effect."""
+        found = self.card.get("sampling", {})
+        known = [field.name for field in dataclasses.fields(OwnSampling)]
+        return OwnSampling(**{name: found[name] for name in known if name in found})
 
     @property
     def decoders(self) -> tuple[str, ...]:
@@ -134,7 +165,7 @@ def read_card(path: Path) -> ModelCard:
 
 def _check(card: ModelCard) -> None:
     """Raise ValueError or TypeError if a field of a card has a wrong type or value."""
-    classes, (width, height) = card.card.get("classes", []), card.size
+    classes, (width, height), sampling = card.card.get("classes", []), card.size, card.sampling
     right = (
         card.name.isprintable()
         and list(card.decoder_digests)[:1] == [MAIN_DECODER]
@@ -142,6 +173,10 @@ def _check(card: ModelCard) -> None:
         and isinstance(classes, list)
         and all(isinstance(name, str) and name.isprintable() for name in classes)
         and all(type(side) is int and 1 <= side <= MAX_SIDE for side in (width, height))
+        and 0 <= sampling.guidance <= MAX_GUIDANCE
+        and sampling.guided_by in GUIDED_BY
+        and 0 <= sampling.temperature <= MAX_TEMPERATURE
+        and 0 <= sampling.renewal <= 1
     )
     if not right:
         msg = "a field of its card has a wrong type or value"

@@ -51,11 +51,14 @@ def finish(
     workers: int = 0,
     card: dict[str, Any] | None = None,
     validation_photos: int | None = None,
+    prior_only: bool = False,
 ) -> ModelCard:
     """Turn averaged float `weights` into the model file `folder`/`name`.safetensors.
 
-    `card` holds further entries for the model card, such as data and licences. Steps, hardware and the
-    validation curve are added to it. Return the card of the model.
+    The prior learns through its rounding, and the decoder learns on the levels that files contain. With
+    `prior_only`, or if the settings have a perceptual distance, the decoder stays as it is, and the prior
+    learns on codes in memory. `card` holds further entries for the model card, such as data and licences.
+    Steps, hardware and the validation curve are added to it. Return the card of the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     where = torch.device(device)
@@ -73,10 +76,10 @@ def finish(
     prior = QuantisedPrior(_float_prior(objective), settings.architecture, ranges)
     prior.keep_bounds()
     objective.prior = prior
-    seeing = settings.perceptual is not None
+    # After training with a perceptual distance, squared errors alone would make the pictures soft again.
+    prior_only = prior_only or settings.perceptual is not None
     learned: CropSampler | CodeSampler = sampler
-    if seeing:
-        # The decoder stays as it is: squared errors alone would make its pictures soft again.
+    if prior_only:
         settings = for_prior(settings)
         objective.learn_prior_only()
         crops, _ = read_sampler(settings)
@@ -89,7 +92,7 @@ def finish(
     with trainer.averaged() as finished:
         # Here too, the weights are rounded first. The last matrix is stored in fp16 and compensates for it.
         finished.autoencoder.load_state_dict(as_stored(finished.autoencoder.state_dict()))
-        if not seeing:
+        if not prior_only:
             fit_output(finished, sampler, np.random.default_rng(settings.data.seed))
             finished.autoencoder.load_state_dict(as_stored(finished.autoencoder.state_dict()))
         prior.keep_bounds()

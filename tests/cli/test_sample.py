@@ -13,7 +13,8 @@ from PIL.PngImagePlugin import PngImageFile
 
 import bincodec
 from bincodec import Codec
-from bincodec.generation.settings import GUIDANCE
+from bincodec.generation import editing
+from bincodec.generation.settings import SamplingSettings
 from bincodec.model import store
 
 TINY = Path(__file__).resolve().parents[1] / "models" / "tiny-1.safetensors"
@@ -35,6 +36,7 @@ KEYS = {
     "class": type(None),
     "classes": list,
     "guidance": type(None),
+    "guided_by": type(None),
     "renewal": float,
     "final_temperature": type(None),
     "seconds_load": float,
@@ -133,9 +135,12 @@ def test_a_png_tells_how_it_was_drawn(run, bits_model: Path) -> None:
     options += ["--renewal", "0.25", "--final-temperature", "0.75"]
     common = ("sample", "--model", bits_model, *options)
     assert run(*common, "-o", "a.png").exit_code == 0
-    assert texts_of("a.png") == how | {"picture": "0", "guidance": str(GUIDANCE)}
+    guided = {"guidance": "2.0", "guided_by": "both"}
+    card = store.find(str(bits_model))
+    (label,) = editing.classes_of(card, SamplingSettings(seed=7), 1)
+    assert texts_of("a.png") == how | guided | {"class": label, "picture": "0"}
     assert run(*common, "-n", 2, "--class", "dog", "--class", "cat", "-o", "out").exit_code == 0
-    assert texts_of("out/003.png") == how | {"class": "cat", "picture": "1", "guidance": str(GUIDANCE)}
+    assert texts_of("out/003.png") == how | guided | {"class": "cat", "picture": "1"}
     assert run(*common, "--class", "all", "--guidance", 0, "--grid", "-o", "b.png").exit_code == 0
     assert texts_of("b.png") == how | {"class": "cat, dog, not sure", "guidance": "0.0"}
     assert run(*common, "-o", "a.jpg").exit_code == 0

@@ -67,6 +67,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_photos: Callab
             "--decoder-only and --finish exclude each other",
         ),
         (
+            ["--steps", "1", "--start", "some", "--prior-only", "--decoder-only", "--finish", "x"],
+            2,
+            "--prior-only and --decoder-only and --finish exclude each other",
+        ),
+        (
             ["--steps", "1", "--start", "some", "--revive", "--prior-only"],
             2,
             "--revive needs an autoencoder that learns",

@@ -205,3 +205,18 @@ def test_the_last_matrix_is_solved_for_last(
     start = tmp_path / "run" / "weights.safetensors"
     card = finish(settings, start, tmp_path / "model", "test-1", Stage(steps=2), validation_photos=1)
     assert (Codec.load(str(card.path)).model.autoencoder.decoder.head.bias == 0.25).all()
+
+
+def test_the_decoder_can_stay_as_it_is(finished: Finished, tmp_path: Path) -> None:
+    settings, start, _ = finished
+    prior = dataclasses.replace(settings.prior, codes=8, batch=4)
+    settings = dataclasses.replace(settings, prior=prior)
+    stage = Stage(steps=3)
+    card = finish(settings, start, tmp_path, "test-2", stage, validation_photos=1, prior_only=True)
+    before, _ = read_weights(start)
+    state = {key.removeprefix("autoencoder."): v for key, v in before.items() if key.startswith("auto")}
+    found = Codec.load(str(card.path)).model.autoencoder.state_dict()
+    for name, expected in weights.as_stored(state).items():
+        torch.testing.assert_close(found[name], expected, atol=1e-6, rtol=1e-5)
+    after, _ = read_weights(card.path.with_name("test-2-float.safetensors"))
+    assert any(not torch.equal(after[name], before[name]) for name in before if name.startswith("prior."))

@@ -19,7 +19,8 @@ from bincodec.bitstream.container import Extra
 from bincodec.bitstream.index import ICC, POST_FILTER
 from bincodec.bitstream.limits import Limits
 from bincodec.generation import editing, masks
-from bincodec.generation.settings import GUIDANCE, GUIDED_TEMPERATURE, SamplingSettings
+from bincodec.generation.settings import SamplingSettings
+from bincodec.model.card import OwnSampling
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 SAMPLERS = ("diffusion", "autoregressive")
@@ -113,19 +114,57 @@ def test_a_model_s_own_sampler_and_size_are_the_defaults(bits: Codec) -> None:
 
 
 def test_classes_are_drawn_by_name(bits: Codec) -> None:
-    drawn = {label: bits.sample(label=label)[0] for label in (None, "cat", "dog", "not sure")}
-    assert len({code.digest() for code in drawn.values()}) == 4
+    drawn = {label: bits.sample(label=label)[0] for label in ("cat", "dog", "not sure")}
+    assert len({code.digest() for code in drawn.values()}) == 3
     # Guidance 0 is the prediction for the class itself. More guidance changes it.
-    assert same(bits.sample(label="cat", guidance=GUIDANCE)[0], drawn["cat"])
+    assert same(bits.sample(label="cat", guidance=2.0)[0], drawn["cat"])
     for other in (0.0, 1.0):
         assert not same(bits.sample(label="cat", guidance=other)[0], drawn["cat"])
     with pytest.raises(InvalidSetting, match=r"class 'cow' is not one of cat, dog, not sure$"):
         bits.sample(label="cow")
 
 
+def test_each_picture_gets_a_class_if_guidance_needs_one_and_none_is_given(bits: Codec) -> None:
+    labels = editing.classes_of(bits.model.card, SamplingSettings(seed=2), 6)
+    assert {"cat", "dog", "not sure"} == set(labels)
+    for image, (code, label) in enumerate(zip(bits.sample(6, seed=2), labels, strict=True)):
+        assert same(code, bits.sample(image + 1, seed=2, label=label)[image])
+    many = editing.classes_of(bits.model.card, SamplingSettings(seed=3), 3000)
+    assert all(900 < many.count(name) < 1100 for name in bits.model.card.classes)
+    for how in ({"guidance": 0.0}, {"guided_by": "block"}):
+        assert editing.classes_of(bits.model.card, SamplingSettings(**how), 2) == [None, None]
+        assert bits.sample(**how)[0].digest() not in {
+            bits.sample(label=label, **how)[0].digest() for label in bits.model.card.classes
+        }
+    assert editing.classes_of(bits.model.card, SamplingSettings(label="dog"), 2) == ["dog", "dog"]
+
+
+def test_what_is_filled_or_varied_without_a_class_gets_none(bits: Codec) -> None:
+    start, marked = bits.sample(label="cat")[0], np.zeros((32, 48), bool)
+    marked[:8, :8] = True
+    filled = {label: bits.inpaint(start, marked, label=label)[0].code for label in (None, "cat", "dog")}
+    varied = {label: bits.vary(start, 0.9, label=label)[0] for label in (None, "cat", "not sure")}
+    for codes in (filled, varied):
+        assert len({code.digest() for code in codes.values()}) == 3
+    assert same(bits.inpaint(start, marked, guided_by="block")[0].code, filled[None])
+
+
+def test_a_card_says_how_its_model_draws(bits: Codec) -> None:
+    own: Any = {"guidance": 3.0, "guided_by": "class", "temperature": 0.9, "renewal": 0.5}
+    card = bits.model.card
+    told = dataclasses.replace(card, card={**card.card, "sampling": own | {"later": "entry"}})
+    assert (card.sampling, told.sampling) == (OwnSampling(2.0, "both", 1.0, 0.0), OwnSampling(**own))
+    changed = Codec(dataclasses.replace(bits.model, card=told))
+    assert same(changed.sample(label="cat")[0], bits.sample(label="cat", **own)[0])
+    asked: Any = {"guidance": 1.0, "guided_by": "block", "temperature": 0.7, "renewal": 0.0}
+    assert same(changed.sample(label="cat", **asked)[0], bits.sample(label="cat", **asked)[0])
+    more: list[Any] = [{}, *({name: value} for name, value in own.items())]
+    assert len({bits.sample(1, (256, 256), label="cat", **how)[0].digest() for how in more}) == 5
+
+
 def test_guidance_and_temperature_suit_the_model_unless_they_are_given(bits: Codec, codec: Codec) -> None:
-    """Models of single bits are guided, with a class and without one, and guidance needs more temperature."""
-    assert same(bits.sample()[0], bits.sample(guidance=GUIDANCE, temperature=GUIDED_TEMPERATURE)[0])
+    """Models of single bits are guided, and guidance needs more temperature."""
+    assert same(bits.sample()[0], bits.sample(guidance=2.0, temperature=1.0)[0])
     assert same(bits.sample(guidance=0.0)[0], bits.sample(guidance=0.0, temperature=0.8)[0])
     colder, warmer = (bits.sample(label="cat", guidance=0.0, temperature=t)[0] for t in (0.8, 1.0))
     assert not same(colder, warmer)
@@ -163,6 +202,7 @@ def test_the_autoregressive_sampler_takes_every_pass_unless_asked_otherwise(code
         ({"seed": -1}, "seed -1 "),
         ({"seed": 2**64}, "seed 18446744073709551616 "),
         ({"label": "cat"}, "model tiny-1 has no classes"),
+        ({"guided_by": "magic"}, "guided_by 'magic' is not one of class, block, both"),
         ({"guidance": 17}, "guidance 17 is not a number in 0..16"),
         ({"guidance": 0.0}, "model tiny-1 has no classes"),
     ],
@@ -199,7 +239,7 @@ def test_renewal_and_the_final_temperature_change_what_is_drawn(bits: Codec) -> 
         bits.sample(**how, **more)[0].digest()
         for more in (
             {},
-            {"renewal": 0.0, "final_temperature": GUIDED_TEMPERATURE},
+            {"renewal": 0.0, "final_temperature": 1.0},
             {"renewal": 1.0},
             {"final_temperature": 0.1},
         )

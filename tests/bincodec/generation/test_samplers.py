@@ -19,6 +19,7 @@ from bincodec.coding import bernoulli, passes
 from bincodec.generation import guidance as steering
 from bincodec.generation import samplers
 from bincodec.model.architecture import Architecture
+from bincodec.model.card import GuidedBy
 from bincodec.model.integer import KEEP_KNOWN
 from bincodec.model.kernels import IntegerPrior
 
@@ -184,6 +185,8 @@ def test_a_seed_gives_one_code_whatever_computes_it(prior: IntegerPrior) -> None
 def test_words_are_those_of_philox() -> None:
     """These values are frozen: another NumPy must not change the meaning of a seed."""
     assert samplers.Words(7, 1).uniform((3,)).tolist() == FROZEN
+    assert samplers.Words(7, 1, stream=1).choice(1000) == 395
+    assert samplers.Words(7, 1).choice(1000) == int(1000 * FROZEN[0])
 
 
 @pytest.mark.parametrize("sampler", ["diffusion", "autoregressive"])
@@ -376,17 +379,29 @@ def test_the_weaker_form_of_a_model_of_single_bits_lacks_the_last_block_but_one(
 
 @given(
     guidance=st.sampled_from([0.5, 2.0]),
-    label=st.sampled_from([0, 3]),
+    how=st.sampled_from(
+        [
+            (3, "both", 0, 4),
+            (3, "class", 0, None),
+            (3, "block", 3, 4),
+            (0, "both", 0, 4),
+            (0, "class", 0, 4),
+            (0, "block", 0, 4),
+        ]
+    ),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=10, deadline=None)
-def test_guidance_asks_the_whole_model_and_its_weaker_form(guidance: float, label: int, seed: int) -> None:
-    prior = Codec.load("clothing").model.prior
+@settings(max_examples=20, deadline=None)
+def test_guidance_asks_the_whole_model_and_its_weaker_form(
+    guidance: float, how: tuple[int, GuidedBy, int, int | None], seed: int
+) -> None:
+    label, by, weaker_label, skipped = how
+    prior = Codec.load("clothing-1").model.prior
     context = torch.randint(-32, 33, (4, 4, 68), generator=torch.manual_seed(seed)).float()
     where = torch.arange(16)
-    guided = steering.Guided(prior, label, guidance).predict(context, 50, None, where)
+    guided = steering.Guided(prior, label, guidance, by).predict(context, 50, None, where)
     asked = prior.predict(context, 50, None, where, label)
-    without = prior.predict(context, 50, None, where, skipped=4)
+    without = prior.predict(context, 50, None, where, weaker_label, skipped=skipped)
     found, whole, weaker = (odds(mu.numpy(), scale.numpy()) for mu, scale in (guided, asked, without))
     assert not np.allclose(whole, weaker)
     expected = (1 + guidance) * whole - guidance * weaker

@@ -118,6 +118,28 @@ def test_other_architectures_are_refused(tmp_path: Path, field: str, value: obje
         read_card(path)
 
 
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        {"guidance": 16.5},
+        {"guidance": "3"},
+        {"guided_by": "neither"},
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"renewal": 1.5},
+        {"renewal": None},
+        ["guidance"],
+    ],
+)
+def test_a_card_that_says_nonsense_of_sampling_is_refused(tmp_path: Path, sampling: object) -> None:
+    path = tmp_path / "tiny-1.safetensors"
+    with safe_open(TINY, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(load_file(TINY), path, {**metadata, "card": json.dumps({"sampling": sampling})})
+    with pytest.raises(DamagedModel, match="is not a readable model file: "):
+        read_card(path)
+
+
 @pytest.mark.parametrize("field", ["classes", "prior_width", "layer_phases"])
 def test_a_model_file_has_all_fields_of_its_architecture(tmp_path: Path, field: str) -> None:
     path = tmp_path / "tiny-1.safetensors"
