@@ -34,12 +34,15 @@ from bincodec.generation import samplers
 from bincodec.generation.guidance import Guided, Tempered
 from bincodec.generation.samplers import Words
 from bincodec.generation.schedule import SCHEDULES
-from bincodec.generation.settings import GUIDANCE, GUIDED_TEMPERATURE
 from bincodec.model.integer import KEEP_KNOWN
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "explainer"
+BITS = "clothing-1"
+"""The model whose bits are shown. Its 64 bits a position are few enough to be seen."""
+
 SEED = 3
 STEPS = 16
+GUIDANCE, TEMPERATURE = 2.0, 1.0
 LABELS = ("pants", "tshirt", "longsleeve")
 GUIDED = ("dress", "shorts", "tshirt")
 WEIGHTS = (0.0, 1.0, 2.0, 4.0)
@@ -77,8 +80,8 @@ def sheet(rows: Sequence[Sequence[Image.Image]], side: int | None = None) -> Ima
 
 def drawn(label: str, guidance: float = GUIDANCE, count: int = 1) -> list[BinaryCode]:
     """Pictures of a class, as `bincodec sample --seed 3` draws them."""
-    return codec("clothing").sample(
-        count, seed=SEED, label=label, guidance=guidance, steps=STEPS, temperature=GUIDED_TEMPERATURE
+    return codec(BITS).sample(
+        count, seed=SEED, label=label, guidance=guidance, steps=STEPS, temperature=TEMPERATURE
     )
 
 
@@ -101,7 +104,7 @@ def bits_of(levels: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
 
 def random_pictures() -> Made:
     """What the decoder makes of fair coins, and of what the prior draws."""
-    model, count = codec("clothing"), 24
+    model, count = codec(BITS), 24
     (blank,) = model.sample(1, seed=SEED, steps=1)
     coins = [
         dataclasses.replace(blank, levels=samplers.add_noise(blank.levels, blank.maximum, 0, Words(SEED, i)))
@@ -146,7 +149,7 @@ def chain(
 
 def forward() -> Made:
     """Pictures whose bits are lost step by step."""
-    model, rng = codec("clothing"), np.random.default_rng(SEED)
+    model, rng = codec(BITS), np.random.default_rng(SEED)
     keeps = samplers.keeps("linear", STEPS)[::-1]
     keeps = [KEEP_KNOWN, *keeps[1:]]
     rows, texts = [], []
@@ -176,7 +179,7 @@ def flip_probabilities(
 
 def reverse() -> Made:
     """Pictures that come out of noise, and what the prior holds for flipped at every step."""
-    model = codec("clothing")
+    model = codec(BITS)
     keeps = samplers.keeps("linear", STEPS)
     rows, texts, flips = [], [], []
     for label in LABELS:
@@ -184,7 +187,7 @@ def reverse() -> Made:
         number = model.model.card.classes.index(label) + 1
         words = Words(SEED, 0)
         noise = samplers.add_noise(code.levels, code.maximum, 0, words)
-        steered = Tempered(Guided(model.model.prior, number, GUIDANCE), GUIDED_TEMPERATURE)
+        steered = Tempered(Guided(model.model.prior, number, GUIDANCE), TEMPERATURE)
         states = [noise, *samplers.denoise(steered, code.quality, noise, keeps, words)]
         assert all((a == b).all() for a, b in zip(states[-1], code.levels, strict=True))
         rows.append([model.decode(dataclasses.replace(code, levels=levels)) for levels in states])
@@ -203,7 +206,7 @@ def reverse() -> Made:
 
 def guidance() -> Made:
     """The same seeds, further and further away from the weaker prediction."""
-    model = codec("clothing")
+    model = codec(BITS)
     rows = [
         [model.decode(code) for code in drawn(label, weight, 4)] for label in GUIDED for weight in WEIGHTS
     ]
