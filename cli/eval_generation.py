@@ -123,9 +123,9 @@ def command(
     comparison, it measures them for two halves of the real pictures, and for REAL after coding and decoding.
     With --train, it also measures whether drawn pictures are copies of training pictures.
 
-    A SPEC consists of sampler, steps, temperature, final_temperature, guidance, guided_by, renewal,
-    schedule, seed, quality, model and classes. The classes are a class, none, or real, which means in the
-    same shares as in REAL, where the folder of each picture names its class.
+    A SPEC consists of sampler, steps, temperature, final_temperature, guidance, guided_by, guidance_delay,
+    renewal, schedule, seed, quality, model and classes. The classes are a class, none, or real, which means
+    in the same shares as in REAL, where the folder of each picture names its class.
 
     The output folder gets generation.json, generation.md, rows.csv, samples.png, and closest.png with the
     closest pairs of a drawn and a training picture. After Ctrl-C, they cover the sets that were complete.

@@ -92,6 +92,12 @@ options = together(
         "the network, or both.  [default: the model's own]",
     ),
     click.option(
+        "--guidance-delay",
+        type=click.FloatRange(0, 1),
+        help="The part of the way from noise to a picture before guidance begins. Guidance in the first "
+        "steps makes pictures alike.  [default: the model's own]",
+    ),
+    click.option(
         "--renewal",
         type=click.FloatRange(0, 1),
         help="The share of the bits that each step of the diffusion sampler draws anew.  "
@@ -169,6 +175,7 @@ def how(codec: Codec, code: BinaryCode, settings: SamplingSettings, label: str |
         "class": label,
         "guidance": plan.guidance if label or single_bits else None,
         "guided_by": plan.guided_by if plan.guidance and single_bits else None,
+        "guidance_delay": plan.guidance_delay if plan.guidance and single_bits else None,
         "renewal": plan.renewal,
         "final_temperature": settings.final_temperature,
     }

@@ -47,6 +47,7 @@ _DRAWING = (
     "final_temperature",
     "guidance",
     "guided_by",
+    "guidance_delay",
     "renewal",
     "schedule",
     "classes",

@@ -27,6 +27,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "final_temperature": float,
     "guidance": float,
     "guided_by": str,
+    "guidance_delay": float,
     "renewal": float,
     "schedule": str,
     "classes": str,
@@ -56,6 +57,7 @@ class Setting:
     temperature: float | None = None
     guidance: float | None = None
     guided_by: str | None = None
+    guidance_delay: float | None = None
     renewal: float | None = None
     final_temperature: float | None = None
     schedule: str | None = None
@@ -75,6 +77,7 @@ class Setting:
             "temperature": self.temperature,
             "guidance": self.guidance,
             "guided_by": self.guided_by,
+            "guidance_delay": self.guidance_delay,
             "renewal": self.renewal,
             "final_temperature": self.final_temperature,
             "schedule": self.schedule,

@@ -190,20 +190,21 @@ def _states(
     """Yield the levels after each step. Diffusion starts from the code at time `strength` (1: pure noise)."""
     words = Words(plan.seed, image)
     if plan.sampler == "autoregressive":
-        prior = _steered(model, plan, plan.temperature)
+        prior = _steered(model, plan, plan.temperature, plan.guidance)
         yield samplers.autoregressive(prior, code.quality, code.grid, words, steps=plan.steps, hole=hole)
         return
     keep = samplers.keeps(plan.schedule, plan.steps, strength)
     levels = samplers.add_noise(code.levels, code.maximum, keep[0], words)
     for step, pair in enumerate(itertools.pairwise(keep)):
-        prior = _steered(model, plan, plan.temperature_of(step))
+        guidance = plan.guidance_at(1 - strength + strength * step / plan.steps)
+        prior = _steered(model, plan, plan.temperature_of(step), guidance)
         (levels,) = samplers.denoise(prior, code.quality, levels, pair, words, hole, plan.renewal)
         yield levels
 
 
 def _continued(model: Model, code: BinaryCode, layers: int, plan: SamplingPlan) -> BinaryCode:
     """Return the first `layers` layers of a code, with all other layers, and those that tiles lack, drawn."""
-    prior, words = _steered(model, plan, plan.temperature), Words(plan.seed)
+    prior, words = _steered(model, plan, plan.temperature, plan.guidance), Words(plan.seed)
     architecture = model.card.architecture
     if code.tile_layers is None:
         levels = samplers.autoregressive(prior, code.quality, code.grid, words, given=code.levels[:layers])
@@ -213,10 +214,10 @@ def _continued(model: Model, code: BinaryCode, layers: int, plan: SamplingPlan) 
     return dataclasses.replace(code, levels=levels, maximum=architecture.maximum_level, tile_layers=None)
 
 
-def _steered(model: Model, plan: SamplingPlan, temperature: float) -> Tempered:
+def _steered(model: Model, plan: SamplingPlan, temperature: float, guidance: float) -> Tempered:
     prior: Predictor = model.prior
-    if plan.label or plan.guidance:
-        prior = Guided(model.prior, plan.label, plan.guidance, plan.guided_by)
+    if plan.label or guidance:
+        prior = Guided(model.prior, plan.label, guidance, plan.guided_by)
     return Tempered(prior, temperature)
 
 

@@ -44,6 +44,7 @@ class SamplingOptions(TypedDict, total=False):
     label: str | None
     guidance: float | None
     guided_by: GuidedBy | None
+    guidance_delay: float | None
     renewal: float | None
     final_temperature: float | None
 
@@ -71,6 +72,9 @@ class SamplingSettings:
         guided_by: what the weaker form lacks: the "class", one "block" of the network, or "both". Without a
             class, it lacks the block. None means what the model's card says. It has no effect on models whose
             channels have many levels, where the weaker form lacks the class.
+        guidance_delay: 0..1, the part of the way from noise to a picture that the diffusion sampler goes
+            before guidance begins. Guidance in the first steps makes pictures alike. If it is None, it is
+            what the model's card says, or 0.
         renewal: 0..1, the share of the levels that each step of the diffusion sampler draws and noises anew,
             instead of removing a part of their noise. More of it undoes more mistakes. If it is None, it is
             what the model's card says, or 0.
@@ -94,6 +98,7 @@ class SamplingSettings:
     label: str | None = None
     guidance: float | None = None
     guided_by: GuidedBy | None = None
+    guidance_delay: float | None = None
     renewal: float | None = None
     final_temperature: float | None = None
 
@@ -110,8 +115,9 @@ class SamplingSettings:
             checked_number("guidance", self.guidance, MAX_GUIDANCE)
         if self.guided_by is not None:
             checked_choice("guided_by", self.guided_by, GUIDED_BY)
-        if self.renewal is not None:
-            checked_number("renewal", self.renewal, 1)
+        for name, share in (("guidance_delay", self.guidance_delay), ("renewal", self.renewal)):
+            if share is not None:
+                checked_number(name, share, 1)
         if self.final_temperature is not None:
             checked_number("final_temperature", self.final_temperature, MAX_TEMPERATURE)
 
@@ -134,6 +140,7 @@ class SamplingSettings:
         temperature = own.temperature if single_bits and guidance > 0 else TEMPERATURE
         if self.temperature is not None:
             temperature = float(self.temperature)
+        delay = own.guidance_delay if self.guidance_delay is None else self.guidance_delay
         renewal = own.renewal if self.renewal is None else self.renewal
         return SamplingPlan(
             sampler,
@@ -144,6 +151,7 @@ class SamplingSettings:
             label,
             guidance,
             self.guided_by or own.guided_by,
+            float(delay),
             float(renewal),
             temperature if self.final_temperature is None else float(self.final_temperature),
         )
@@ -175,6 +183,7 @@ class SamplingPlan:
         label: the number of the class, from 1, or 0 for no class.
         guidance: as in `SamplingSettings`; 0 for none.
         guided_by: as in `SamplingSettings`.
+        guidance_delay: as in `SamplingSettings`.
         renewal: as in `SamplingSettings`.
         final_temperature: the temperature of the last step of the diffusion sampler.
     """
@@ -187,6 +196,7 @@ class SamplingPlan:
     label: int
     guidance: float
     guided_by: GuidedBy
+    guidance_delay: float
     renewal: float
     final_temperature: float
 
@@ -200,6 +210,10 @@ class SamplingPlan:
             return self
         label = 1 + Words(self.seed, image, _CLASS_STREAM).choice(len(card.classes))
         return dataclasses.replace(self, label=label)
+
+    def guidance_at(self, way: float) -> float:
+        """Return the guidance of a step that begins this far on the way from noise, 0, to a picture, 1."""
+        return self.guidance if way >= self.guidance_delay else 0.0
 
     def temperature_of(self, step: int) -> float:
         """Return the temperature of a step of the diffusion sampler, counted from 0."""

@@ -38,12 +38,15 @@ class OwnSampling:
         guidance: the strength of guidance, 0..16.
         guided_by: what the weaker form of the prior lacks, from which guidance moves away.
         temperature: the temperature that goes with this guidance, 0..10.
+        guidance_delay: the part of the way from noise to a picture, 0..1, that the diffusion sampler goes
+            before guidance begins.
         renewal: the share of the levels that each step of the diffusion sampler draws anew, 0..1.
     """
 
     guidance: float = 2.0
     guided_by: GuidedBy = "both"
     temperature: float = 1.0
+    guidance_delay: float = 0.0
     renewal: float = 0.0
 
 
@@ -176,6 +179,7 @@ def _check(card: ModelCard) -> None:
         and 0 <= sampling.guidance <= MAX_GUIDANCE
         and sampling.guided_by in GUIDED_BY
         and 0 <= sampling.temperature <= MAX_TEMPERATURE
+        and 0 <= sampling.guidance_delay <= 1
         and 0 <= sampling.renewal <= 1
     )
     if not right:

@@ -37,6 +37,7 @@ KEYS = {
     "classes": list,
     "guidance": type(None),
     "guided_by": type(None),
+    "guidance_delay": type(None),
     "renewal": float,
     "final_temperature": type(None),
     "seconds_load": float,
@@ -135,7 +136,7 @@ def test_a_png_tells_how_it_was_drawn(run, bits_model: Path) -> None:
     options += ["--renewal", "0.25", "--final-temperature", "0.75"]
     common = ("sample", "--model", bits_model, *options)
     assert run(*common, "-o", "a.png").exit_code == 0
-    guided = {"guidance": "2.0", "guided_by": "both"}
+    guided = {"guidance": "2.0", "guided_by": "both", "guidance_delay": "0.0"}
     card = store.find(str(bits_model))
     (label,) = editing.classes_of(card, SamplingSettings(seed=7), 1)
     assert texts_of("a.png") == how | guided | {"class": label, "picture": "0"}

@@ -30,7 +30,7 @@ def test_lists_are_combined() -> None:
 
 def test_every_option_is_read() -> None:
     (found,) = settings_of(
-        r"model=C:\models\a.safetensors:classes=real:guidance=2:guided_by=class:renewal=0.5:final_temperature=0.6:schedule=cosine:seed=7:quality=3"
+        r"model=C:\models\a.safetensors:classes=real:guidance=2:guided_by=class:guidance_delay=0.1:renewal=0.5:final_temperature=0.6:schedule=cosine:seed=7:quality=3"
     )
     assert (found.model, found.quality, found.classes, found.seed) == (
         r"C:\models\a.safetensors",
@@ -38,8 +38,13 @@ def test_every_option_is_read() -> None:
         "real",
         7,
     )
-    how = {"guidance": 2.0, "guided_by": "class", "renewal": 0.5, "final_temperature": 0.6}
-    assert found.how("hat", 2) == how | {"schedule": "cosine", "label": "hat", "seed": 7 + 2**33}
+    how = {"guidance": 2.0, "guided_by": "class", "guidance_delay": 0.1, "renewal": 0.5}
+    assert found.how("hat", 2) == how | {
+        "final_temperature": 0.6,
+        "schedule": "cosine",
+        "label": "hat",
+        "seed": 7 + 2**33,
+    }
     assert settings_of("seed=18446744073709551615")[0].how(None, 1)["seed"] == 2**32 - 1
 
 

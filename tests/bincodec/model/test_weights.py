@@ -126,6 +126,7 @@ def test_other_architectures_are_refused(tmp_path: Path, field: str, value: obje
         {"guided_by": "neither"},
         {"temperature": -1},
         {"temperature": float("nan")},
+        {"guidance_delay": 1.1},
         {"renewal": 1.5},
         {"renewal": None},
         ["guidance"],
