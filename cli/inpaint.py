@@ -79,7 +79,7 @@ def command(
         )
     first, codes = results[0], [one.code for one in results]
     shown = (one.image for one in results)
-    texts = shared.texts(files, codec, codes, [settings], [settings.label] * count)
+    texts = shared.texts(files, codec, codes, [settings], [settings] * count)
     contents = pictures.contents(files, codec, codes, shown, texts, save_codes=save_codes)
     finished = time.perf_counter()
     files.write(contents)
@@ -91,6 +91,6 @@ def command(
     positions = {"positions": first.known.size, "positions_sampled": int((~first.known).sum())}
     seconds = loaded - start, finished - loaded
     drawn = shared.Drawn(
-        "inpaint", files, [*contents], codec, first.code, [settings], [settings.label], *seconds
+        "inpaint", files, [*contents], codec, first.code, [settings], [settings] * count, *seconds
     )
     drawn.tell({"input": source, "mask": mask, **positions}, as_json=common.as_json, quiet=common.quiet)

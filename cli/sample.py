@@ -39,7 +39,7 @@ EVERY = "all"
     metavar="NAME",
     multiple=True,
     help="Draw this class, which `bincodec models` lists. May be repeated. all: draw every class.  "
-    "[default: a random class for each picture]",
+    "[default: a random class for each picture, if guidance needs one]",
 )
 @shared.options
 @click.option(
@@ -114,15 +114,15 @@ def command(
             )
         ]
     shown = (codec.decode(code) for code in codes)
-    drawn_classes = [label for one in by_class for label in editing.classes_of(card, one, count)]
-    texts = shared.texts(files, codec, codes, by_class, drawn_classes)
+    each = [one.with_class(card, image) for one in by_class for image in range(count)]
+    texts = shared.texts(files, codec, codes, by_class, each)
     contents = pictures.contents(files, codec, codes, shown, texts, save_codes=save_codes)
     if trace:
         contents |= _strips(codec, files, traces.rows)
     finished = time.perf_counter()
     files.write(contents)
     seconds = loaded - start, finished - loaded
-    drawn = shared.Drawn("sample", files, [*contents], codec, codes[0], by_class, drawn_classes, *seconds)
+    drawn = shared.Drawn("sample", files, [*contents], codec, codes[0], by_class, each, *seconds)
     drawn.tell({}, as_json=common.as_json, quiet=common.quiet)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,7 @@ options = together(
         "--guided-by",
         type=click.Choice(["class", "block", "both"]),
         help="What the weaker form of the model lacks, from which guidance moves away: the class, a block of "
-        "the network, or both.  [default: the model's own]",
+        "the network, or both. Guidance by the class needs a class.  [default: the model's own]",
     ),
     click.option(
         "--guidance-delay",
@@ -158,11 +158,8 @@ def check_held(files: Pictures, given: BinaryCode | Picture, limits: Limits) -> 
         files.check_alpha()
 
 
-def how(codec: Codec, code: BinaryCode, settings: SamplingSettings, label: str | None) -> dict[str, Any]:
-    """Return how a picture of the class `label` was drawn, mostly by the names of the options.
-
-    None means not given.
-    """
+def how(codec: Codec, code: BinaryCode, settings: SamplingSettings) -> dict[str, Any]:
+    """Return how a picture was drawn, mostly by the names of the options. None means not given."""
     plan, single_bits = settings.plan(codec.model.card), codec.model.card.architecture.single_bits
     return {
         "model": code.model,
@@ -172,10 +169,10 @@ def how(codec: Codec, code: BinaryCode, settings: SamplingSettings, label: str |
         "temperature": plan.temperature,
         "seed": settings.seed,
         "schedule": settings.schedule,
-        "class": label,
-        "guidance": plan.guidance if label or single_bits else None,
-        "guided_by": plan.guided_by if plan.guidance and single_bits else None,
-        "guidance_delay": plan.guidance_delay if plan.guidance and single_bits else None,
+        "class": settings.label,
+        "guidance": plan.guidance if plan.label or single_bits else None,
+        "guided_by": plan.guided_by if plan.guidance else None,
+        "guidance_delay": plan.guidance_delay if plan.guidance and plan.sampler == "diffusion" else None,
         "renewal": plan.renewal,
         "final_temperature": settings.final_temperature,
     }
@@ -194,26 +191,22 @@ def texts(
     codec: Codec,
     codes: Sequence[BinaryCode],
     by_class: Sequence[SamplingSettings],
-    labels: Sequence[str | None],
+    settings: Sequence[SamplingSettings],
     **more: object,
 ) -> list[dict[str, str]]:
-    """Return `as_texts` for each image file. `labels` has the class of each picture.
+    """Return `as_texts` for each image file. `settings` are those of each picture, with its class.
 
     "picture" is the number of a picture under its seed, from 0.
     """
     if files.together:
-        classes = ", ".join(distinct(labels))
-        return [as_texts(how(codec, codes[0], by_class[0], classes or None) | more)]
+        # Classes that were not given but drawn are left out, as the same command draws the same ones again.
+        classes = ", ".join(one.label for one in by_class if one.label is not None)
+        return [as_texts(how(codec, codes[0], settings[0]) | {"class": classes or None} | more)]
     each = len(codes) // len(by_class)
     return [
-        as_texts(how(codec, code, by_class[index // each], label) | {"picture": index % each} | more)
-        for index, (code, label) in enumerate(zip(codes, labels, strict=True))
+        as_texts(how(codec, code, one) | {"picture": index % each} | more)
+        for index, (code, one) in enumerate(zip(codes, settings, strict=True))
     ]
-
-
-def distinct(labels: Iterable[str | None]) -> list[str]:
-    """Return the classes among `labels`, each once, in their order."""
-    return [label for label in dict.fromkeys(labels) if label is not None]
 
 
 @contextmanager
@@ -236,7 +229,7 @@ class Drawn:
         codec: the codec that has drawn them.
         code: the code of one of the pictures.
         by_class: the settings for each class. They differ only in the class.
-        labels: the class of each picture, None for no class.
+        settings: the settings of each picture, with its class.
         seconds_load: the time for loading the model and the input.
         seconds_draw: the time from then until the bytes were finished.
     """
@@ -247,14 +240,14 @@ class Drawn:
     codec: Codec
     code: BinaryCode
     by_class: Sequence[SamplingSettings]
-    labels: Sequence[str | None]
+    settings: Sequence[SamplingSettings]
     seconds_load: float
     seconds_draw: float
 
     def tell(self, more: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
         """Print the summary. The JSON object has the keys of `more` behind the name of the command."""
-        settings, code, files = self.by_class[0], self.code, self.files
-        labels = distinct(self.labels)
+        settings, code, files = self.settings[0], self.code, self.files
+        labels = [one.label for one in self.settings]
         facts = {
             "command": self.command,
             **more,
@@ -263,8 +256,9 @@ class Drawn:
             "count": files.count,
             "width": code.width,
             "height": code.height,
-            **how(self.codec, code, settings, labels[0] if len(labels) == 1 else None),
-            "classes": labels,
+            **how(self.codec, code, settings),
+            "class": labels[0] if len({*labels}) == 1 else None,
+            "classes": labels if any(labels) else [],
             "seconds_load": self.seconds_load,
             "seconds_draw": self.seconds_draw,
         }
@@ -276,7 +270,8 @@ class Drawn:
         )
         output.summary(line, facts, as_json=as_json, quiet=quiet)
         if len(self.by_class) > 1 and not as_json:
-            output.note(f"{files.count // len(labels)} of each class: {', '.join(labels)}", quiet=quiet)
+            names = ", ".join(str(one.label) for one in self.by_class)
+            output.note(f"{files.count // len(self.by_class)} of each class: {names}", quiet=quiet)
         if left := files.left_over(self.paths):
             more_of_them = f" and {len(left) - NAMED_LEFT} more" if len(left) > NAMED_LEFT else ""
             names = ", ".join(left[:NAMED_LEFT]) + more_of_them

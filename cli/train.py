@@ -56,7 +56,8 @@ _path = click.Path(exists=True, path_type=Path)
 @click.option(
     "--card",
     type=options.existing_file,
-    help="A JSON file with data, licences and credits for the card of the finished model.",
+    help="A JSON file with data, licences and credits for the card of the finished model, and with how it "
+    "draws.",
 )
 @click.option(
     "--prior-only", is_flag=True, help="Train only the prior, and leave the autoencoder of --start as it is."
@@ -194,7 +195,6 @@ def command(
         from bincodec.train.finish import finish as finish_model
         from bincodec.train.finish import finish_decoder
         from bincodec.train.settings import (
-            for_prior,
             read_settings,
             with_data,
             with_lpips_weights,
@@ -212,8 +212,6 @@ def command(
         settings = with_rates(read_settings(config), rates)
         settings = with_data(settings, crop=crop, batch=batch, photos=photos, valid=valid)
         settings = with_lpips_weights(settings, lpips_weights)
-        if prior_only:
-            settings = for_prior(settings, batch)
         stage = loop.Stage(steps, minutes)
         if finish is None:
             loop.run(

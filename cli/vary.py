@@ -68,12 +68,14 @@ def command(
             given, strength, quality, count, limits=limits, watch=advance, **dataclasses.asdict(settings)
         )
     shown = (codec.decode(code) for code in codes)
-    texts = shared.texts(files, codec, codes, [settings], [settings.label] * count, strength=strength)
+    texts = shared.texts(files, codec, codes, [settings], [settings] * count, strength=strength)
     contents = pictures.contents(files, codec, codes, shown, texts, save_codes=save_codes)
     finished = time.perf_counter()
     files.write(contents)
     seconds = loaded - start, finished - loaded
-    drawn = shared.Drawn("vary", files, [*contents], codec, codes[0], [settings], [settings.label], *seconds)
+    drawn = shared.Drawn(
+        "vary", files, [*contents], codec, codes[0], [settings], [settings] * count, *seconds
+    )
     if not codec.model.card.architecture.single_bits:
         output.note(
             f"model {codec.model.card.name} was not made to vary pictures, so much of the picture is lost",

@@ -23,7 +23,6 @@ from bincodec.generation import samplers
 from bincodec.generation.guidance import Guided, Tempered
 from bincodec.generation.samplers import Hole, Words
 from bincodec.generation.settings import SamplingPlan, SamplingSettings
-from bincodec.model.card import ModelCard
 from bincodec.model.weights import Model
 
 MAX_COUNT = 1_000_000
@@ -60,21 +59,13 @@ def sample(
     """Draw `count` codes of pictures of `size` (width, height) in pixels from the prior."""
     card, (width, height) = model.card, size
     count = checked_integer("count", count, 1, MAX_COUNT)
-    plan = settings.plan(card)
+    plans = [settings.with_class(card, image).plan(card) for image in range(count)]
     architecture, grid = card.architecture, grid_of(width, height)
     nothing = tuple(np.zeros((channels, *grid), np.uint8) for channels in architecture.layer_channels)
     blank = BinaryCode(
         nothing, architecture.maximum_level, width, height, quality, card.name, card.fingerprint
     )
-    plans = [plan.for_picture(image, card) for image in range(count)]
-    return [_draw(model, blank, own, image, watch=watch) for image, own in enumerate(plans)]
-
-
-def classes_of(card: ModelCard, settings: SamplingSettings, count: int) -> list[str | None]:
-    """Return the class of each picture that `sample` draws, None for no class."""
-    plan = settings.plan(card)
-    numbers = [plan.for_picture(image, card).label for image in range(count)]
-    return [card.classes[number - 1] if number else None for number in numbers]
+    return [_draw(model, blank, plan, image, watch=watch) for image, plan in enumerate(plans)]
 
 
 def inpaint(

@@ -37,7 +37,7 @@ class Guided:
     So it makes the mistakes of the whole network, only more of them, and the step from its prediction to the
     better one is a direction in which to go on. Leaving out the class is classifier-free guidance (Ho &
     Salimans, arXiv 2207.12598). Leaving out a block is autoguidance (Karras et al., arXiv 2406.02507) without
-    a second network. If there is no class, the weaker form lacks the block, whatever `by` says.
+    a second network. A prior that has no such block is guided by the class.
 
     Guidance w replaces log-odds l by (1 + w) l - w l_weaker. The log-odds of a threshold theta are
     (mu - theta) / scale. Their mixture has the same form, in which 1 / scale and mu / scale are mixed with
@@ -70,8 +70,8 @@ class Guided:
         weight = round(_GUIDANCE_STEPS * self.guidance)
         if weight == 0:
             return whole
-        label = self.label if self.by == "block" else 0
-        skipped = None if self.label and self.by == "class" else left_out(self.architecture)
+        skipped = None if self.by == "class" else left_out(self.architecture)
+        label = self.label if self.by == "block" and skipped is not None else 0
         weaker = self.prior.predict(context, quality, layer, positions, label, skipped=skipped)
         mu, scale = mixed(
             [(part[0].numpy(), part[1].numpy()) for part in (whole, weaker)],

@@ -16,7 +16,7 @@ from bincodec.arguments import (
 from bincodec.errors import InvalidSetting
 from bincodec.generation.samplers import Sampler, Words
 from bincodec.generation.schedule import SCHEDULES
-from bincodec.model.card import GUIDED_BY, GuidedBy
+from bincodec.model.card import GUIDED_BY, GuidedBy, OwnSampling
 
 if TYPE_CHECKING:
     from bincodec.model.card import ModelCard
@@ -63,15 +63,15 @@ class SamplingSettings:
             what the model's card says for guided models of single bits, and 0.8 otherwise.
         seed: 0..2^64 - 1.
         schedule: the noise schedule of the diffusion sampler: "linear", "cosine" or "sigmoid".
-        label: the name of the class to draw, for models that have classes. If it is None, `Codec.sample`
-            draws a class for each picture, evenly, if the class matters for guidance.
+        label: the name of the class to draw, for models that have classes. If it is None, and guidance needs
+            a class, `Codec.sample` draws one for each picture (`with_class`).
         guidance: how far to move away from the prediction of a weaker form of the model, 0..16
             (`bincodec.generation.guidance`). More of it makes pictures clearer, and more alike. If it is
             None, it is what the model's card says for models whose channels are single bits. Other models
             need a class for it, and then it is 1.
-        guided_by: what the weaker form lacks: the "class", one "block" of the network, or "both". Without a
-            class, it lacks the block. None means what the model's card says. It has no effect on models whose
-            channels have many levels, where the weaker form lacks the class.
+        guided_by: what the weaker form lacks: the "class", one "block" of the network, or "both". None means
+            what the model's card says. Where pictures are filled or varied and no class is given, guidance by
+            the class means none. Models whose channels have many levels are always guided by the class.
         guidance_delay: 0..1, the part of the way from noise to a picture that the diffusion sampler goes
             before guidance begins. Guidance in the first steps makes pictures alike. If it is None, it is
             what the model's card says, or 0.
@@ -133,28 +133,43 @@ class SamplingSettings:
             msg = f"steps {self.steps} is over the limit of {passes}, the passes of model {card.name}"
             raise InvalidSetting(msg)
         steps = self.steps or (DIFFUSION_STEPS if sampler == "diffusion" else passes)
-        label, single_bits, own = self._class_number(card), card.architecture.single_bits, card.sampling
-        guidance = own.guidance if single_bits else CLASS_GUIDANCE if label else 0.0
-        if self.guidance is not None:
-            guidance = float(self.guidance)
-        temperature = own.temperature if single_bits and guidance > 0 else TEMPERATURE
+        label, single_bits = self._class_number(card), card.architecture.single_bits
+        own = card.sampling if single_bits else OwnSampling(CLASS_GUIDANCE, "class", TEMPERATURE)
+        guided_by = self.guided_by or own.guided_by
+        guidance = own.guidance if self.guidance is None else self.guidance
+        if guided_by == "class" and not label:
+            guidance = 0.0
+        temperature = own.temperature if guidance > 0 else TEMPERATURE
         if self.temperature is not None:
-            temperature = float(self.temperature)
+            temperature = self.temperature
         delay = own.guidance_delay if self.guidance_delay is None else self.guidance_delay
         renewal = own.renewal if self.renewal is None else self.renewal
         return SamplingPlan(
             sampler,
             steps,
-            temperature,
+            float(temperature),
             self.seed,
             self.schedule,
             label,
-            guidance,
-            self.guided_by or own.guided_by,
+            float(guidance),
+            guided_by if single_bits else "class",
             float(delay),
             float(renewal),
             temperature if self.final_temperature is None else float(self.final_temperature),
         )
+
+    def with_class(self, card: ModelCard, image: int) -> SamplingSettings:
+        """Return the settings for drawing a whole new picture, which has the number `image` under the seed.
+
+        If guidance by the class needs a class and none is given, the picture gets one, drawn evenly.
+        """
+        own = card.sampling
+        guidance = own.guidance if self.guidance is None else self.guidance
+        needed = guidance > 0 and (self.guided_by or own.guided_by) != "block"
+        if self.label is not None or not card.classes or not card.architecture.single_bits or not needed:
+            return self
+        number = Words(self.seed, image, _CLASS_STREAM).choice(len(card.classes))
+        return dataclasses.replace(self, label=card.classes[number])
 
     def _class_number(self, card: ModelCard) -> int:
         """Return the number of the class, from 1, or 0 for no class."""
@@ -200,20 +215,10 @@ class SamplingPlan:
     renewal: float
     final_temperature: float
 
-    def for_picture(self, image: int, card: ModelCard) -> SamplingPlan:
-        """Return the plan for drawing a whole new picture, which has the number `image` under the seed.
-
-        Guidance by the class needs a class. If none is given, each picture gets one, drawn evenly.
-        """
-        needed = self.guidance > 0 and self.guided_by != "block" and card.architecture.single_bits
-        if self.label or not card.classes or not needed:
-            return self
-        label = 1 + Words(self.seed, image, _CLASS_STREAM).choice(len(card.classes))
-        return dataclasses.replace(self, label=label)
-
     def guidance_at(self, way: float) -> float:
         """Return the guidance of a step that begins this far on the way from noise, 0, to a picture, 1."""
-        return self.guidance if way >= self.guidance_delay else 0.0
+        # A step at the end of the delay is guided, in spite of the rounding of `way`.
+        return self.guidance if way > self.guidance_delay - 1e-9 else 0.0
 
     def temperature_of(self, step: int) -> float:
         """Return the temperature of a step of the diffusion sampler, counted from 0."""

@@ -50,6 +50,9 @@ class OwnSampling:
     renewal: float = 0.0
 
 
+OWN_SAMPLING = tuple(field.name for field in dataclasses.fields(OwnSampling))
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelCard:
     """The description of a model.
@@ -93,8 +96,7 @@ class ModelCard:
     def sampling(self) -> OwnSampling:
         """How the model draws if nothing else is asked for. Entries that are not known have no effect."""
         found = self.card.get("sampling", {})
-        known = [field.name for field in dataclasses.fields(OwnSampling)]
-        return OwnSampling(**{name: found[name] for name in known if name in found})
+        return OwnSampling(**{name: value for name, value in found.items() if name in OWN_SAMPLING})
 
     @property
     def decoders(self) -> tuple[str, ...]:
@@ -168,20 +170,43 @@ def read_card(path: Path) -> ModelCard:
 
 def _check(card: ModelCard) -> None:
     """Raise ValueError or TypeError if a field of a card has a wrong type or value."""
-    classes, (width, height), sampling = card.card.get("classes", []), card.size, card.sampling
     right = (
         card.name.isprintable()
         and list(card.decoder_digests)[:1] == [MAIN_DECODER]
         and all(isinstance(digest, str) for digest in card.decoder_digests.values())
-        and isinstance(classes, list)
-        and all(isinstance(name, str) and name.isprintable() for name in classes)
-        and all(type(side) is int and 1 <= side <= MAX_SIDE for side in (width, height))
-        and 0 <= sampling.guidance <= MAX_GUIDANCE
-        and sampling.guided_by in GUIDED_BY
-        and 0 <= sampling.temperature <= MAX_TEMPERATURE
-        and 0 <= sampling.guidance_delay <= 1
-        and 0 <= sampling.renewal <= 1
     )
-    if not right:
+    if not (right and _right_facts(card.card)):
         msg = "a field of its card has a wrong type or value"
         raise ValueError(msg)
+
+
+def check_facts(facts: dict[str, Any]) -> None:
+    """Raise ValueError if facts that are to be written into a card have a wrong type or value.
+
+    A reader passes over entries of "sampling" that it does not know. A writer probably misspelt them.
+    """
+    try:
+        right = _right_facts(facts) and set(facts.get("sampling", {})) <= {*OWN_SAMPLING}
+    except (TypeError, ValueError, AttributeError):
+        right = False
+    if not right:
+        msg = "a field of the card has a wrong name, type or value"
+        raise ValueError(msg)
+
+
+def _right_facts(facts: dict[str, Any]) -> bool:
+    """Return whether what a card says has the right types and values. TypeError and ValueError mean no."""
+    classes, (width, height) = facts.get("classes", []), facts.get("size", DEFAULT_SIZE)
+    sampling = facts.get("sampling", {})
+    highest = {"guidance": MAX_GUIDANCE, "temperature": MAX_TEMPERATURE, "guidance_delay": 1, "renewal": 1}
+    return (
+        isinstance(classes, list)
+        and all(isinstance(name, str) and name.isprintable() for name in classes)
+        and all(type(side) is int and 1 <= side <= MAX_SIDE for side in (width, height))
+        and isinstance(sampling, dict)
+        and sampling.get("guided_by", GUIDED_BY[0]) in GUIDED_BY
+        and all(
+            type(sampling.get(name, 0)) in (int, float) and 0 <= sampling.get(name, 0) <= most
+            for name, most in highest.items()
+        )
+    )

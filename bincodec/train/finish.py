@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bincodec.io import files
 from bincodec.model import integer
-from bincodec.model.card import ModelCard, read_card
+from bincodec.model.card import ModelCard, check_facts, read_card
 from bincodec.model.prior import Prior
 from bincodec.model.weights import add_decoder, as_stored, autoencoder_state, save
 from bincodec.train.codes import CodeSampler, encode
@@ -60,6 +60,7 @@ def finish(
     learns on codes in memory. `card` holds further entries for the model card, such as data and licences.
     Steps, hardware and the validation curve are added to it. Return the card of the model.
     """
+    check_facts(card or {})
     folder.mkdir(parents=True, exist_ok=True)
     where = torch.device(device)
     sampler, classes = read_sampler(settings)

@@ -157,9 +157,13 @@ def with_rates(settings: RunSettings, factor: float) -> RunSettings:
 
 
 def with_data(settings: RunSettings, **changes: Any) -> RunSettings:
-    """Return the same run with some fields of `DataSettings` replaced. None leaves a field as it is."""
+    """Return the same run with some fields of `DataSettings` replaced. None leaves a field as it is.
+
+    A batch is also that of a prior that learns alone.
+    """
     given = {name: value for name, value in changes.items() if value is not None}
-    return dataclasses.replace(settings, data=dataclasses.replace(settings.data, **given))
+    prior = dataclasses.replace(settings.prior, batch=given.get("batch", settings.prior.batch))
+    return dataclasses.replace(settings, data=dataclasses.replace(settings.data, **given), prior=prior)
 
 
 def with_lpips_weights(settings: RunSettings, path: Path | None) -> RunSettings:
@@ -176,13 +180,10 @@ def with_lpips_weights(settings: RunSettings, path: Path | None) -> RunSettings:
     return dataclasses.replace(settings, perceptual=dataclasses.replace(settings.perceptual, weights=path))
 
 
-def for_prior(settings: RunSettings, batch: int | None = None) -> RunSettings:
-    """Return the settings of a run in which the prior learns alone: of the pictures, only codes are seen.
-
-    `batch` replaces the number of codes in a batch, unless it is None.
-    """
-    prior = dataclasses.replace(settings.prior, batch=batch or settings.prior.batch)
+def for_prior(settings: RunSettings) -> RunSettings:
+    """Return the settings of a run in which the prior learns alone: of the pictures, only codes are seen."""
+    prior = settings.prior
     data = dataclasses.replace(
         settings.data, batch=prior.batch, scaled_share=prior.scaled_share, scales=prior.scales
     )
-    return dataclasses.replace(settings, data=data, prior=prior, perceptual=None, adversarial=None)
+    return dataclasses.replace(settings, data=data, perceptual=None, adversarial=None)

@@ -13,7 +13,6 @@ from PIL.PngImagePlugin import PngImageFile
 
 import bincodec
 from bincodec import Codec
-from bincodec.generation import editing
 from bincodec.generation.settings import SamplingSettings
 from bincodec.model import store
 
@@ -138,13 +137,29 @@ def test_a_png_tells_how_it_was_drawn(run, bits_model: Path) -> None:
     assert run(*common, "-o", "a.png").exit_code == 0
     guided = {"guidance": "2.0", "guided_by": "both", "guidance_delay": "0.0"}
     card = store.find(str(bits_model))
-    (label,) = editing.classes_of(card, SamplingSettings(seed=7), 1)
+    label = SamplingSettings(seed=7).with_class(card, 0).label
     assert texts_of("a.png") == how | guided | {"class": label, "picture": "0"}
     assert run(*common, "-n", 2, "--class", "dog", "--class", "cat", "-o", "out").exit_code == 0
     assert texts_of("out/003.png") == how | guided | {"class": "cat", "picture": "1"}
     assert run(*common, "--class", "all", "--guidance", 0, "--grid", "-o", "b.png").exit_code == 0
     assert texts_of("b.png") == how | {"class": "cat, dog, not sure", "guidance": "0.0"}
     assert run(*common, "-o", "a.jpg").exit_code == 0
+
+
+def test_random_classes_are_told_and_drawn_again(run, bits_model: Path) -> None:
+    settings, card = SamplingSettings(seed=2), store.find(str(bits_model))
+    labels = [settings.with_class(card, image).label for image in range(6)]
+    common = ("sample", "--model", bits_model, "--seed", 2, "-n", 6)
+    facts = json.loads(run(*common, "-o", "out", "--json").stdout)
+    assert (facts["class"], facts["classes"], len({*labels})) == (None, labels, 3)
+    assert [texts_of(path)["class"] for path in facts["files"]] == labels
+    run("sample", "--model", bits_model, "--seed", 2, "-n", 6, "--class", labels[5], "-o", "again")
+    assert np.array_equal(pixels_of("out/005.png"), pixels_of("again/005.png"))
+    assert run(*common, "--grid", "-o", "grid.png").exit_code == 0
+    assert "class" not in texts_of("grid.png")
+    facts = json.loads(run(*common, "--guidance", 0, "-o", "plain", "--json").stdout)
+    assert (facts["class"], facts["classes"]) == (None, [])
+    assert "class" not in texts_of("plain/000.png")
 
 
 def test_a_grid_has_a_row_for_each_class(run, bits_model: Path) -> None:
@@ -173,7 +188,8 @@ def test_several_classes_fill_a_folder_class_by_class(run, bits_model: Path) -> 
         "sample", "--model", bits_model, "-n", 2, "--class", "all", "-o", "out", "--save-codes", "--json"
     )
     facts = json.loads(result.stdout)
-    assert (facts["count"], facts["class"], facts["classes"]) == (6, None, ["cat", "dog", "not sure"])
+    each = [name for name in ("cat", "dog", "not sure") for _ in range(2)]
+    assert (facts["count"], facts["class"], facts["classes"]) == (6, None, each)
     assert names() == ["out", *(f"out/00{i}{end}" for i in range(6) for end in (".bld", ".png"))]
     expected = codec.sample(2, label="dog")[1]
     assert codec.unpack(Path("out/003.bld").read_bytes()).digest() == expected.digest()

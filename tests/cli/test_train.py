@@ -1,5 +1,6 @@
 """What `bincodec train` refuses, a second decoder from the command line, and several processes."""
 
+import json
 import subprocess
 import sys
 import sysconfig
@@ -121,6 +122,28 @@ def test_a_card_that_is_no_object_is_named(run, text: str, words: str) -> None:
     result = run("train", "run.toml", "out", *finish)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"bincodec: error: card.json {words}")
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_prior_alone_can_be_finished(run) -> None:
+    before = torch.get_num_threads()
+    try:
+        common = ("--steps", 1, "--threads", 1, "--valid-photos", 1)
+        assert run("train", "run.toml", "a", *common).exit_code == 0
+        start = ("--start", "a/weights.safetensors", "--finish", "own-1", "--card", "card.json")
+        for name, sampling in (("m", {"guidance": 3}), ("n", {"guidance": 3}), ("o", {"guided-by": "class"})):
+            Path("card.json").write_text(json.dumps({"sampling": sampling}))
+            alone = ["--prior-only"] if name != "m" else []
+            done = run("train", "run.toml", name, *common, *start, *alone)
+            assert (done.exit_code, "of the card has a wrong name" in done.stderr) == (
+                name == "o",
+                name == "o",
+            )
+    finally:
+        torch.set_num_threads(before)
+    assert not Path("o").exists()
+    decoders = [read_card(Path(name) / "own-1.safetensors").decoder_digests for name in ("m", "n")]
+    assert decoders[0] != decoders[1]
 
 
 @pytest.mark.usefixtures("folder")

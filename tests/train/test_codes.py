@@ -15,7 +15,7 @@ from bincodec.train.codes import CodeSampler, PriorObjective, PriorSettings, enc
 from bincodec.train.data import CropSampler, CropSettings, read_photos
 from bincodec.train.objective import LOSS_SCALE, Objective
 from bincodec.train.objective_settings import ObjectiveSettings
-from bincodec.train.settings import RunSettings, for_prior
+from bincodec.train.settings import RunSettings, for_prior, with_data
 from bincodec.train.validate import layer_bits
 
 Make = Callable[..., RunSettings]
@@ -143,7 +143,7 @@ def test_the_settings_of_such_a_run(make_settings: Make) -> None:
     found = for_prior(settings)
     assert (found.data.batch, found.data.crop) == (settings.prior.batch, settings.data.crop)
     assert (found.data.scaled_share, found.data.scales) == (0.75, (1.0, 1.1))
-    assert for_prior(settings, 7).data.batch == for_prior(settings, 7).prior.batch == 7
+    assert for_prior(with_data(settings, batch=7)).data.batch == 7
     with pytest.raises(ValueError, match="codes is 0"):
         PriorSettings(codes=0)
     with pytest.raises(ValueError, match="are not 4 shares"):

@@ -75,7 +75,7 @@ def test_the_card_says_how_it_was_made(finished: Finished) -> None:
 def test_the_cards_of_shipped_models_say_what_must_be_said(path: Path, finished: Finished) -> None:
     facts = json.loads(path.read_text(encoding="utf-8"))
     assert all(facts[name] for name in ("description", "licence", "data"))
-    assert facts.keys() <= {"description", "licence", "data", "size"}
+    assert facts.keys() <= {"description", "licence", "data", "size", "sampling"}
     family = path.stem.removesuffix("-card")
     newest = store.find(family)
     assert newest.path.parent == store.WEIGHTS

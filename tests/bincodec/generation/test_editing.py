@@ -125,28 +125,39 @@ def test_classes_are_drawn_by_name(bits: Codec) -> None:
 
 
 def test_each_picture_gets_a_class_if_guidance_needs_one_and_none_is_given(bits: Codec) -> None:
-    labels = editing.classes_of(bits.model.card, SamplingSettings(seed=2), 6)
+    def classes(count: int, **how: Any) -> list[str | None]:
+        settings = SamplingSettings(**how)
+        return [settings.with_class(bits.model.card, image).label for image in range(count)]
+
+    labels = classes(6, seed=2)
     assert {"cat", "dog", "not sure"} == set(labels)
     for image, (code, label) in enumerate(zip(bits.sample(6, seed=2), labels, strict=True)):
         assert same(code, bits.sample(image + 1, seed=2, label=label)[image])
-    many = editing.classes_of(bits.model.card, SamplingSettings(seed=3), 3000)
+    many = classes(3000, seed=3)
     assert all(900 < many.count(name) < 1100 for name in bits.model.card.classes)
     for how in ({"guidance": 0.0}, {"guided_by": "block"}):
-        assert editing.classes_of(bits.model.card, SamplingSettings(**how), 2) == [None, None]
+        assert classes(2, **how) == [None, None]
         assert bits.sample(**how)[0].digest() not in {
             bits.sample(label=label, **how)[0].digest() for label in bits.model.card.classes
         }
-    assert editing.classes_of(bits.model.card, SamplingSettings(label="dog"), 2) == ["dog", "dog"]
+    assert classes(2, label="dog") == ["dog", "dog"]
 
 
 def test_what_is_filled_or_varied_without_a_class_gets_none(bits: Codec) -> None:
-    start, marked = bits.sample(label="cat")[0], np.zeros((32, 48), bool)
-    marked[:8, :8] = True
+    start, marked = bits.sample(1, (256, 256), label="cat")[0], np.zeros((256, 256), bool)
+    marked[:128] = True
     filled = {label: bits.inpaint(start, marked, label=label)[0].code for label in (None, "cat", "dog")}
     varied = {label: bits.vary(start, 0.9, label=label)[0] for label in (None, "cat", "not sure")}
     for codes in (filled, varied):
         assert len({code.digest() for code in codes.values()}) == 3
-    assert same(bits.inpaint(start, marked, guided_by="block")[0].code, filled[None])
+    # The card of this model says that it is guided by both, and what it lacks then is the block.
+    by_block, by_class, unguided = (
+        bits.inpaint(start, marked, **how)[0].code
+        for how in ({"guided_by": "block"}, {"guided_by": "class"}, {"guidance": 0.0})
+    )
+    assert same(by_block, filled[None])
+    assert same(by_class, unguided)
+    assert not same(by_class, by_block)
 
 
 def test_a_card_says_how_its_model_draws(bits: Codec) -> None:
@@ -257,6 +268,9 @@ def test_guidance_begins_after_its_delay(bits: Codec, monkeypatch: pytest.Monkey
     # What is varied with noise of time 0.8 begins a fifth of the way from noise to a picture.
     bits.vary(code, 0.8, guidance_delay=0.25, **how)
     assert used == [0.0] + [2.0] * 9
+    used.clear()
+    bits.vary(code, 0.9, guidance_delay=0.1, **how)
+    assert used == [2.0] * 10
     used.clear()
     bits.sample(guidance_delay=0.0, **how)
     bits.sample(guidance_delay=1.0, **how)

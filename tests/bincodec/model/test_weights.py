@@ -123,6 +123,7 @@ def test_other_architectures_are_refused(tmp_path: Path, field: str, value: obje
     [
         {"guidance": 16.5},
         {"guidance": "3"},
+        {"guidance": True},
         {"guided_by": "neither"},
         {"temperature": -1},
         {"temperature": float("nan")},
@@ -130,6 +131,8 @@ def test_other_architectures_are_refused(tmp_path: Path, field: str, value: obje
         {"renewal": 1.5},
         {"renewal": None},
         ["guidance"],
+        [],
+        "",
     ],
 )
 def test_a_card_that_says_nonsense_of_sampling_is_refused(tmp_path: Path, sampling: object) -> None:
