@@ -83,7 +83,7 @@ options = together(
         "--guidance",
         type=click.FloatRange(0, 16),
         help="Larger values make pictures clearer, and more alike. The model photo has none.  "
-        "[default: the model's own]",
+        "[default: the model's own, or none where it needs a class and there is none]",
     ),
     click.option(
         "--guided-by",

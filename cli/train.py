@@ -56,8 +56,7 @@ _path = click.Path(exists=True, path_type=Path)
 @click.option(
     "--card",
     type=options.existing_file,
-    help="A JSON file with data, licences and credits for the card of the finished model, and with how it "
-    "draws.",
+    help="A JSON file for the card of the finished model: data, licences, credits, and how the model draws.",
 )
 @click.option(
     "--prior-only", is_flag=True, help="Train only the prior, and leave the autoencoder of --start as it is."

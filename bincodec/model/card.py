@@ -34,6 +34,8 @@ GUIDED_BY: tuple[str, ...] = get_args(GuidedBy)
 class OwnSampling:
     """How a model of single bits draws if nothing else is asked for.
 
+    The defaults are those of clothing-1, whose card does not say it.
+
     Args:
         guidance: the strength of guidance, 0..16.
         guided_by: what the weaker form of the prior lacks, from which guidance moves away.

@@ -47,7 +47,10 @@ def test_the_integers_of_numpy_are_integers(value: int) -> None:
 @pytest.mark.parametrize("value", ["1", True, None, 1j, np.bool_(False)], ids=repr)
 def test_what_is_no_number_is_a_wrong_type(value: object) -> None:
     with pytest.raises(TypeError, match=r"^renewal must be a number in 0\.\.1, not "):
-        SamplingSettings(renewal=value)  # type: ignore[arg-type]
+        arguments.checked_number("renewal", value, 1)  # type: ignore[arg-type]
+    if value is not None:
+        with pytest.raises(TypeError, match=r"^renewal must be a number in 0\.\.1, not "):
+            SamplingSettings(renewal=value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1, 10.1, np.float32(11), 11])
