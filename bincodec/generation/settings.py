@@ -135,8 +135,7 @@ class SamplingSettings:
         steps = self.steps or (DIFFUSION_STEPS if sampler == "diffusion" else passes)
         label, single_bits = self._class_number(card), card.architecture.single_bits
         own = card.sampling if single_bits else OwnSampling(CLASS_GUIDANCE, "class", TEMPERATURE)
-        guided_by = self.guided_by or own.guided_by
-        guidance = own.guidance if self.guidance is None else self.guidance
+        guidance, guided_by = self._guidance(own)
         if guided_by == "class" and not label:
             guidance = 0.0
         temperature = own.temperature if guidance > 0 else TEMPERATURE
@@ -163,13 +162,17 @@ class SamplingSettings:
 
         If guidance by the class needs a class and none is given, the picture gets one, drawn evenly.
         """
-        own = card.sampling
-        guidance = own.guidance if self.guidance is None else self.guidance
-        needed = guidance > 0 and (self.guided_by or own.guided_by) != "block"
+        guidance, guided_by = self._guidance(card.sampling)
+        needed = guidance > 0 and guided_by != "block"
         if self.label is not None or not card.classes or not card.architecture.single_bits or not needed:
             return self
         number = Words(self.seed, image, _CLASS_STREAM).choice(len(card.classes))
         return dataclasses.replace(self, label=card.classes[number])
+
+    def _guidance(self, own: OwnSampling) -> tuple[float, GuidedBy]:
+        """Return the guidance and what it is by: what is given, or else the model's own."""
+        guidance = own.guidance if self.guidance is None else self.guidance
+        return guidance, self.guided_by or own.guided_by
 
     def _class_number(self, card: ModelCard) -> int:
         """Return the number of the class, from 1, or 0 for no class."""

@@ -188,11 +188,14 @@ def check_facts(facts: dict[str, Any]) -> None:
     A reader passes over entries of "sampling" that it does not know. A writer probably misspelt them.
     """
     try:
-        right = _right_facts(facts) and set(facts.get("sampling", {})) <= {*OWN_SAMPLING}
-    except (TypeError, ValueError, AttributeError):
+        right = _right_facts(facts)
+    except (TypeError, ValueError):
         right = False
     if not right:
-        msg = "a field of the card has a wrong name, type or value"
+        msg = "classes, size or sampling of the card has a wrong type or value"
+        raise ValueError(msg)
+    if unknown := [name for name in facts.get("sampling", {}) if name not in OWN_SAMPLING]:
+        msg = f"{unknown[0]!r} is no setting of sampling; there are {', '.join(OWN_SAMPLING)}"
         raise ValueError(msg)
 
 
