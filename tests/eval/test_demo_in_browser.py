@@ -46,6 +46,8 @@ def address(codec: bincodec.Codec, bits_model: Path) -> Iterator[str]:
 def chrome(browser: Chrome, address: str) -> Iterator[Chrome]:
     """The page, open; whatever was done on it, nothing may have been logged or asked of somebody else."""
     browser.set_window_size(1100, 1400)
+    browser.get("about:blank")  # so that nothing of an earlier page is taken for the new one
+    until(lambda: browser.current_url == "about:blank")
     browser.get(address)
     until(lambda: one(browser, "#class").text)
     yield browser
