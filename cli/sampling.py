@@ -100,8 +100,8 @@ options = together(
     click.option(
         "--renewal",
         type=click.FloatRange(0, 1),
-        help="The share of the bits that each step of the diffusion sampler draws anew.  "
-        "[default: the model's own]",
+        help="The share of the bits that each of 16 steps of the diffusion sampler draws anew. Of more "
+        "steps, each draws fewer anew.  [default: the model's own]",
     ),
     click.option(
         "--final-temperature",

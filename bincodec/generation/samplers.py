@@ -158,9 +158,9 @@ def denoise(
 ) -> list[tuple[Levels, ...]]:
     """Run the reverse chain from `levels`, which are noisy at `keep[0]` / 64. Return the state of each step.
 
-    In each step, a share `renewal` of the levels is renewed (`_renewed`). Levels that are known in `hole` are
-    known to the network in every step and do not change. A step in which keep does not rise draws nothing, so
-    more than 64 steps take no more time than 64.
+    In a step that takes a sixteenth of the noise away, a share `renewal` of the levels is renewed
+    (`renewed_share`). Levels that are known in `hole` are known to the network in every step and do not
+    change. A step in which keep does not rise draws nothing, so more than 64 steps take no more time than 64.
     """
     prior, states = prior.incremental(), []
     if hole is not None:
@@ -170,6 +170,17 @@ def denoise(
             levels = _step(prior, quality, levels, earlier, later, words, hole, renewal)
         states.append(levels)
     return states
+
+
+def renewed_share(renewal: float, earlier: int, later: int) -> float:
+    """Return the share of the levels that a step from keep `earlier` / 64 to keep `later` / 64 renews.
+
+    It is `renewal` if the step takes a sixteenth of the noise away, as with 16 steps and the linear schedule.
+    Shorter steps renew less, so that together they leave as many levels alone as one longer step. The share
+    is rounded to 16 bits, because the last bits of a power differ between machines.
+    """
+    sixteenths = 16 * (later - earlier) / KEEP_KNOWN
+    return round((1 - (1 - renewal) ** sixteenths) * 65536) / 65536
 
 
 def add_noise(
@@ -200,6 +211,7 @@ def _step(
     height, width = levels[0].shape[1:]
     context = Context(architecture, height, width)
     positions = np.arange(height * width)
+    share = renewed_share(renewal, earlier, later)
     keep = np.full(positions.size, earlier)
     if hole is not None:
         keep[hole.known.ravel()] = KEEP_KNOWN
@@ -215,7 +227,7 @@ def _step(
         location = mu[channels]
         if architecture.target == "flip":
             location = _of_values(location, flat, keep)
-        drawn = _drawn(flat, location, scale[channels], top, earlier, later, words, renewal)
+        drawn = _drawn(flat, location, scale[channels], top, earlier, later, words, share)
         result.append(drawn.reshape(part.shape))
     return _with_known(tuple(result), hole) if hole is not None else tuple(result)
 
@@ -237,15 +249,15 @@ def _drawn(
     earlier: int,
     later: int,
     words: Words,
-    renewal: float,
+    share: float,
 ) -> Levels:
-    """Draw L_s given L_t and the cavity. A share `renewal` of the levels is renewed."""
-    if renewal == 0:
+    """Draw L_s given L_t and the cavity. A `share` of the levels is renewed."""
+    if share == 0:
         return _less_noisy(levels, mu, scale, maximum, earlier, later, words)
     renewed = _renewed(levels, mu, scale, maximum, earlier, later, words)
-    if renewal == 1:
+    if share == 1:
         return renewed
-    chosen = words.uniform(levels.shape) < renewal
+    chosen = words.uniform(levels.shape) < share
     return np.where(chosen, renewed, _less_noisy(levels, mu, scale, maximum, earlier, later, words))
 
 

@@ -75,9 +75,10 @@ class SamplingSettings:
         guidance_delay: 0..1, the part of the way from noise to a picture that the diffusion sampler goes
             before guidance begins. Guidance in the first steps makes pictures alike. If it is None, it is
             what the model's card says, or 0.
-        renewal: 0..1, the share of the levels that each step of the diffusion sampler draws and noises anew,
-            instead of removing a part of their noise. More of it undoes more mistakes. If it is None, it is
-            what the model's card says, or 0.
+        renewal: 0..1, the share of the levels that the diffusion sampler draws and noises anew, instead of
+            removing a part of their noise, while it takes a sixteenth of all noise away. So it is the share
+            in each of 16 steps, and more steps renew less each. More of it undoes more mistakes. If it is
+            None, it is what the model's card says, or 0.
         final_temperature: the temperature of the last step of the diffusion sampler, 0..10. From the first
             step, at `temperature`, it changes by the same amount in each step. None means no change.
 

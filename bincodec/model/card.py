@@ -42,7 +42,7 @@ class OwnSampling:
         temperature: the temperature that goes with this guidance, 0..10.
         guidance_delay: the part of the way from noise to a picture, 0..1, that the diffusion sampler goes
             before guidance begins.
-        renewal: the share of the levels that each step of the diffusion sampler draws anew, 0..1.
+        renewal: the share of the levels that each of 16 steps of the diffusion sampler draws anew, 0..1.
     """
 
     guidance: float = 2.0

@@ -1,6 +1,7 @@
 """Sampling: the reverse step against enumeration, seeds, holes, and the coder as a sampler."""
 
 import dataclasses
+import itertools
 import math
 from pathlib import Path
 from typing import Self
@@ -108,6 +109,25 @@ def test_renewed_levels_are_noise_upon_the_enumerated_clean_ones(
     )
     found = np.bincount(drawn[0], minlength=maximum + 1) / count
     assert np.abs(found - expected).max() < 5 * 0.5 / math.sqrt(count)
+
+
+@given(
+    renewal=st.floats(0, 1),
+    keep=st.lists(st.integers(0, KEEP_KNOWN), min_size=2, max_size=20, unique=True).map(sorted),
+)
+def test_many_short_steps_leave_as_many_levels_alone_as_one_long_step(
+    renewal: float, keep: list[int]
+) -> None:
+    whole = samplers.renewed_share(renewal, keep[0], keep[-1])
+    parts = [samplers.renewed_share(renewal, *step) for step in itertools.pairwise(keep)]
+    assert math.prod(1 - share for share in parts) == pytest.approx(1 - whole, abs=len(keep) * 2**-16)
+    assert all(0 <= share <= 1 for share in parts)
+
+
+@pytest.mark.parametrize("renewal", [0, 0.25, 0.5, 1])
+def test_the_renewal_is_the_share_of_each_of_16_steps(renewal: float) -> None:
+    keep = samplers.keeps("linear", 16)
+    assert [samplers.renewed_share(renewal, *step) for step in itertools.pairwise(keep)] == [renewal] * 16
 
 
 def test_what_is_wrong_does_not_stay_where_levels_are_renewed() -> None:
