@@ -115,10 +115,10 @@ def save(
     Each of the further `decoders` is the state dict of an autoencoder too, but only its decoder is used.
     """
     encoder = {key: value for key, value in autoencoder.items() if not key.startswith(_DECODING)}
-    tensors = _prefixed("encoder.", _stored(encoder))
+    tensors = _prefixed("encoder.", stored(encoder))
     for decoder, state in {MAIN_DECODER: autoencoder, **(decoders or {})}.items():
         own = {key: value for key, value in state.items() if key.startswith(_DECODING)}
-        tensors |= _prefixed(f"decoder.{decoder}.", _stored(own))
+        tensors |= _prefixed(f"decoder.{decoder}.", stored(own))
     tensors |= _prefixed("prior.", _integers(network))
     digests = {
         decoder: _digest(_part(tensors, f"decoder.{decoder}."))
@@ -148,7 +148,7 @@ def add_decoder(
     prefix = f"decoder.{decoder}."
     own = {key: value for key, value in autoencoder.items() if key.startswith(_DECODING)}
     tensors = {key: value for key, value in load_file(card.path).items() if not key.startswith(prefix)}
-    tensors |= _prefixed(prefix, _stored(own))
+    tensors |= _prefixed(prefix, stored(own))
     digests = {**card.decoder_digests, decoder: _digest(_part(tensors, prefix))}
     described = {**card.card, "decoders": {**card.card.get("decoders", {}), decoder: facts}}
     result = dataclasses.replace(card, path=path, decoder_digests=digests, card=described)
@@ -158,12 +158,12 @@ def add_decoder(
 
 def as_stored(state: Tensors) -> Tensors:
     """Return an autoencoder's state dict as it is after being rounded for a model file."""
-    return _restored(_stored(state))
+    return restored(stored(state))
 
 
 def autoencoder_state(tensors: Tensors, decoder: str = MAIN_DECODER) -> Tensors:
     """Return an autoencoder's float32 state dict, with one of the decoders, given a model file's tensors."""
-    return _restored(_part(tensors, "encoder.") | _part(tensors, f"decoder.{decoder}."))
+    return restored(_part(tensors, "encoder.") | _part(tensors, f"decoder.{decoder}."))
 
 
 def _autoencoders(card: ModelCard, tensors: Tensors, device: str) -> dict[str, Autoencoder]:
@@ -209,15 +209,15 @@ def _fingerprint(architecture: Architecture, network: IntegerNetwork, decoder_di
     return digest.digest()[:8]
 
 
-def _stored(state: Tensors) -> Tensors:
+def stored(state: Tensors) -> Tensors:
     """Return a state dict as stored: matrices of blocks in 8 bits with one scale a row, the rest in fp16.
 
     A block only corrects the linear path around it. An error of 1/254 of its largest weight is therefore not
-    visible in the picture (docs/decisions/0007).
+    visible in the picture (docs/decisions/0007). A float prior that is trained further soon forgets it too.
     """
     tensors = {}
     for key, value in state.items():
-        if value.ndim == 2 and ".blocks_" in key:
+        if value.ndim == 2 and "blocks" in key:
             scale = value.abs().amax(1, keepdim=True).clamp_min(_LEAST_SCALE).float() / 127
             tensors[key] = (value / scale).round().to(torch.int8).contiguous()
             tensors[f"{key}{_SCALE}"] = scale.contiguous()
@@ -226,8 +226,8 @@ def _stored(state: Tensors) -> Tensors:
     return tensors
 
 
-def _restored(tensors: Tensors) -> Tensors:
-    """Return the float32 state dict that `_stored` turned into `tensors`."""
+def restored(tensors: Tensors) -> Tensors:
+    """Return the float32 state dict that `stored` turned into `tensors`."""
     return {
         key: value.float() * tensors.get(f"{key}{_SCALE}", 1.0)
         for key, value in tensors.items()

@@ -22,7 +22,7 @@ from bincodec.io import files
 from bincodec.model import integer
 from bincodec.model.card import ModelCard, check_facts, read_card
 from bincodec.model.prior import Prior
-from bincodec.model.weights import add_decoder, as_stored, autoencoder_state, save
+from bincodec.model.weights import add_decoder, as_stored, autoencoder_state, save, stored
 from bincodec.train.codes import CodeSampler, encode
 from bincodec.train.data import CropSampler
 from bincodec.train.loop import VALIDATION_QUALITIES, Stage, read_sampler, train_stage, validation_set
@@ -195,11 +195,12 @@ def _gentle(settings: RunSettings) -> RunSettings:
 
 
 def _save_float(trainer: Trainer, path: Path, name: str) -> None:
-    """Save the float prior behind the integers. A later stage takes everything else from the model file."""
-    tensors = {
-        f"prior.{key}": value.half().contiguous()
-        for key, value in _float_prior(trainer.objective).state_dict().items()
-    }
+    """Save the float prior behind the integers. A later stage takes everything else from the model file.
+
+    Most of it is rounded to 8 bits, which keeps the repository small.
+    """
+    state = _float_prior(trainer.objective).state_dict()
+    tensors = {f"prior.{key}": value for key, value in stored(state).items()}
     history = json.dumps([*trainer.history, {"finish": True, **trainer.summary()}])
     architecture = trainer.settings.architecture.to_json()
     files.write(path, serialised(tensors, {"model": name, "architecture": architecture, "history": history}))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bincodec.errors import Unsupported
 from bincodec.model import store
-from bincodec.model.weights import autoencoder_state
+from bincodec.model.weights import autoencoder_state, restored
 
 _AUTOENCODER = "autoencoder."
 
@@ -28,7 +28,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         UnknownModel: if the model that it names is not installed.
     """
     try:
-        tensors = load_file(path)
+        tensors = restored(load_file(path))
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
@@ -40,7 +40,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         pixels = autoencoder_state(load_file(model))
         tensors |= {f"{_AUTOENCODER}{key}": value for key, value in pixels.items()}
     history = json.loads(metadata.get("history", "[]"))
-    return {key: value.float() for key, value in tensors.items()}, {**metadata, "history": history}
+    return tensors, {**metadata, "history": history}
 
 
 def load_into(objective: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

@@ -96,7 +96,9 @@ def test_the_encoder_stays_and_the_rest_learns(finished: Finished) -> None:
             step = before[name].abs().max() / 127 if ".blocks_" in name and before[name].ndim == 2 else 0.0
             assert (after[name] - before[name]).abs().max() <= 0.51 * step, name
     for part in ("autoencoder.decoder.", "autoencoder.inverse_gains.", "prior."):
-        assert any(not torch.equal(after[n], before[n]) for n in before if n.startswith(part)), part
+        # Blocks are rounded to 8 bits, so they would differ in any case.
+        kept = [name for name in before if name.startswith(part) and "blocks" not in name]
+        assert any(not torch.equal(after[name], before[name]) for name in kept), part
 
 
 def test_a_later_stage_starts_from_the_finished_float_weights(finished: Finished, tmp_path: Path) -> None:

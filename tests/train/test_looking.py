@@ -159,8 +159,10 @@ def test_a_decoder_that_sees_is_finished_as_it_is(tmp_path: Path, seeing: RunSet
         trained = before[f"autoencoder.{name}"].float()
         step = trained.abs().max() / 127 if ".blocks_" in name and trained.ndim == 2 else 0.0
         assert (value - trained).abs().max() <= 0.51 * step, name
-    float_prior = load_file(card.path.with_name("seen-1-float.safetensors"))
-    assert any(not torch.equal(float_prior[name], before[name]) for name in float_prior)
+    learned, _ = read_weights(card.path.with_name("seen-1-float.safetensors"))
+    # Blocks are rounded to 8 bits, so they would differ in any case.
+    kept = [name for name in before if name.startswith("prior.") and "blocks" not in name]
+    assert any(not torch.equal(learned[name], before[name].float()) for name in kept)
 
 
 def test_a_second_decoder_is_added_to_a_model(tmp_path: Path, seeing: RunSettings) -> None:
