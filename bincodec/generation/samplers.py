@@ -180,7 +180,7 @@ def renewed_share(renewal: float, earlier: int, later: int) -> float:
     is rounded to 16 bits, because the last bits of a power differ between machines.
     """
     sixteenths = 16 * (later - earlier) / KEEP_KNOWN
-    return round((1 - (1 - renewal) ** sixteenths) * 65536) / 65536
+    return round((1 - math.pow(1 - renewal, sixteenths)) * 65536) / 65536
 
 
 def add_noise(

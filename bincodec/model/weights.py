@@ -213,7 +213,7 @@ def stored(state: Tensors) -> Tensors:
     """Return a state dict as stored: matrices of blocks in 8 bits with one scale a row, the rest in fp16.
 
     A block only corrects the linear path around it. An error of 1/254 of its largest weight is therefore not
-    visible in the picture (docs/decisions/0007). A float prior that is trained further soon forgets it too.
+    visible in the picture (docs/decisions/0007). Float priors are kept so too, to be trained further.
     """
     tensors = {}
     for key, value in state.items():
