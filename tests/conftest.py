@@ -276,6 +276,29 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 @pytest.fixture(scope="session")
+def visit() -> Callable[[Chrome, str], None]:
+    """Open an address, and wait until its page is whole.
+
+    On a busy machine, `get` may return before the page is there, above all if the same page was open before.
+    So an empty page comes between them.
+    """
+
+    def visit_page(browser: Chrome, address: str) -> None:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        def wait(where: str) -> None:
+            there = f"return location.href {where} 'about:blank' && document.readyState === 'complete'"
+            WebDriverWait(browser, 60, 0.05).until(lambda _: browser.execute_script(there))
+
+        browser.get("about:blank")
+        wait("===")
+        browser.get(address)
+        wait("!==")
+
+    return visit_page
+
+
+@pytest.fixture(scope="session")
 def draw_lpips_weights() -> Callable[[Mapping[str, Sequence[int]]], dict[str, Tensor]]:
     """Draw weights of a network of LPIPS by their shapes.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,7 +23,6 @@ PAGE = (DOCS / "explainer.md").read_text(encoding="utf-8")
 FIGURES = re.findall(r'<figure data-figure="(\w+)">', PAGE)
 HEAD = '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
 Open = Callable[..., "Chrome"]
-OPENINGS = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -38,21 +36,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def opened(browser: Chrome, page: Path) -> Iterator[Open]:
-    """Opens the page at a width; at the end nothing may have been logged, or fetched from elsewhere.
-
-    On a busy machine, `get` may return before the page is there, above all if the same page was open before.
-    So each opening has an address of its own, and waits until the page at this address is whole.
-    """
-    from selenium.webdriver.support.ui import WebDriverWait
+def opened(browser: Chrome, page: Path, visit: Callable[[Chrome, str], None]) -> Iterator[Open]:
+    """Opens the page at a width; at the end nothing may have been logged, or fetched from elsewhere."""
 
     def open_page(width: int = 1280) -> Chrome:
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        address = f"{page.as_uri()}?{next(OPENINGS)}"
-        browser.get(address)
-        whole = "return location.href === arguments[0] && document.readyState === 'complete'"
-        WebDriverWait(browser, 60, 0.05).until(lambda chrome: chrome.execute_script(whole, address))
+        visit(browser, page.as_uri())
         return browser
 
     yield open_page

@@ -43,12 +43,10 @@ def address(codec: bincodec.Codec, bits_model: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def chrome(browser: Chrome, address: str) -> Iterator[Chrome]:
+def chrome(browser: Chrome, address: str, visit: Callable[[Chrome, str], None]) -> Iterator[Chrome]:
     """The page, open; whatever was done on it, nothing may have been logged or asked of somebody else."""
     browser.set_window_size(1100, 1400)
-    browser.get("about:blank")  # so that nothing of an earlier page is taken for the new one
-    until(lambda: browser.current_url == "about:blank")
-    browser.get(address)
+    visit(browser, address)
     until(lambda: one(browser, "#class").text)
     yield browser
     assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]

@@ -119,7 +119,9 @@ def sample() -> Sample:
 
 
 @pytest.fixture
-def opened(browser: Chrome, sample: Sample, tmp_path: Path) -> Iterator[Callable[..., Chrome]]:
+def opened(
+    browser: Chrome, sample: Sample, tmp_path: Path, visit: Callable[[Chrome, str], None]
+) -> Iterator[Callable[..., Chrome]]:
     """Open a page at a width. At the end, nothing may have been logged or fetched."""
 
     from selenium.webdriver.support.ui import WebDriverWait
@@ -129,9 +131,7 @@ def opened(browser: Chrome, sample: Sample, tmp_path: Path) -> Iterator[Callable
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": width < 600})
-        browser.get("about:blank")  # so that nothing of an earlier page is taken for the new one
-        WebDriverWait(browser, 60).until(lambda _: browser.current_url == "about:blank")
-        browser.get((tmp_path / "page.html").as_uri())
+        visit(browser, (tmp_path / "page.html").as_uri())
         drawn = "return document.querySelectorAll('.scatterlayer .trace').length"
         WebDriverWait(browser, 60).until(lambda _: browser.execute_script(drawn))
         return browser
