@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
     from selenium.webdriver.remote.webelement import WebElement
 
+Visit = Callable[["Chrome", str], None]
+
 
 @contextmanager
 def served(codec: bincodec.Codec, artist: bincodec.Codec) -> Iterator[str]:
@@ -43,7 +45,7 @@ def address(codec: bincodec.Codec, bits_model: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def chrome(browser: Chrome, address: str, visit: Callable[[Chrome, str], None]) -> Iterator[Chrome]:
+def chrome(browser: Chrome, address: str, visit: Visit) -> Iterator[Chrome]:
     """The page, open; whatever was done on it, nothing may have been logged or asked of somebody else."""
     browser.set_window_size(1100, 1400)
     visit(browser, address)
@@ -118,13 +120,13 @@ def test_a_photo_is_compressed_beside_others(
 
 
 def test_invented_detail_is_offered_by_models_that_have_it(
-    browser: Chrome, two_decoders: Path, photos: list[Path]
+    browser: Chrome, two_decoders: Path, photos: list[Path], visit: Visit
 ) -> None:
     from selenium.webdriver import Keys
 
     codec = bincodec.Codec.load(str(two_decoders))
     with served(codec, codec) as address:
-        browser.get(address)
+        visit(browser, address)
         until(lambda: one(browser, "#artist").text)
         choose(browser, photos[0])
         row(browser, "avif")
@@ -186,10 +188,10 @@ def test_a_class_is_drawn(chrome: Chrome) -> None:
     assert len(chrome.find_elements("css selector", "#drawings img")) == 2
 
 
-def test_what_is_no_picture_is_told(browser: Chrome, address: str, tmp_path: Path) -> None:
+def test_what_is_no_picture_is_told(browser: Chrome, address: str, tmp_path: Path, visit: Visit) -> None:
     path = tmp_path / "note.png"
     path.write_text("not a picture")
-    browser.get(address)
+    visit(browser, address)
     until(lambda: one(browser, "#class").text)
     choose(browser, path)
     until(lambda: one(browser, "#alert").is_displayed())
@@ -199,11 +201,11 @@ def test_what_is_no_picture_is_told(browser: Chrome, address: str, tmp_path: Pat
 
 
 def test_an_error_stays_until_something_newer_works(
-    browser: Chrome, address: str, photos: list[Path], tmp_path: Path
+    browser: Chrome, address: str, photos: list[Path], tmp_path: Path, visit: Visit
 ) -> None:
     path = tmp_path / "note.png"
     path.write_text("not a picture")
-    browser.get(address)
+    visit(browser, address)
     until(lambda: one(browser, "#class").text)
     choose(browser, photos[0])
     choose(browser, path)
@@ -217,8 +219,10 @@ def test_an_error_stays_until_something_newer_works(
     browser.get_log("browser")  # type: ignore[no-untyped-call]
 
 
-def test_a_codec_that_fails_stops_no_other(browser: Chrome, address: str, photos: list[Path]) -> None:
-    browser.get(address)
+def test_a_codec_that_fails_stops_no_other(
+    browser: Chrome, address: str, photos: list[Path], visit: Visit
+) -> None:
+    visit(browser, address)
     until(lambda: one(browser, "#class").text)
     browser.execute_script(
         "const honest = ask;"
