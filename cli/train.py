@@ -27,7 +27,7 @@ _path = click.Path(exists=True, path_type=Path)
 @click.option(
     "--start",
     type=options.existing_file,
-    help="Start from these averaged weights, the weights.safetensors of an earlier run.",
+    help="Start from these weights: the weights.safetensors of an earlier run, or a model file.",
 )
 @click.option(
     "--finish",

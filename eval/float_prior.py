@@ -31,7 +31,7 @@ class FloatPrior:
 
     @classmethod
     def load(cls, path: Path, architecture: Architecture) -> FloatPrior:
-        """Read float weights: those of a run, or those beside a model file.
+        """Read float weights: those of a run, those beside a model file, or the model file itself.
 
         Raises:
             Unsupported: if the file does not hold such weights.

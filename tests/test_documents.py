@@ -10,7 +10,7 @@ import bincodec
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
-FOLDERS = "benchmarks|bincodec|bitstream|cli|configs|docs|eval|examples|packaging|tests|training"
+FOLDERS = "benchmarks|bincodec|bitstream|cli|configs|docs|eval|examples|packaging|tests"
 
 
 def without_code(text: str) -> str:

@@ -75,7 +75,7 @@ def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model
     try:
         with isolated():
             tensors = load_file(card.path)
-            network = _network(card.architecture, _part(tensors, "prior."))
+            network = integer_network(card.architecture, tensors)
             _check_digests(card, network, tensors)
             decoders = Decoders(_autoencoders(card, tensors, device))
             return Model(card, decoders, IntegerPrior(card.architecture, network, device, kernel), device)
@@ -213,7 +213,7 @@ def stored(state: Tensors) -> Tensors:
     """Return a state dict as stored: matrices of blocks in 8 bits with one scale a row, the rest in fp16.
 
     A block only corrects the linear path around it. An error of 1/254 of its largest weight is therefore not
-    visible in the picture (docs/decisions/0007). Float priors are kept so too, to be trained further.
+    visible in the picture (docs/decisions/0007).
     """
     tensors = {}
     for key, value in state.items():
@@ -250,8 +250,13 @@ def _integers(network: IntegerNetwork) -> Tensors:
     return tensors
 
 
-def _network(architecture: Architecture, tensors: Tensors) -> IntegerNetwork:
-    """Return the network that `_integers` turned into `tensors`."""
+def integer_network(architecture: Architecture, tensors: Tensors) -> IntegerNetwork:
+    """Return the prior in a model file's `tensors`.
+
+    Raises:
+        KeyError, IndexError, ValueError: if they do not hold such a prior.
+    """
+    tensors = _part(tensors, "prior.")
     if any(value.dtype not in _INTEGERS for value in tensors.values()):
         msg = "the prior has tensors that are not integers"
         raise ValueError(msg)

@@ -2,7 +2,8 @@
 
 The encoder is frozen, so the levels no longer change. The decoder is trained on exactly the levels that files
 hold, and the prior is trained through its own rounding. A decoder that has learned how pictures look is
-frozen as well. The results are a model file, and float weights from which a later stage can start.
+frozen as well. The results are a model file, from which a later stage can start, and the float prior behind
+its integers, which tells what these cost.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bincodec.io import files
 from bincodec.model import integer
 from bincodec.model.card import ModelCard, check_facts, read_card
 from bincodec.model.prior import Prior
-from bincodec.model.weights import add_decoder, as_stored, autoencoder_state, save, stored
+from bincodec.model.weights import add_decoder, as_stored, autoencoder_state, save
 from bincodec.train.codes import CodeSampler, encode
 from bincodec.train.data import CropSampler
 from bincodec.train.loop import VALIDATION_QUALITIES, Stage, read_sampler, train_stage, validation_set
@@ -195,12 +196,9 @@ def _gentle(settings: RunSettings) -> RunSettings:
 
 
 def _save_float(trainer: Trainer, path: Path, name: str) -> None:
-    """Save the float prior behind the integers. A later stage takes everything else from the model file.
-
-    Most of it is rounded to 8 bits, which keeps the repository small.
-    """
+    """Save the float prior behind the integers. Everything else is in the model file."""
     state = _float_prior(trainer.objective).state_dict()
-    tensors = {f"prior.{key}": value for key, value in stored(state).items()}
+    tensors = {f"prior.{key}": value.half().contiguous() for key, value in state.items()}
     history = json.dumps([*trainer.history, {"finish": True, **trainer.summary()}])
     architecture = trainer.settings.architecture.to_json()
     files.write(path, serialised(tensors, {"model": name, "architecture": architecture, "history": history}))

@@ -1,4 +1,4 @@
-"""Read float weights from which a stage can start: those of a run, or a prior's beside a model file."""
+"""Read float weights from which a stage can start: those of a run, or those of a model file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bincodec.errors import Unsupported
+from bincodec.errors import DamagedModel, Unsupported
 from bincodec.model import store
-from bincodec.model.weights import autoencoder_state, restored
+from bincodec.model.card import read_card
+from bincodec.model.weights import autoencoder_state, integer_network
+from bincodec.train.unrounding import float_prior
 
 _AUTOENCODER = "autoencoder."
 
@@ -20,27 +22,47 @@ _AUTOENCODER = "autoencoder."
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return float32 tensors with the names of `Objective`, and metadata ("architecture" as JSON, "history").
 
-    A file that holds only a prior names the model that has the autoencoder. That model is taken from the same
-    folder or, if it is not there, from the installed models.
+    The float prior of a model file is made of its integers (`unrounding.float_prior`). A file that holds only
+    a float prior, as finishing writes it, names the model that has the autoencoder. That model is taken from
+    the same folder or, if it is not there, from the installed models.
 
     Raises:
         Unsupported: if the file is not a readable weights file.
+        DamagedModel: if it is a model file that is damaged.
         UnknownModel: if the model that it names is not installed.
     """
     try:
-        tensors = restored(load_file(path))
+        tensors = load_file(path)
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         msg = f"{path} is not a readable weights file: {error}"
         raise Unsupported(msg) from error
+    if "format" in metadata:
+        return _of_model(path, tensors)
+    tensors = {key: value.float() for key, value in tensors.items()}
     if "model" in metadata:
         beside = path.with_name(f"{metadata['model']}.safetensors")
         model = beside if beside.exists() else store.find(metadata["model"]).path
-        pixels = autoencoder_state(load_file(model))
-        tensors |= {f"{_AUTOENCODER}{key}": value for key, value in pixels.items()}
+        tensors |= _autoencoder(load_file(model))
     history = json.loads(metadata.get("history", "[]"))
     return tensors, {**metadata, "history": history}
+
+
+def _of_model(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what `read_weights` does of a model file that holds `tensors`."""
+    card = read_card(path)
+    try:
+        prior = float_prior(card.architecture, integer_network(card.architecture, tensors))
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        msg = f"{path}: the weights do not fit the architecture: {str(error).splitlines()[0]}"
+        raise DamagedModel(msg) from error
+    floats = _autoencoder(tensors) | {f"prior.{key}": value for key, value in prior.items()}
+    return floats, {"architecture": card.architecture.to_json(), "history": card.card.get("training", [])}
+
+
+def _autoencoder(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{_AUTOENCODER}{key}": value for key, value in autoencoder_state(tensors).items()}
 
 
 def load_into(objective: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

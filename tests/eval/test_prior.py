@@ -241,9 +241,9 @@ def test_wrong_weights_are_refused(codec: bincodec.Codec, tmp_path: Path) -> Non
     write_float_prior(tmp_path / "other.safetensors", other, flat=True)
     with pytest.raises(bincodec.WrongModel, match="another architecture"):
         FloatPrior.load(tmp_path / "other.safetensors", architecture)
-    # A model file has integers under the names of the prior.
+    save_file({"prior.stem.bias": torch.zeros(3)}, tmp_path / "few.safetensors")
     with pytest.raises(bincodec.Unsupported, match="float weights"):
-        FloatPrior.load(codec.model.card.path, architecture)
+        FloatPrior.load(tmp_path / "few.safetensors", architecture)
     (tmp_path / "text.safetensors").write_text("no weights")
     with pytest.raises(bincodec.Unsupported, match="not a readable weights file"):
         FloatPrior.load(tmp_path / "text.safetensors", architecture)

@@ -24,7 +24,7 @@ from bincodec.train.settings import RunSettings, read_settings
 from bincodec.train.weights import load_into, read_weights
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS, TRAINING = ROOT / "configs", ROOT / "training"
+CONFIGS = ROOT / "configs"
 Make = Callable[..., RunSettings]
 Finished = tuple[RunSettings, Path, ModelCard]
 
@@ -110,14 +110,11 @@ def test_a_later_stage_starts_from_the_finished_float_weights(finished: Finished
 
 @pytest.mark.parametrize("family", ["photo", "clothing"])
 def test_the_shipped_models_can_be_trained_further(family: str) -> None:
-    """Their float priors have no model files beside them. The autoencoder is that of the installed model."""
-    name = store.find(family).name
-    path = TRAINING / f"{name}-float.safetensors"
-    assert not path.with_name(f"{name}.safetensors").exists()
+    path = store.find(family).path
     tensors, metadata = read_weights(path)
     objective = Objective(Architecture.from_json(metadata["architecture"]), ObjectiveSettings())
     load_into(objective, tensors, path)
-    stored = weights.autoencoder_state(load_file(store.find(name).path))
+    stored = weights.autoencoder_state(load_file(path))
     assert stored
     for key, value in objective.autoencoder.state_dict().items():
         assert torch.equal(value, stored[key].float()), key
