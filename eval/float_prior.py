@@ -31,13 +31,17 @@ class FloatPrior:
 
     @classmethod
     def load(cls, path: Path, architecture: Architecture) -> FloatPrior:
-        """Read float weights: those of a run, those beside a model file, or the model file itself.
+        """Read float weights: those of a run, or those that finishing leaves beside a model file.
 
         Raises:
             Unsupported: if the file does not hold such weights.
+            DamagedModel: if it is a model file that is damaged.
             WrongModel: if they have another architecture.
         """
         weights, metadata = read_weights(path)
+        if "fingerprint" in metadata:
+            msg = f"{path} is a model file: it does not hold the float weights that its integers came from"
+            raise Unsupported(msg)
         found = metadata.get("architecture")
         if found is not None and Architecture.from_json(found) != architecture:
             msg = f"{path} holds a network of another architecture than the model"

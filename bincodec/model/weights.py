@@ -76,7 +76,7 @@ def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model
         with isolated():
             tensors = load_file(card.path)
             network = integer_network(card.architecture, tensors)
-            _check_digests(card, network, tensors)
+            check_digests(card, network, tensors)
             decoders = Decoders(_autoencoders(card, tensors, device))
             return Model(card, decoders, IntegerPrior(card.architecture, network, device, kernel), device)
     except (OSError, SafetensorError, KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
@@ -184,8 +184,8 @@ def _autoencoder(architecture: Architecture, tensors: Tensors, decoder: str, dev
     return autoencoder
 
 
-def _check_digests(card: ModelCard, network: IntegerNetwork, tensors: Tensors) -> None:
-    """Raise `DamagedModel` unless the weights are the ones that the card was written for."""
+def check_digests(card: ModelCard, network: IntegerNetwork, tensors: Tensors) -> None:
+    """Raise `DamagedModel` unless a model file's `tensors` are the ones that its card was written for."""
     for decoder, digest in card.decoder_digests.items():
         if _digest(_part(tensors, f"decoder.{decoder}.")) != digest:
             msg = f"{card.path}: the weights of decoder {decoder!r} are damaged"

@@ -54,7 +54,7 @@ def finish(
     validation_photos: int | None = None,
     prior_only: bool = False,
 ) -> ModelCard:
-    """Turn averaged float `weights` into the model file `folder`/`name`.safetensors.
+    """Turn averaged `weights`, or another model file, into the model file `folder`/`name`.safetensors.
 
     The prior learns through its rounding, and the decoder learns on the levels that files contain. With
     `prior_only`, or if the settings have a perceptual distance, the decoder stays as it is, and the prior

@@ -170,7 +170,7 @@ class Trainer:
         self.skipped, self.revived = state["skipped"], state["revived"]
 
     def start_from(self, weights: Path, sampler: CropSampler | None = None, *, revived: bool = False) -> None:
-        """Start a stage from averaged weights. Layers that they lack are added.
+        """Start a stage from averaged weights or from a model file. Layers that they lack are added.
 
         `sampler` provides the crops from which new channels are initialised. With `revived`, silent units of
         the blocks get new weights (`revive`). If only the prior is trained and has another width or depth

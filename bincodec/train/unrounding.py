@@ -1,10 +1,10 @@
-"""Turn the integers of a model file into a float prior again, from which a later stage can start (DESIGN §5).
+"""Turn the integers of a model file into a float prior again, from which a later stage can start (DESIGN §7).
 
 The integers are rounded weights times powers of two. Of the exponents, a model file has only the shifts,
 which are differences between them. A float network predicts the same for all exponents with these
 differences, because a ReLU passes factors on. The steps of an optimiser do depend on the size of the weights,
 though. So the exponents are chosen by what is usual: in all priors that were trained so far, the weights of
-each kind of map have nearly the same root mean square.
+each kind of map have the same root mean square within a factor of two.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Exponent = int | Tensor
 
 
 def float_prior(architecture: Architecture, network: IntegerNetwork) -> dict[str, Tensor]:
-    """Return the state dict of a `Prior` that predicts what `network` does, but for the rounding.
+    """Return the state dict of a `Prior` that predicts what `network` does, but for rounding and clamping.
 
     Its weights are as precise as the integers. How the biases of stem and head depend on quality is fitted to
     their 101 rows.
@@ -39,12 +39,12 @@ def float_prior(architecture: Architecture, network: IntegerNetwork) -> dict[str
     # If the exponent of the stream is 1 higher, the stem's weights are half as large and the head's twice.
     stem = _size(_weight(network.stem, context, 0))
     head = _size(_weight(network.head, -network.head_enter, outputs))
-    stream = round(math.log2(stem / head / _STEM_TO_HEAD) / 2)
+    stream = round(math.log2(stem / head / _STEM_TO_HEAD) / 2) if stem * head > 0 else context
     state = _by_quality("stem", network.stem, context, stream)
     for i, block in enumerate(network.blocks):
         entered = stream - block.enter
-        mixed = round(math.log2(_size(_weight(block.depthwise, entered, 0)) / _DEPTHWISE))
-        expanded = mixed + round(math.log2(_size(_weight(block.expand, 0, 0)) / _EXPAND))
+        mixed = _leaving(block.depthwise, entered, _DEPTHWISE)
+        expanded = _leaving(block.expand, mixed, _EXPAND)
         state |= _map(f"blocks.{i}.depthwise", block.depthwise, entered, mixed)
         state |= _map(f"blocks.{i}.expand", block.expand, mixed, expanded)
         state |= _map(f"blocks.{i}.contract", block.contract, expanded, stream)
@@ -88,5 +88,11 @@ def _sums(layer: Layer, values: Tensor, leaving: Exponent) -> Tensor:
     return values.float() * torch.exp2(-(layer.shift + leaving).float())
 
 
+def _leaving(layer: Layer, entering: int, usual: float) -> int:
+    """Return the exponent of a map's outputs with which its weights are nearest to the usual size."""
+    size = _size(_weight(layer, entering, 0))
+    return round(math.log2(size / usual)) if size > 0 else entering
+
+
 def _size(weight: Tensor) -> float:
-    return max(float(weight.square().mean().sqrt()), 1e-9)
+    return float(weight.square().mean().sqrt())

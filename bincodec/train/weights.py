@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from bincodec.errors import DamagedModel, Unsupported
 from bincodec.model import store
 from bincodec.model.card import read_card
-from bincodec.model.weights import autoencoder_state, integer_network
+from bincodec.model.weights import autoencoder_state, check_digests, integer_network, restored
 from bincodec.train.unrounding import float_prior
 
 _AUTOENCODER = "autoencoder."
+_MODEL_FILE = "bincodec model"
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -38,9 +39,9 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError) as error:
         msg = f"{path} is not a readable weights file: {error}"
         raise Unsupported(msg) from error
-    if "format" in metadata:
-        return _of_model(path, tensors)
-    tensors = {key: value.float() for key, value in tensors.items()}
+    if metadata.get("format", "").startswith(_MODEL_FILE):
+        return _of_model(path, tensors, metadata)
+    tensors = restored(tensors)
     if "model" in metadata:
         beside = path.with_name(f"{metadata['model']}.safetensors")
         model = beside if beside.exists() else store.find(metadata["model"]).path
@@ -49,16 +50,22 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, {**metadata, "history": history}
 
 
-def _of_model(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return what `read_weights` does of a model file that holds `tensors`."""
+def _of_model(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what `read_weights` does of a model file that holds `tensors` and `metadata`."""
     card = read_card(path)
     try:
-        prior = float_prior(card.architecture, integer_network(card.architecture, tensors))
-    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        network = integer_network(card.architecture, tensors)
+        check_digests(card, network, tensors)
+        floats = _autoencoder(tensors)
+        prior = float_prior(card.architecture, network)
+    except (KeyError, IndexError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         msg = f"{path}: the weights do not fit the architecture: {str(error).splitlines()[0]}"
         raise DamagedModel(msg) from error
-    floats = _autoencoder(tensors) | {f"prior.{key}": value for key, value in prior.items()}
-    return floats, {"architecture": card.architecture.to_json(), "history": card.card.get("training", [])}
+    floats |= {f"prior.{key}": value for key, value in prior.items()}
+    own = {"architecture": card.architecture.to_json(), "history": card.card.get("training", [])}
+    return floats, {**metadata, **own}
 
 
 def _autoencoder(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -173,8 +173,8 @@ def test_a_second_decoder_is_added_on_the_command_line(run) -> None:
         start = ("--start", "a/weights.safetensors")
         assert run(*common, "a", "--steps", 2, *threads).exit_code == 0
         assert run(*common, "m", "--steps", 1, *threads, *start, "--finish", "own-1").exit_code == 0
-        float_prior = ("--start", "m/own-1-float.safetensors")
-        done = run(*common, "b", "--steps", 2, *threads, *float_prior, "--decoder-only", "--valid-photos", 1)
+        model = ("--start", "m/own-1.safetensors")
+        done = run(*common, "b", "--steps", 2, *threads, *model, "--decoder-only", "--valid-photos", 1)
         assert done.exit_code == 0, done.stderr
         added = ("--add-decoder", "realism", "--to", "m/own-1.safetensors")
         done = run(*common, "n", "--start", "b/weights.safetensors", *added)

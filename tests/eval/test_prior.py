@@ -241,6 +241,8 @@ def test_wrong_weights_are_refused(codec: bincodec.Codec, tmp_path: Path) -> Non
     write_float_prior(tmp_path / "other.safetensors", other, flat=True)
     with pytest.raises(bincodec.WrongModel, match="another architecture"):
         FloatPrior.load(tmp_path / "other.safetensors", architecture)
+    with pytest.raises(bincodec.Unsupported, match="float weights that its integers came from"):
+        FloatPrior.load(codec.model.card.path, architecture)
     save_file({"prior.stem.bias": torch.zeros(3)}, tmp_path / "few.safetensors")
     with pytest.raises(bincodec.Unsupported, match="float weights"):
         FloatPrior.load(tmp_path / "few.safetensors", architecture)
