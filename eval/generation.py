@@ -244,13 +244,13 @@ def _row(
 
 
 def _count(plan: GenerationPlan) -> int:
-    return len(_reconstructions(plan)) + len(plan.folders) + len(plan.settings)
+    return 2 * len(_reconstructions(plan)) + len(plan.folders) + len(plan.settings)
 
 
 def _sets(plan: GenerationPlan) -> Iterator[Drawn]:
     labels, size = plan.real.labels, plan.real.size
     for model, quality in _reconstructions(plan):
-        yield sampled_sets.reconstruct(plan.codecs[model], model, quality, plan.real.pixels)
+        yield from sampled_sets.reconstruct(plan.codecs[model], model, quality, plan.real.pixels)
     for name, found in plan.folders.items():
         yield Drawn(name, "folder", found.pixels)
     for setting in plan.settings:

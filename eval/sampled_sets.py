@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,12 +58,23 @@ def _shares(setting: Setting, count: int, labels: Sequence[str]) -> list[tuple[s
     return [(name, count) for name in setting.names(labels)]
 
 
-def reconstruct(codec: Codec, model: str, quality: int, pixels: NDArray[np.uint8]) -> Drawn:
-    """Encode and decode pictures (N, H, W, 3)."""
+def reconstruct(codec: Codec, model: str, quality: int, pixels: NDArray[np.uint8]) -> tuple[Drawn, Drawn]:
+    """Encode and decode pictures (N, H, W, 3), as files hold them and without their post-filters.
+
+    Drawn pictures have no post-filter, so the second set tells how good they can become.
+    """
     codes = [codec.encode(picture, quality) for picture in pixels]
+    bare = [dataclasses.replace(code, extras=()) for code in codes]
+    of = f"{model}, quality {quality}"
+    return (
+        _reconstructed(codec, f"coded and decoded: {of}", codes, pixels),
+        _reconstructed(codec, f"without post-filter: {of}", bare, pixels),
+    )
+
+
+def _reconstructed(codec: Codec, name: str, codes: Sequence[BinaryCode], pixels: NDArray[np.uint8]) -> Drawn:
     decoded = _decoded(codec, codes)
     means = {"psnr": fmean(psnr(*both) for both in zip(pixels, decoded, strict=True))}
-    name = f"coded and decoded: {model}, quality {quality}"
     return Drawn(name, "reconstruction", decoded, {**means, **_rates(codec, codes)})
 
 

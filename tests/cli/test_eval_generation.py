@@ -73,7 +73,7 @@ def test_one_call_makes_a_table(run, tar: Path, folder: Path) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     content = json.loads(Path("out/generation.json").read_text())
     names = [row["set"] for row in content["rows"]]
-    assert names[3:] == ["vq", "sampler=diffusion:steps=2", "sampler=diffusion:steps=3", "default"]
+    assert names[4:] == ["vq", "sampler=diffusion:steps=2", "sampler=diffusion:steps=3", "default"]
     assert (content["held_out"], content["training"], content["width"]) == (10, 10, 32)
     assert content["models"] == {str(TINY): read_card(TINY).fingerprint.hex()}
     for name in names:

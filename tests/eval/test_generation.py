@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from skimage import data
 
 from bincodec import Codec
 from bincodec.errors import InvalidSetting
@@ -97,12 +98,13 @@ def test_every_set_has_its_row(plan: MakePlan, codec: Codec) -> None:
         ("two halves of held-out", "floor", 6, 6),
         ("training pictures", "floor", 12, 12),
         ("coded and decoded: tiny, quality 40", "reconstruction", 12, 12),
+        ("without post-filter: tiny, quality 40", "reconstruction", 12, 12),
         ("other", "folder", 9, 12),
         ("sampler=diffusion:steps=2", "drawn", 8, 12),
         ("sampler=autoregressive:steps=2", "drawn", 8, 12),
     ]
     real = NETWORK.features(made.real.pixels)
-    drawn = outcome.rows[4]
+    drawn = outcome.rows[5]
     codes = codec.sample(8, (32, 32), 40, sampler="diffusion", steps=2, seed=0)
     features = NETWORK.features(shown(codec, codes))
     assert drawn.kernel == kernel_distance(real, features)
@@ -119,23 +121,34 @@ def test_every_set_has_its_row(plan: MakePlan, codec: Codec) -> None:
 
 def test_reconstructions_are_paired_with_their_pictures(plan: MakePlan, codec: Codec) -> None:
     made = plan("")
-    row = run(made).rows[1]
+    rows = run(made).rows[1:3]
     codes = [codec.encode(picture, 40) for picture in made.real.pixels]
-    decoded = shown(codec, codes)
-    assert row.psnr == pytest.approx(
-        np.mean([psnr(*both) for both in zip(made.real.pixels, decoded, strict=True)])
-    )
-    assert row.bits == np.mean([8 * len(codec.pack(code)) for code in codes])
-    real, other = (NETWORK.features(pixels) for pixels in (made.real.pixels, decoded))
-    assert row.kernel == kernel_distance(real, other, paired=True)
+    for row, of in zip(rows, (codes, [dataclasses.replace(code, extras=()) for code in codes]), strict=True):
+        decoded = shown(codec, of)
+        assert row.psnr == pytest.approx(
+            np.mean([psnr(*both) for both in zip(made.real.pixels, decoded, strict=True)])
+        )
+        assert row.bits == np.mean([8 * len(codec.pack(code)) for code in of])
+        real, other = (NETWORK.features(pixels) for pixels in (made.real.pixels, decoded))
+        assert row.kernel == kernel_distance(real, other, paired=True)
+
+
+def test_pictures_without_post_filter_are_less_exact_and_smaller() -> None:
+    codec = Codec.load("clothing")
+    pixels = np.stack([data.chelsea()[60:188, 90:218], data.astronaut()[:128, 150:278]])
+    whole, bare = sampled_sets.reconstruct(codec, "clothing", 50, pixels)
+    assert whole.facts["psnr"] > bare.facts["psnr"] > 15
+    assert whole.facts["bits"] > bare.facts["bits"]
+    assert whole.facts["prior_bits"] == bare.facts["prior_bits"]
 
 
 def test_two_models_and_qualities_are_reconstructed_once_each(plan: MakePlan) -> None:
     made = plan("model=tiny,classes:sampler=autoregressive:seed=0,1", "quality=3")
     names = [row.name for row in run(made).rows if row.kind == "reconstruction"]
     assert names == [
-        f"coded and decoded: {what}"
+        f"{how}: {what}"
         for what in ("tiny, quality 40", "classes, quality 40", "tiny, quality 3")
+        for how in ("coded and decoded", "without post-filter")
     ]
 
 
@@ -181,8 +194,8 @@ def test_after_an_interruption_what_was_complete_is_there(
     monkeypatch.setattr(sampled_sets, "draw", interrupted)
     outcome = run(plan("seed=0,1,2", train=picture_set(2, 20)))
     assert outcome.interrupted
-    assert [row.name for row in outcome.rows[3:]] == ["seed=0"]
-    assert list(outcome.memories)[2:] == list(outcome.samples)[1:] == list(outcome.pairs)[1:] == ["seed=0"]
+    assert [row.name for row in outcome.rows[4:]] == ["seed=0"]
+    assert list(outcome.memories)[3:] == list(outcome.samples)[2:] == list(outcome.pairs)[2:] == ["seed=0"]
     assert generation_report.content(outcome)["interrupted"]
 
     def at_once(*_: object) -> object:
@@ -239,8 +252,8 @@ def test_reports_hold_the_same(plan: MakePlan, tmp_path: Path) -> None:
         assert words in markdown
     assert "fid" not in (text + markdown).lower()
     with Image.open(tmp_path / "samples.png") as samples, Image.open(tmp_path / "closest.png") as closest:
-        assert samples.size == (12 * 34 - 2, 2 * 34 - 2)
-        assert closest.size == (8 * 66 - 2, 2 * 34 - 2)
+        assert samples.size == (12 * 34 - 2, 3 * 34 - 2)
+        assert closest.size == (8 * 66 - 2, 3 * 34 - 2)
         assert np.array_equal(np.asarray(samples)[:32, :32], outcome.samples[outcome.rows[2].name][0])
     generation_report.write(run(plan("")), tmp_path)
     assert not (tmp_path / "closest.png").exists()

@@ -101,9 +101,12 @@ def test_the_encoder_stays_and_the_rest_learns(finished: Finished) -> None:
         assert any(not torch.equal(after[name], before[name]) for name in kept), part
 
 
-def test_a_later_stage_starts_from_the_finished_float_weights(finished: Finished, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["test-1-float.safetensors", "test-1.safetensors"])
+def test_a_later_stage_starts_from_what_finishing_leaves(
+    name: str, finished: Finished, tmp_path: Path
+) -> None:
     settings, _, card = finished
-    start = card.path.with_name("test-1-float.safetensors")
+    start = card.path.with_name(name)
     run(settings, tmp_path / "next", Stage(steps=1), start=start, validation_photos=1)
     assert (tmp_path / "next" / "weights.safetensors").exists()
 
@@ -120,9 +123,9 @@ def test_the_shipped_models_can_be_trained_further(family: str) -> None:
         assert torch.equal(value, stored[key].float()), key
 
 
-def test_the_configuration_of_clothing_2_is_that_of_the_model() -> None:
-    settings = read_settings(CONFIGS / "clothing-2.toml")
-    assert store.find("clothing-2").architecture == settings.architecture
+def test_the_configuration_of_clothing_3_is_that_of_the_model() -> None:
+    settings = read_settings(CONFIGS / "clothing-3.toml")
+    assert store.find("clothing-3").architecture == settings.architecture
 
 
 def test_the_same_run_gives_the_same_model(finished: Finished, tmp_path: Path) -> None:
