@@ -49,7 +49,8 @@ def draw(codec: Codec, setting: Setting, count: int, size: tuple[int, int], labe
             codes += codec.sample(share, size, setting.quality, **setting.how(name, plan.label))
     pixels = _decoded(codec, codes)
     facts["seconds"] = (time.perf_counter() - start) / count
-    return Drawn(setting.label, "drawn", pixels, facts | _rates(codec, codes), setting)
+    facts |= {"bits": _file_bits(codec, codes), "prior_bits": _prior_bits(codec, codes)}
+    return Drawn(setting.label, "drawn", pixels, facts, setting)
 
 
 def _shares(setting: Setting, count: int, labels: Sequence[str]) -> list[tuple[str | None, int]]:
@@ -66,24 +67,32 @@ def reconstruct(codec: Codec, model: str, quality: int, pixels: NDArray[np.uint8
     codes = [codec.encode(picture, quality) for picture in pixels]
     bare = [dataclasses.replace(code, extras=()) for code in codes]
     of = f"{model}, quality {quality}"
+    prior_bits = _prior_bits(codec, codes)
     return (
-        _reconstructed(codec, f"coded and decoded: {of}", codes, pixels),
-        _reconstructed(codec, f"without post-filter: {of}", bare, pixels),
+        _reconstructed(codec, f"coded and decoded: {of}", codes, pixels, prior_bits),
+        _reconstructed(codec, f"without post-filter: {of}", bare, pixels, prior_bits),
     )
 
 
-def _reconstructed(codec: Codec, name: str, codes: Sequence[BinaryCode], pixels: NDArray[np.uint8]) -> Drawn:
+def _reconstructed(
+    codec: Codec, name: str, codes: Sequence[BinaryCode], pixels: NDArray[np.uint8], prior_bits: float
+) -> Drawn:
     decoded = _decoded(codec, codes)
-    means = {"psnr": fmean(psnr(*both) for both in zip(pixels, decoded, strict=True))}
-    return Drawn(name, "reconstruction", decoded, {**means, **_rates(codec, codes)})
+    means = {
+        "psnr": fmean(psnr(*both) for both in zip(pixels, decoded, strict=True)),
+        "bits": _file_bits(codec, codes),
+        "prior_bits": prior_bits,
+    }
+    return Drawn(name, "reconstruction", decoded, means)
 
 
 def _decoded(codec: Codec, codes: Sequence[BinaryCode]) -> NDArray[np.uint8]:
     return np.stack([np.asarray(codec.decode(code).convert("RGB")) for code in codes])
 
 
-def _rates(codec: Codec, codes: Sequence[BinaryCode]) -> dict[str, float]:
-    return {
-        "bits": fmean(8 * len(codec.pack(code)) for code in codes),
-        "prior_bits": fmean(float(codec.cost(code).sum()) for code in codes),
-    }
+def _file_bits(codec: Codec, codes: Sequence[BinaryCode]) -> float:
+    return fmean(8 * len(codec.pack(code)) for code in codes)
+
+
+def _prior_bits(codec: Codec, codes: Sequence[BinaryCode]) -> float:
+    return fmean(float(codec.cost(code).sum()) for code in codes)

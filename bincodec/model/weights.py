@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -38,6 +38,9 @@ _DECODING = ("decoder.", "inverse_gains.")
 """The prefixes of the decoder's tensors in an autoencoder. All other tensors belong to the encoder."""
 _SCALE = ".scale"
 _LEAST_SCALE = 1e-12
+_MISFITS = (
+    OSError, SafetensorError, KeyError, IndexError, ValueError, TypeError, ArithmeticError, RuntimeError
+)  # fmt: skip
 _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -72,14 +75,31 @@ def load(card: ModelCard, device: str = "cpu", kernel: Kernel = "auto") -> Model
         InvalidSetting: if there is no such kernel.
     """
     checked_choice("kernel", kernel, KERNELS)
+    with isolated(), damage_named(card):
+        tensors, network = read(card)
+        decoders = Decoders(_autoencoders(card, tensors, device))
+        return Model(card, decoders, IntegerPrior(card.architecture, network, device, kernel), device)
+
+
+def read(card: ModelCard) -> tuple[Tensors, IntegerNetwork]:
+    """Return the tensors in a model's file as they are stored, and its prior.
+
+    Raises:
+        DamagedModel: if they are not the ones that the card and the fingerprint describe.
+    """
+    with damage_named(card):
+        tensors = load_file(card.path)
+        network = _network(card.architecture, _part(tensors, "prior."))
+        _check_digests(card, network, tensors)
+        return tensors, network
+
+
+@contextlib.contextmanager
+def damage_named(card: ModelCard) -> Iterator[None]:
+    """Raise `DamagedModel`, with the path of the model, for what its weights lead to if they do not fit."""
     try:
-        with isolated():
-            tensors = load_file(card.path)
-            network = integer_network(card.architecture, tensors)
-            check_digests(card, network, tensors)
-            decoders = Decoders(_autoencoders(card, tensors, device))
-            return Model(card, decoders, IntegerPrior(card.architecture, network, device, kernel), device)
-    except (OSError, SafetensorError, KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
+        yield
+    except _MISFITS as error:
         msg = f"{card.path}: the weights do not fit the architecture: {str(error).splitlines()[0]}"
         raise DamagedModel(msg) from error
 
@@ -184,8 +204,8 @@ def _autoencoder(architecture: Architecture, tensors: Tensors, decoder: str, dev
     return autoencoder
 
 
-def check_digests(card: ModelCard, network: IntegerNetwork, tensors: Tensors) -> None:
-    """Raise `DamagedModel` unless a model file's `tensors` are the ones that its card was written for."""
+def _check_digests(card: ModelCard, network: IntegerNetwork, tensors: Tensors) -> None:
+    """Raise `DamagedModel` unless the weights are the ones that the card was written for."""
     for decoder, digest in card.decoder_digests.items():
         if _digest(_part(tensors, f"decoder.{decoder}.")) != digest:
             msg = f"{card.path}: the weights of decoder {decoder!r} are damaged"
@@ -250,13 +270,8 @@ def _integers(network: IntegerNetwork) -> Tensors:
     return tensors
 
 
-def integer_network(architecture: Architecture, tensors: Tensors) -> IntegerNetwork:
-    """Return the prior in a model file's `tensors`.
-
-    Raises:
-        KeyError, IndexError, ValueError: if they do not hold such a prior.
-    """
-    tensors = _part(tensors, "prior.")
+def _network(architecture: Architecture, tensors: Tensors) -> IntegerNetwork:
+    """Return the network that `_integers` turned into `tensors`."""
     if any(value.dtype not in _INTEGERS for value in tensors.values()):
         msg = "the prior has tensors that are not integers"
         raise ValueError(msg)

@@ -10,10 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bincodec.errors import DamagedModel, Unsupported
+from bincodec.errors import Unsupported
 from bincodec.model import store
-from bincodec.model.card import read_card
-from bincodec.model.weights import autoencoder_state, check_digests, integer_network, restored
+from bincodec.model.card import ModelCard, read_card
+from bincodec.model.weights import autoencoder_state, damage_named, read, restored
 from bincodec.train.unrounding import float_prior
 
 _AUTOENCODER = "autoencoder."
@@ -33,15 +33,14 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         UnknownModel: if the model that it names is not installed.
     """
     try:
-        tensors = load_file(path)
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
+        if metadata.get("format", "").startswith(_MODEL_FILE):
+            return _of_model(read_card(path), metadata)
+        tensors = restored(load_file(path))
     except (OSError, SafetensorError) as error:
         msg = f"{path} is not a readable weights file: {error}"
         raise Unsupported(msg) from error
-    if metadata.get("format", "").startswith(_MODEL_FILE):
-        return _of_model(path, tensors, metadata)
-    tensors = restored(tensors)
     if "model" in metadata:
         beside = path.with_name(f"{metadata['model']}.safetensors")
         model = beside if beside.exists() else store.find(metadata["model"]).path
@@ -50,20 +49,12 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, {**metadata, "history": history}
 
 
-def _of_model(
-    path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return what `read_weights` does of a model file that holds `tensors` and `metadata`."""
-    card = read_card(path)
-    try:
-        network = integer_network(card.architecture, tensors)
-        check_digests(card, network, tensors)
-        floats = _autoencoder(tensors)
+def _of_model(card: ModelCard, metadata: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what `read_weights` does of the file of a model, which has `metadata`."""
+    tensors, network = read(card)
+    with damage_named(card):
         prior = float_prior(card.architecture, network)
-    except (KeyError, IndexError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
-        msg = f"{path}: the weights do not fit the architecture: {str(error).splitlines()[0]}"
-        raise DamagedModel(msg) from error
-    floats |= {f"prior.{key}": value for key, value in prior.items()}
+        floats = _autoencoder(tensors) | {f"prior.{key}": value for key, value in prior.items()}
     own = {"architecture": card.architecture.to_json(), "history": card.card.get("training", [])}
     return floats, {**metadata, **own}
 
