@@ -53,7 +53,7 @@ def isolated() -> Iterator[None]:
         _denormals(),
         _plain_operations(),
         torch.inference_mode(mode=False),
-        torch.autograd.graph.saved_tensors_hooks(_unchanged, _unchanged),
+        torch.autograd.graph.saved_tensors_hooks(torch.Tensor.detach, _unchanged),
         np.errstate(all="ignore"),
     ):
         yield
@@ -67,6 +67,11 @@ def _refuse_transforms() -> None:
 
 
 def _unchanged(value: Any) -> Any:
+    """Return a saved tensor as it was saved, instead of what a hook of the caller would make of it.
+
+    It was saved without its history. A result that an operation saves for its own gradient would otherwise
+    keep the operation alive, which keeps the result alive, and neither of them would ever be freed.
+    """
     return value
 
 
