@@ -235,8 +235,8 @@ class Codec(Sampling):
         quality 100 (or 0) already meets the target.
 
         More `effort` searches longer for a better balance of bits and errors at this quality. Bytes and PSNR
-        may each rise or fall (`bincodec.encoder.search`). The search takes about 0.75 gigabytes of memory for
-        each megapixel of the largest tile and its surroundings, so it never takes more than 1.4 gigabytes.
+        may each rise or fall (`bincodec.encoder.search`). The search takes about 0.8 gigabytes of memory for
+        each megapixel of the largest tile and its surroundings, so it never takes more than 1.5 gigabytes.
 
         Raises:
             ImageError: if this is not an image that can be coded.

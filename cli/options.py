@@ -278,8 +278,9 @@ effort = click.option(
     type=click.IntRange(0, 9),
     default=DEFAULT_EFFORT,
     show_default=True,
-    help="How long to search for a better trade of bits against error. 5 saves about 5 % of the bits and "
-    "takes about 15 times as long as 0; 9 takes minutes for a photo. Decoding takes no longer.",
+    help="How long to search for a better trade of bits against error. 1 saves about 5 % of the bits and "
+    "takes about 4 times as long as 0; 5 saves about 10 % and takes about 18 times as long; 9 takes minutes "
+    "for a photo. Decoding takes no longer.",
 )
 
 

@@ -1,30 +1,40 @@
 """Search for better levels of one image: a better trade of bits against error, for any decoder.
 
-The encoder's network chooses all levels at once. The search compares each level with its two neighbours, one
-level below and one above. Their cost consists of bits, from the distributions that the file is coded with,
-and of squared error, which is estimated from its gradient and curvature at the present picture:
+The encoder's network chooses all levels at once. The search compares each level with the next lower and the
+next higher one. A change to one of them is called a move. Its cost consists of bits, from the distributions
+that the file is coded with, and of squared error, which is estimated from its gradient and curvature at the
+present picture:
 
-    bits + lambda(q) 255^2 / 3 (g d + h d^2),    d in {-1, 0, 1} levels.
+    bits + lambda(q) 255^2 / 3 (g d + c h d^2),    d in {-1, 0, 1} levels.
 
 h is the diagonal of J^T J, averaged by channel, where J is the derivative of the decoder. It is estimated
-with random signs (Hutchinson). The estimate is local and treats levels independently. Therefore h is
-multiplied by 1.5, a move must promise a small gain, and only a random share of the levels may move in each
-round. The result of a round is measured position by position, and only positions that improved are kept
-(docs/decisions/0008). If the picture still became worse, the round is undone and the share is halved. The
-post-filter is fitted again in each round, and its bits count. So lambda 255^2 MSE + bits per pixel never
-rises with more rounds. Bytes and PSNR alone may rise or fall.
+with random signs (Hutchinson), and c is a factor. The estimate treats levels independently, so it only
+decides which moves are tried: those that promise to save a few bits. All of them are made at once, and the
+gradient of the error is computed again. If the error were a quadratic function of the levels, it would change
+by exactly the sum of
+
+    d (gradient before + gradient after) / 2
+
+over the moves d. So this is the effect of each move, including what the moves do to one another. A move is
+kept only if its effect and its bits together are a gain. This is done twice, because the moves that remain no
+longer act together with those that were taken back (docs/decisions/0008).
+
+The post-filter is fitted again in each round, and its bits count. If the picture still became worse, the
+round is undone, and from then on only half as many levels may move, chosen at random. If no move is kept,
+moves of half the promise are tried next. So lambda 255^2 MSE + bits per pixel never rises with more rounds.
+Bytes and PSNR alone may rise or fall.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from bincodec.bitstream.container import Extra
 from bincodec.bitstream.levels import level_bits
@@ -37,14 +47,12 @@ from bincodec.model.autoencoder import Autoencoder
 from bincodec.model.kernels import IntegerPrior
 from bincodec.windows import Window
 
-Costs = npt.NDArray[np.float64]
-"""Costs in bits by position, (h, w)."""
-
-_SHARE = 0.5
-_CAUTION = 1.5
-"""The factor of the curvature: neighbours that move together disturb each other (docs/decisions/0008)."""
-_MARGIN = 0.3
-"""The gain in bits that a move must promise."""
+_CURVATURE_FACTOR = 0.7
+"""The factor c of the curvature (docs/decisions/0008)."""
+_LEAST_PROMISE = 4.0
+"""The gain in bits that a move must promise to be tried at first (docs/decisions/0008)."""
+_SIEVES = 2
+"""How often moves that are not worth their bits are taken back in a round."""
 _PROBES = 2
 _PROBE_STEP = 0.5
 
@@ -94,11 +102,6 @@ class Target:
         return (self.free or self.grid).place
 
     @property
-    def free_among_counted(self) -> tuple[slice, slice]:
-        """The place of the levels that may change in an array of the positions that count."""
-        return (self.free or self.grid).within(self.counted or self.grid)
-
-    @property
     def at(self) -> Tensor:
         """The quality in 0..1, (1,), as networks take it."""
         return self.image.new_full((1,), self.quality / 100)
@@ -113,14 +116,6 @@ class Target:
         rows, columns = (self.counted or self.grid).pixels(self.height, self.width)
         return (picture - self.image)[..., rows.start : rows.stop, columns.start : columns.stop]
 
-    def position_costs(self, errors: Tensor) -> Costs:
-        """Return what the squared errors of each position that counts are worth in bits, (h, w)."""
-        height, width = errors.shape[2:]
-        squared = functional.pad(errors.square().sum(1), (0, -width % STRIDE, 0, -height % STRIDE))
-        positions = STRIDE**2 * functional.avg_pool2d(squared, STRIDE)[0]
-        costs: Costs = self.weight * positions.cpu().double().numpy()
-        return costs
-
 
 def search(
     autoencoder: Autoencoder, prior: IntegerPrior, centred: Tensor, target: Target, rounds: int
@@ -131,108 +126,137 @@ def search(
     begins with the same rounds as a shorter one with the same arguments.
     """
     rng = np.random.default_rng(0)
-    best = _Picture(autoencoder, centred, target)
-    curvature, share = _curvature(autoencoder, best, rng), _SHARE
-    costs = best.costs(prior)
-    place, here = target.free_place, target.free_among_counted
+    best = _Picture(autoencoder, prior, centred, target)
+    curvature, share, promise = _curvature(best, rng), 1.0, _LEAST_PROMISE
     for _ in range(rounds):
-        source = _SearchSource(best, curvature, share, rng)
-        levels = passes.run(prior, target.quality, source.bits.shape, prior.architecture.layers, source)
-        tried = best.centred.clone()
-        tried[..., *place] = (
-            torch.from_numpy(np.concatenate(levels))[None].to(centred) - autoencoder.maximum / 2
-        )
-        with torch.no_grad():
-            errors = target.errors(target.shown(autoencoder, tried) + best.added)
-        tried_costs = source.bits + target.position_costs(errors)[here]
-        better = best.centred.clone()
-        better[..., *place] = _position_by_position(
-            tried[..., *place], tried_costs, best.centred[..., *place], costs[here]
-        )
-        mixed = _Picture(autoencoder, better, target)
-        found = mixed.costs(prior)
-        if found.sum() + mixed.filter_bits < costs.sum() + best.filter_bits:
-            best, costs = mixed, found
+        source = _SearchSource(best, curvature, share, promise, rng)
+        passes.run(prior, target.quality, source.bits.shape, prior.architecture.layers, source)
+        moves = _kept(best, source.moves, _bits_of_moves(best, source))
+        if not moves.any():
+            promise /= 2
+            continue
+        found = best.moved(moves)
+        if found.cost < best.cost:
+            best = found
         else:
             share /= 2
-        del mixed  # It holds the decoder's large intermediate results, which must not be in memory twice.
+        del found  # It holds the decoder's large intermediate results, which must not be in memory twice.
     return best.centred, best.filter_chunks
 
 
-def _position_by_position(tried: Tensor, tried_costs: Costs, present: Tensor, present_costs: Costs) -> Tensor:
-    """Return the tried levels where they cost less and the present ones elsewhere, (1, channels, h, w)."""
-    return torch.where(torch.from_numpy(tried_costs < present_costs).to(present.device), tried, present)
+def _bits_of_moves(picture: _Picture, source: _SearchSource) -> Tensor:
+    """Return the bits that each move of a source adds, (channels, h, w).
+
+    A move also changes the context of other levels. What these cost more, or less, was measured position by
+    position. It is shared out evenly among the moves of a position.
+    """
+    others = torch.from_numpy(source.bits - picture.bits).float() - source.added.sum(0)
+    return source.added + others / (source.moves != 0).sum(0).clamp_min(1)
+
+
+def _kept(picture: _Picture, moves: Tensor, bits: Tensor) -> Tensor:
+    """Return the moves (channels, h, w) that are worth their bits. All others become 0."""
+    for _ in range(_SIEVES):
+        moved = picture.moved(moves, picture.fitted)
+        effect = picture.target.weight * (picture.gradient + moved.gradient).cpu() / 2 * moves
+        moves = moves * (effect + bits < 0)
+    return moves
 
 
 class _Picture:
-    """Levels with their decoded and filtered picture, its errors, and the derivatives of these errors."""
+    """Levels with their decoded and filtered picture, its errors, and the derivatives of these errors.
 
-    def __init__(self, autoencoder: Autoencoder, centred: Tensor, target: Target) -> None:
-        self.centred, self.target, self._autoencoder = centred, target, autoencoder
+    The post-filter is `fitted`, or else it is fitted to this picture.
+    """
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        prior: IntegerPrior,
+        centred: Tensor,
+        target: Target,
+        fitted: Fitted | None = None,
+    ) -> None:
+        self.autoencoder, self.prior, self.centred, self.target = autoencoder, prior, centred, target
         with torch.enable_grad():
             self._leaf = centred.clone().requires_grad_()
             decoded = target.shown(autoencoder, self._leaf)
-            self.added, self.filter_chunks = target.fit_filter(decoded.detach())
-            self.errors = target.errors(decoded + self.added)
-        self._gradient: Tensor | None = None
+            self.fitted = target.fit_filter(decoded.detach()) if fitted is None else fitted
+            self.errors = target.errors(decoded + self.fitted[0])
 
     @property
-    def filter_bits(self) -> int:
-        """The bits that the post-filter takes in a file."""
-        return sum(8 * chunk.size for chunk in self.filter_chunks)
+    def filter_chunks(self) -> tuple[Extra, ...]:
+        """The extras that hold the post-filter."""
+        return self.fitted[1]
 
-    def costs(self, prior: IntegerPrior) -> Costs:
-        """Return bits plus weighted squared error of each position that counts, (h, w)."""
-        free = self._autoencoder.levels_of(self.centred[..., *self.target.free_place])
-        costs = self.target.position_costs(self.errors.detach())
-        costs[self.target.free_among_counted] += passes.rate(prior, self.target.quality, free).sum(0)
-        return costs
+    @functools.cached_property
+    def bits(self) -> npt.NDArray[np.float64]:
+        """The bits of each position that may change, (h, w)."""
+        levels = self.autoencoder.levels_of(self.centred[..., *self.target.free_place])
+        bits: npt.NDArray[np.float64] = passes.rate(self.prior, self.target.quality, levels).sum(0)
+        return bits
+
+    @functools.cached_property
+    def cost(self) -> float:
+        """The bits of all positions that may change and of the post-filter, plus the weighted error."""
+        error = float(self.errors.detach().square().sum(dtype=torch.float64))
+        filter_bits = sum(8 * chunk.size for chunk in self.filter_chunks)
+        return float(self.bits.sum()) + filter_bits + self.target.weight * error
+
+    @functools.cached_property
+    def gradient(self) -> Tensor:
+        """The gradient of the squared error by each level that may change, (channels, h, w).
+
+        Once it is known, `pull` cannot be used any more.
+        """
+        return self.pull(2 * self.errors.detach())[0, :, *self.target.free_place]
 
     def pull(self, change: Tensor, *, again: bool = False) -> Tensor:
         """Return J^T times a change of the picture. Only with `again` can it be called once more."""
         (pulled,) = torch.autograd.grad(self.errors, self._leaf, change, retain_graph=again)
         return pulled
 
-    def gradient(self) -> Tensor:
-        """Return the gradient of the squared error by each level that may change, (channels, h, w).
-
-        After the first call, `pull` cannot be used any more.
-        """
-        if self._gradient is None:
-            self._gradient = self.pull(2 * self.errors.detach())[0, :, *self.target.free_place]
-        return self._gradient
+    def moved(self, moves: Tensor, fitted: Fitted | None = None) -> _Picture:
+        """Return the picture after moves (channels, h, w) of the levels that may change."""
+        centred = self.centred.clone()
+        centred[0, :, *self.target.free_place] += moves.to(centred)
+        return _Picture(self.autoencoder, self.prior, centred, self.target, fitted)
 
 
-def _curvature(autoencoder: Autoencoder, picture: _Picture, rng: np.random.Generator) -> Tensor:
+def _curvature(picture: _Picture, rng: np.random.Generator) -> Tensor:
     """Return the diagonal of J^T J, averaged by channel, (channels,)."""
     centred, target = picture.centred, picture.target
     total = torch.zeros_like(centred[0, :, 0, 0])
     for _ in range(_PROBES):
         signs = torch.from_numpy(rng.choice([-1.0, 1.0], tuple(centred.shape))).to(centred)
         with torch.no_grad():
-            shown = target.shown(autoencoder, centred + _PROBE_STEP * signs)
-            moved = target.errors(shown + picture.added)
+            shown = target.shown(picture.autoencoder, centred + _PROBE_STEP * signs)
+            moved = target.errors(shown + picture.fitted[0])
         pulled = picture.pull(moved - picture.errors.detach(), again=True)
         total += (pulled * signs)[0, :, *target.free_place].mean((1, 2)) / _PROBE_STEP
     return (total / _PROBES).clamp_min(0)
 
 
 class _SearchSource:
-    """A source for `passes.run` that chooses levels near those of a picture and sums their bits by position.
+    """A source for `passes.run` that moves levels of a picture where that promises to save enough bits.
 
-    A random `share` of the levels may move.
+    A random `share` of the levels may move, and a move must promise to save `promise` bits. `moves` holds the
+    moves, and `added` the bits that each of them adds by itself, both (channels, h, w). `bits` are those of
+    all levels by position, (h, w).
     """
 
-    def __init__(self, picture: _Picture, curvature: Tensor, share: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self, picture: _Picture, curvature: Tensor, share: float, promise: float, rng: np.random.Generator
+    ) -> None:
         weight = picture.target.weight
-        free = picture.centred[0, :, *picture.target.free_place]
-        self._centred = free.flatten(1).cpu()
-        self._slope = weight * picture.gradient().flatten(1).cpu()
-        self._bend = _CAUTION * weight * curvature[:, None].cpu()
-        self._share = share
-        self._rng = rng
+        present = picture.centred[0, :, *picture.target.free_place].cpu().contiguous()
+        self._centred = present.flatten(1)
+        self._slope = weight * picture.gradient.flatten(1).cpu()
+        self._bend = _CURVATURE_FACTOR * weight * curvature[:, None].cpu()
+        self._share, self._promise, self._rng = share, promise, rng
         self._first_channel = 0
-        self.bits = np.zeros((free.shape[1], free.shape[2]))
+        self.moves, self.added = torch.zeros_like(present), torch.zeros_like(present)
+        self.bits = np.zeros((present.shape[1], present.shape[2]))
 
     def take(
         self,
@@ -251,11 +275,15 @@ class _SearchSource:
         location = torch.from_numpy(mu).float() / 2**MU_BITS
         log_scale = (torch.from_numpy(scale).float() - SCALE_OFFSET) * LOG_SCALE_STEP
         estimated = bernoulli.level_cost(candidates, location, log_scale, 2 * top)
-        promised = estimated + slope * move + self._bend[part] * move**2 + _MARGIN * (move != 0).float()
+        changed = (move != 0).float()
+        promised = estimated + slope * move + self._bend[part] * move**2 + self._promise * changed
         choice = promised.argmin(0)
         free = torch.from_numpy(self._rng.random(choice.shape) < self._share)
         choice = torch.where(free, choice, 0)[None]
-        levels: Levels = (candidates.gather(0, choice)[0] + top).to(torch.uint8).numpy()
+        chosen = move.gather(0, choice)[0]
+        self.moves.flatten(1)[part][:, where] = chosen
+        self.added.flatten(1)[part][:, where] = (estimated.gather(0, choice) - estimated[:1])[0]
+        levels: Levels = (present + chosen + top).to(torch.uint8).numpy()
         self.bits.ravel()[positions] += level_bits(levels, mu, scale, maximum).sum(0)
         return levels
 
