@@ -102,13 +102,9 @@ def beginning(photo: Codec, quality: int) -> search._Picture:
 def searched(photo: Codec, quality: int, *rounds: int) -> list[float]:
     """Return bits + lambda 255^2 MSE of that part after `rounds`."""
     start = beginning(photo, quality)
-    return [after(start, count).cost for count in rounds]
-
-
-def after(start: search._Picture, rounds: int) -> search._Picture:
-    autoencoder, prior, target = start.autoencoder, start.prior, start.target
-    found, _ = search.search(autoencoder, prior, start.centred, target, rounds)
-    return search._Picture(autoencoder, prior, found, target)
+    networks, target = (start.autoencoder, start.prior), start.target
+    found = [search.search(*networks, start.centred, target, count)[0] for count in rounds]
+    return [search._Picture(*networks, levels, target).cost for levels in found]
 
 
 @pytest.mark.parametrize(("quality", "share"), [(15, 0.995), (50, 0.985), (85, 0.98)])
